@@ -1,0 +1,47 @@
+"""Errors that are the user's to mend: one clear message, exit code 2, no traceback."""
+
+
+class StudioError(Exception):
+    """A user's mistake: says what was given, what is allowed and what to do.
+
+    Programming errors stay `ValueError`, `TypeError` and their kin.
+
+    Args:
+        message: what was given and why it cannot be used.
+        allowed: what would be accepted.
+        hint: what to do about it.
+    """
+
+    def __init__(
+        self, message: str, *, allowed: str | None = None, hint: str | None = None
+    ) -> None:
+        lines = [message]
+        if allowed:
+            lines.append(f"  allowed: {allowed}")
+        if hint:
+            lines.append(f"  {hint}")
+        super().__init__("\n".join(lines))
+
+
+class ConfigError(StudioError):
+    """A config file, key or value that cannot be used."""
+
+
+class PluginError(StudioError):
+    """A plugin that is missing, broken or registered twice."""
+
+
+class DataError(StudioError):
+    """A picture, view folder or dataset that cannot be used."""
+
+
+class CameraError(StudioError):
+    """A camera that is impossible or outside what a method accepts."""
+
+
+class WeightsError(StudioError):
+    """A checkpoint that is missing, truncated, unsafe or of another architecture."""
+
+
+class ExportError(StudioError):
+    """A mesh, video or picture that cannot be written."""

@@ -1,0 +1,118 @@
+"""Writing files so that a reader finds either the old one or the whole new one."""
+
+import contextlib
+import errno
+import json
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from studio.errors import StudioError
+
+_ADVICE = {
+    errno.EACCES: "write permission is missing: choose another folder or change its permissions",
+    errno.EPERM: "writing is not permitted here: choose another folder",
+    errno.EROFS: "the file system is read-only: choose another folder",
+    errno.ENOSPC: "the disk is full: free some space or choose a folder on another disk",
+    errno.EDQUOT: "the disk quota is used up: free some space or choose another disk",
+    errno.EFBIG: "the file is larger than the system allows: see `ulimit -f` and the file system",
+    errno.ENOTDIR: "a part of the path is a file, not a folder: choose another folder",
+    errno.EISDIR: "a folder of that name exists: remove it or choose another name",
+    errno.EEXIST: "a file of that name is in the way: remove it or choose another name",
+    errno.ENAMETOOLONG: "the name is too long for the file system: choose a shorter one",
+    errno.ENOENT: "its folder has been removed: choose a folder that exists",
+}
+_ENOUGH_TO_BLAME_ANOTHER_CAUSE = 1 << 20  # bytes; less than this free means "the disk is full"
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` and rename it to `path` when the block succeeds.
+
+    The temporary name keeps the last suffix, so that writers which choose the format by name
+    (Pillow, trimesh, imageio) work. Missing parent folders are made. If the block fails, the
+    temporary file is removed and an existing `path` stays untouched.
+
+    ```python
+    with atomic_write("ckpts/last.ckpt") as temporary:
+        torch.save(state, temporary)
+    ```
+
+    Raises:
+        StudioError: when the system refuses to write (no permission, read-only, disk full, ...),
+            whether it says so by an OSError or through torch's or safetensors' own exceptions.
+    """
+    target = Path(path)
+    make_folder(target.parent)
+    if target.is_dir():
+        raise refused(OSError(errno.EISDIR, "Is a directory"), target)
+    temporary = target.with_name(f".{secrets.token_hex(6)}.tmp{target.suffix}")
+    try:
+        yield temporary
+        temporary.replace(target)
+    except Exception as error:
+        code = _system_code(error, temporary)
+        if code is None:
+            raise
+        raise refused(OSError(code, str(error)), target) from error
+    finally:
+        with contextlib.suppress(OSError):  # already renamed, or never made
+            temporary.unlink()
+
+
+def make_folder(path: str | Path) -> Path:
+    """Make a folder with its parents, or say clearly why that is not possible."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refused(error, folder) from error
+    return folder
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write bytes atomically."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write strict JSON (NaN and infinity are refused), indented by two spaces, atomically."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def refused(error: OSError, path: Path) -> StudioError:
+    """The clear message for a write that the system refused."""
+    advice = _ADVICE.get(error.errno or 0, f"the system says: {error.strerror or error}")
+    return StudioError(f"cannot write {path}", hint=advice)
+
+
+def _system_code(error: BaseException, temporary: Path) -> int | None:
+    """The errno behind an exception, or None when it is not a refusal to write `temporary`.
+
+    An OSError that names another file (one that the block could not read, say) is not ours.
+    safetensors reports "(os error 28)" in its text; torch's zip writer only says that writing
+    failed, so a disk that is full by now is taken as the cause.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _ADVICE:
+            if cause.filename is None or str(cause.filename) == str(temporary):
+                return cause.errno
+        reported = re.search(r"\(os error (\d+)\)", str(cause))
+        if reported and int(reported[1]) in _ADVICE:
+            return int(reported[1])
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, RuntimeError) and "write" in str(error).lower():
+        with contextlib.suppress(OSError):
+            if shutil.disk_usage(temporary.parent).free < _ENOUGH_TO_BLAME_ANOTHER_CAUSE:
+                return errno.ENOSPC
+    return None

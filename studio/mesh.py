@@ -1,0 +1,60 @@
+"""`Mesh`: triangles with colours or a texture, in world units, faces outward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float, Int64, UInt8
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A triangle mesh (numpy arrays), +Z up, counter-clockwise faces seen from outside.
+
+    Attributes:
+        vertices: world positions.
+        faces: vertex indices.
+        colours: vertex colours, linear in the stored value, [0, 1].
+        uv: texture coordinates, origin at the bottom left, [0, 1].
+        texture: base colour picture, first row at the top.
+        normals: unit vertex normals.
+    """
+
+    vertices: Float[np.ndarray, "n 3"]
+    faces: Int64[np.ndarray, "m 3"]
+    colours: Float[np.ndarray, "n 3"] | None = None
+    uv: Float[np.ndarray, "n 2"] | None = None
+    texture: UInt8[np.ndarray, "h w 3"] | None = None
+    normals: Float[np.ndarray, "n 3"] | None = None
+
+    @property
+    def face_normals(self) -> Float[np.ndarray, "m 3"]:
+        """Outward face normals, scaled by twice the face area."""
+        a, b, c = (self.vertices[self.faces[:, i]] for i in range(3))
+        return np.cross(b - a, c - a)
+
+    @property
+    def area(self) -> float:
+        """Surface area."""
+        return float(0.5 * np.linalg.norm(self.face_normals, axis=1).sum())
+
+    @property
+    def volume(self) -> float:
+        """Signed volume: positive for a closed mesh with outward faces."""
+        a, b, c = (self.vertices[self.faces[:, i]].astype(np.float64) for i in range(3))
+        return float(np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6.0)
+
+    def with_normals(self) -> Mesh:
+        """Return the mesh with area-weighted vertex normals."""
+        normals = np.zeros_like(self.vertices, dtype=np.float64)
+        for i in range(3):
+            np.add.at(normals, self.faces[:, i], self.face_normals)
+        length = np.linalg.norm(normals, axis=1, keepdims=True)
+        unit = normals / np.maximum(length, 1e-12)
+        return replace(self, normals=unit.astype(np.float32))
+
+    def flipped(self) -> Mesh:
+        """Return the mesh with all faces turned inside out."""
+        normals = None if self.normals is None else -self.normals
+        return replace(self, faces=np.ascontiguousarray(self.faces[:, ::-1]), normals=normals)

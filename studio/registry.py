@@ -1,0 +1,103 @@
+"""The registry of plugins: `@register(kind, name)` above a class, `build(kind, name, config)` to use it.
+
+Built-in and custom plugins are found by reading their source (see `studio.plugins`); a module is
+imported when one of its plugins is first asked for, so that `--list` and `--help` stay instant.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from studio.errors import PluginError
+
+KINDS = ("guidance", "geometry", "renderer", "data", "system", "exporter")
+
+T = TypeVar("T", bound=type)
+
+_classes: dict[tuple[str, str], type] = {}
+
+
+def register(kind: str, name: str) -> Callable[[T], T]:
+    """Register the decorated class as plugin `name` of `kind`.
+
+    Both arguments are literal strings, so that `launch.py --list` can read them without importing.
+
+    Raises:
+        PluginError: if the kind is unknown or another class already has this name.
+    """
+    if kind not in KINDS:
+        raise PluginError(f"plugin kind {kind!r} does not exist.", allowed=", ".join(KINDS))
+
+    def decorate(cls: T) -> T:
+        other = _classes.get((kind, name))
+        if other is not None and _origin(other) != _origin(cls):
+            raise PluginError(
+                f"{kind} plugin {name!r} is registered twice: "
+                f"by {_origin(other)} and by {_origin(cls)}.",
+                hint="Rename one of them.",
+            )
+        _classes[kind, name] = cls
+        return cls
+
+    return decorate
+
+
+def _origin(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def find(kind: str, name: str, *, key: str | None = None) -> type:
+    """Return the plugin class `name` of `kind`, importing its module if needed.
+
+    Args:
+        kind: one of `KINDS`.
+        name: the name given in YAML.
+        key: the config key that asked for it, named in the error.
+
+    Raises:
+        PluginError: if there is none; names the near misses and the plugins that failed to import.
+    """
+    from studio import plugins
+
+    if (kind, name) not in _classes:
+        plugins.import_plugin(kind, name)
+    if (kind, name) in _classes:
+        return _classes[kind, name]
+    names = available(kind)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hints = [f"did you mean {near[0]!r}?"] if near else []
+    hints += [f"({origin} failed to import: {why})" for origin, why in plugins.failures().items()]
+    where = f"{key} is {name!r}" if key else f"{name!r}"
+    raise PluginError(
+        f"{where}, which is not a registered {kind} plugin.",
+        allowed=", ".join(names) or "none is registered",
+        hint="\n  ".join(hints) or None,
+    )
+
+
+def available(kind: str) -> list[str]:
+    """Return the names of all plugins of a kind, sorted, without importing any of them."""
+    from studio import plugins
+
+    found = {entry.name for entry in plugins.discover() if entry.kind == kind}
+    return sorted(found | {name for k, name in _classes if k == kind})
+
+
+def build(
+    kind: str, name: str, given: Mapping[str, Any] | None = None, *, key: str = "", **kwargs: Any
+) -> Any:
+    """Construct plugin `name`: its `Config` filled from `given`, then `cls(config, **kwargs)`.
+
+    Args:
+        kind: one of `KINDS`.
+        name: the name given in YAML.
+        given: options, merged over the defaults of the plugin's `Config`.
+        key: the config key of `given`, named in errors.
+        kwargs: handed on to the constructor.
+    """
+    from studio.config import parse_config
+
+    cls = find(kind, name, key=f"{key}_type" if key else None)
+    return cls(parse_config(cls.Config, given or {}, key=key), **kwargs)
