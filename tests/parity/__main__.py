@@ -1,0 +1,54 @@
+"""Compute parity cases: `python -m tests.parity CASE_FOLDER... --out OUT_FOLDER`.
+
+Writes `OUT_FOLDER/<method>/<case>.safetensors` for each case folder. Exit code: 1 if a case failed,
+else 3 if a case is of a kind that is not supported, else 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from tests.parity.case import find_adapter, load_case
+
+
+def run(folder: Path, out: Path) -> str:
+    """Compute one case and write its tensors; returns "ok" or "unsupported"."""
+    case = load_case(folder)
+    adapter = find_adapter(case)
+    if adapter is None:
+        return "unsupported"
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in adapter(case).items()}
+    target = out / folder.parent.name / f"{folder.name}.safetensors"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, target)
+    return "ok"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run every case named on the command line; one line of text each."""
+    parser = argparse.ArgumentParser(prog="python -m tests.parity", description=__doc__)
+    parser.add_argument("cases", nargs="+", type=Path, metavar="CASE_FOLDER")
+    parser.add_argument("--out", required=True, type=Path, metavar="OUT_FOLDER")
+    args = parser.parse_args(argv)
+    states = []
+    for folder in args.cases:
+        folder = folder.resolve()
+        try:
+            state = run(folder, args.out)
+        except Exception:
+            traceback.print_exc()
+            state = "failed"
+        states.append(state)
+        print(f"{state} {folder.parent.name}/{folder.name}", flush=True)
+    if "failed" in states:
+        return 1
+    return 3 if "unsupported" in states else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

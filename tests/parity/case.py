@@ -1,0 +1,89 @@
+"""A parity case on disk, and the adapter that can run it.
+
+A case folder holds `case.json` (configuration, meaning of every tensor, tolerances),
+`inputs.safetensors`, mostly `weights.safetensors` in the authors' names, and at times small files.
+`outputs.safetensors` is never read here: the comparison is done elsewhere.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+Adapter = Callable[["Case"], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One parity case; weights and inputs are read from disk when first asked for."""
+
+    folder: Path
+    """The case's folder: small data files are found relative to it."""
+    meta: dict[str, Any]
+    """Everything that `case.json` says."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What is needed to build the tiny model."""
+        return self.meta.get("config", {})
+
+    @property
+    def kind(self) -> str:
+        """Name of the case kind, which a held-out case may extend ("sample" -> "sample_b")."""
+        return str(self.meta.get("case", self.folder.name))
+
+    @property
+    def method(self) -> str:
+        """Module name of the method: "viewfusion-interpolated" -> "viewfusion_interpolated"."""
+        return str(self.meta.get("method", self.folder.parent.name)).replace("-", "_")
+
+    @property
+    def weights_path(self) -> Path:
+        """The file of weights in the authors' names; absent where no network is involved."""
+        return self.folder / "weights.safetensors"
+
+    @cached_property
+    def weights(self) -> dict[str, Tensor]:
+        """State dict in the authors' names, empty where no network is involved."""
+        return load_file(self.weights_path) if self.weights_path.exists() else {}
+
+    @cached_property
+    def inputs(self) -> dict[str, Tensor]:
+        """Every input tensor, noise draws included."""
+        path = self.folder / "inputs.safetensors"
+        return load_file(path) if path.exists() else {}
+
+
+def load_case(folder: Path) -> Case:
+    """Read `case.json` of a folder."""
+    return Case(folder, json.loads((folder / "case.json").read_text()))
+
+
+def _adapters(module: str) -> dict[str, Adapter]:
+    name = f"tests.parity.{module}"
+    if not module.isidentifier() or importlib.util.find_spec(name) is None:
+        return {}
+    return getattr(importlib.import_module(name), "CASES", {})
+
+
+def find_adapter(case: Case) -> Adapter | None:
+    """The function that computes a case: by method, then by the longest kind that starts its name.
+
+    Method and kind are looked up in `case.json` first, then in the folder names.
+    """
+    for module in dict.fromkeys((case.method, case.folder.parent.name)):
+        known = _adapters(module)
+        for name in dict.fromkeys((case.kind, case.folder.name)):
+            kinds = [k for k in known if name == k or name.startswith(f"{k}_")]
+            if kinds:
+                return known[max(kinds, key=len)]
+    return None
