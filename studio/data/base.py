@@ -1,0 +1,50 @@
+"""What a data plugin is: views of one scene, a condition for guidance, or a training dataset."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from studio.views import Condition, ViewSet
+
+
+class SceneData(ABC):
+    """Posed views of one object, which reconstruction reads."""
+
+    Config: ClassVar[type]
+
+    @abstractmethod
+    def load(self) -> ViewSet:
+        """Return the views to learn from."""
+
+    def test(self) -> ViewSet | None:
+        """Return held-out views to measure on, or None where there are none."""
+        return None
+
+
+class ConditionData(ABC):
+    """What a user asks guidance with: a picture, posed pictures or a text."""
+
+    Config: ClassVar[type]
+
+    @abstractmethod
+    def condition(self) -> Condition:
+        """Return the prepared condition."""
+
+
+class ViewPairData(ABC):
+    """Posed views of many objects, which guidance is trained on.
+
+    An item holds float32 tensors: images [V,3,H,W] in [-1,1] on white; cond_image [3,H,W] in
+    [-1,1]; c2w [V,4,4] and cond_c2w [4,4], OpenCV axes; intrinsics [V,3,3] in pixels. Optional:
+    latents [V,c,h,w] and cond_latents [c,h,w], posterior means that replace encoding; caption.
+    """
+
+    Config: ClassVar[type]
+
+    @abstractmethod
+    def dataset(self, split: Literal["train", "val"]) -> Dataset[dict[str, Tensor]]:
+        """Return the map-style dataset of a split."""
