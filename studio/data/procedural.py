@@ -1,0 +1,235 @@
+"""Training data out of nothing: procedural objects, ray-cast from the canonical rig."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from studio.cameras import CANONICAL_RADIUS, Cameras, orbit_cameras
+from studio.data.procedural_objects import ProceduralObject, categories, make_object, split_seed
+from studio.data.procedural_parts import rotation
+from studio.data.render import RayCaster, Rendered
+from studio.errors import ConfigError
+from studio.registry import register
+
+RENDERING_VERSION = 1
+"""Part of the cache key: raise it when the pictures of a given seed change."""
+RING_VIEWS = 16
+RIGS: dict[str, tuple[float, ...]] = {
+    "ele30": (30.0,),
+    "epidiff96": (-10.0, 0.0, 10.0, 20.0, 30.0, 40.0),
+}
+"""Elevations in degrees of each rig; a rig has 16 azimuths, azimuth outer, elevation inner."""
+
+
+def rig_cameras(rig: str, size: int) -> Cameras:
+    """Cameras of a rig: 16 azimuths 22.5 degrees apart (outer) times the rig's elevations (inner)."""
+    elevations = RIGS[rig]
+    azimuth = [k * 360.0 / RING_VIEWS for k in range(RING_VIEWS) for _ in elevations]
+    return orbit_cameras(azimuth, list(elevations) * RING_VIEWS, radius=CANONICAL_RADIUS, size=size)
+
+
+def render_object(
+    category: str,
+    seed: int,
+    cameras: Cameras,
+    *,
+    yaw_deg: float = 0.0,
+    supersample: int = 2,
+    shading: bool = True,
+) -> Rendered:
+    """Render one procedural object.
+
+    Args:
+        category: see :func:`studio.data.procedural_objects.categories`.
+        seed: of the object; test seeds start at ``TEST_SEED``.
+        cameras: in the world where the object stands at the origin, facing +X.
+        yaw_deg: turns the object counter-clockwise, seen from above.
+        supersample: samples per pixel and axis.
+        shading: ``False`` gives plain colours.
+    """
+    return render_parts(make_object(category, seed), cameras, yaw_deg, supersample, shading)
+
+
+def render_parts(
+    thing: ProceduralObject, cameras: Cameras, yaw_deg: float, supersample: int, shading: bool
+) -> Rendered:
+    """Render a built object, turned by ``yaw_deg``."""
+    vertices, faces, colours, normals = thing.arrays
+    turn = rotation("z", yaw_deg).astype(np.float32)
+    caster = RayCaster(vertices @ turn.T, faces, colours, normals=normals @ turn.T)
+    return caster.render(
+        cameras.c2w.numpy(),
+        cameras.intrinsics.numpy(),
+        cameras.size,
+        supersample=supersample,
+        shading=shading,
+    )
+
+
+@register("data", "procedural")
+class ProceduralData:
+    """Endless toy objects (cars, houses, animals, ...) rendered on the fly; needs no download."""
+
+    @dataclass
+    class Config:
+        """Options of the procedural data set."""
+
+        categories: list[str] = field(
+            default_factory=lambda: ["car", "house", "armchair", "animal"]
+        )
+        """Kinds of objects; object i is of kind i modulo their number."""
+        objects: int = 2000
+        """Objects of the training split."""
+        val_objects: int = 64
+        """Objects of the validation split (held-out seeds, in part held-out hues and shapes)."""
+        resolution: int = 64
+        """Height and width of the pictures in pixels."""
+        seed: int = 0
+        """First object seed of each split."""
+        rig: str = "ele30"
+        """Cameras: "ele30" (16 views at elevation 30) or "epidiff96" (six elevations)."""
+        input_elevation_deg: float = 30.0
+        """Elevation of the condition view; must belong to the rig."""
+        yaw_jitter: bool = True
+        """Turn every object by a fixed angle of its own within one azimuth step."""
+        reference: str = "random"
+        """Condition view: "random" azimuth at each access, or "first" (the object's own front)."""
+        supersample: int = 2
+        """Samples per pixel and axis."""
+        cache_dir: str | None = None
+        """Folder for rendered pictures; they stay in memory only if it is null."""
+        captions: bool = False
+        """Add a caption to each item."""
+
+    def __init__(self, cfg: Config) -> None:
+        unknown = [name for name in cfg.categories if name not in categories()]
+        if unknown or not cfg.categories:
+            raise ConfigError(
+                f"data.categories holds {unknown or 'nothing'}.", allowed=", ".join(categories())
+            )
+        if cfg.rig not in RIGS:
+            raise ConfigError(f"data.rig is '{cfg.rig}'.", allowed=", ".join(RIGS))
+        if cfg.input_elevation_deg not in RIGS[cfg.rig]:
+            raise ConfigError(
+                f"data.input_elevation_deg is {cfg.input_elevation_deg}, not in rig {cfg.rig}.",
+                allowed=", ".join(str(e) for e in RIGS[cfg.rig]),
+            )
+        if cfg.reference not in ("random", "first"):
+            raise ConfigError(f"data.reference is '{cfg.reference}'.", allowed="random, first")
+        self.cfg = cfg
+        self.cameras = rig_cameras(cfg.rig, cfg.resolution)
+        self._views: dict[str, NDArray[np.uint8]] = {}
+
+    def dataset(self, split: str) -> ProceduralViews:
+        """Training batches without the batch axis; ``split`` is "train" or "val"."""
+        return ProceduralViews(self, split)
+
+    def count(self, split: str) -> int:
+        """Number of objects of a split."""
+        return self.cfg.objects if split == "train" else self.cfg.val_objects
+
+    def identity(self, split: str, index: int) -> tuple[str, int, float]:
+        """Category, seed and yaw in degrees of an object."""
+        kind = self.cfg.categories[index % len(self.cfg.categories)]
+        seed = split_seed(index, split, self.cfg.seed)
+        step = 360.0 / RING_VIEWS
+        yaw = float(np.random.default_rng(seed).uniform(0, step)) if self.cfg.yaw_jitter else 0.0
+        return kind, seed, yaw
+
+    def views_array(self, split: str) -> NDArray[np.uint8]:
+        """All pictures of a split, [N, V, H, W, 4] uint8 RGBA, rendered once.
+
+        Azimuth k of the rig sees every object from 22.5 k degrees; nothing is rolled yet.
+        """
+        if split not in self._views:
+            self._views[split] = self._load_or_render(split)
+        return self._views[split]
+
+    def render(self, split: str, index: int) -> NDArray[np.uint8]:
+        """[V, H, W, 4] uint8 pictures of one object."""
+        kind, seed, yaw = self.identity(split, index)
+        pictures = render_object(
+            kind, seed, self.cameras, yaw_deg=yaw, supersample=self.cfg.supersample
+        )
+        return np.round(pictures.rgba * 255.0).astype(np.uint8)
+
+    def _load_or_render(self, split: str) -> NDArray[np.uint8]:
+        shape = (self.count(split), len(self.cameras), *self.cameras.size, 4)
+        if self.cfg.cache_dir is None:
+            views = np.empty(shape, np.uint8)
+            for index in range(len(views)):
+                views[index] = self.render(split, index)
+            return views
+        path = self.cache_path(split)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(f".{path.stem}.{os.getpid()}.npy")
+            stored = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
+            for index in range(len(stored)):
+                stored[index] = self.render(split, index)
+            stored.flush()
+            partial.replace(path)
+        cached: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+        return cached
+
+    def cache_path(self, split: str) -> Path:
+        """File of a split's pictures, named after everything that decides them."""
+        drop = ("cache_dir", "captions", "reference", "input_elevation_deg")
+        key: dict[str, Any] = {k: v for k, v in asdict(self.cfg).items() if k not in drop}
+        key |= {"split": split, "version": RENDERING_VERSION}
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=list).encode()).hexdigest()
+        return Path(self.cfg.cache_dir or ".") / f"procedural-{split}-{digest[:16]}.npy"
+
+
+class ProceduralViews(Dataset[dict[str, Any]]):
+    """Items of :class:`ProceduralData`: the world is turned so that the condition is at azimuth 0."""
+
+    def __init__(self, data: ProceduralData, split: str) -> None:
+        self.data, self.split = data, split
+        self.views = data.views_array(split)
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        reference = 0
+        if self.data.cfg.reference == "random":
+            reference = int(torch.randint(RING_VIEWS, ()))
+        return self.item(index, reference)
+
+    def item(self, index: int, reference: int) -> dict[str, Any]:
+        """One training item with the condition seen from azimuth step ``reference``."""
+        cfg, cameras = self.data.cfg, self.data.cameras
+        levels = RIGS[cfg.rig]
+        views = np.roll(self.views[index], -reference * len(levels), axis=0)
+        images = on_white(torch.from_numpy(views))
+        first = levels.index(cfg.input_elevation_deg)
+        item: dict[str, Any] = {
+            "images": images,
+            "cond_image": images[first],
+            "c2w": cameras.c2w,
+            "cond_c2w": cameras.c2w[first],
+            "intrinsics": cameras.intrinsics,
+        }
+        if cfg.captions:
+            kind, seed, _ = self.data.identity(self.split, index)
+            item["caption"] = make_object(kind, seed).caption
+        return item
+
+
+def on_white(rgba: Tensor) -> Tensor:
+    """[V, H, W, 4] uint8 straight alpha to [V, 3, H, W] in [-1, 1] on white."""
+    values = rgba.float() / 255.0
+    rgb = values[..., :3] * values[..., 3:] + (1.0 - values[..., 3:])
+    return rgb.permute(0, 3, 1, 2).contiguous() * 2.0 - 1.0

@@ -1,0 +1,241 @@
+"""Toy-like coloured objects as pure functions of (category, seed).
+
+The training data of the nano models: chunky closed parts, a clear front (+X), left-right symmetric
+about the XZ plane, standing on -Z, centred, longest side of the bounding box 1 (a little less
+where the canonical camera would otherwise cut corners off).
+
+Seeds below :data:`TEST_SEED` are for training, the rest for testing. Training never shows a main
+colour in the hue band :data:`HELD_OUT_HUE`, nor a body proportion in :data:`HELD_OUT_STRETCH`; of
+the test objects a third have a held-out hue, a third a held-out proportion, a third neither.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from studio.data.procedural_parts import Array, Colour, Part
+
+if TYPE_CHECKING:
+    from studio.mesh import Mesh
+
+TEST_SEED = 1_000_000
+"""First seed of the test split."""
+HELD_OUT_HUE = (0.46, 0.56)
+"""Cyan to azure, in turns of the colour wheel: no main colour of a training object."""
+HELD_OUT_STRETCH = (0.40, 0.55)
+"""Band of the proportion parameter in [0, 1] (long or tall for its kind) that training skips."""
+MAX_REACH = 0.61
+"""Bounding sphere of the bulkiest objects: the canonical camera (distance 1.5) sees radius 0.62."""
+
+
+@dataclass(frozen=True)
+class ProceduralObject:
+    """A normalised object made of closed convex parts."""
+
+    category: str
+    seed: int
+    parts: tuple[Part, ...]
+    caption: str
+    hue: float
+    """Hue of the main colour in [0, 1)."""
+    stretch: float
+    """Proportion parameter in [0, 1]."""
+
+    @cached_property
+    def arrays(self) -> tuple[Array, Array, Array, Array]:
+        """Vertices [N, 3], faces [M, 3], colours [N, 3] and shading normals [N, 3] (N = 3 M)."""
+        corners = np.concatenate([part.corners for part in self.parts]).reshape(-1, 3)
+        normals = np.concatenate([part.normals for part in self.parts]).reshape(-1, 3)
+        counts = [3 * len(part.corners) for part in self.parts]
+        colours = np.repeat(np.array([part.colour for part in self.parts]), counts, axis=0)
+        tint = surface_tint(corners, normals)[:, None]
+        faces = np.arange(len(corners)).reshape(-1, 3)
+        return (
+            corners.astype(np.float32),
+            faces,
+            np.clip(colours * tint, 0, 1).astype(np.float32),
+            normals.astype(np.float32),
+        )
+
+    def occupancy(self, points: Array) -> Array:
+        """[P] bool: which of the [P, 3] object-frame points are inside any part."""
+        points = np.asarray(points, float)
+        inside = np.zeros(len(points), bool)
+        for part in self.parts:
+            low, high = part.corners.min((0, 1)), part.corners.max((0, 1))
+            near = np.flatnonzero(~inside & np.all((points >= low) & (points <= high), axis=-1))
+            inside[near] = part.contains(points[near])
+        return inside
+
+    def mesh(self) -> Mesh:
+        """All parts as one mesh with vertex colours; parts overlap, each is closed."""
+        from studio.mesh import Mesh
+
+        vertices, faces, colours, normals = self.arrays
+        return Mesh(vertices=vertices, faces=faces, colours=colours, normals=normals)
+
+
+def surface_tint(corners: Array, normals: Array) -> Array:
+    """Paint that belongs to the object: sides a little darker than front and back, feet darker.
+
+    It tells the faces of a plain box apart although the light only knows up from down.
+    """
+    side = 1.0 - 0.10 * np.abs(normals[:, 1])
+    back = 1.0 - 0.05 * np.maximum(-normals[:, 0], 0.0)
+    low, high = corners[:, 2].min(), corners[:, 2].max()
+    height = (corners[:, 2] - low) / (high - low)
+    tint: Array = side * back * (0.86 + 0.14 * np.minimum(height / 0.5, 1.0))
+    return tint
+
+
+class Sculptor:
+    """Collects parts, with the random draws and colours of one object."""
+
+    def __init__(self, category: str, seed: int) -> None:
+        self.random = np.random.default_rng([zlib.crc32(category.encode()), seed])
+        self.parts: list[Part] = []
+        self.words: list[str] = []
+        kind = int(self.random.integers(3)) if seed >= TEST_SEED else 2
+        self.hue = self._draw(HELD_OUT_HUE, inside=kind == 0)
+        self.stretch = self._draw(HELD_OUT_STRETCH, inside=kind == 1)
+
+    def _draw(self, band: tuple[float, float], *, inside: bool) -> float:
+        low, high = band
+        if inside:
+            return float(self.random.uniform(low, high))
+        value = float(self.random.uniform(0.0, 1.0 - (high - low)))
+        return value if value < low else value + (high - low)
+
+    def uniform(self, low: float, high: float) -> float:
+        """A random number."""
+        return float(self.random.uniform(low, high))
+
+    def chance(self, probability: float) -> bool:
+        """A biased coin."""
+        return bool(self.random.uniform() < probability)
+
+    def choose(self, *options: Any) -> Any:
+        """One of the options."""
+        return options[int(self.random.integers(len(options)))]
+
+    def along(self, low: float, high: float) -> float:
+        """The length that belongs to the object's proportion parameter."""
+        return low + (high - low) * self.stretch
+
+    def add(self, *parts: Part) -> None:
+        """Add parts as they are."""
+        self.parts.extend(parts)
+
+    def pair(self, *parts: Part) -> None:
+        """Add parts and their mirror images across the XZ plane."""
+        for part in parts:
+            self.parts += [part, part.mirrored()]
+
+    def main_colour(self, saturation: tuple[float, float] = (0.5, 0.9)) -> Colour:
+        """The object's own colour; its hue obeys the held-out band."""
+        return hsv(self.hue, self.uniform(*saturation), self.uniform(0.68, 0.96))
+
+    def partner(self, main: Colour) -> Colour:
+        """A second colour that goes with the main one."""
+        hue, saturation, value = colorsys.rgb_to_hsv(*main)
+        scheme = self.choose("cream", "light", "dark", "opposite", "neighbour")
+        if scheme == "cream":
+            return hsv(self.uniform(0.09, 0.13), self.uniform(0.08, 0.25), 0.96)
+        if scheme == "light":
+            return hsv(hue, 0.28 * saturation, min(1.0, value + 0.2))
+        if scheme == "dark":
+            return hsv(hue + self.uniform(-0.03, 0.03), min(1.0, saturation + 0.1), 0.5 * value)
+        turn = 0.5 if scheme == "opposite" else self.choose(-0.11, 0.11)
+        return hsv(hue + turn + self.uniform(-0.03, 0.03), 0.8 * saturation, self.uniform(0.6, 0.95))
+
+    def wood(self) -> Colour:
+        """A brown between pine and walnut."""
+        return hsv(self.uniform(0.05, 0.10), self.uniform(0.4, 0.65), self.uniform(0.35, 0.8))
+
+    def finish(self, category: str, seed: int, caption: str) -> ProceduralObject:
+        """Centre the object; scale it so that its longest side is 1 and the rig sees all of it."""
+        corners = np.concatenate([part.corners.reshape(-1, 3) for part in self.parts])
+        low, high = corners.min(0), corners.max(0)
+        centre = (low + high) / 2
+        reach = float(np.linalg.norm(corners - centre, axis=-1).max())
+        scale = min(1.0 / float((high - low).max()), MAX_REACH / reach)
+        parts = tuple(
+            Part((part.corners - centre) * scale, part.normals, part.colour) for part in self.parts
+        )
+        return ProceduralObject(category, seed, parts, caption, self.hue, self.stretch)
+
+
+Maker = Callable[[Sculptor], str]
+"""Adds the parts of one object and returns its caption."""
+
+MAKERS: dict[str, Maker] = {}
+
+
+def category(function: Maker) -> Maker:
+    """Register a maker under its function name."""
+    MAKERS[function.__name__] = function
+    return function
+
+
+def make_object(category: str, seed: int) -> ProceduralObject:
+    """Build one object.
+
+    Args:
+        category: one of :func:`categories`.
+        seed: any non-negative integer; from :data:`TEST_SEED` on it belongs to the test split.
+    """
+    makers = _makers()
+    if category not in makers:
+        raise KeyError(f"'{category}' is no category; there are {', '.join(makers)}")
+    sculptor = Sculptor(category, seed)
+    return sculptor.finish(category, seed, makers[category](sculptor))
+
+
+def categories() -> tuple[str, ...]:
+    """Names of everything that :func:`make_object` can build."""
+    return tuple(_makers())
+
+
+def split_seed(index: int, split: str, base: int = 0) -> int:
+    """Seed of the ``index``-th object of a split ("train", or "val"/"test")."""
+    seed = base + index
+    if not 0 <= seed < TEST_SEED:
+        raise ValueError(f"seed {seed} is outside [0, {TEST_SEED})")
+    return seed + (0 if split == "train" else TEST_SEED)
+
+
+def hsv(hue: float, saturation: float, value: float) -> Colour:
+    """Colour from hue (any real, in turns), saturation and value, clipped to [0, 1]."""
+    s, v = min(max(saturation, 0.0), 1.0), min(max(value, 0.0), 1.0)
+    return colorsys.hsv_to_rgb(hue % 1.0, s, v)
+
+
+def colour_name(colour: Iterable[float]) -> str:
+    """A plain English word for a colour."""
+    hue, saturation, value = colorsys.rgb_to_hsv(*colour)
+    if value < 0.2:
+        return "black"
+    if saturation < 0.15:
+        return "white" if value > 0.85 else "grey"
+    if 0.03 <= hue < 0.12 and value < 0.65:
+        return "brown"
+    edges = [
+        (0.03, "red"), (0.11, "orange"), (0.18, "yellow"), (0.42, "green"), (0.53, "turquoise"),
+        (0.70, "blue"), (0.80, "purple"), (0.94, "pink"), (1.01, "red"),
+    ]  # fmt: skip
+    return next(name for edge, name in edges if hue < edge)
+
+
+def _makers() -> dict[str, Maker]:
+    import studio.data.procedural_makers  # noqa: F401  (registers on import)
+
+    return MAKERS
+
+
