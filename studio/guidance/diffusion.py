@@ -1,0 +1,262 @@
+"""What latent-diffusion methods share: noise schedule, training targets, DDIM, classifier-free guidance.
+
+Everything works on values, without hidden state: a `NoiseSchedule` is made once, `ddim_plan` turns
+it into the list of steps of one run, `ddim_update` performs one of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy import ndimage
+from torch import Tensor
+
+from studio.cameras import Cameras
+from studio.errors import ConfigError
+from studio.views import ViewSet
+
+PREDICTIONS = ("epsilon", "v_prediction")
+SPACINGS = ("zero123", "leading", "trailing")
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """Variance-preserving diffusion: x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise."""
+
+    alphas_cumprod: Float[Tensor, " t"]
+    """abar_t for t = 0 .. T-1, falling, float32, on the CPU."""
+    prediction_type: str = "epsilon"
+    """What the network returns: "epsilon" (the noise) or "v_prediction"."""
+
+    @classmethod
+    def make(
+        cls,
+        timesteps: int = 1000,
+        beta_start: float = 0.00085,
+        beta_end: float = 0.012,
+        beta_schedule: str = "scaled_linear",
+        prediction_type: str = "epsilon",
+        zero_terminal_snr: bool = False,
+    ) -> NoiseSchedule:
+        """Build the schedule; the defaults are Stable Diffusion's.
+
+        Args:
+            timesteps: length T of the chain.
+            beta_start: first variance.
+            beta_end: last variance.
+            beta_schedule: "scaled_linear" (linear in sqrt(beta), LDM's "linear") or "linear".
+            prediction_type: what the network returns, one of `PREDICTIONS`.
+            zero_terminal_snr: rescale so that the last step is pure noise (Lin et al.,
+                arXiv 2305.08891, algorithm 1); needs "v_prediction".
+
+        Raises:
+            ConfigError: if a name is unknown, or pure noise is combined with "epsilon", which
+                says nothing about x_0 there.
+        """
+        if prediction_type not in PREDICTIONS:
+            raise ConfigError(
+                f"prediction_type is {prediction_type!r}.", allowed=", ".join(PREDICTIONS)
+            )
+        if beta_schedule == "scaled_linear":
+            root = torch.linspace(beta_start**0.5, beta_end**0.5, timesteps, dtype=torch.float64)
+            betas = root**2
+        elif beta_schedule == "linear":
+            betas = torch.linspace(beta_start, beta_end, timesteps, dtype=torch.float64)
+        else:
+            raise ConfigError(
+                f"beta_schedule is {beta_schedule!r}.", allowed="scaled_linear, linear"
+            )
+        alphas_cumprod = (1 - betas).cumprod(0)
+        if zero_terminal_snr:
+            if prediction_type == "epsilon":
+                raise ConfigError(
+                    "zero_terminal_snr is true with prediction_type 'epsilon'.",
+                    allowed="prediction_type: v_prediction",
+                )
+            signal = alphas_cumprod.sqrt()
+            signal = (signal - signal[-1]) * (signal[0] / (signal[0] - signal[-1]))
+            alphas_cumprod = signal**2
+        return cls(alphas_cumprod.float(), prediction_type)
+
+    def __len__(self) -> int:
+        return len(self.alphas_cumprod)
+
+    def _abar(self, t: Int[Tensor, " b"], like: Tensor) -> Tensor:
+        values = self.alphas_cumprod.to(like.device)[t].to(like.dtype)
+        return values.reshape(-1, *[1] * (like.dim() - 1))
+
+    def add_noise(
+        self, clean: Float[Tensor, "b ..."], noise: Float[Tensor, "b ..."], t: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b ..."]:
+        """Return x_t for clean x_0 and unit noise."""
+        abar = self._abar(t, clean)
+        return abar.sqrt() * clean + (1 - abar).sqrt() * noise
+
+    def target(
+        self, clean: Float[Tensor, "b ..."], noise: Float[Tensor, "b ..."], t: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b ..."]:
+        """What the network should return for x_t: the noise, or v = sqrt(abar) n - sqrt(1-abar) x_0."""
+        if self.prediction_type == "epsilon":
+            return noise
+        abar = self._abar(t, clean)
+        return abar.sqrt() * noise - (1 - abar).sqrt() * clean
+
+    def loss_weight(self, t: Int[Tensor, " b"], min_snr_gamma: float) -> Float[Tensor, " b"]:
+        """Min-SNR weight of each item's squared error (Hang et al., arXiv 2303.09556).
+
+        `min_snr_gamma` 0 gives ones. For "v_prediction" the SNR is clamped to [1, gamma] rather
+        than to at most gamma: the paper's weight vanishes where there is almost only noise.
+        """
+        if min_snr_gamma <= 0:
+            return torch.ones(t.shape, device=t.device)
+        abar = self.alphas_cumprod.to(t.device)[t]
+        snr = abar / (1 - abar)
+        if self.prediction_type == "epsilon":
+            return snr.clamp(max=min_snr_gamma) / snr
+        return snr.clamp(1.0, max(min_snr_gamma, 1.0)) / (snr + 1)
+
+    def split(
+        self, prediction: Float[Tensor, "b ..."], x: Float[Tensor, "b ..."], abar: float
+    ) -> tuple[Float[Tensor, "b ..."], Float[Tensor, "b ..."]]:
+        """Turn a network output at x_t into (estimated noise, estimated x_0)."""
+        signal, spread = abar**0.5, (1 - abar) ** 0.5
+        if self.prediction_type == "epsilon":
+            return prediction, (x - spread * prediction) / signal
+        return signal * prediction + spread * x, signal * x - spread * prediction
+
+
+@dataclass(frozen=True)
+class DDIMStep:
+    """One denoising step from `t` to the next lower timestep of the plan."""
+
+    t: int
+    """Timestep given to the network."""
+    abar: float
+    """abar at t."""
+    abar_prev: float
+    """abar at the next lower timestep (abar_0 after the last one)."""
+    sigma: float
+    """Standard deviation of the fresh noise."""
+
+
+def ddim_timesteps(steps: int, spacing: str, train_steps: int = 1000) -> list[int]:
+    """List the timesteps of a run, highest first.
+
+    Args:
+        steps: requested number of steps.
+        spacing: "zero123" is the list of the Zero-1-to-3 programs: every (train_steps // steps)-th
+            plus one, without the highest, so it may hold one entry more or fewer than asked for
+            (75 gives 76, 50 gives 49). "leading" is diffusers' with steps_offset 1. "trailing"
+            ends at the last training step, which short runs and zero terminal SNR need.
+        train_steps: length of the training chain.
+
+    Raises:
+        ConfigError: if the spacing is unknown or cannot place that many steps.
+    """
+    if not 1 <= steps <= train_steps:
+        raise ConfigError(f"steps is {steps}.", allowed=f"1 to {train_steps}")
+    stride = train_steps // steps
+    if spacing == "zero123":
+        times = [t + 1 for t in range(0, train_steps, stride)]
+        if times[-1] >= train_steps or len(times) < 2:
+            raise ConfigError(
+                f"steps is {steps}, which spacing 'zero123' cannot place: "
+                f"it would need timestep {times[-1]} of 0..{train_steps - 1} or leaves no step.",
+                hint=f"take {steps - 1} or {steps + 1} steps, or spacing 'leading'",
+            )
+        return times[-2::-1]
+    if spacing == "leading":
+        return [min(i * stride + 1, train_steps - 1) for i in reversed(range(steps))]
+    if spacing == "trailing":
+        return [round(train_steps - i * train_steps / steps) - 1 for i in range(steps)]
+    raise ConfigError(f"timestep_spacing is {spacing!r}.", allowed=", ".join(SPACINGS))
+
+
+def ddim_plan(schedule: NoiseSchedule, steps: int, spacing: str, eta: float) -> list[DDIMStep]:
+    """Work out every number of a DDIM run (Song et al., arXiv 2010.02502, equations 12 and 16).
+
+    Args:
+        schedule: the noise schedule of the network.
+        steps: requested number of steps.
+        spacing: see `ddim_timesteps`.
+        eta: 0 is deterministic, 1 draws as much fresh noise as DDPM.
+    """
+    times = ddim_timesteps(steps, spacing, len(schedule))
+    table = schedule.alphas_cumprod.double().tolist()
+    plan = []
+    for t, lower in zip(times, [*times[1:], 0], strict=True):
+        abar, prev = table[t], table[lower]
+        variance = (1 - prev) / (1 - abar) * (1 - abar / prev)
+        plan.append(DDIMStep(t, abar, prev, eta * max(variance, 0.0) ** 0.5))
+    return plan
+
+
+def ddim_update(
+    step: DDIMStep,
+    eps: Float[Tensor, "b ..."],
+    x0: Float[Tensor, "b ..."],
+    noise: Float[Tensor, "b ..."] | None = None,
+) -> Float[Tensor, "b ..."]:
+    """Move to the next lower timestep, given the estimated noise and x_0 (equation 12).
+
+    Raises:
+        ValueError: if the step draws noise and none is given.
+    """
+    direction = max(1 - step.abar_prev - step.sigma**2, 0.0) ** 0.5
+    x = step.abar_prev**0.5 * x0 + direction * eps
+    if step.sigma > 0:
+        if noise is None:
+            raise ValueError(f"step t={step.t} has sigma {step.sigma:.4g} and needs noise")
+        x = x + step.sigma * noise
+    return x
+
+
+def guide(
+    uncond: Float[Tensor, "b ..."], cond: Float[Tensor, "b ..."], scale: float
+) -> Float[Tensor, "b ..."]:
+    """Classifier-free guidance: uncond + scale * (cond - uncond)."""
+    return uncond + scale * (cond - uncond)
+
+
+def randn_like(
+    reference: Float[Tensor, "..."], generator: torch.Generator | None
+) -> Float[Tensor, "..."]:
+    """Draw unit noise on the generator's own device, so that a CPU seed gives one result anywhere."""
+    device = reference.device if generator is None else generator.device
+    draw = torch.randn(reference.shape, generator=generator, device=device, dtype=reference.dtype)
+    return draw.to(reference.device)
+
+
+def views_on_white(
+    pixels: Float[Tensor, "v 3 h w"], cameras: Cameras, meta: dict[str, Any]
+) -> ViewSet:
+    """Turn pictures on white into RGBA views whose compositing on white gives them back.
+
+    A pixel is background if it is nearly white and connected to the picture's edge through such
+    pixels, so that white parts of the object stay opaque. Along that border the alpha rises with
+    the distance from white.
+
+    Args:
+        pixels: pictures in [-1, 1].
+        cameras: their cameras.
+        meta: provenance.
+    """
+    rgb = (pixels.detach().float().cpu() / 2 + 0.5).clamp(0, 1)
+    contrast = (1 - rgb).amax(dim=1)
+    solid = contrast > 0.2  # farther from white than a VAE's ripples on a white background
+    faint = (contrast / 0.2).clamp(0, 1)
+    alpha = torch.stack([_alpha(s, f) for s, f in zip(solid, faint, strict=True)])[:, None]
+    colour = torch.where(alpha > 0, (rgb - 1 + alpha) / alpha.clamp(min=1e-3), torch.zeros(()))
+    return ViewSet(torch.cat([colour.clamp(0, 1), alpha], 1), cameras.to("cpu"), meta=meta)
+
+
+def _alpha(solid: Tensor, faint: Tensor) -> Tensor:
+    regions, _ = ndimage.label((~solid).numpy())
+    edge = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
+    outside = torch.from_numpy(np.isin(regions, edge[edge > 0]))
+    border = torch.from_numpy(ndimage.binary_dilation(solid.numpy()))
+    return torch.where(outside, torch.where(border, faint, 0.0), 1.0)

@@ -1,0 +1,428 @@
+"""Zero-1-to-3 as a guidance plugin: training loss, sampling, weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from studio.cameras import CANONICAL_RADIUS, Cameras, orbit_cameras
+from studio.errors import ConfigError
+from studio.guidance.base import Guidance, Progress, ViewContract
+from studio.guidance.diffusion import (
+    DDIMStep,
+    NoiseSchedule,
+    ddim_plan,
+    ddim_update,
+    guide,
+    randn_like,
+    views_on_white,
+)
+from studio.guidance.zero123 import network as net
+from studio.registry import register
+from studio.views import Condition, ViewSet
+
+NULL_TOKENS = ("right", "released")
+
+
+@register("guidance", "zero123")
+class Zero123Guidance(Guidance):
+    """Zero-1-to-3: every view on its own from one picture and its relative camera."""
+
+    @dataclass
+    class Config:
+        """Options; the defaults are the nano model's."""
+
+        weights: str = ""
+        """Folder or .ckpt to start from; empty: fresh random weights of the sizes below."""
+        size: str = "nano"
+        """Widths that `unet`, `vae` and `clip` start from: nano or full (the released model)."""
+        unet: dict[str, Any] = field(default_factory=dict)
+        """Changes to the arguments of diffusers' UNet2DConditionModel."""
+        vae: dict[str, Any] = field(default_factory=dict)
+        """Changes to the arguments of diffusers' AutoencoderKL."""
+        clip: dict[str, Any] = field(default_factory=dict)
+        """Changes to the arguments of transformers' CLIPVisionConfig."""
+        vae_weights: str = ""
+        """Folder of a trained AutoencoderKL; replaces `vae`."""
+        resolution: int = 64
+        """Picture side in pixels."""
+        views: int = 16
+        """Views of the default rig."""
+        rig_elevation_deg: float = 30.0
+        """Elevation of the default rig."""
+        train_clip: bool = True
+        """Train the CLIP tower with the UNet (released model: false)."""
+        gradient_checkpointing: bool = False
+        """Trade time for memory in training."""
+        prediction_type: str = "v_prediction"
+        """What the UNet returns: epsilon (released model) or v_prediction."""
+        beta_schedule: str = "scaled_linear"
+        """Shape of the noise schedule: scaled_linear or linear."""
+        beta_start: float = 0.00085
+        """First variance of the noise schedule."""
+        beta_end: float = 0.012
+        """Last variance of the noise schedule."""
+        train_timesteps: int = 1000
+        """Length of the training chain."""
+        zero_terminal_snr: bool = False
+        """Make the last timestep pure noise (needs v_prediction)."""
+        min_snr_gamma: float = 0.0
+        """Min-SNR weighting of the loss; 0: off (released model)."""
+        condition_dropout: float = 0.05
+        """p: text only, both, latents only are each dropped with this probability."""
+        null_token: str = "right"
+        """Token of a dropped condition in training: right (zeros, as in sampling) or released."""
+        scale_condition: bool = False
+        """Multiply the condition's latents by the VAE's scaling factor, too."""
+        fourth_number: str = "distance"
+        """Last pose number: distance, polar (Stable-Zero123), abs_elevation or zero."""
+        projection_lr_scale: float = 1.0
+        """Learning rate of the camera projection relative to the UNet's (released: 10)."""
+        steps: int = 50
+        """Requested sampling steps (released: 75)."""
+        guidance_scale: float = 3.0
+        """Classifier-free guidance; 1 skips the unconditional pass."""
+        eta: float = 0.0
+        """Fresh noise while sampling: 0 none (DDIM), 1 as DDPM (released)."""
+        timestep_spacing: str = "trailing"
+        """Choice of timesteps: zero123 (released), leading or trailing."""
+        view_batch: int = 16
+        """Views denoised at once; lower it when memory is short."""
+
+    def __init__(self, cfg: Config, parts: dict[str, nn.Module] | None = None) -> None:
+        """Build the networks, or take finished ones.
+
+        Args:
+            cfg: options.
+            parts: "unet", "vae", "image_encoder" and "clip_camera_projection", instead of new ones.
+        """
+        super().__init__()
+        self.cfg = cfg
+        if cfg.null_token not in NULL_TOKENS:
+            raise ConfigError(f"null_token is {cfg.null_token!r}.", allowed=", ".join(NULL_TOKENS))
+        self.schedule = NoiseSchedule.make(
+            cfg.train_timesteps,
+            cfg.beta_start,
+            cfg.beta_end,
+            cfg.beta_schedule,
+            cfg.prediction_type,
+            cfg.zero_terminal_snr,
+        )
+        self.contract = ViewContract(
+            ("image",), cfg.views, cfg.rig_elevation_deg, resolution=cfg.resolution
+        )
+        parts = parts or build_parts(cfg)
+        self.unet, self.vae = parts["unet"], parts["vae"]
+        self.image_encoder = parts["image_encoder"]
+        self.clip_camera_projection = parts["clip_camera_projection"]
+        self._check_widths()
+        self._set_trainable()
+
+    def _check_widths(self) -> None:
+        unet, latent = self.unet.config, self.vae.config.latent_channels
+        if (unet.in_channels, unet.out_channels) != (2 * latent, latent):
+            raise ConfigError(
+                f"unet has {unet.in_channels} input and {unet.out_channels} output channels, "
+                f"the VAE {latent} latent channels.",
+                allowed=f"unet.in_channels {2 * latent}, unet.out_channels {latent}",
+            )
+        width = self.image_encoder.config.projection_dim
+        if unet.cross_attention_dim != width:
+            raise ConfigError(
+                f"unet.cross_attention_dim is {unet.cross_attention_dim}, "
+                f"clip.projection_dim is {width}.",
+                allowed="equal numbers",
+            )
+        net.latent_side(self.vae, self.cfg.resolution)
+
+    def _set_trainable(self) -> None:
+        self.vae.requires_grad_(False).eval()
+        self.image_encoder.requires_grad_(self.cfg.train_clip)
+        if self.cfg.gradient_checkpointing:
+            self.unet.enable_gradient_checkpointing()
+
+    def trainable_parameters(self) -> list[dict[str, Any]]:
+        """Return the optimiser groups: UNet (and CLIP where it is trained), camera projection."""
+        main = list(self.unet.parameters())
+        if self.cfg.train_clip:
+            main += [p for p in self.image_encoder.parameters() if p.requires_grad]
+        projection = list(self.clip_camera_projection.parameters())
+        return [
+            {"params": main, "lr_scale": 1.0},
+            {"params": projection, "lr_scale": self.cfg.projection_lr_scale},
+        ]
+
+    # ---------------------------------------------------------------- condition
+
+    def embed(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+        """Return CLIP embeddings of condition pictures in [-1, 1]."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.cfg.train_clip):
+            return net.clip_embedding(self.image_encoder, pixels)
+
+    @torch.no_grad()
+    def condition_latents(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c g u"]:
+        """Return the latents to concatenate: posterior mode of condition pictures in [-1, 1]."""
+        return self._scaled_condition(net.encode(self.vae, pixels))
+
+    def _scaled_condition(self, latents: Tensor) -> Tensor:
+        return latents * self.vae.config.scaling_factor if self.cfg.scale_condition else latents
+
+    # ---------------------------------------------------------------- training
+
+    def training_loss(
+        self,
+        batch: dict[str, Any],
+        *,
+        generator: torch.Generator | None = None,
+        noise: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Mean squared error of the prediction for every target view of every object.
+
+        The condition's CLIP embedding and latents are computed once per object, not per view.
+        `noise` [B * V, c, h, w] replaces the drawn noise.
+        """
+        cond_image, c2w = batch["cond_image"], batch["c2w"]
+        objects, views = c2w.shape[:2]
+        with torch.no_grad():
+            clean = self._target_latents(batch, generator)
+            if batch.get("cond_latents") is not None:
+                concat = self._scaled_condition(batch["cond_latents"])
+            else:
+                concat = self.condition_latents(cond_image)
+            pose = net.pose_vector(
+                batch["cond_c2w"][:, None, :3, 3], c2w[..., :3, 3], self.cfg.fourth_number
+            )
+        embedding = self.embed(cond_image)
+        total = objects * views
+        draw_on = clean.device if generator is None else generator.device
+        t = torch.randint(len(self.schedule), (total,), generator=generator, device=draw_on)
+        drop = torch.rand(total, generator=generator, device=draw_on)
+        return self.denoising_loss(
+            clean,
+            concat.repeat_interleave(views, 0),
+            embedding.repeat_interleave(views, 0),
+            pose.flatten(0, 1).to(clean),
+            t.to(clean.device),
+            randn_like(clean, generator) if noise is None else noise,
+            drop.to(clean.device),
+        )
+
+    def _target_latents(self, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
+        if batch.get("latents") is not None:
+            clean = batch["latents"].flatten(0, 1)
+        else:
+            pixels = batch["images"].flatten(0, 1)
+            side = net.latent_side(self.vae, pixels.shape[-1])
+            shape = (len(pixels), self.vae.config.latent_channels, side, side)
+            clean = net.encode(self.vae, pixels, randn_like(pixels.new_empty(shape), generator))
+        return clean * self.vae.config.scaling_factor
+
+    def denoising_loss(
+        self,
+        clean: Float[Tensor, "n c h w"],
+        concat: Float[Tensor, "n c h w"],
+        embedding: Float[Tensor, "n d"],
+        pose: Float[Tensor, "n 4"],
+        t: Int[Tensor, " n"],
+        noise: Float[Tensor, "n c h w"],
+        drop: Float[Tensor, " n"],
+    ) -> dict[str, Tensor]:
+        """Return "loss" and what led to it ("prediction", "context", "concat", "per_item").
+
+        Args:
+            clean: scaled latents of the target views.
+            concat: latents of the condition, one per target view.
+            embedding: CLIP embedding of the condition, one per target view.
+            pose: pose vectors.
+            t: timesteps.
+            noise: unit noise added to `clean`.
+            drop: uniform draws u in [0, 1); with p the dropout probability, the token is dropped
+                for u < 2p and the latents for p <= u < 3p.
+        """
+        p = self.cfg.condition_dropout
+        no_token, no_latents = drop < 2 * p, (drop >= p) & (drop < 3 * p)
+        if self.cfg.null_token == "released":  # the pose stays and is projected
+            embedding = embedding.masked_fill(no_token[:, None], 0)
+        context = self.clip_camera_projection(embedding, pose)
+        if self.cfg.null_token == "right":
+            context = context.masked_fill(no_token[:, None, None], 0)
+        concat = concat.masked_fill(no_latents[:, None, None, None], 0)
+        noisy = self.schedule.add_noise(clean, noise, t)
+        prediction = self.unet(torch.cat([noisy, concat], 1), t, context, return_dict=False)[0]
+        target = self.schedule.target(clean, noise, t)
+        per_item = F.mse_loss(prediction, target, reduction="none").flatten(1).mean(1)
+        loss = (per_item * self.schedule.loss_weight(t, self.cfg.min_snr_gamma)).mean()
+        return {
+            "loss": loss,
+            "mse": per_item.mean().detach(),
+            "per_item": per_item.detach(),
+            "prediction": prediction,
+            "context": context,
+            "concat": concat,
+        }
+
+    # ---------------------------------------------------------------- sampling
+
+    def predict(
+        self,
+        latents: Float[Tensor, "n c h w"],
+        t: int,
+        context: Float[Tensor, "n 1 d"],
+        concat: Float[Tensor, "n c h w"],
+        scale: float,
+    ) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, "n c h w"] | None]:
+        """Return the guided UNet output at x_t, and the unconditional one (None at scale 1).
+
+        The null condition is zeros for the latents and for the token after projection.
+        """
+        if scale == 1:
+            return self._unet(latents, t, context, concat), None
+        both = self._unet(
+            torch.cat([latents, latents]),
+            t,
+            torch.cat([torch.zeros_like(context), context]),
+            torch.cat([torch.zeros_like(concat), concat]),
+        )
+        uncond, cond = both.chunk(2)
+        return guide(uncond, cond, scale), uncond
+
+    def _unet(self, latents: Tensor, t: int, context: Tensor, concat: Tensor) -> Tensor:
+        return self.unet(torch.cat([latents, concat], 1), t, context, return_dict=False)[0]
+
+    @torch.no_grad()
+    def sample(
+        self,
+        context: Float[Tensor, "n 1 d"],
+        concat: Float[Tensor, "n c h w"],
+        start: Float[Tensor, "n c h w"],
+        *,
+        plan: list[DDIMStep],
+        step_noise: Float[Tensor, "s n c h w"] | None = None,
+        generator: torch.Generator | None = None,
+        on_step: Callable[[DDIMStep, dict[str, Tensor | None]], None] | None = None,
+    ) -> Float[Tensor, "n c h w"]:
+        """Denoise n independent views; returns scaled latents.
+
+        Args:
+            context: one token per view.
+            concat: condition latents per view.
+            start: unit noise.
+            plan: the steps, from `ddim_plan`.
+            step_noise: unit noise of every step, where eta is above 0; drawn if None.
+            generator: source of what is drawn.
+            on_step: called after each step with the step and its tensors "uncond", "guided",
+                "x0", "latents".
+        """
+        x = start
+        for i, step in enumerate(plan):
+            guided, uncond = self.predict(x, step.t, context, concat, self.cfg.guidance_scale)
+            eps, x0 = self.schedule.split(guided, x, step.abar)
+            noise = None
+            if step.sigma > 0:
+                noise = randn_like(x, generator) if step_noise is None else step_noise[i]
+            x = ddim_update(step, eps, x0, noise)
+            if on_step is not None:
+                on_step(step, {"uncond": uncond, "guided": guided, "x0": x0, "latents": x})
+        return x
+
+    @torch.no_grad()
+    def generate(
+        self,
+        condition: Condition,
+        cameras: Cameras | None = None,
+        *,
+        generator: torch.Generator | None = None,
+        noise: Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> ViewSet:
+        """Make the views that `cameras` see; each is denoised on its own, `view_batch` at a time.
+
+        The condition camera stands at the condition's azimuth and elevation, as far away as the
+        first target camera's rig (1.5). `noise` [V, c, h, w] are the start latents.
+        """
+        side = self.cfg.resolution
+        cameras = (cameras or self.contract.cameras()).resized(side, side)
+        device = next(self.unet.parameters()).device
+        pixels = condition_pixels(condition, side).to(device)
+        eye = orbit_cameras(
+            [condition.azimuth_deg], condition.elevation_deg, CANONICAL_RADIUS
+        ).centres
+        pose = net.pose_vector(eye, cameras.centres.cpu(), self.cfg.fourth_number).to(device)
+        embedding, concat = self.embed(pixels), self.condition_latents(pixels)
+        context = self.clip_camera_projection(embedding.expand(len(pose), -1), pose)
+        if noise is None:
+            noise = randn_like(concat.expand(len(pose), -1, -1, -1), generator)
+        plan = ddim_plan(self.schedule, self.cfg.steps, self.cfg.timestep_spacing, self.cfg.eta)
+        parts = list(range(0, len(pose), self.cfg.view_batch))
+        done, images = 0, []
+
+        def count(*_: Any) -> None:
+            nonlocal done
+            done += 1
+            if progress is not None:
+                progress(done, len(parts) * len(plan))
+
+        for first in parts:
+            part = slice(first, first + self.cfg.view_batch)
+            latents = self.sample(
+                context[part],
+                concat.expand(len(context[part]), -1, -1, -1),
+                noise[part].to(device),
+                plan=plan,
+                generator=generator,
+                on_step=count,
+            )
+            images.append(net.decode(self.vae, latents))
+        return views_on_white(torch.cat(images), cameras, {"guidance": "zero123"})
+
+    # ---------------------------------------------------------------- weights
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write the folder layout of diffusers, plus our options in `config.json`."""
+        from studio.guidance.zero123.checkpoint import save_folder
+
+        save_folder(self, Path(folder))
+
+    @classmethod
+    def from_pretrained(cls, source: Path | str) -> Self:
+        """Read a folder written by `save_pretrained` or a diffusers-format copy of Zero-1-to-3."""
+        from studio.guidance.zero123.checkpoint import load_folder
+
+        return load_folder(cls, Path(source))
+
+
+def build_parts(cfg: Zero123Guidance.Config) -> dict[str, nn.Module]:
+    """Build the four networks of a config; only a `vae_weights` folder is read from disk."""
+    if cfg.vae_weights:
+        vae = net.load_vae(cfg.vae_weights)
+    else:
+        vae = net.build_vae(net.network_kwargs(cfg.size, "vae", cfg.vae))
+    image_encoder = net.build_image_encoder(net.network_kwargs(cfg.size, "clip", cfg.clip))
+    return {
+        "unet": net.build_unet(net.network_kwargs(cfg.size, "unet", cfg.unet)),
+        "vae": vae,
+        "image_encoder": image_encoder,
+        "clip_camera_projection": net.CLIPCameraProjection(image_encoder.config.projection_dim),
+    }
+
+
+def condition_pixels(condition: Condition, side: int) -> Float[Tensor, "1 3 s s"]:
+    """Return the condition picture on white, resized, in [-1, 1].
+
+    Raises:
+        ConfigError: if the condition holds no picture.
+    """
+    if condition.image is None:
+        raise ConfigError("the condition holds no picture.", allowed="one RGBA picture")
+    colour, alpha = condition.image[:3], condition.image[3:]
+    rgb = (colour * alpha + 1 - alpha)[None]
+    if rgb.shape[-2:] != (side, side):
+        rgb = F.interpolate(rgb, (side, side), mode="bilinear", antialias=True)
+    return rgb.clamp(0, 1) * 2 - 1

@@ -1,0 +1,264 @@
+"""The networks of Zero-1-to-3 (arXiv 2303.11328) at any width, and what feeds them.
+
+A Stable-Diffusion UNet predicts the noise of one target view. It is told about the condition
+picture twice: its VAE latents are concatenated to the noisy latents (target first), and one
+cross-attention token is a linear map of [CLIP embedding, pose vector].
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, ModelMixin, UNet2DConditionModel
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from studio.errors import ConfigError, WeightsError
+
+POSE_NUMBERS = 4
+FOURTH_NUMBERS = ("distance", "polar", "abs_elevation", "zero")
+
+# Mean and deviation of CLIP's training pictures; official: openai/CLIP, clip/clip.py
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+_FULL = {
+    # official: zero123, configs/sd-objaverse-finetune-c_concat-256.yaml
+    "unet": {
+        "sample_size": 32,
+        "in_channels": 8,
+        "out_channels": 4,
+        "block_out_channels": [320, 640, 1280, 1280],
+        "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
+        "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
+        "layers_per_block": 2,
+        "cross_attention_dim": 768,
+        "attention_head_dim": 8,  # the number of heads, in diffusers' naming for this class
+        "norm_num_groups": 32,
+    },
+    "vae": {
+        "in_channels": 3,
+        "out_channels": 3,
+        "down_block_types": ["DownEncoderBlock2D"] * 4,
+        "up_block_types": ["UpDecoderBlock2D"] * 4,
+        "block_out_channels": [128, 256, 512, 512],
+        "layers_per_block": 2,
+        "latent_channels": 4,
+        "norm_num_groups": 32,
+        "sample_size": 256,
+        "scaling_factor": 0.18215,
+    },
+    "clip": {
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "patch_size": 14,
+        "image_size": 224,
+        "projection_dim": 768,
+        "hidden_act": "quick_gelu",
+        "layer_norm_eps": 1e-5,
+    },
+}
+_NANO = {
+    "unet": {
+        "sample_size": 8,
+        "in_channels": 16,
+        "out_channels": 8,
+        "block_out_channels": [128, 192],
+        "down_block_types": ["CrossAttnDownBlock2D"] * 2,
+        "up_block_types": ["CrossAttnUpBlock2D"] * 2,
+        "layers_per_block": 2,
+        "cross_attention_dim": 128,
+        "attention_head_dim": 4,
+        "norm_num_groups": 32,
+    },
+    "vae": {
+        "in_channels": 3,
+        "out_channels": 3,
+        "down_block_types": ["DownEncoderBlock2D"] * 4,
+        "up_block_types": ["UpDecoderBlock2D"] * 4,
+        "block_out_channels": [32, 64, 96, 96],
+        "layers_per_block": 1,
+        "latent_channels": 8,
+        "norm_num_groups": 16,
+        "sample_size": 64,
+        "scaling_factor": 1.0,
+    },
+    "clip": {
+        "hidden_size": 128,
+        "intermediate_size": 256,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "patch_size": 8,
+        "image_size": 64,
+        "projection_dim": 128,
+        "hidden_act": "quick_gelu",
+        "layer_norm_eps": 1e-5,
+    },
+}
+SIZES: dict[str, dict[str, dict[str, Any]]] = {"nano": _NANO, "full": _FULL}
+
+
+def network_kwargs(size: str, part: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the constructor arguments of a part ("unet", "vae", "clip") at "nano" or "full" size.
+
+    Raises:
+        ConfigError: if the size is unknown.
+    """
+    if size not in SIZES:
+        raise ConfigError(f"size is {size!r}.", allowed=", ".join(SIZES))
+    return {**SIZES[size][part], **(changes or {})}
+
+
+def full_size() -> dict[str, dict[str, Any]]:
+    """Return the constructor arguments of the released model: {"unet", "vae", "clip"}."""
+    return {part: dict(kwargs) for part, kwargs in _FULL.items()}
+
+
+def build_unet(kwargs: dict[str, Any]) -> UNet2DConditionModel:
+    """Build the denoiser with fresh weights."""
+    return UNet2DConditionModel(**kwargs)
+
+
+def build_vae(kwargs: dict[str, Any]) -> AutoencoderKL:
+    """Build the picture auto-encoder with fresh weights."""
+    return AutoencoderKL(**kwargs)
+
+
+def load_vae(folder: str) -> AutoencoderKL:
+    """Read a trained auto-encoder from a local folder of diffusers' layout.
+
+    Raises:
+        WeightsError: if there is none.
+    """
+    if not (Path(folder) / "config.json").is_file():
+        raise WeightsError(
+            f"no auto-encoder in {folder}.",
+            allowed="a folder with config.json and diffusion_pytorch_model.safetensors",
+        )
+    return AutoencoderKL.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+
+
+def build_image_encoder(kwargs: dict[str, Any]) -> CLIPVisionModelWithProjection:
+    """Build the CLIP image tower with fresh weights."""
+    return CLIPVisionModelWithProjection(CLIPVisionConfig(**kwargs))
+
+
+class CLIPCameraProjection(ModelMixin, ConfigMixin):
+    """Linear map of [CLIP embedding, pose vector] to one cross-attention token.
+
+    Starts as the identity on the embedding; the pose columns start as a Linear layer's.
+    """
+
+    @register_to_config
+    def __init__(self, embedding_dim: int = 768, additional_embeddings: int = POSE_NUMBERS) -> None:
+        super().__init__()
+        self.proj = nn.Linear(embedding_dim + additional_embeddings, embedding_dim)
+        with torch.no_grad():
+            self.proj.weight[:, :embedding_dim] = torch.eye(embedding_dim)
+            self.proj.bias.zero_()
+
+    def forward(
+        self, embedding: Float[Tensor, "n d"], pose: Float[Tensor, "n p"]
+    ) -> Float[Tensor, "n 1 d"]:
+        """Return one token per item."""
+        return self.proj(torch.cat([embedding, pose.to(embedding)], dim=-1))[:, None]
+
+
+def pose_vector(
+    cond_centre: Float[Tensor, "*b 3"], centre: Float[Tensor, "*b 3"], fourth: str = "distance"
+) -> Float[Tensor, "*b 4"]:
+    """Relative pose of a target camera, from the camera centres alone.
+
+    [polar - polar_cond, sin(d), cos(d), fourth] in radians and world units, d being the azimuth
+    difference; the polar angle is 0 seen from the top. Positive first number: the camera moves down.
+
+    Args:
+        cond_centre: world position (+Z up) of the condition camera.
+        centre: world position of the target camera.
+        fourth: "distance" (target minus condition: Zero-1-to-3), "polar" (of the condition camera:
+            Stable-Zero123), "abs_elevation" (of the condition camera: EpiDiff's training), "zero".
+
+    Raises:
+        ConfigError: if `fourth` is unknown.
+    """
+    polar_c, azimuth_c, radius_c = _spherical(cond_centre)
+    polar_t, azimuth_t, radius_t = _spherical(centre)
+    delta = azimuth_t - azimuth_c
+    if fourth == "distance":
+        last = radius_t - radius_c
+    elif fourth == "polar":
+        last = polar_c.expand_as(delta)
+    elif fourth == "abs_elevation":
+        last = (torch.pi / 2 - polar_c).expand_as(delta)
+    elif fourth == "zero":
+        last = torch.zeros_like(delta)
+    else:
+        raise ConfigError(f"fourth_number is {fourth!r}.", allowed=", ".join(FOURTH_NUMBERS))
+    return torch.stack([polar_t - polar_c, delta.sin(), delta.cos(), last], dim=-1)
+
+
+def _spherical(centre: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    x, y, z = centre.unbind(-1)
+    return torch.atan2(torch.hypot(x, y), z), torch.atan2(y, x), centre.norm(dim=-1)
+
+
+def clip_pixels(pixels: Float[Tensor, "n 3 h w"], size: int) -> Float[Tensor, "n 3 s s"]:
+    """Prepare pictures in [-1, 1] for CLIP as Zero-1-to-3 does.
+
+    Bicubic with aligned corners and no antialiasing, no clamp after its overshoot, then CLIP's
+    mean and deviation. A stock CLIP image processor gives other numbers.
+    """
+    if pixels.shape[-2:] != (size, size):
+        pixels = F.interpolate(pixels, (size, size), mode="bicubic", align_corners=True)
+    mean = pixels.new_tensor(CLIP_MEAN)[:, None, None]
+    std = pixels.new_tensor(CLIP_STD)[:, None, None]
+    return ((pixels + 1) / 2 - mean) / std
+
+
+def clip_embedding(
+    image_encoder: CLIPVisionModelWithProjection, pixels: Float[Tensor, "n 3 h w"]
+) -> Float[Tensor, "n d"]:
+    """Return projected CLIP embeddings, not normalised, of pictures in [-1, 1]."""
+    prepared = clip_pixels(pixels, image_encoder.config.image_size)
+    return image_encoder(pixel_values=prepared).image_embeds
+
+
+def encode(
+    vae: AutoencoderKL, pixels: Float[Tensor, "n 3 h w"], noise: Float[Tensor, "n c g u"] | None = None
+) -> Float[Tensor, "n c g u"]:
+    """Return VAE latents, without the scaling factor, of pictures in [-1, 1].
+
+    Args:
+        vae: the auto-encoder.
+        pixels: pictures.
+        noise: unit noise of the posterior sample; None takes the posterior's mode.
+    """
+    posterior = vae.encode(pixels).latent_dist
+    return posterior.mode() if noise is None else posterior.mean + posterior.std * noise
+
+
+def decode(
+    vae: AutoencoderKL, latents: Float[Tensor, "n c g u"], batch: int = 16
+) -> Float[Tensor, "n 3 h w"]:
+    """Return pictures in [-1, 1] (clamped) of scaled latents, `batch` at a time."""
+    latents = latents / vae.config.scaling_factor
+    return torch.cat([vae.decode(part).sample for part in latents.split(batch)]).clamp(-1, 1)
+
+
+def latent_side(vae: AutoencoderKL, resolution: int) -> int:
+    """Return the side of the latents of a square picture.
+
+    Raises:
+        ConfigError: if the VAE cannot halve that side as often as it does.
+    """
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    if resolution % factor:
+        raise ConfigError(f"resolution is {resolution}.", allowed=f"multiples of {factor}")
+    return resolution // factor
