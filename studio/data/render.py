@@ -30,9 +30,9 @@ class Rendered:
 
     rgba: Array
     """[V, H, W, 4] straight alpha in [0, 1]; colour is 0 where alpha is 0."""
-    depth: Array
+    depth: Array | None = None
     """[V, H, W] distance along the camera's z axis in world units, 0 where nothing is hit."""
-    normal: Array
+    normal: Array | None = None
     """[V, H, W, 3] unit world normal, 0 where nothing is hit."""
 
     @property
@@ -68,17 +68,36 @@ class RayCaster:
 
         self.vertices = np.ascontiguousarray(vertices, dtype=np.float32)
         self.faces = np.ascontiguousarray(faces, dtype=np.int32)
-        self.colours = None if colours is None else np.asarray(colours, dtype=np.float32)
-        self.normals = None if normals is None else np.asarray(normals, dtype=np.float32)
-        self.uv = None if uv is None else np.asarray(uv, dtype=np.float32)
-        self.texture = None if texture is None else np.asarray(texture)
-        if self.colours is not None and len(self.colours) not in (len(vertices), len(faces)):
-            raise ValueError(
-                f"{len(self.colours)} colours for {len(vertices)} vertices and {len(faces)} faces"
-            )
-        self._per_face = self.colours is not None and len(self.colours) != len(vertices)
+        self.texture = None if uv is None else texture
+        self._uv = None if uv is None or texture is None else np.asarray(uv, np.float32)[faces]
+        self._colours = self._corner_colours(colours)
+        self._normals = self._corner_normals(normals)
         self._scene = EmbreeScene()
         self._mesh = TriangleMesh(self._scene, self.vertices, self.faces)
+
+    def _corner_colours(self, colours: Array | None) -> Array:
+        """[M, 3 corners, 3] surface colours, white under a texture."""
+        shape = (len(self.faces), 3, 3)
+        if self._uv is not None or colours is None:
+            return np.full(shape, 0.7 if self._uv is None else 1.0, np.float32)
+        colours = np.asarray(colours, np.float32)
+        if len(colours) == len(self.vertices):
+            return colours[self.faces]
+        if len(colours) == len(self.faces):
+            return np.repeat(colours[:, None], 3, axis=1)
+        raise ValueError(
+            f"{len(colours)} colours for {len(self.vertices)} vertices and {len(self.faces)} faces"
+        )
+
+    def _corner_normals(self, normals: Array | None) -> Array:
+        """[M, 3 corners, 3] unit shading normals."""
+        if normals is None:
+            a, b, c = (self.vertices[self.faces[:, k]] for k in range(3))
+            corner = np.repeat(np.cross(b - a, c - a)[:, None], 3, axis=1)
+        else:
+            corner = np.asarray(normals, np.float32)[self.faces]
+        length = np.linalg.norm(corner, axis=-1, keepdims=True)
+        return np.asarray(corner / np.maximum(length, 1e-12), np.float32)
 
     def cast(self, origins: Array, directions: Array) -> dict[str, Array]:
         """Trace rays; ``tfar`` counts in lengths of the direction, ``primID`` is -1 for a miss."""
@@ -97,6 +116,7 @@ class RayCaster:
         ortho_scale: Array | None = None,
         supersample: int = 2,
         shading: bool = True,
+        geometry: bool = False,
     ) -> Rendered:
         """Render perspective or orthographic views.
 
@@ -107,13 +127,13 @@ class RayCaster:
             ortho_scale: [V] world height of the picture for orthographic cameras.
             supersample: samples per pixel and axis.
             shading: ``False`` gives the plain surface colour.
+            geometry: also return depth and normals.
         """
         c2w, intrinsics = np.asarray(c2w, np.float32), np.asarray(intrinsics, np.float32)
         views, (height, width) = len(c2w), size
-        rgba = np.zeros((views, height, width, 4), np.float32)
-        depth = np.zeros((views, height, width), np.float32)
-        normal = np.zeros((views, height, width, 3), np.float32)
+        out = np.zeros((views, height, width, 8 if geometry else 4), np.float32)
         corners = _box_corners(self.vertices)
+        table = self._table(shading, geometry)
         for view in range(views):
             scale = None if ortho_scale is None else float(ortho_scale[view])
             window = _window(corners, c2w[view], intrinsics[view], size, scale)
@@ -123,45 +143,38 @@ class RayCaster:
             origins, directions = _pixel_rays(
                 c2w[view], intrinsics[view], window, size, scale, supersample
             )
-            samples = self._shade(origins, directions, shading)
-            shape = (bottom - top, supersample, right - left, supersample, 8)
-            mean = samples.reshape(shape).mean(axis=(1, 3))
-            cover = np.maximum(mean[..., 3:4], 1e-6)
-            area = (view, slice(top, bottom), slice(left, right))
-            rgba[area] = np.concatenate([mean[..., :3] / cover, mean[..., 3:4]], -1)
-            depth[area] = mean[..., 4] / cover[..., 0]
-            length = np.linalg.norm(mean[..., 5:], axis=-1, keepdims=True)
-            normal[area] = mean[..., 5:] / np.maximum(length, 1e-6)
-        return Rendered(rgba, depth, normal)
+            samples = self._shade(origins, directions, table, geometry)
+            shape = (bottom - top, supersample, right - left, supersample, samples.shape[-1])
+            out[view, top:bottom, left:right] = _mean_of_samples(samples.reshape(shape))
+        if not geometry:
+            return Rendered(out)
+        length = np.linalg.norm(out[..., 5:], axis=-1, keepdims=True)
+        return Rendered(out[..., :4], out[..., 4], out[..., 5:] / np.maximum(length, 1e-6))
 
-    def _shade(self, origins: Array, directions: Array, shading: bool) -> Array:
-        """[N, 8] per ray: premultiplied rgb, coverage, depth, world normal."""
+    def _table(self, shading: bool, geometry: bool) -> Array:
+        """[M, 3 corners, C] what is interpolated over a face: lit colour, then normal, then uv."""
+        colour = self._colours * light(self._normals)[..., None] if shading else self._colours
+        columns = [colour] + [self._normals] * geometry
+        if self._uv is not None:
+            columns.append(self._uv)
+        return np.ascontiguousarray(np.concatenate(columns, axis=-1), np.float32)
+
+    def _shade(self, origins: Array, directions: Array, table: Array, geometry: bool) -> Array:
+        """[N, 4 or 8] per ray: premultiplied rgb, coverage, depth, world normal."""
         hit = self.cast(origins, directions)
-        out = np.zeros((len(origins), 8), np.float32)
+        out = np.zeros((len(origins), 8 if geometry else 4), np.float32)
         index = np.flatnonzero(hit["primID"] >= 0)
-        if not len(index):
-            return out
-        face = hit["primID"][index]
-        u, v = hit["u"][index, None], hit["v"][index, None]
-        weights = (1.0 - u - v, u, v)
-        corner = self.faces[face]
-        normal = hit["Ng"][index] if self.normals is None else _blend(self.normals, corner, weights)
-        normal = normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-12)
-        colour = self._colour(face, corner, weights)
-        if shading:
-            colour = colour * light(normal)[:, None]
-        out[index, :3] = colour
+        u, v = hit["u"][index], hit["v"][index]
+        weights = np.stack([1.0 - u - v, u, v], axis=1)
+        values = np.einsum("nk,nkc->nc", weights, table[hit["primID"][index]])
+        if self._uv is not None and self.texture is not None:
+            values[:, :3] *= _sample_texture(self.texture, values[:, -2:])
+        out[index, :3] = values[:, :3]
         out[index, 3] = 1.0
-        out[index, 4] = hit["tfar"][index]
-        out[index, 5:] = normal
+        if geometry:
+            out[index, 4] = hit["tfar"][index]
+            out[index, 5:] = values[:, 3:6]
         return out
-
-    def _colour(self, face: Array, corner: Array, weights: tuple[Array, ...]) -> Array:
-        if self.texture is not None and self.uv is not None:
-            return _sample_texture(self.texture, _blend(self.uv, corner, weights))
-        if self.colours is None:
-            return np.full((len(face), 3), 0.7, np.float32)
-        return self.colours[face] if self._per_face else _blend(self.colours, corner, weights)
 
 
 def light(normal: Array) -> Array:
@@ -171,9 +184,15 @@ def light(normal: Array) -> Array:
     return shade
 
 
-def _blend(values: Array, corner: Array, weights: tuple[Array, ...]) -> Array:
-    mixed: Array = sum(values[corner[:, k]] * weights[k] for k in range(3))
-    return mixed
+def _mean_of_samples(samples: Array) -> Array:
+    """[h, s, w, s, C] premultiplied samples to [h, w, C] pixels with straight alpha."""
+    count = samples.shape[1]
+    total: Array = sum(samples[:, i, :, j] for i in range(count) for j in range(count))
+    covered = np.maximum(total[..., 3:4], 1.0)
+    alpha = total[..., 3:4] / (count * count)
+    total = total / covered
+    total[..., 3:4] = alpha
+    return total
 
 
 def _sample_texture(texture: Array, uv: Array) -> Array:
@@ -253,16 +272,23 @@ def render_mesh(
 
     from studio.views import ViewSet
 
-    pictures = cast_mesh(mesh, cameras, supersample=supersample, shading=shading)
+    pictures = cast_mesh(
+        mesh, cameras, supersample=supersample, shading=shading, geometry=False
+    )
     images = torch.from_numpy(np.ascontiguousarray(pictures.rgba.transpose(0, 3, 1, 2)))
     bound = float(np.abs(mesh.vertices).max())
     return ViewSet(images=images, cameras=cameras, bound=bound)
 
 
 def cast_mesh(
-    mesh: Mesh, cameras: Cameras, *, supersample: int = 2, shading: bool = True
+    mesh: Mesh,
+    cameras: Cameras,
+    *,
+    supersample: int = 2,
+    shading: bool = True,
+    geometry: bool = True,
 ) -> Rendered:
-    """Like :func:`render_mesh`, but with depth, normals and mask, as numpy arrays."""
+    """Like :func:`render_mesh`, but as numpy arrays, with depth and normals if ``geometry``."""
     caster = RayCaster(
         mesh.vertices,
         mesh.faces,
@@ -278,5 +304,6 @@ def cast_mesh(
         ortho_scale=None if cameras.ortho_scale is None else cameras.ortho_scale.cpu().numpy(),
         supersample=supersample,
         shading=shading,
+        geometry=geometry,
     )
 
