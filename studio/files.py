@@ -84,9 +84,22 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def json_text(value: Any) -> str:
+    """Return strict JSON (NaN and infinity are a ValueError), indented by two spaces."""
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
 def write_json(path: str | Path, value: Any) -> None:
-    """Write strict JSON (NaN and infinity are refused), indented by two spaces, atomically."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """Write strict JSON atomically."""
+    write_text(path, json_text(value))
+
+
+def remove(path: str | Path) -> None:
+    """Remove a file if it exists, or say clearly why that is not possible."""
+    try:
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise refused(error, Path(path)) from error
 
 
 def refused(error: OSError, path: Path) -> StudioError:

@@ -59,6 +59,11 @@ def read_rgba(path: str | Path) -> Float[Tensor, "4 h w"]:
     Raises:
         DataError: if the file is missing, no picture, broken or larger than 16,384 px on a side.
     """
+    return read_rgba_or_rgb(path)[0]
+
+
+def read_rgba_or_rgb(path: str | Path) -> tuple[Float[Tensor, "4 h w"], bool]:
+    """Read like `read_rgba`, and say whether the file itself carries transparency."""
     path = Path(path)
     _check_file(path)
     try:
@@ -67,7 +72,7 @@ def read_rgba(path: str | Path) -> Float[Tensor, "4 h w"]:
             with Image.open(path) as opened:
                 _check_size(path, opened.size)
                 opened.load()
-                return _to_tensor(path, ImageOps.exif_transpose(opened))
+                return _to_tensor(path, ImageOps.exif_transpose(opened)), _carries_alpha(opened)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(path, "has more pixels than can be decoded safely") from error
     except UnidentifiedImageError as error:
@@ -110,15 +115,17 @@ def _too_large(path: Path, what: str) -> DataError:
     )
 
 
+def _carries_alpha(picture: Image.Image) -> bool:
+    return picture.getbands()[-1] in ("A", "a") or "transparency" in picture.info
+
+
 def _to_tensor(path: Path, picture: Image.Image) -> Float[Tensor, "4 h w"]:
     if picture.mode.startswith("I") or picture.mode == "F":
         grey, alpha = _deep_grey(path, picture)
         return torch.from_numpy(np.stack([grey, grey, grey, alpha]))
-    if picture.mode not in ("RGBA", "RGB"):  # La, RGBa and PA reach RGBA by way of their own kin
-        keeps = picture.mode in ("La", "LA", "PA", "P", "RGBa") or "transparency" in picture.info
-        via = {"La": "LA"}.get(picture.mode, picture.mode)
-        picture = picture.convert(via) if via != picture.mode else picture
-        picture = picture.convert("RGBA" if keeps else "RGB")
+    if picture.mode not in ("RGBA", "RGB"):
+        picture = picture.convert("LA") if picture.mode == "La" else picture
+        picture = picture.convert("RGBA" if _carries_alpha(picture) else "RGB")
     return from_uint8(np.asarray(picture.convert("RGBA")))
 
 

@@ -1,0 +1,91 @@
+"""One picture of an object, made ready for guidance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from studio.data.base import ConditionData
+from studio.errors import DataError
+from studio.foreground import foreground
+from studio.images import centre_object, read_picture, resize, save_png
+from studio.registry import register
+from studio.views import Condition
+
+
+@register("data", "single-image")
+class SingleImageData(ConditionData):
+    """One picture of an object: background removed, object centred and scaled."""
+
+    @dataclass
+    class Config:
+        """Which picture, and how it is prepared."""
+
+        image: str = ""
+        """The picture file."""
+        background: str = "auto"
+        """How the object is cut out: auto, alpha, border, rembg or none."""
+        background_model: str | None = None
+        """ONNX file on this machine for background=rembg."""
+        tolerance: float = 0.08
+        """Largest colour difference, of 1, from an even background that is removed."""
+        ratio: float | None = 0.75
+        """Longer side of the object over the side of the picture; null keeps the framing."""
+        resolution: int = 256
+        """Side of the prepared picture in pixels."""
+        elevation_deg: float = 30.0
+        """Elevation of the camera that took the picture, in degrees; 0 is level with the object."""
+        azimuth_deg: float = 0.0
+        """World azimuth, in degrees, at which that camera is placed."""
+        prepared: str | None = None
+        """PNG file that receives the prepared picture, to look at."""
+
+    def __init__(self, cfg: Config) -> None:
+        """Check the numbers; the picture is read by `condition`."""
+        if not cfg.image:
+            raise DataError("data.image is not given.", hint="Add data.image=<picture>.")
+        if not -90 < cfg.elevation_deg < 90:
+            raise DataError(
+                f"data.elevation_deg is {cfg.elevation_deg:g}.", allowed="between -90 and 90"
+            )
+        if not 8 <= cfg.resolution <= 4096:
+            raise DataError(f"data.resolution is {cfg.resolution}.", allowed="8 to 4096 px")
+        self.cfg = cfg
+
+    def condition(self) -> Condition:
+        """Read and prepare the picture.
+
+        Raises:
+            DataError: if it cannot be read or the object cannot be told from the background.
+        """
+        cfg = self.cfg
+        picture = foreground(
+            read_picture(cfg.image),
+            cfg.background,
+            tolerance=cfg.tolerance,
+            model=cfg.background_model,
+        )
+        if cfg.ratio is None:
+            picture = resize(_squared(picture), cfg.resolution, cfg.resolution, smooth=True)
+        else:
+            picture = centre_object(picture, cfg.resolution, cfg.ratio)
+        if cfg.prepared:
+            save_png(cfg.prepared, picture)
+        meta = {"image": cfg.image, "background": cfg.background, "ratio": cfg.ratio}
+        return Condition(
+            image=picture,
+            elevation_deg=cfg.elevation_deg,
+            azimuth_deg=cfg.azimuth_deg,
+            meta=meta,
+        )
+
+
+def _squared(picture: Tensor) -> Tensor:
+    """Pad the shorter side with transparency, evenly."""
+    height, width = picture.shape[1:]
+    side = max(height, width)
+    left, top = (side - width) // 2, (side - height) // 2
+    pads = (left, side - width - left, top, side - height - top)
+    return torch.nn.functional.pad(picture, pads)

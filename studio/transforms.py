@@ -1,0 +1,261 @@
+"""`transforms.json` as nerfstudio, instant-ngp and NeRF-synthetic write and read it.
+
+Files hold 4x4 camera-to-world matrices with OpenGL axes; `ViewSet` holds OpenCV axes. What those
+formats have no key for (bound, provenance, orthographic scale) stands in a block named "studio",
+which other programs ignore.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from studio.bounds import centred_at, guess_bound, look_at_point
+from studio.cameras import opencv_to_opengl
+from studio.errors import DataError
+from studio.files import json_text, make_folder, remove, write_text
+from studio.images import read_rgba, read_rgba_or_rgb, save_png
+from studio.transforms_cameras import number, read_cameras, studio_block
+
+if TYPE_CHECKING:
+    from studio.views import ViewSet
+
+VERSION = 1  # of the "studio" block
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".PNG", ".JPG", ".JPEG")
+
+
+def write_transforms(views: ViewSet, folder: Path) -> Path:
+    """Write `images/<name>.png` and then `transforms.json`, whose presence says "complete".
+
+    Pictures that an earlier `transforms.json` of ours listed and the new one does not are removed.
+
+    Returns:
+        The path of `transforms.json`.
+    """
+    target = folder / "transforms.json"
+    names = views.names or tuple(f"{i:03d}" for i in range(len(views)))
+    files = [f"images/{name.replace('/', '-')}.png" for name in names]
+    if len(set(files)) != len(files):
+        raise DataError("two views have the same name.", allowed="unique ViewSet.names")
+    text = json_text(_document(views, files))
+    old = _our_pictures(target)
+    make_folder(folder / "images")
+    remove(target)
+    for file, picture in zip(files, views.images, strict=True):
+        save_png(folder / file, picture)
+    write_text(target, text)
+    for path in old - {folder / file for file in files}:
+        remove(path)
+    return target
+
+
+def _our_pictures(path: Path) -> set[Path]:
+    """Return the pictures listed by a `transforms.json` that this program wrote."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if "studio" not in document:
+            return set()
+        listed = {path.parent / frame["file_path"] for frame in document["frames"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+    return {p for p in listed if p.parent == path.parent / "images"}
+
+
+def _document(views: ViewSet, files: list[str]) -> dict[str, Any]:
+    cameras = views.cameras.to("cpu")
+    height, width = cameras.size
+    intrinsics = [_intrinsic_keys(k) for k in cameras.intrinsics]
+    shared = all(keys == intrinsics[0] for keys in intrinsics)
+    matrices = opencv_to_opengl(cameras.c2w).tolist()
+    frames = []
+    for file, matrix, keys in zip(files, matrices, intrinsics, strict=True):
+        frames.append({"file_path": file, **({} if shared else keys), "transform_matrix": matrix})
+    block: dict[str, Any] = {"version": VERSION, "bound": float(views.bound), "meta": views.meta}
+    if cameras.ortho_scale is not None:
+        block["ortho_scale"] = cameras.ortho_scale.tolist()
+    angle = 2 * math.atan(0.5 * width / intrinsics[0]["fl_x"])
+    return {
+        "camera_model": "OPENCV" if cameras.ortho_scale is None else "ORTHOGRAPHIC",
+        "w": width,
+        "h": height,
+        **({"camera_angle_x": angle, **intrinsics[0]} if shared else {}),
+        # instant-ngp shrinks the world to a third before its unit cube
+        "aabb_scale": 2 ** max(0, math.ceil(math.log2(0.66 * views.bound))),
+        "frames": frames,
+        "studio": block,
+    }
+
+
+def _intrinsic_keys(k: Tensor) -> dict[str, float]:
+    if k[0, 1] != 0:
+        raise DataError("a camera has skew, which transforms.json cannot hold.")
+    fx, fy, cx, cy = k[0, 0].item(), k[1, 1].item(), k[0, 2].item(), k[1, 2].item()
+    return {"fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy}
+
+
+def find_transforms(folder: Path, split: str | None = None) -> Path:
+    """Return the file that describes a split: `transforms_<split>.json`, else `transforms.json`.
+
+    Args:
+        folder: the folder, or a JSON file, which is returned as it is.
+        split: "train", "val" or "test"; None prefers `transforms.json`, then train.
+
+    Raises:
+        DataError: if there is none.
+    """
+    if folder.is_file():
+        return folder
+    if not folder.is_dir():
+        siblings = [p.name for p in folder.parent.iterdir()] if folder.parent.is_dir() else []
+        near = difflib.get_close_matches(folder.name, siblings, n=1, cutoff=0.6)
+        raise DataError(
+            f"folder {folder} does not exist.",
+            hint=f"did you mean {folder.parent / near[0]}?" if near else None,
+        )
+    order = [f"transforms_{split}.json"] if split else []
+    order += ["transforms.json"] + ([] if split else ["transforms_train.json"])
+    for name in order:
+        if (folder / name).is_file():
+            return folder / name
+    raise DataError(
+        f"folder {folder} has no {' or '.join(order)}.",
+        allowed="transforms.json of nerfstudio, instant-ngp, NeRF-synthetic or this program",
+        hint="Photos without poses: run COLMAP first (ns-process-data writes transforms.json).",
+    )
+
+
+def read_transforms(
+    folder: Path,
+    split: str | None = None,
+    *,
+    bound: float | None = None,
+    centre: Tensor | Literal["look-at"] | None = None,
+) -> ViewSet:
+    """Read posed pictures with masks.
+
+    The masks come from the alpha channel, from `mask_path`, or both multiplied. Where neither
+    `bound` nor the file says how large the object is, it is guessed (see `studio.bounds`).
+
+    Args:
+        folder: a folder or its JSON file.
+        split: see `find_transforms`; a nerfstudio file's `<split>_filenames` is honoured.
+        bound: half the side of the cube around the origin that holds the object, world units.
+        centre: world point [3] that becomes the origin ("look-at": the one all cameras look at);
+            it is kept in `meta["origin"]`.
+
+    Raises:
+        DataError: if the file, a matrix, a picture or a mask is missing or cannot be used.
+    """
+    from studio.views import ViewSet
+
+    path = find_transforms(folder, split)
+    document = _load_json(path)
+    frames = _frames(path, document, split)
+    names = _names(frames)
+    pictures = torch.stack(_pictures(path, frames))
+    cameras = read_cameras(path, document, frames, tuple(pictures.shape[-2:]))
+    block = studio_block(path, document)
+    meta = dict(block.get("meta") or {})
+    if centre is not None:
+        point = look_at_point(cameras) if isinstance(centre, str) else centre
+        cameras = centred_at(cameras, point)
+        meta["origin"] = point.tolist()
+    if bound is None and "bound" in block:
+        bound = number(path, block, "bound", 0.0)
+    if bound is None:
+        bound = guess_bound(pictures[:, 3], cameras)
+    if bound <= 0:
+        raise DataError(f"{path}: bound is {bound:g}.", allowed="a positive number, world units")
+    return ViewSet(pictures, cameras, float(bound), meta, names)
+
+
+def _load_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text.") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not valid JSON: {error}.") from error
+    if not isinstance(document, dict):
+        raise DataError(f"{path} holds a JSON list or value.", allowed='an object with "frames"')
+    return document
+
+
+def _frames(path: Path, document: dict[str, Any], split: str | None) -> list[dict[str, Any]]:
+    frames = document.get("frames")
+    if not isinstance(frames, list) or not frames:
+        raise DataError(f"{path} has no frames.", allowed='"frames": a list with one or more views')
+    chosen = document.get(f"{split}_filenames") if split else None
+    if isinstance(chosen, list):
+        frames = [frame for frame in frames if frame.get("file_path") in chosen]
+    for index, frame in enumerate(frames):
+        if not isinstance(frame, dict) or not isinstance(frame.get("file_path"), str):
+            raise DataError(f'{path}: frame {index} has no "file_path".')
+    if not frames:
+        raise DataError(f"{path}: no frame is listed in {split}_filenames.")
+    return frames
+
+
+def _names(frames: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Return file names without suffix, with their folders where the names alone are not unique."""
+    paths = [Path(frame["file_path"].replace("\\", "/")) for frame in frames]
+    stems = [p.stem if p.suffix in SUFFIXES else p.name for p in paths]
+    if len(set(stems)) == len(stems):
+        return tuple(stems)
+    parents = [[part for part in p.parts[:-1] if part not in (".", "..", "/")] for p in paths]
+    return tuple("-".join([*some, stem]) for some, stem in zip(parents, stems, strict=True))
+
+
+def _pictures(path: Path, frames: list[dict[str, Any]]) -> list[Tensor]:
+    pictures: list[Tensor] = []
+    for index, frame in enumerate(frames):
+        file = _picture_file(path, index, frame["file_path"])
+        picture, masked = read_rgba_or_rgb(file)
+        if frame.get("mask_path"):
+            mask_file = _picture_file(path, index, frame["mask_path"])
+            mask = read_rgba(mask_file)
+            if mask.shape != picture.shape:
+                raise _size_error(path, mask_file, mask, picture)
+            picture = torch.cat([picture[:3], picture[3:] * mask[:3].mean(0, True) * mask[3:]])
+        elif not masked:
+            raise _no_mask(path, f"{file.name} has no alpha channel and no mask_path")
+        if pictures and picture.shape != pictures[0].shape:
+            raise _size_error(path, file, picture, pictures[0])
+        pictures.append(picture)
+    if all(bool((picture[3] == 1).all()) for picture in pictures):
+        raise _no_mask(path, "every picture is opaque everywhere")
+    return pictures
+
+
+def _no_mask(path: Path, what: str) -> DataError:
+    return DataError(
+        f"{path}: masks are missing ({what}).",
+        allowed='RGBA pictures whose background is transparent, or "mask_path" per frame',
+        hint="Cut the object out first, for example with `rembg p <pictures> <cut>`.",
+    )
+
+
+def _size_error(path: Path, file: Path, picture: Tensor, first: Tensor) -> DataError:
+    (h, w), (h0, w0) = picture.shape[1:], first.shape[1:]
+    return DataError(
+        f"{path}: {file.name} is {w}x{h} px, others are {w0}x{h0} px.",
+        allowed="pictures and masks of one size",
+    )
+
+
+def _picture_file(path: Path, index: int, given: str) -> Path:
+    """Find a picture whose suffix may be left out (NeRF-synthetic)."""
+    base = path.parent / given.replace("\\", "/")
+    for candidate in [base, *(base.with_name(base.name + suffix) for suffix in SUFFIXES)]:
+        if candidate.is_file():
+            return candidate
+    raise DataError(
+        f"{path}: frame {index} names {given}, but {base} does not exist.",
+        hint=f"Paths are relative to {path.parent}; png, jpg and webp may be left out.",
+    )
