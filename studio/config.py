@@ -5,15 +5,94 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from studio.errors import ConfigError
+from studio.registry import KINDS, config_class, find
 
 C = TypeVar("C")
+
+LOGGERS = ("csv", "tensorboard", "wandb")
+
+
+@dataclass
+class TrainerConfig:
+    """How long and on what to train; what it means is the same for every system."""
+
+    max_steps: int = 1000
+    """Optimiser steps in all, those before a resume included."""
+    accelerator: str = "auto"
+    """auto, cpu, gpu or mps; auto takes a GPU when there is one."""
+    devices: Any = 1
+    """How many devices, or a list of their numbers, or auto for all."""
+    strategy: str = "auto"
+    """Lightning's strategy for several devices: auto or ddp."""
+    num_nodes: int = 1
+    """Machines that train together."""
+    precision: str = "32-true"
+    """32-true, bf16-mixed or 16-mixed."""
+    threads: int = 0
+    """CPU threads for torch; 0 keeps torch's own choice."""
+    deterministic: bool = False
+    """Use deterministic algorithms only; slower on a GPU."""
+    accumulate_grad_batches: int = 1
+    """Batches whose gradients are added before a step."""
+    log_every_n_steps: int = 50
+    """Steps between two rows of the metrics log."""
+    checkpoint_every: int = 1000
+    """Steps between two checkpoints; one is always written at the end. 0 writes that one only."""
+    keep_checkpoints: int = 2
+    """How many step=... checkpoints stay on disk; last.ckpt comes on top."""
+    validate_every: int = 0
+    """Steps between two validations; 0 validates never during training."""
+    validate_batches: int = 0
+    """Batches of one validation; 0 takes all."""
+    preview_every: int = 0
+    """Steps between two preview pictures in save/; 0 makes none."""
+    logger: str = "csv"
+    """csv; tensorboard or wandb write their log in addition."""
+
+
+@dataclass
+class ExperimentConfig:
+    """One YAML file: one experiment."""
+
+    name: str = "experiment"
+    """First part of the run folder, exp_root_dir/name/tag@time."""
+    tag: str = "run"
+    """Second part of the run folder."""
+    seed: int = 0
+    """Seed of every random number."""
+    exp_root_dir: str = "outputs"
+    """Where run folders are made."""
+    use_timestamp: bool = True
+    """Append @time to the run folder; false gives a fixed folder, whose finished stages are kept."""
+    data_type: str = ""
+    """Name of a data plugin."""
+    data: dict[str, Any] = field(default_factory=dict)
+    """Options of the data plugin."""
+    system_type: str = ""
+    """Name of a system plugin."""
+    system: dict[str, Any] = field(default_factory=dict)
+    """Options of the system plugin."""
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    """Length, device, checkpoints."""
+    checkpoint: str | None = None
+    """A .ckpt whose weights start the run; steps and optimiser start anew."""
+    resume: str | None = None
+    """A .ckpt to continue from, or last for the newest one of this experiment."""
+    allow_pickle: bool = False
+    """Load checkpoints that need pickle, which can run code; only for files you trust."""
+
+
+# --- one dataclass ------------------------------------------------------------------------------
 
 
 def parse_config(cls: type[C], given: Mapping[str, Any] | C | None, *, key: str = "") -> C:
@@ -29,28 +108,48 @@ def parse_config(cls: type[C], given: Mapping[str, Any] | C | None, *, key: str 
     """
     if isinstance(given, cls):
         return given
+    if given is not None and not isinstance(given, Mapping | DictConfig):
+        raise ConfigError(
+            f"{key or 'the config'} is {given!r}; it has to be a group of options.",
+            allowed=", ".join(f.name for f in dataclasses.fields(cls)),  # type: ignore[arg-type]
+        )
     try:
         merged = OmegaConf.merge(OmegaConf.structured(cls), OmegaConf.create(dict(given or {})))
         return OmegaConf.to_object(merged)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
-        raise _explain(error, cls, key) from error
+        raise _explain(error, cls, key, given) from error
+    except (ValueError, TypeError) as error:  # a plugin's own __post_init__ refuses a value
+        raise ConfigError(f"{key or 'config'}: {error}") from error
 
 
-def _explain(error: OmegaConfBaseException, cls: type, key: str) -> ConfigError:
+def _explain(error: OmegaConfBaseException, cls: type, key: str, given: Any) -> ConfigError:
     inner = str(getattr(error, "full_key", None) or "")
     full = ".".join(part for part in (key, inner) if part)
+    *parents, last = inner.split(".")
+    owner: Any = cls
+    for part in parents:
+        owner = _field_type(owner, re.sub(r"\[.*", "", part))
     if isinstance(error, ConfigKeyError):
-        owner: Any = cls
-        for part in inner.split(".")[:-1]:
-            owner = _field_type(owner, re.sub(r"\[.*", "", part))
-        names = [f.name for f in dataclasses.fields(owner)] if owner else []
-        near = difflib.get_close_matches(inner.split(".")[-1], names, n=1, cutoff=0.5)
-        return ConfigError(
-            f"{full!r} is not an option.",
-            allowed=", ".join(names),
-            hint=f"did you mean {near[0]!r}?" if near else None,
-        )
-    return ConfigError(f"{full or 'config'}: {str(error).splitlines()[0]}")
+        return unknown_key(full, [f.name for f in dataclasses.fields(owner)] if owner else [])
+    value: Any = given
+    for part in inner.split("."):
+        value = value.get(part) if isinstance(value, Mapping | DictConfig) else None
+    expected = _expected(owner, re.sub(r"\[.*", "", last))
+    if expected and value is not None:
+        return ConfigError(f"{full} is {value!r} ({type(value).__name__}).", allowed=expected)
+    return ConfigError(f"{full or 'config'}: {str(error).splitlines()[0]}", allowed=expected)
+
+
+def unknown_key(full: str, names: Sequence[str]) -> ConfigError:
+    """The error for an option that does not exist, with the nearest existing one."""
+    parent, _, last = full.rpartition(".")
+    near = difflib.get_close_matches(last, names, n=1, cutoff=0.5)
+    closest = f"{parent}.{near[0]}" if near and parent else "".join(near)
+    return ConfigError(
+        f"'{full}' is not an option.",
+        allowed=", ".join(names) or None,
+        hint=f"did you mean '{closest}'?" if near else None,
+    )
 
 
 def _field_type(owner: Any, name: str) -> Any:
@@ -61,8 +160,186 @@ def _field_type(owner: Any, name: str) -> Any:
     return found if isinstance(found, type) and dataclasses.is_dataclass(found) else None
 
 
+def _expected(owner: Any, name: str) -> str | None:
+    if not dataclasses.is_dataclass(owner):
+        return None
+    for option in dataclasses.fields(owner):
+        if option.name == name:
+            kind = option.type
+            return f"a value of type {kind if isinstance(kind, str) else _type_name(kind)}"
+    return None
+
+
+def _type_name(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
+
+
 def plain(config: Any) -> Any:
     """Return a dataclass or OmegaConf config as plain dicts and lists (for checkpoints and YAML)."""
     if isinstance(config, DictConfig):
         return OmegaConf.to_container(config, resolve=True)
     return OmegaConf.to_container(OmegaConf.structured(config), resolve=True)
+
+
+# --- the whole experiment -----------------------------------------------------------------------
+
+
+def plugin_kind(option: str) -> str | None:
+    """The plugin kind that an option like `guidance_type` or `coarse_geometry_type` names."""
+    if not option.endswith("_type"):
+        return None
+    stem = option.removesuffix("_type")
+    return next((k for k in KINDS if stem == k or stem.endswith(f"_{k}")), None)
+
+
+def resolve_options(cls: type, given: Any, key: str) -> dict[str, Any]:
+    """Every option of `cls` and of the plugins that it names, defaults filled in.
+
+    An option `x_type` names a plugin, `x` holds its options; they are checked, too, and so on down.
+
+    Raises:
+        ConfigError: for any option, however deep, that does not exist or has the wrong type.
+        PluginError: if a plugin does not exist.
+    """
+    options: dict[str, Any] = plain(parse_config(cls, given, key=key))
+    prefix = f"{key}." if key else ""
+    for name in list(options):
+        kind = plugin_kind(name)
+        if kind is None:
+            continue
+        slot, value = name.removesuffix("_type"), options[name]
+        if not value:
+            if options.get(slot):
+                raise ConfigError(
+                    f"{prefix}{slot} is given, but {prefix}{name} does not say which plugin.",
+                    hint=f"set {prefix}{name}",
+                )
+            continue
+        config = config_class(find(kind, value, key=f"{prefix}{name}"))
+        options[slot] = resolve_options(config, options.get(slot) or {}, f"{prefix}{slot}")
+    return options
+
+
+def load_experiment(path: str | Path | None, overrides: Sequence[str] = ()) -> ExperimentConfig:
+    """Read a YAML file, put `key=value` words over it and check every option of every plugin.
+
+    Args:
+        path: the YAML file; None starts from the defaults.
+        overrides: words such as `system.guidance.steps=20`.
+
+    Raises:
+        ConfigError: if the file, an option or a value cannot be used.
+        PluginError: if a plugin that it names does not exist.
+    """
+    source = _read_yaml(Path(path)) if path is not None else {}
+    for word in overrides:
+        _override(source, word)
+    try:
+        content = plain(OmegaConf.create(source))
+        for required in ("system_type", "data_type"):
+            if not content.get(required):
+                raise ConfigError(f"{required} is not set.", hint=_list_hint(required))
+        resolved = resolve_options(ExperimentConfig, content, "")
+        experiment = parse_config(ExperimentConfig, resolved)
+        _check(experiment)
+    except ConfigError as error:
+        raise ConfigError(f"{error}{_where(path)}") from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{str(error).splitlines()[0]}{_where(path)}") from error
+    return experiment
+
+
+def _where(path: str | Path | None) -> str:
+    return f"\n  in: {path}" if path is not None else ""
+
+
+def _list_hint(required: str) -> str:
+    kind = required.removesuffix("_type")
+    return f"name a {kind} plugin; `python launch.py --list` shows them all"
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        siblings = sorted(p.as_posix() for p in path.parent.glob("*.yaml"))
+        near = difflib.get_close_matches(path.as_posix(), siblings, n=1, cutoff=0.4)
+        raise ConfigError(
+            f"the config file {path} does not exist.",
+            allowed=", ".join(siblings) or "the path of a YAML file, for example from configs/",
+            hint=f"did you mean {near[0]}?" if near else None,
+        )
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path)) if path.stat().st_size else {}
+    except (yaml.YAMLError, OSError, UnicodeDecodeError, OmegaConfBaseException) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"{path}{where} is not valid YAML: {problem}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} holds a {type(content).__name__}; it has to hold `key: value`s.")
+    return content  # type: ignore[return-value]
+
+
+_WORD = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*)=(.*)", re.DOTALL)
+
+
+def check_overrides(words: Sequence[str]) -> None:
+    """Refuse command-line words that are not `key=value`, before anything else is done."""
+    for word in words:
+        if not _WORD.fullmatch(word):
+            kind = "an option that does not exist" if word.startswith("-") else "not key=value"
+            raise ConfigError(
+                f"'{word}' is {kind}.",
+                allowed="key=value with a dotted key, for example data.image=picture.png",
+                hint="`python launch.py --help` lists the options",
+            )
+
+
+def _override(content: dict[str, Any], word: str) -> None:
+    check_overrides([word])
+    match = _WORD.fullmatch(word)
+    assert match is not None  # check_overrides has refused everything else
+    key, text = match.groups()
+    try:
+        value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[index,call-overload]
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"'{word}': the value is not valid YAML.", hint="quote it") from error
+    *parents, last = key.split(".")
+    target = content
+    for depth, part in enumerate(parents):
+        inner = target.setdefault(part, {})
+        if inner is None:
+            inner = target[part] = {}
+        if not isinstance(inner, dict):
+            raise ConfigError(
+                f"'{word}': {'.'.join(parents[: depth + 1])} is {inner!r}, which has no options."
+            )
+        target = inner
+    target[last] = value
+
+
+def _check(experiment: ExperimentConfig) -> None:
+    for key, value in (("name", experiment.name), ("tag", experiment.tag)):
+        if not value or re.search(r'[/\\:*?"<>|\x00]', value) or value in {".", ".."}:
+            raise ConfigError(
+                f"{key} is '{value}', which cannot be a folder name.",
+                allowed='a non-empty word without / \\ : * ? " < > |',
+            )
+    trainer = experiment.trainer
+    if trainer.logger not in LOGGERS:
+        raise ConfigError(
+            f"trainer.logger is '{trainer.logger}'.", allowed=", ".join(LOGGERS)
+        )
+    for key in ("max_steps", "log_every_n_steps", "accumulate_grad_batches", "keep_checkpoints"):
+        if getattr(trainer, key) < 1:
+            raise ConfigError(f"trainer.{key} is {getattr(trainer, key)}.", allowed="1 or more")
+    for key in ("threads", "checkpoint_every", "validate_every", "preview_every"):
+        if getattr(trainer, key) < 0:
+            raise ConfigError(f"trainer.{key} is {getattr(trainer, key)}.", allowed="0 or more")
+
+
+def save_experiment(experiment: ExperimentConfig, path: Path) -> None:
+    """Write the config with every default filled in; `launch.py --config` runs it again."""
+    from studio.files import write_text
+
+    content = plain(experiment) | {"resume": None}
+    write_text(path, OmegaConf.to_yaml(OmegaConf.create(content)))

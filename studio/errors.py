@@ -45,3 +45,7 @@ class WeightsError(StudioError):
 
 class ExportError(StudioError):
     """A mesh, video or picture that cannot be written."""
+
+
+class TrainingError(StudioError):
+    """A training run that cannot go on: a loss or gradient that is not finite."""

@@ -6,6 +6,7 @@ imported when one of its plugins is first asked for, so that `--list` and `--hel
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -33,11 +34,9 @@ def register(kind: str, name: str) -> Callable[[T], T]:
     def decorate(cls: T) -> T:
         other = _classes.get((kind, name))
         if other is not None and _origin(other) != _origin(cls):
-            raise PluginError(
-                f"{kind} plugin {name!r} is registered twice: "
-                f"by {_origin(other)} and by {_origin(cls)}.",
-                hint="Rename one of them.",
-            )
+            from studio.plugins import duplicate_error
+
+            raise duplicate_error(kind, name, _origin(other), _origin(cls))
         _classes[kind, name] = cls
         return cls
 
@@ -61,15 +60,18 @@ def find(kind: str, name: str, *, key: str | None = None) -> type:
     """
     from studio import plugins
 
+    found = plugins.catalogue().lookup(kind, name)
+    if (kind, name) not in _classes and found is not None:
+        plugins.load(found)
     if (kind, name) not in _classes:
-        plugins.import_plugin(kind, name)
+        plugins.load_all()  # a name that is not literal in the source shows up on import only
     if (kind, name) in _classes:
         return _classes[kind, name]
     names = available(kind)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hints = [f"did you mean {near[0]!r}?"] if near else []
-    hints += [f"({origin} failed to import: {why})" for origin, why in plugins.failures().items()]
-    where = f"{key} is {name!r}" if key else f"{name!r}"
+    hints = [f"did you mean '{near[0]}'?"] if near else []
+    hints += [f"({line})" for line in plugins.catalogue().failure_lines()]
+    where = f"{key} is '{name}'" if key else f"'{name}'"
     raise PluginError(
         f"{where}, which is not a registered {kind} plugin.",
         allowed=", ".join(names) or "none is registered",
@@ -81,7 +83,7 @@ def available(kind: str) -> list[str]:
     """Return the names of all plugins of a kind, sorted, without importing any of them."""
     from studio import plugins
 
-    found = {entry.name for entry in plugins.discover() if entry.kind == kind}
+    found = {entry.name for entry in plugins.catalogue().plugins if entry.kind == kind}
     return sorted(found | {name for k, name in _classes if k == kind})
 
 
@@ -100,4 +102,26 @@ def build(
     from studio.config import parse_config
 
     cls = find(kind, name, key=f"{key}_type" if key else None)
-    return cls(parse_config(cls.Config, given or {}, key=key), **kwargs)
+    return cls(parse_config(config_class(cls), given or {}, key=key), **kwargs)
+
+
+def config_class(cls: type) -> type:
+    """The plugin's inner ``Config`` dataclass.
+
+    Raises:
+        PluginError: if the class has none.
+    """
+    config = getattr(cls, "Config", None)
+    if not dataclasses.is_dataclass(config) or not isinstance(config, type):
+        raise PluginError(
+            f"{_origin(cls)} has no inner dataclass Config.",
+            hint="add `@dataclass class Config: ...` inside the class; it may be empty",
+        )
+    return config
+
+
+def forget(module: str) -> None:
+    """Drop what a module (or a package by that name) registered, so that it can be imported anew."""
+    for key, cls in list(_classes.items()):
+        if cls.__module__ == module or cls.__module__.startswith(f"{module}."):
+            del _classes[key]

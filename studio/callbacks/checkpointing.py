@@ -1,0 +1,230 @@
+"""Checkpoints that are whole or absent, need no pickle, and are named clearly when broken."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import shutil
+import signal
+import threading
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as L
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from torch import Tensor
+
+from studio.errors import WeightsError
+from studio.files import atomic_write
+from studio.run import RunFolder
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error
+    """Training stopped after a whole step because a signal asked for it.
+
+    Attributes:
+        signal: the signal's number.
+        step: the step that the saved checkpoint holds.
+    """
+
+    def __init__(self, number: int, step: int) -> None:
+        super().__init__(f"stopped by signal {number} after step {step}")
+        self.signal = number
+        self.step = step
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def load_checkpoint(
+    path: Path | str, *, allow_pickle: bool = False, map_location: Any = "cpu", mmap: bool = False
+) -> dict[str, Any]:
+    """Read a Lightning checkpoint.
+
+    Args:
+        path: the .ckpt file.
+        allow_pickle: read files that hold more than tensors and plain values; they can run code.
+        map_location: as for `torch.load`.
+        mmap: map tensors instead of reading them, to look at a file quickly.
+
+    Raises:
+        WeightsError: if it is missing, cut short, needs pickle or is not a checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"the checkpoint {path} does not exist.")
+    try:
+        content = torch.load(
+            path, map_location=map_location, weights_only=not allow_pickle, mmap=mmap
+        )
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        raise _unreadable(path, error) from error
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise WeightsError(
+            f"{path} is not a checkpoint of this program: it holds no state_dict.",
+            hint="weights of a guidance method belong into its own option, not into resume",
+        )
+    return content
+
+
+def _unreadable(path: Path, error: Exception) -> WeightsError:
+    if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
+        return WeightsError(
+            f"{path} holds objects that need pickle, which can run code when loaded.",
+            allowed="checkpoints of tensors and plain values",
+            hint="if you trust where the file comes from, add allow_pickle=true",
+        )
+    good = previous_good(path)
+    return WeightsError(
+        f"{path} is damaged or cut short: {path.stat().st_size} bytes, and its end is missing.",
+        hint=f"the last good checkpoint is {good}: resume={good}"
+        if good
+        else f"there is no other good checkpoint in {path.parent}; start again without resume",
+    )
+
+
+def previous_good(path: Path) -> Path | None:
+    """The newest other checkpoint beside `path` whose every byte is as it was written."""
+    others = [p for p in path.parent.glob("*.ckpt") if p != path and zipfile.is_zipfile(p)]
+    for other in sorted(others, key=lambda p: p.stat().st_mtime, reverse=True):
+        with contextlib.suppress(zipfile.BadZipFile, OSError), zipfile.ZipFile(other) as archive:
+            if archive.testzip() is None:
+                return other
+    return None
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def plain_tree(value: Any, key: str = "checkpoint") -> Any:
+    """The same tree made of tensors, dicts, lists and plain values only, as weights_only needs.
+
+    Raises:
+        TypeError: if it holds something else; the place is named.
+    """
+    if value is None or isinstance(value, str | bytes | bool | int | float):
+        return value if type(value) in (str, bytes, bool, int, float, type(None)) else _base(value)
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {plain_tree(k, key): plain_tree(v, f"{key}.{k}") for k, v in value.items()}
+    if isinstance(value, tuple):
+        return tuple(plain_tree(v, f"{key}[{i}]") for i, v in enumerate(value))
+    if isinstance(value, list | set | frozenset):
+        return [plain_tree(v, f"{key}[{i}]") for i, v in enumerate(value)]
+    raise TypeError(
+        f"{key} is a {type(value).__qualname__}: checkpoints hold tensors and plain values only"
+    )
+
+
+def _base(value: Any) -> Any:
+    """A plain value out of a subclass of one (an enum of strings, numpy's float64, ...)."""
+    kind = next(k for k in (bool, int, float, str, bytes) if isinstance(value, k))
+    return kind(value)
+
+
+class PlainCheckpointIO(TorchCheckpointIO):
+    """Lightning's file access: atomic writes, plain contents, clear messages.
+
+    Args:
+        allow_pickle: as for `load_checkpoint`.
+    """
+
+    def __init__(self, *, allow_pickle: bool = False) -> None:
+        super().__init__()
+        self.allow_pickle = allow_pickle
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Write the checkpoint; the file appears only when it is whole."""
+        with atomic_write(Path(path)) as temporary:
+            torch.save(plain_tree(checkpoint), temporary)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint without pickle, unless it is allowed."""
+        return load_checkpoint(path, allow_pickle=self.allow_pickle, map_location="cpu")
+
+
+class Checkpointing(L.callbacks.Checkpoint):
+    """Saves `ckpts/step=N.ckpt` and a full copy, `ckpts/last.ckpt`, every few steps and at the end.
+
+    Ctrl-C or a termination signal lets the step finish, saves, and stops with `Interrupted`; a
+    second one stops at once.
+
+    Args:
+        run: the run folder.
+        every: steps between two checkpoints; 0 saves at the end only.
+        keep: how many `step=N.ckpt` stay.
+    """
+
+    def __init__(self, run: RunFolder, every: int, keep: int) -> None:
+        self.run = run
+        self.every = every
+        self.keep = keep
+        self.saved_step = -1
+        self._signal = 0
+        self._handlers: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Listen to signals; a checkpoint that was resumed from need not be written again."""
+        self.saved_step = trainer.global_step
+        if threading.current_thread() is threading.main_thread() and trainer.world_size == 1:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, self._on_signal)
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Save when it is time, and stop if a signal came during the step."""
+        step = trainer.global_step
+        if step == self.saved_step and not self._signal:
+            return
+        due = bool(self.every) and step % self.every == 0
+        if due or self._signal or step >= trainer.max_steps:
+            self.save(trainer)
+        if self._signal:
+            raise Interrupted(self._signal, step)
+
+    def save(self, trainer: L.Trainer) -> None:
+        """Write the state as it is now."""
+        step = trainer.global_step
+        path = self.run.ckpts / f"step={step:08d}.ckpt"
+        trainer.save_checkpoint(path)
+        self.saved_step = step
+        if not trainer.is_global_zero:
+            return
+        with atomic_write(self.run.last_checkpoint) as temporary:
+            shutil.copyfile(path, temporary)
+        for old in sorted(self.run.ckpts.glob("step=*.ckpt"))[: -self.keep]:
+            if old != path:
+                old.unlink(missing_ok=True)
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Give the signals back."""
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers.clear()
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        if self._signal:
+            raise KeyboardInterrupt
+        self._signal = number
+        print("\nfinishing this step, then saving; press Ctrl-C again to stop at once", flush=True)

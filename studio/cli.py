@@ -1,0 +1,149 @@
+"""The command line: verbs, overrides, and the one path from a config to a mesh."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import studio
+from studio.errors import ConfigError, StudioError
+
+if TYPE_CHECKING:
+    from studio.config import ExperimentConfig
+
+VERBS = ("train", "validate", "test", "export")
+
+EPILOG = """\
+options of the experiment are words of the form key=value, with dotted keys:
+  data.image=picture.png       any key of the YAML file, or of a plugin that it names
+  trainer.max_steps=500        how long to train
+  resume=last                  go on from the newest checkpoint of this experiment (or a path)
+  use_timestamp=false          write to the fixed folder outputs/<name>/<tag>
+
+examples:
+  python launch.py --config configs/epidiff-neus.yaml --train --export data.image=picture.png
+  python launch.py --config configs/epidiff-neus.yaml --export resume=last
+  python launch.py --list
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    parser = argparse.ArgumentParser(
+        prog="launch.py",
+        description="Pictures in, a textured mesh out; every step between is a plugin.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", metavar="FILE", help="the experiment, a YAML file")
+    verbs = parser.add_argument_group("what to do (may be combined)")
+    verbs.add_argument("--train", action="store_true", help="train, or fit to the input")
+    verbs.add_argument("--validate", action="store_true", help="measure on validation data")
+    verbs.add_argument("--test", action="store_true", help="measure on test data")
+    verbs.add_argument("--export", action="store_true", help="write the mesh (or the weights)")
+    looks = parser.add_argument_group("looking around (no config needed)")
+    looks.add_argument("--list", action="store_true", help="list every plugin")
+    looks.add_argument("--doctor", action="store_true", help="tell what works on this machine")
+    parser.add_argument("--verbose", action="store_true", help="show tracebacks and all messages")
+    parser.add_argument("--version", action="version", version=f"studio {studio.__version__}")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="see below")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: the words after the program's name; None takes them from `sys.argv`.
+
+    Returns:
+        The exit code: 0 when all went well, 2 after a user's mistake, 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    verbose = "--verbose" in words
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        _drop_stdout()
+        return 0
+    except StudioError as error:
+        if verbose:
+            traceback.print_exc()
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped.", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _drop_stdout() -> None:
+    """The reader has gone: let Python's own flush at exit go nowhere."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # stdout is no real file, as in tests
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+
+
+def _dispatch(words: list[str]) -> int:
+    parser = make_parser()
+    options, extra = parser.parse_known_intermixed_args(words)
+    if options.list:
+        from studio.listing import print_listing
+
+        print_listing(verbose=options.verbose)
+        return 0
+    if options.doctor:
+        from studio.doctor import print_report
+
+        print_report()
+        return 0
+    from studio.config import check_overrides
+
+    check_overrides([*extra, *options.overrides])
+    verbs = [verb for verb in VERBS if getattr(options, verb)]
+    if options.config is None and not verbs and not options.overrides:
+        parser.print_help()
+        return 0
+    if options.config is None:
+        raise ConfigError(
+            "--config is missing.", hint="name a YAML file, for example one of configs/"
+        )
+    if not verbs:
+        raise ConfigError(
+            "nothing to do with the config.",
+            allowed="--train, --validate, --test, --export, or several of them",
+        )
+    return run_config(options.config, verbs, options.overrides, words, verbose=options.verbose)
+
+
+def run_config(
+    path: str,
+    verbs: Sequence[str],
+    overrides: Sequence[str],
+    words: Sequence[str],
+    *,
+    verbose: bool = False,
+) -> int:
+    """Check the config, then carry out the verbs.
+
+    Args:
+        path: the YAML file.
+        verbs: any of `VERBS`.
+        overrides: `key=value` words.
+        words: the whole command line, for cmd.txt and messages.
+        verbose: let libraries talk.
+    """
+    from studio.config import load_experiment
+
+    experiment = load_experiment(path, overrides)
+    from studio.experiment import Experiment
+
+    return Experiment(experiment, ["launch.py", *words], verbose=verbose).run(verbs)

@@ -1,0 +1,350 @@
+"""Discovery of plugins: what exists is read from source, code is imported only when it is used.
+
+Three places are searched: the ``studio`` package itself, the ``custom/`` folder and the pip entry
+points of the group ``studio.plugins``. A plugin is a class under a literal decorator,
+``@register("kind", "name")``; listing needs no import because the source is read with ``ast``.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import importlib.util
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+
+from studio import registry
+from studio.errors import PluginError
+
+ENTRY_POINT_GROUP = "studio.plugins"
+CUSTOM_PACKAGE = "studio_custom"
+PACKAGE_ROOT = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class PluginInfo:
+    """One registered class, as its source text declares it."""
+
+    kind: str
+    name: str
+    summary: str
+    origin: str
+    """Where it comes from, for people: ``studio/geometry/neus_mlp.py`` or ``custom/my-method``."""
+    module: str
+    """Module whose import registers the class."""
+    class_name: str
+    error: str = ""
+    """Why it cannot be used; empty when nothing is known against it."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Something importable as a whole: a file, a folder of custom/, or an entry point."""
+
+    origin: str
+    module: str
+    path: Path | None
+    """Source file or folder; None for an entry point whose source could not be located."""
+
+
+@dataclass
+class Catalogue:
+    """Every plugin found, and every unit that failed, by origin."""
+
+    plugins: list[PluginInfo] = field(default_factory=list)
+    units: dict[str, Unit] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    tracebacks: dict[str, str] = field(default_factory=dict)
+
+    def lookup(self, kind: str, name: str) -> PluginInfo | None:
+        """The plugin of that kind and name, or None.
+
+        Raises:
+            PluginError: if two places register the same name.
+        """
+        matches = [p for p in self.plugins if (p.kind, p.name) == (kind, name)]
+        if len(matches) > 1:
+            raise duplicate_error(kind, name, matches[0].origin, matches[1].origin)
+        return matches[0] if matches else None
+
+    def fail(self, origin: str, reason: str, trace: str = "") -> None:
+        """Remember why a unit cannot be used."""
+        self.failures[origin] = reason
+        self.tracebacks[origin] = trace
+
+    def failure_lines(self) -> list[str]:
+        """One line for each plugin that did not load, for "unknown type" errors and --list."""
+        return [f"{origin} failed to load: {why}" for origin, why in self.failures.items()]
+
+
+def duplicate_error(kind: str, name: str, first: str, second: str) -> PluginError:
+    """The error for one name registered twice; both origins are named."""
+    return PluginError(
+        f"the {kind} '{name}' is registered twice: by {first} and by {second}.",
+        allowed="one class for each kind and name; a custom plugin cannot replace another one",
+        hint="rename one of them, or disable a custom one by ending its name in _disabled",
+    )
+
+
+def sanitise(name: str) -> str:
+    """A valid Python module name for any file or folder name: ``my-method 2`` -> ``my_method_2``."""
+    clean = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return f"_{clean}" if clean[:1].isdigit() else clean
+
+
+# --- reading source -------------------------------------------------------------------------
+
+
+def _register_arguments(decorator: ast.expr) -> tuple[str, str] | None:
+    if not isinstance(decorator, ast.Call) or len(decorator.args) != 2:
+        return None
+    function = decorator.func
+    called = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    values = [a.value for a in decorator.args if isinstance(a, ast.Constant)]
+    if called != "register" or len(values) != 2:
+        return None
+    return str(values[0]), str(values[1])
+
+
+def read_plugins(source: str, origin: str, module: str) -> list[PluginInfo]:
+    """The plugins that a piece of source declares.
+
+    Raises:
+        SyntaxError: if the source is not Python.
+    """
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for decorator in node.decorator_list:
+            if names := _register_arguments(decorator):
+                summary = (ast.get_docstring(node) or "").strip().split("\n", 1)[0]
+                found.append(PluginInfo(*names, summary, origin, module, node.name))
+    return found
+
+
+def missing_imports(source: str) -> list[str]:
+    """Packages that the module imports at its top and that are not installed (nothing is run)."""
+    names = []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.append(node.module)
+    tops = dict.fromkeys(name.partition(".")[0] for name in names)
+    return [t for t in tops if t not in sys.modules and importlib.util.find_spec(t) is None]
+
+
+# --- the three places -------------------------------------------------------------------------
+
+
+def _python_files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*.py")):
+        parts = path.relative_to(folder).with_suffix("").parts
+        if not any(p == "__pycache__" or p.startswith(".") for p in parts):
+            yield path
+
+
+def _builtin_units() -> Iterator[Unit]:
+    for path in _python_files(PACKAGE_ROOT):
+        relative = path.relative_to(PACKAGE_ROOT.parent).with_suffix("")
+        parts = relative.parts[:-1] if relative.name == "__init__" else relative.parts
+        yield Unit(relative.with_suffix(".py").as_posix(), ".".join(parts), path)
+
+
+def custom_folder() -> Path | None:
+    """The folder of custom plugins: $STUDIO_CUSTOM, else custom/ here, else beside launch.py.
+
+    Raises:
+        PluginError: if $STUDIO_CUSTOM is set to something that is not a folder.
+    """
+    if chosen := os.environ.get("STUDIO_CUSTOM"):
+        if not Path(chosen).is_dir():
+            raise PluginError(
+                f"STUDIO_CUSTOM is '{chosen}', which is not a folder.",
+                hint="unset it or point it at a folder with plugin files or folders",
+            )
+        return Path(chosen)
+    for folder in (Path("custom"), PACKAGE_ROOT.parent / "custom"):
+        if folder.is_dir():
+            return folder
+    return None
+
+
+def _custom_units() -> Iterator[Unit]:
+    folder = custom_folder()
+    if folder is None:
+        return
+    for path in sorted(folder.iterdir()):
+        stem = path.stem if path.is_file() else path.name
+        if stem.startswith((".", "__")) or stem.endswith("_disabled"):
+            continue
+        if path.suffix == ".py" or (path.is_dir() and any(_python_files(path))):
+            origin = f"{folder.name}/{path.name}"
+            yield Unit(origin, f"{CUSTOM_PACKAGE}.{sanitise(stem)}", path)
+
+
+def _entry_point_units() -> Iterator[Unit]:
+    for point in metadata.entry_points(group=ENTRY_POINT_GROUP):
+        where = f"pip package {point.dist.name}" if point.dist else f"entry point {point.name}"
+        path = None
+        if point.dist:
+            base = Path(str(point.dist.locate_file(point.module.replace(".", "/"))))
+            candidates = (base.with_name(base.name + ".py"), base / "__init__.py")
+            path = next((c for c in candidates if c.is_file()), None)
+        yield Unit(f"{where} ({point.module})", point.module, path)
+
+
+def _sources(unit: Unit) -> Iterator[tuple[Path, str]]:
+    if unit.path is None:
+        return
+    files = [unit.path] if unit.path.is_file() else _python_files(unit.path)
+    for path in files:
+        yield path, path.read_text(encoding="utf-8")
+
+
+def _read_unit(catalogue: Catalogue, unit: Unit, *, trusted: bool) -> None:
+    """Add a unit's plugins; what its source shows to be broken is recorded, not raised."""
+    if not trusted:
+        catalogue.units[unit.origin] = unit
+    for path, source in _sources(unit):
+        if trusted and "register(" not in source:
+            continue
+        try:
+            plugins = read_plugins(source, unit.origin, unit.module)
+            missing = [] if trusted else missing_imports(source)
+        except (SyntaxError, ValueError) as error:
+            line = getattr(error, "lineno", None) or "?"
+            catalogue.fail(unit.origin, f"{path.name}, line {line}: {error}")
+            continue
+        if missing:
+            catalogue.fail(unit.origin, f"No module named '{missing[0]}' ({path.name})")
+        catalogue.plugins += plugins
+
+
+@functools.cache
+def catalogue() -> Catalogue:
+    """Every plugin that source text shows, read once a process; nothing is imported."""
+    found = Catalogue()
+    for unit in _builtin_units():
+        _read_unit(found, unit, trusted=True)
+    clashes: dict[str, str] = {}
+    for unit in [*_custom_units(), *_entry_point_units()]:
+        if (other := clashes.setdefault(unit.module, unit.origin)) != unit.origin:
+            found.fail(unit.origin, f"its module name {unit.module} is taken by {other}")
+            continue
+        _read_unit(found, unit, trusted=False)
+    return found
+
+
+def listing() -> list[PluginInfo]:
+    """Every plugin, sorted, each with the reason when it is known not to work."""
+    found = catalogue()
+    rows = []
+    for plugin in found.plugins:
+        twins = [p for p in found.plugins if (p.kind, p.name) == (plugin.kind, plugin.name)]
+        error = found.failures.get(plugin.origin, "")
+        if len(twins) > 1:
+            error = "the name is taken twice: " + " and ".join(t.origin for t in twins)
+        rows.append(replace(plugin, error=error))
+    return sorted(rows, key=lambda p: (p.kind, p.name, p.origin))
+
+
+# --- importing ----------------------------------------------------------------------------------
+
+
+def _import_file(module: str, path: Path, search: list[str] | None) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        module, path, submodule_search_locations=search
+    )
+    if spec is None or spec.loader is None:
+        raise ImportError(f"cannot import {path}")
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[module] = loaded
+    try:
+        spec.loader.exec_module(loaded)
+    except BaseException:
+        del sys.modules[module]
+        raise
+    return loaded
+
+
+def _import_custom(unit: Unit, path: Path) -> None:
+    parent = sys.modules.setdefault(CUSTOM_PACKAGE, ModuleType(CUSTOM_PACKAGE))
+    parent.__path__ = []
+    if unit.module in sys.modules:
+        return
+    if path.is_file():
+        _import_file(unit.module, path, None)
+        return
+    init = path / "__init__.py"
+    if init.is_file():
+        _import_file(unit.module, init, [str(path)])
+    else:  # a folder of loose files: each is imported, and they may import each other relatively
+        package = ModuleType(unit.module)
+        package.__path__ = [str(path)]
+        sys.modules[unit.module] = package
+    for file, source in _sources(unit):
+        if file != init and "register(" in source:
+            inner = ".".join(file.relative_to(path).with_suffix("").parts)
+            importlib.import_module(f"{unit.module}.{inner}")
+
+
+def load_unit(unit: Unit) -> None:
+    """Import a custom or pip unit; a failure is remembered under its origin, not raised."""
+    found = catalogue()
+    try:
+        if unit.module.startswith(f"{CUSTOM_PACKAGE}.") and unit.path is not None:
+            _import_custom(unit, unit.path)
+        else:
+            importlib.import_module(unit.module)
+        found.failures.pop(unit.origin, None)
+    except Exception as error:
+        registry.forget(unit.module)  # half a plugin is none
+        reason = str(error) or type(error).__name__
+        if not isinstance(error, ImportError | PluginError):
+            reason = f"{type(error).__name__}: {reason}"
+        found.fail(unit.origin, reason.split("\n", 1)[0], traceback.format_exc())
+
+
+def load_all() -> None:
+    """Import every custom and pip plugin, so that every failure is known by its reason."""
+    for unit in list(catalogue().units.values()):
+        load_unit(unit)
+
+
+def load(plugin: PluginInfo) -> None:
+    """Import the module that registers the plugin.
+
+    Raises:
+        PluginError: if a custom or pip plugin does not import; the reason is in the message.
+    """
+    found = catalogue()
+    unit = found.units.get(plugin.origin)
+    if unit is None:
+        importlib.import_module(plugin.module)
+        return
+    load_unit(unit)
+    if reason := found.failures.get(plugin.origin):
+        trace = found.tracebacks.get(plugin.origin, "")
+        raise PluginError(
+            f"the {plugin.kind} '{plugin.name}' comes from {plugin.origin}, "
+            f"which failed to load: {reason}",
+            hint="install what is missing or correct the plugin (--verbose shows the traceback)",
+        ) from (RuntimeError(trace) if trace else None)
+
+
+def reset() -> None:
+    """Forget what was found, so that the next look reads the folders again (for tests)."""
+    catalogue.cache_clear()
+    registry.forget(CUSTOM_PACKAGE)
+    for name in [n for n in sys.modules if n.startswith(f"{CUSTOM_PACKAGE}.")]:
+        del sys.modules[name]
