@@ -1,0 +1,63 @@
+"""Reading meshes: GLB, PLY, OBJ and what else trimesh knows, into the world's axes (+Z up)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from studio.errors import DataError
+from studio.export.writers import Z_UP_TO_Y_UP, linear_to_srgb
+from studio.mesh import Mesh
+
+FORMATS = (".glb", ".gltf", ".ply", ".obj", ".stl", ".off")
+
+
+def read_mesh(path: str | Path) -> Mesh:
+    """Read a mesh with its texture or vertex colours; glTF's Y-up is turned to +Z up.
+
+    Several parts become one mesh. Vertices keep the file's order; stored normals are not read.
+
+    Raises:
+        DataError: if the file is missing, of another format, broken or without triangles.
+    """
+    import trimesh
+
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"mesh {path} does not exist.", allowed=f"a {', '.join(FORMATS)} file")
+    if path.suffix.lower() not in FORMATS:
+        raise DataError(f"mesh {path} has an unknown format.", allowed=", ".join(FORMATS))
+    try:
+        scene = trimesh.load_scene(path, process=False, maintain_order=True)
+        parts = [part for part in scene.dump() if isinstance(part, trimesh.Trimesh)]
+        loaded = parts[0] if len(parts) == 1 else trimesh.util.concatenate(parts)
+    except Exception as error:  # trimesh's parsers raise whatever their input provokes
+        raise DataError(f"mesh {path} is broken ({type(error).__name__}: {error}).") from error
+    if not isinstance(loaded, trimesh.Trimesh) or len(loaded.faces) == 0:
+        raise DataError(f"mesh {path} has no triangles.")
+    return _converted(loaded, gltf=path.suffix.lower() in (".glb", ".gltf"))
+
+
+def _converted(loaded: Any, gltf: bool) -> Mesh:
+    vertices = np.asarray(loaded.vertices, dtype=np.float32)
+    vertices = vertices @ Z_UP_TO_Y_UP if gltf else vertices
+    uv, texture = _texture(loaded.visual)
+    colours = None
+    if loaded.visual.kind == "vertex":
+        colours = np.asarray(loaded.visual.vertex_colors[:, :3], dtype=np.float32) / 255
+        colours = linear_to_srgb(colours).astype(np.float32) if gltf else colours
+    faces = np.asarray(loaded.faces, dtype=np.int64)
+    return Mesh(vertices, faces, colours=colours, uv=uv, texture=texture)
+
+
+def _texture(visual: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return texture coordinates (origin bottom left) and base colour picture, None without."""
+    if visual.kind != "texture" or visual.uv is None:
+        return None, None
+    material = visual.material
+    picture = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
+    if picture is None:
+        return None, None
+    return np.asarray(visual.uv, dtype=np.float32), np.asarray(picture.convert("RGB"))
