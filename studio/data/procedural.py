@@ -19,6 +19,7 @@ from studio.cameras import CANONICAL_RADIUS, Cameras, orbit_cameras
 from studio.data.procedural_objects import ProceduralObject, categories, make_object, split_seed
 from studio.data.procedural_parts import rotation
 from studio.data.render import RayCaster, Rendered
+from studio.data.rings import Rings
 from studio.errors import ConfigError
 from studio.registry import register
 
@@ -134,6 +135,16 @@ class ProceduralData:
     def dataset(self, split: str) -> ProceduralViews:
         """Training batches without the batch axis; ``split`` is "train" or "val"."""
         return ProceduralViews(self, split)
+
+    def rings(self, split: str) -> Rings:
+        """Return all objects of a split on one ring of views, for training by step number.
+
+        Raises:
+            ConfigError: if the rig is no single ring.
+        """
+        if len(RIGS[self.cfg.rig]) != 1:
+            raise ConfigError(f"data.rig is '{self.cfg.rig}', which is no ring.", allowed="ele30")
+        return Rings(self.views_array(split), self.cameras)
 
     def count(self, split: str) -> int:
         """Number of objects of a split."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from studio.data.procedural_objects import Sculptor, category, colour_name, hsv
+from studio.data.procedural_objects import Sculptor, category, colour_name, hsv, lighten
 from studio.data.procedural_parts import (
     Colour,
     box,
     cylinder,
     ellipsoid,
-    loft,
     prism,
     rotation,
     taper,
@@ -59,8 +58,19 @@ def car(s: Sculptor) -> str:
         ),
     )  # fmt: skip
     pillar = middle + shift / 2 - 0.02 * length
-    s.add(taper((0.06, inner + 0.045), (0.06, roof_width + 0.045), cabin_height, (pillar, 0, z), paint))
-    s.add(box((roof + 0.02, roof_width + 0.02, 0.045), (middle + shift, 0, top + cabin_height), roof_paint, bevel=0.02))
+    s.add(
+        taper(
+            (0.06, inner + 0.045), (0.06, roof_width + 0.045), cabin_height, (pillar, 0, z), paint
+        )
+    )
+    s.add(
+        box(
+            (roof + 0.02, roof_width + 0.02, 0.045),
+            (middle + shift, 0, top + cabin_height),
+            roof_paint,
+            bevel=0.02,
+        )
+    )
     hub = hsv(0.0, 0.0, s.uniform(0.75, 0.95)) if s.chance(0.6) else trim
     axle, out = length * s.uniform(0.29, 0.33), width / 2 - 0.03
     for x in (-axle, axle):
@@ -83,7 +93,11 @@ def car(s: Sculptor) -> str:
         stripe = trim if roof_paint is paint else hsv(0.1, 0.05, 0.97)
         s.add(
             box((length * 0.955, width * 0.30, 0.03), (0, 0, top), stripe),
-            box((roof * 0.97, width * 0.30, 0.03), (middle + shift, 0, top + cabin_height + 0.02), stripe),
+            box(
+                (roof * 0.97, width * 0.30, 0.03),
+                (middle + shift, 0, top + cabin_height + 0.02),
+                stripe,
+            ),
         )
         extra = f" with {colour_name(stripe)} stripes"
     return f"a {colour_name(paint)} {'van' if kind == 'van' else 'car'}{extra}"
@@ -98,13 +112,14 @@ def house(s: Sculptor) -> str:
         s.partner(roof),
         hsv(s.uniform(0.02, 0.07), s.uniform(0.35, 0.55), s.uniform(0.6, 0.85)),
     )
+    wall = lighten(wall, 0.6)
     frame = hsv(0.12, s.uniform(0.02, 0.12), 0.97)
     door = s.choose(s.partner(roof), s.wood(), hsv(s.hue, 0.7, 0.45))
     pane = s.choose(GLASS, (0.30, 0.42, 0.55), (0.98, 0.86, 0.45))
     deep, wide = s.uniform(0.62, 0.85), s.uniform(0.72, 0.95)
-    tall = s.along(0.42, 0.85)
-    rise = s.uniform(0.30, 0.45)
-    eave = 0.08
+    tall = s.along(0.48, 0.98)
+    rise = s.uniform(0.26, 0.40)
+    eave = 0.06
     base = hsv(0.1, 0.08, s.uniform(0.4, 0.6))
     s.add(
         box((deep, wide, tall), (0, 0, tall / 2), wall),
@@ -144,7 +159,9 @@ def _gable(
     ridge = [(half + eave, tall - drop), (0.0, tall + rise), (0.0, tall + rise + thick * 1.3),
              (half + eave, tall - drop + thick * 1.3)]  # fmt: skip
     slab = prism(ridge, run + 2 * eave, roof)
-    gable = prism([(-half, tall - 0.01), (half, tall - 0.01), (0.0, tall + rise)], run - 0.001, wall)
+    gable = prism(
+        [(-half, tall - 0.01), (half, tall - 0.01), (0.0, tall + rise)], run - 0.001, wall
+    )
     other = slab.turned(rotation("z", 180))
     turn = rotation("z", 90) if kind == "gable" else rotation("z", 0)
     s.add(slab.turned(turn), other.turned(turn), gable.turned(turn))
@@ -212,7 +229,12 @@ def armchair(s: Sculptor) -> str:
         s.pair(box((depth, arm, arm_top - foot), (0, y, (arm_top + foot) / 2), cloth, bevel=soft))
     else:
         s.pair(
-            box((depth, arm * 0.8, arm_top - foot - 0.04), (0, y, (arm_top + foot - 0.04) / 2), cloth, bevel=0.02),
+            box(
+                (depth, arm * 0.8, arm_top - foot - 0.04),
+                (0, y, (arm_top + foot - 0.04) / 2),
+                cloth,
+                bevel=0.02,
+            ),
             cylinder(arm * 0.62, depth + 0.03, (0, y, arm_top - 0.03), cloth, axis="x", sides=16),
             cylinder(arm * 0.40, depth + 0.06, (0, y, arm_top - 0.03), second, axis="x", sides=12),
         )
@@ -227,7 +249,16 @@ def armchair(s: Sculptor) -> str:
             box((0.13, each - 0.03, back - seat - 0.16), (rear + back_thick / 2 + 0.03, middle, seat + 0.12 + (back - seat - 0.16) / 2), cushion, bevel=0.035).turned(lean, (rear, 0, foot)),
         )  # fmt: skip
     for fx in (-depth / 2 + 0.08, depth / 2 - 0.08):
-        s.pair(cylinder(0.045, foot + 0.03, (fx, wide / 2 - 0.10, (foot + 0.03) / 2), wood, top_radius=0.055, sides=12))
+        s.pair(
+            cylinder(
+                0.045,
+                foot + 0.03,
+                (fx, wide / 2 - 0.10, (foot + 0.03) / 2),
+                wood,
+                top_radius=0.055,
+                sides=12,
+            )
+        )
     if s.chance(0.4):
         pillow = s.partner(second)
         where = (rear + back_thick / 2 + 0.17, 0, seat + 0.24)
@@ -240,7 +271,7 @@ def armchair(s: Sculptor) -> str:
 def animal(s: Sculptor) -> str:
     """A four-legged toy animal: body, legs, head, snout, ears, tail; spots or horns at times."""
     natural = s.chance(0.55)
-    if natural and not 0.46 <= s.hue <= 0.56:
+    if natural and not s.unusual:
         s.hue = s.uniform(0.03, 0.12)
         fur = hsv(s.hue, s.uniform(0.15, 0.7), s.uniform(0.4, 0.97))
     else:
@@ -248,9 +279,9 @@ def animal(s: Sculptor) -> str:
     light = hsv(s.uniform(0.06, 0.12), s.uniform(0.08, 0.3), 0.96)
     dark = tuple(0.45 * c for c in fur)
     second = s.choose(light, light, dark)
-    length = s.along(0.62, 1.0)
-    girth = s.uniform(0.20, 0.26)
-    leg, leg_radius = s.uniform(0.20, 0.34), s.uniform(0.075, 0.095)
+    length = s.along(0.62, 0.95)
+    girth = s.uniform(0.22, 0.28)
+    leg, leg_radius = s.uniform(0.19, 0.30), s.uniform(0.08, 0.105)
     z = leg + girth * 0.75
     s.add(ellipsoid((length / 2, girth, girth), (0, 0, z), fur))
     s.add(ellipsoid((length * 0.33, girth * 0.80, girth * 0.80), (0, 0, z - girth * 0.28), second))
@@ -258,34 +289,90 @@ def animal(s: Sculptor) -> str:
     hoof = s.choose(dark, second, (0.2, 0.17, 0.16))
     for x in (-fx, fx):
         s.pair(
-            cylinder(leg_radius, leg + 0.06, (x, fy, (leg + 0.06) / 2 + 0.03), fur, top_radius=leg_radius * 1.25, sides=14),
+            cylinder(
+                leg_radius,
+                leg + 0.06,
+                (x, fy, (leg + 0.06) / 2 + 0.03),
+                fur,
+                top_radius=leg_radius * 1.1,
+                sides=14,
+            ),
+            ellipsoid(
+                (leg_radius * 1.75, leg_radius * 1.3, girth * 0.75),
+                (x, fy, leg + 0.04 + girth * 0.30),
+                fur,
+            ),
             cylinder(leg_radius * 1.12, 0.09, (x, fy, 0.045), hoof, sides=14),
         )
-    head = s.uniform(0.17, 0.22)
+    head = s.uniform(0.19, 0.25)
     hx, hz = length * 0.46 + head * 0.55, z + girth * 0.55 + head * s.uniform(0.3, 0.8)
-    neck = ellipsoid((girth * 0.55, girth * 0.55, (hz - z) * 0.75), (length * 0.40, 0, (hz + z) / 2), fur)
+    neck = ellipsoid(
+        (girth * 0.55, girth * 0.55, (hz - z) * 0.75), (length * 0.40, 0, (hz + z) / 2), fur
+    )
     s.add(neck, ellipsoid((head * 1.05, head, head), (hx, 0, hz), fur))
     snout = s.uniform(0.55, 0.75)
-    s.add(ellipsoid((head * 0.75, head * snout, head * snout * 0.85), (hx + head * 0.75, 0, hz - head * 0.25), second))
-    s.add(ellipsoid((0.05, 0.07, 0.05), (hx + head * 1.45, 0, hz - head * 0.10), (0.12, 0.10, 0.10)))
+    s.add(
+        ellipsoid(
+            (head * 0.75, head * snout, head * snout * 0.85),
+            (hx + head * 0.75, 0, hz - head * 0.25),
+            second,
+        )
+    )
+    s.add(
+        ellipsoid((0.05, 0.07, 0.05), (hx + head * 1.45, 0, hz - head * 0.10), (0.12, 0.10, 0.10))
+    )
     s.pair(
-        ellipsoid((0.05, 0.05, 0.06), (hx + head * 0.75, head * 0.55, hz + head * 0.42), (0.97, 0.97, 0.97)),
-        ellipsoid((0.035, 0.038, 0.042), (hx + head * 0.75 + 0.03, head * 0.57, hz + head * 0.44), (0.08, 0.07, 0.08)),
+        ellipsoid(
+            (0.05, 0.05, 0.06),
+            (hx + head * 0.75, head * 0.55, hz + head * 0.42),
+            (0.97, 0.97, 0.97),
+        ),
+        ellipsoid(
+            (0.035, 0.038, 0.042),
+            (hx + head * 0.75 + 0.03, head * 0.57, hz + head * 0.44),
+            (0.08, 0.07, 0.08),
+        ),
     )
     kind = s.choose("floppy", "pointed", "round")
     ear = s.choose(fur, dark, second)
     if kind == "pointed":
-        s.pair(cylinder(0.085, 0.20, (hx - 0.03, head * 0.60, hz + head * 0.95), ear, top_radius=0.02, sides=12))
+        s.pair(
+            cylinder(
+                0.085,
+                0.20,
+                (hx - 0.03, head * 0.60, hz + head * 0.95),
+                ear,
+                top_radius=0.02,
+                sides=12,
+            )
+        )
     elif kind == "round":
         s.pair(ellipsoid((0.05, 0.10, 0.10), (hx - 0.04, head * 0.75, hz + head * 0.80), ear))
     else:
         s.pair(ellipsoid((0.075, 0.05, 0.15), (hx - 0.02, head * 1.02, hz - head * 0.05), ear))
-    tail = ellipsoid((0.06, 0.06, 0.17), (-length / 2 - 0.03, 0, z + girth * 0.4), s.choose(fur, dark))
+    tail = ellipsoid(
+        (0.06, 0.06, 0.17), (-length / 2 - 0.03, 0, z + girth * 0.4), s.choose(fur, dark)
+    )
     s.add(tail.turned(rotation("y", -s.uniform(15, 60)), (-length / 2, 0, z + girth * 0.3)))
     if s.chance(0.4):
         for x, angle in ((length * 0.12, 0.55), (-length * 0.20, 0.8)):
-            s.pair(ellipsoid((length * 0.12, 0.05 + girth * 0.3, girth * 0.42), (x, girth * 0.72 * angle, z + girth * 0.45), dark))
+            s.pair(
+                ellipsoid(
+                    (length * 0.12, 0.05 + girth * 0.3, girth * 0.42),
+                    (x, girth * 0.72 * angle, z + girth * 0.45),
+                    dark,
+                )
+            )
     if s.chance(0.25):
-        s.pair(cylinder(0.045, 0.16, (hx + 0.02, head * 0.40, hz + head * 1.05), (0.93, 0.88, 0.75), top_radius=0.015, sides=10))
+        s.pair(
+            cylinder(
+                0.045,
+                0.16,
+                (hx + 0.02, head * 0.40, hz + head * 1.05),
+                (0.93, 0.88, 0.75),
+                top_radius=0.015,
+                sides=10,
+            )
+        )
         return f"a {colour_name(fur)} cow with horns"
     return f"a {colour_name(fur)} dog with {kind} ears"

@@ -31,6 +31,8 @@ HELD_OUT_HUE = (0.46, 0.56)
 """Cyan to azure, in turns of the colour wheel: no main colour of a training object."""
 HELD_OUT_STRETCH = (0.40, 0.55)
 """Band of the proportion parameter in [0, 1] (long or tall for its kind) that training skips."""
+HUE_WARP = ((0.0, 0.30, 0.52, 0.80, 0.90, 1.0), (-0.05, 0.17, 0.40, 0.70, 0.82, 0.95))
+"""Draws hues more evenly to the eye: fewer greens and purples than an even draw has."""
 MAX_REACH = 0.61
 """Bounding sphere of the bulkiest objects: the canonical camera (distance 1.5) sees radius 0.62."""
 
@@ -103,15 +105,26 @@ class Sculptor:
         self.parts: list[Part] = []
         self.words: list[str] = []
         kind = int(self.random.integers(3)) if seed >= TEST_SEED else 2
-        self.hue = self._draw(HELD_OUT_HUE, inside=kind == 0)
-        self.stretch = self._draw(HELD_OUT_STRETCH, inside=kind == 1)
+        self.unusual = kind == 0
+        self.hue = self._draw(HELD_OUT_HUE, (0.0, 1.0), inside=kind == 0, warp=HUE_WARP)
+        self.stretch = self._draw(HELD_OUT_STRETCH, (0.0, 1.0), inside=kind == 1)
 
-    def _draw(self, band: tuple[float, float], *, inside: bool) -> float:
-        low, high = band
+    def _draw(
+        self,
+        band: tuple[float, float],
+        span: tuple[float, float],
+        *,
+        inside: bool,
+        warp: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+    ) -> float:
+        """A number from ``span``, inside or outside ``band``."""
         if inside:
-            return float(self.random.uniform(low, high))
-        value = float(self.random.uniform(0.0, 1.0 - (high - low)))
-        return value if value < low else value + (high - low)
+            return self.uniform(*band)
+        while True:
+            value = self.uniform(*span)
+            value = float(np.interp(value, *warp)) % 1.0 if warp else value
+            if not band[0] <= value <= band[1]:
+                return value
 
     def uniform(self, low: float, high: float) -> float:
         """A random number."""
@@ -153,7 +166,9 @@ class Sculptor:
         if scheme == "dark":
             return hsv(hue + self.uniform(-0.03, 0.03), min(1.0, saturation + 0.1), 0.5 * value)
         turn = 0.5 if scheme == "opposite" else self.choose(-0.11, 0.11)
-        return hsv(hue + turn + self.uniform(-0.03, 0.03), 0.8 * saturation, self.uniform(0.6, 0.95))
+        return hsv(
+            hue + turn + self.uniform(-0.03, 0.03), 0.8 * saturation, self.uniform(0.6, 0.95)
+        )
 
     def wood(self) -> Colour:
         """A brown between pine and walnut."""
@@ -217,6 +232,12 @@ def hsv(hue: float, saturation: float, value: float) -> Colour:
     return colorsys.hsv_to_rgb(hue % 1.0, s, v)
 
 
+def lighten(colour: Colour, least: float) -> Colour:
+    """The colour, with its HSV value raised to at least ``least``."""
+    hue, saturation, value = colorsys.rgb_to_hsv(*colour)
+    return hsv(hue, saturation, max(value, least))
+
+
 def colour_name(colour: Iterable[float]) -> str:
     """A plain English word for a colour."""
     hue, saturation, value = colorsys.rgb_to_hsv(*colour)
@@ -234,8 +255,7 @@ def colour_name(colour: Iterable[float]) -> str:
 
 
 def _makers() -> dict[str, Maker]:
-    import studio.data.procedural_makers  # noqa: F401  (registers on import)
+    import studio.data.procedural_makers
+    import studio.data.procedural_more  # noqa: F401  (both register on import)
 
     return MAKERS
-
-

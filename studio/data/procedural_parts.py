@@ -96,8 +96,9 @@ def loft(low: Array, high: Array, colour: Colour, *, smooth: bool = False) -> Pa
         side_normals = np.concatenate(
             [np.stack([mine, next_, next_], 1), np.stack([mine, next_, mine], 1)]
         )
-    corners, normals = np.concatenate([sides, caps]), np.concatenate(
-        [side_normals, _face_normals(caps)]
+    corners, normals = (
+        np.concatenate([sides, caps]),
+        np.concatenate([side_normals, _face_normals(caps)]),
     )
     area = np.linalg.norm(
         np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1

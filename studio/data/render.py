@@ -272,9 +272,7 @@ def render_mesh(
 
     from studio.views import ViewSet
 
-    pictures = cast_mesh(
-        mesh, cameras, supersample=supersample, shading=shading, geometry=False
-    )
+    pictures = cast_mesh(mesh, cameras, supersample=supersample, shading=shading, geometry=False)
     images = torch.from_numpy(np.ascontiguousarray(pictures.rgba.transpose(0, 3, 1, 2)))
     bound = float(np.abs(mesh.vertices).max())
     return ViewSet(images=images, cameras=cameras, bound=bound)
@@ -306,4 +304,3 @@ def cast_mesh(
         shading=shading,
         geometry=geometry,
     )
-
