@@ -1,0 +1,74 @@
+"""Trains the small VAE under the nano models, on pictures of the same generator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from studio.guidance.zero123.network import build_vae, decode, encode, network_kwargs, vae_patch
+from studio.registry import register
+from studio.systems.training import TrainingConfig, TrainingSystem
+
+
+@register("system", "autoencoder-training")
+class AutoencoderTraining(TrainingSystem):
+    """Trains a KL autoencoder (latent diffusion's first stage) on rendered views."""
+
+    @dataclass
+    class Config(TrainingConfig):
+        """Options of the autoencoder and its losses."""
+
+        autoencoder: dict[str, Any] = field(default_factory=dict)
+        """Changes to the nano arguments of diffusers' AutoencoderKL."""
+        kl_weight: float = 1e-5
+        """Weight of the KL term per latent value."""
+        edge_weight: float = 1.0
+        """Weight of the L1 distance between picture gradients, against blur."""
+
+    def __init__(self, cfg: Config, *, run: Any = None) -> None:
+        super().__init__(cfg, run=run)
+        self.vae = build_vae(network_kwargs("nano", "vae", cfg.autoencoder))
+
+    def losses(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """L1 on pixels and on their gradients, plus KL (Rombach et al. 2022, section 3.1)."""
+        pixels = batch["images"].flatten(0, 1)
+        patch = vae_patch(self.vae)
+        posterior = self.vae.encode(F.pixel_unshuffle(pixels, patch)).latent_dist
+        decoded = self.vae.decode(posterior.sample(generator=generator)).sample
+        decoded = F.pixel_shuffle(decoded, patch)
+        error = decoded - pixels
+        l1 = error.abs().mean()
+        edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+        kl = posterior.kl().mean() / posterior.mean[0].numel()
+        loss = l1 + self.cfg.edge_weight * edges + self.cfg.kl_weight * kl
+        psnr = -10 * torch.log10(error.detach().square().mean() / 4)
+        return {"loss": loss, "l1": l1, "edges": edges, "kl": kl, "psnr": psnr}
+
+    @torch.no_grad()
+    def validation_pictures(self) -> dict[str, Tensor]:
+        """Return unseen pictures above their reconstructions, [0, 1], and the PSNR in dB."""
+        pixels = self._unseen()
+        decoded = decode(self.vae, encode(self.vae, pixels) * self.vae.config.scaling_factor)
+        mse = F.mse_loss(decoded.clamp(-1, 1), pixels) / 4
+        rows = torch.cat([pixels, decoded]) / 2 + 0.5
+        return {"pictures": rows.clamp(0, 1), "psnr": -10 * torch.log10(mse)}
+
+    def _unseen(self) -> Tensor:
+        count = min(64, len(self.val_rings.images))
+        views = np.arange(count) % len(self.val_rings.cameras)
+        return self.val_rings.pixels(np.arange(count), views)
+
+    @torch.no_grad()
+    def export(self) -> Path:
+        """Write the VAE; its scaling factor brings latents to unit variance."""
+        std = encode(self.vae, self._unseen()).std()
+        self.vae.register_to_config(scaling_factor=float(1 / std))
+        folder = self.output_folder()
+        self.vae.save_pretrained(folder)
+        return folder

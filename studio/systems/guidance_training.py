@@ -1,0 +1,74 @@
+"""Trains any guidance plugin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from studio.data.rings import Rings
+from studio.guidance.zero123.network import encode
+from studio.registry import build, register
+from studio.systems.training import TrainingConfig, TrainingSystem
+
+
+@register("system", "guidance-training")
+class GuidanceTraining(TrainingSystem):
+    """Trains a guidance plugin on views of many objects."""
+
+    @dataclass
+    class Config(TrainingConfig):
+        """Options beside those of every training."""
+
+        guidance_type: str = "zero123"
+        """The guidance plugin."""
+        guidance: dict[str, Any] = field(default_factory=dict)
+        """Its options."""
+        cache_latents: bool = False
+        """Encode the training pictures once; possible while the VAE is frozen."""
+        validation_steps: int = 25
+        """Denoising steps of the validation pictures."""
+
+    def __init__(self, cfg: Config, *, run: Any = None) -> None:
+        super().__init__(cfg, run=run)
+        self.guidance = build(
+            "guidance", cfg.guidance_type, cfg.guidance, key="system.guidance"
+        )
+
+    def prepare(self, data: Any) -> None:
+        """Read the objects and, where asked for, encode their pictures once."""
+        super().prepare(data)
+        if self.cfg.cache_latents:
+            self.train_rings = encode_rings(self.guidance.vae, self.train_rings)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the groups the method trains."""
+        return self.guidance.trainable_parameters()
+
+    def losses(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the method's own loss."""
+        return self.guidance.training_loss(batch, generator=generator)
+
+    def export(self) -> Path:
+        """Write the guidance as a folder of safetensors and configs."""
+        folder = self.output_folder()
+        self.guidance.save_pretrained(folder)
+        return folder
+
+
+@torch.no_grad()
+def encode_rings(vae: Any, rings: Rings, batch: int = 256) -> Rings:
+    """Return the rings with posterior means of all pictures on white, in half precision."""
+    n, v = rings.images.shape[:2]
+    index = np.arange(n * v)
+    parts = []
+    for start in range(0, n * v, batch):
+        chunk = index[start : start + batch]
+        pixels = rings.pixels(chunk // v, chunk % v)
+        parts.append(encode(vae, pixels).half())
+    latents = torch.cat(parts)
+    return replace(rings, latents=latents.reshape(n, v, *latents.shape[1:]))

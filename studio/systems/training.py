@@ -1,0 +1,106 @@
+"""What all training systems share: data by step number, optimiser, EMA, validation, weights out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from studio.data.rings import RingBatches, Rings
+from studio.systems.base import System
+from studio.systems.optim import OptimizerConfig, make_optimizer, warmup_plateau_decay
+
+
+@dataclass
+class TrainingConfig:
+    """Options of every training system."""
+
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """Optimiser and learning-rate schedule."""
+    batch_size: int = 8
+    """Objects per step."""
+    targets: int = 4
+    """Target views per object; the ring's size for methods that make all views together."""
+    ema_decay: float = 0.999
+    """Decay of the averaged weights that are validated and exported; 0 switches averaging off."""
+    seed: int = 0
+    """Of the order of data and of all noise; step s is a function of (seed, s)."""
+    validation_objects: int = 4
+    """Unseen objects shown in every validation."""
+    output: str = ""
+    """Folder of the exported weights; the run's export folder where empty."""
+
+
+class TrainingSystem(System):
+    """Base of the systems that train weights; subclasses say what a step's loss is."""
+
+    Config: ClassVar[type] = TrainingConfig
+    train_rings: Rings
+    val_rings: Rings
+
+    def prepare(self, data: Any) -> None:
+        """Read the training and validation objects of a data plugin."""
+        self.train_rings, self.val_rings = data.rings("train"), data.rings("val")
+
+    def train_dataloader(self) -> DataLoader:
+        """Return endless batches that go on from the step the trainer stands at."""
+        return DataLoader(self.batches(self.train_rings), batch_size=None)
+
+    def batches(self, rings: Rings) -> RingBatches:
+        """Return the stream of batches over objects."""
+        cfg = self.cfg
+        return RingBatches(
+            rings, cfg.batch_size, cfg.targets, cfg.seed, lambda: self.trainer.global_step
+        )
+
+    def step_generator(self, step: int) -> torch.Generator:
+        """Return the source of a step's noise, a function of (seed, step) alone."""
+        return torch.Generator().manual_seed((self.cfg.seed << 32) + step)
+
+    def losses(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the losses of a batch; "loss" is minimised."""
+        raise NotImplementedError
+
+    def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
+        """Lightning's hook: the loss of one batch."""
+        losses = self.losses(batch, self.step_generator(self.global_step))
+        self.log_dict({f"train/{k}": v.detach() for k, v in losses.items()}, prog_bar=True)
+        return losses["loss"]
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return optimiser groups {"params", "lr_scale"}."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
+    def configure_optimizers(self) -> Any:
+        """Lightning's hook: optimiser and schedule."""
+        cfg = self.cfg.optimizer
+        optimizer = make_optimizer(self.parameter_groups(), cfg)
+        factor = warmup_plateau_decay(cfg, self.trainer.max_steps)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
+        """Lightning's hook: clip by norm."""
+        if self.cfg.optimizer.grad_clip > 0:
+            self.clip_gradients(
+                optimizer,
+                gradient_clip_val=self.cfg.optimizer.grad_clip,
+                gradient_clip_algorithm="norm",
+            )
+
+    def callbacks(self) -> list[Any]:
+        """Return the callbacks this system needs beside the usual ones."""
+        from studio.callbacks.ema import EMA
+
+        return [EMA(self.cfg.ema_decay)] if self.cfg.ema_decay > 0 else []
+
+    def output_folder(self) -> Path:
+        """Return where trained weights are written."""
+        return Path(self.cfg.output) if self.cfg.output else self.run.export
