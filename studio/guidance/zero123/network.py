@@ -70,24 +70,24 @@ _NANO = {
         "sample_size": 8,
         "in_channels": 16,
         "out_channels": 8,
-        "block_out_channels": [128, 192],
+        "block_out_channels": [64, 192],
         "down_block_types": ["CrossAttnDownBlock2D"] * 2,
         "up_block_types": ["CrossAttnUpBlock2D"] * 2,
-        "layers_per_block": 2,
+        "layers_per_block": 1,
         "cross_attention_dim": 128,
         "attention_head_dim": 4,
         "norm_num_groups": 32,
     },
     "vae": {
-        "in_channels": 3,
-        "out_channels": 3,
-        "down_block_types": ["DownEncoderBlock2D"] * 4,
-        "up_block_types": ["UpDecoderBlock2D"] * 4,
-        "block_out_channels": [32, 64, 96, 96],
+        "in_channels": 48,
+        "out_channels": 48,
+        "down_block_types": ["DownEncoderBlock2D"] * 2,
+        "up_block_types": ["UpDecoderBlock2D"] * 2,
+        "block_out_channels": [64, 128],
         "layers_per_block": 1,
         "latent_channels": 8,
-        "norm_num_groups": 16,
-        "sample_size": 64,
+        "norm_num_groups": 8,
+        "sample_size": 16,
         "scaling_factor": 1.0,
     },
     "clip": {
@@ -240,7 +240,7 @@ def encode(
         pixels: pictures.
         noise: unit noise of the posterior sample; None takes the posterior's mode.
     """
-    posterior = vae.encode(pixels).latent_dist
+    posterior = vae.encode(F.pixel_unshuffle(pixels, vae_patch(vae))).latent_dist
     return posterior.mode() if noise is None else posterior.mean + posterior.std * noise
 
 
@@ -249,7 +249,17 @@ def decode(
 ) -> Float[Tensor, "n 3 h w"]:
     """Return pictures in [-1, 1] (clamped) of scaled latents, `batch` at a time."""
     latents = latents / vae.config.scaling_factor
-    return torch.cat([vae.decode(part).sample for part in latents.split(batch)]).clamp(-1, 1)
+    pixels = torch.cat([vae.decode(part).sample for part in latents.split(batch)])
+    return F.pixel_shuffle(pixels, vae_patch(vae)).clamp(-1, 1)
+
+
+def vae_patch(vae: AutoencoderKL) -> int:
+    """Return the side p of the pixel blocks that are the VAE's input channels (3 p p).
+
+    1 for Stable Diffusion's VAE. The nano VAE reads 4x4 blocks (space to depth), which makes it
+    several times faster on a CPU at equal quality.
+    """
+    return round((vae.config.in_channels / 3) ** 0.5)
 
 
 def latent_side(vae: AutoencoderKL, resolution: int) -> int:
@@ -258,7 +268,7 @@ def latent_side(vae: AutoencoderKL, resolution: int) -> int:
     Raises:
         ConfigError: if the VAE cannot halve that side as often as it does.
     """
-    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    factor = vae_patch(vae) * 2 ** (len(vae.config.block_out_channels) - 1)
     if resolution % factor:
         raise ConfigError(f"resolution is {resolution}.", allowed=f"multiples of {factor}")
     return resolution // factor
