@@ -20,7 +20,7 @@ class ShowsPictures(Protocol):
     """A system that can be previewed."""
 
     def validation_pictures(self) -> Mapping[str, Tensor]:
-        """ "pictures" [N,3,H,W] in [0, 1]; every other entry is a number worth a log line."""
+        """ "pictures" [N,3,H,W] in [0, 1], "columns" of the sheet; all else are numbers to log."""
 
 
 def picture_grid(pictures: Float[Tensor, "n 3 h w"], columns: int = 0) -> np.ndarray:
@@ -82,7 +82,7 @@ class Preview(L.Callback):
             made = dict(pl_module.validation_pictures())  # type: ignore[operator]
         pl_module.train(training)
         set_random_state(state)  # previews must not change what is trained
-        sheet = picture_grid(made.pop("pictures"))
+        sheet = picture_grid(made.pop("pictures"), int(made.pop("columns", 0)))
         with atomic_write(self.run.save / f"step={trainer.global_step:08d}.png") as temporary:
             Image.fromarray(sheet).save(temporary)
         numbers = {f"preview/{k}": float(v) for k, v in made.items()}

@@ -14,6 +14,7 @@ from studio.data.rings import Rings
 from studio.guidance.zero123.network import encode
 from studio.registry import build, register
 from studio.systems.training import TrainingConfig, TrainingSystem
+from studio.views import Condition, ViewSet
 
 
 @register("system", "guidance-training")
@@ -30,8 +31,6 @@ class GuidanceTraining(TrainingSystem):
         """Its options."""
         cache_latents: bool = False
         """Encode the training pictures once; possible while the VAE is frozen."""
-        validation_steps: int = 25
-        """Denoising steps of the validation pictures."""
 
     def __init__(self, cfg: Config, *, run: Any = None) -> None:
         super().__init__(cfg, run=run)
@@ -52,6 +51,23 @@ class GuidanceTraining(TrainingSystem):
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         """Return the method's own loss."""
         return self.guidance.training_loss(batch, generator=generator)
+
+    @torch.no_grad()
+    def validation_pictures(self) -> dict[str, Tensor]:
+        """Return made views of unseen objects above the true ones, [0, 1], and their PSNR in dB."""
+        rows, errors = [], []
+        for i in range(min(self.cfg.validation_objects, len(self.val_rings.images))):
+            rgba = torch.from_numpy(self.val_rings.images[i]).permute(0, 3, 1, 2) / 255.0
+            truth = ViewSet(rgba, self.val_rings.cameras).rgb_on(1.0)
+            made = self.guidance.generate(
+                Condition(image=rgba[0]),
+                self.val_rings.cameras,
+                generator=torch.Generator().manual_seed(i),
+            ).rgb_on(1.0)
+            rows += [made, truth]
+            errors.append((made - truth).square().mean())
+        psnr = -10 * torch.log10(torch.stack(errors)).mean()
+        return {"pictures": torch.cat(rows), "columns": len(self.val_rings.cameras), "psnr": psnr}
 
     def export(self) -> Path:
         """Write the guidance as a folder of safetensors and configs."""
