@@ -1,4 +1,4 @@
-"""What latent-diffusion methods share: noise schedule, training targets, DDIM, classifier-free guidance.
+"""What latent-diffusion methods share: noise schedule, targets, DDIM, classifier-free guidance.
 
 Everything works on values, without hidden state: a `NoiseSchedule` is made once, `ddim_plan` turns
 it into the list of steps of one run, `ddim_update` performs one of them.
@@ -99,7 +99,7 @@ class NoiseSchedule:
     def target(
         self, clean: Float[Tensor, "b ..."], noise: Float[Tensor, "b ..."], t: Int[Tensor, " b"]
     ) -> Float[Tensor, "b ..."]:
-        """What the network should return for x_t: the noise, or v = sqrt(abar) n - sqrt(1-abar) x_0."""
+        """What the network should return: the noise n, or v = sqrt(abar) n - sqrt(1 - abar) x_0."""
         if self.prediction_type == "epsilon":
             return noise
         abar = self._abar(t, clean)
@@ -225,7 +225,7 @@ def guide(
 def randn_like(
     reference: Float[Tensor, "..."], generator: torch.Generator | None
 ) -> Float[Tensor, "..."]:
-    """Draw unit noise on the generator's own device, so that a CPU seed gives one result anywhere."""
+    """Draw unit noise on the generator's own device: a CPU seed gives one result anywhere."""
     device = reference.device if generator is None else generator.device
     draw = torch.randn(reference.shape, generator=generator, device=device, dtype=reference.dtype)
     return draw.to(reference.device)

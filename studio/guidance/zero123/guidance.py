@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from studio.cameras import CANONICAL_RADIUS, Cameras, orbit_cameras
+from studio.config import parse_config
 from studio.errors import ConfigError
 from studio.guidance.base import Guidance, Progress, ViewContract
 from studio.guidance.diffusion import (
@@ -24,7 +26,9 @@ from studio.guidance.diffusion import (
     randn_like,
     views_on_white,
 )
+from studio.guidance.zero123 import checkpoint
 from studio.guidance.zero123 import network as net
+from studio.guidance.zero123.checkpoint import build_parts
 from studio.registry import register
 from studio.views import Condition, ViewSet
 
@@ -40,7 +44,13 @@ class Zero123Guidance(Guidance):
         """Options; the defaults are the nano model's."""
 
         weights: str = ""
-        """Folder or .ckpt to start from; empty: fresh random weights of the sizes below."""
+        """Folder or released .ckpt to start from; empty: fresh random weights of `size`."""
+        ema: bool = True
+        """Of a released .ckpt take the UNet's running averages, not its last weights."""
+        allow_pickle: bool = False
+        """Open a .ckpt that cannot be read safely, running whatever code it holds."""
+        allow_download: bool = False
+        """Fetch `weights` from the hub where it names a repository (owner/name)."""
         size: str = "nano"
         """Widths that `unet`, `vae` and `clip` start from: nano or full (the released model)."""
         unet: dict[str, Any] = field(default_factory=dict)
@@ -85,7 +95,7 @@ class Zero123Guidance(Guidance):
         """Last pose number: distance, polar (Stable-Zero123), abs_elevation or zero."""
         projection_lr_scale: float = 1.0
         """Learning rate of the camera projection relative to the UNet's (released: 10)."""
-        steps: int = 50
+        steps: int = 25
         """Requested sampling steps (released: 75)."""
         guidance_scale: float = 3.0
         """Classifier-free guidance; 1 skips the unconditional pass."""
@@ -104,6 +114,7 @@ class Zero123Guidance(Guidance):
             parts: "unet", "vae", "image_encoder" and "clip_camera_projection", instead of new ones.
         """
         super().__init__()
+        cfg = cfg if parts else checkpoint.with_saved_options(cfg)
         self.cfg = cfg
         if cfg.null_token not in NULL_TOKENS:
             raise ConfigError(f"null_token is {cfg.null_token!r}.", allowed=", ".join(NULL_TOKENS))
@@ -384,33 +395,51 @@ class Zero123Guidance(Guidance):
 
     # ---------------------------------------------------------------- weights
 
+    @classmethod
+    def released(cls, **changes: Any) -> Config:
+        """Return the options of the released models, with some changed."""
+        options: dict[str, Any] = {
+            "size": "full",
+            "resolution": 256,
+            "train_clip": False,
+            "prediction_type": "epsilon",
+            "null_token": "released",
+            "projection_lr_scale": 10.0,
+            "steps": 75,
+            "eta": 1.0,
+            "timestep_spacing": "zero123",
+        }
+        return cls.Config(**{**options, **changes})
+
     def save_pretrained(self, folder: Path | str) -> None:
         """Write the folder layout of diffusers, plus our options in `config.json`."""
-        from studio.guidance.zero123.checkpoint import save_folder
-
-        save_folder(self, Path(folder))
+        checkpoint.save_folder(self, Path(folder))
 
     @classmethod
     def from_pretrained(cls, source: Path | str) -> Self:
-        """Read a folder written by `save_pretrained` or a diffusers-format copy of Zero-1-to-3."""
-        from studio.guidance.zero123.checkpoint import load_folder
+        """Read a folder of `save_pretrained`, a diffusers-format copy, or a released .ckpt.
 
-        return load_folder(cls, Path(source))
+        A folder of our own brings all its options; anything else gets those of `released`.
+        """
+        path = checkpoint.resolve(source)
+        if (path / "config.json").is_file():
+            saved = json.loads((path / "config.json").read_text())
+            cfg = parse_config(cls.Config, {**saved, "weights": str(path)}, key=str(path))
+        else:
+            cfg = cls.released(weights=str(path))
+        return cls(cfg)
 
+    def load_official(self, source: Path | str) -> None:
+        """Fill the networks from an authors' checkpoint; options `ema`, `allow_pickle` apply.
 
-def build_parts(cfg: Zero123Guidance.Config) -> dict[str, nn.Module]:
-    """Build the four networks of a config; only a `vae_weights` folder is read from disk."""
-    if cfg.vae_weights:
-        vae = net.load_vae(cfg.vae_weights)
-    else:
-        vae = net.build_vae(net.network_kwargs(cfg.size, "vae", cfg.vae))
-    image_encoder = net.build_image_encoder(net.network_kwargs(cfg.size, "clip", cfg.clip))
-    return {
-        "unet": net.build_unet(net.network_kwargs(cfg.size, "unet", cfg.unet)),
-        "vae": vae,
-        "image_encoder": image_encoder,
-        "clip_camera_projection": net.CLIPCameraProjection(image_encoder.config.projection_dim),
-    }
+        Raises:
+            WeightsError: naming every key that is missing, left over or of another shape.
+        """
+        parts = {name: getattr(self, name) for name in checkpoint.PARTS}
+        path = checkpoint.resolve(source, self.cfg.allow_download)
+        checkpoint.load_official_into(
+            parts, path, ema=self.cfg.ema, allow_pickle=self.cfg.allow_pickle
+        )
 
 
 def condition_pixels(condition: Condition, side: int) -> Float[Tensor, "1 3 s s"]:

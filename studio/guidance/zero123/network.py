@@ -7,7 +7,6 @@ cross-attention token is a linear map of [CLIP embedding, pose vector].
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from studio.errors import ConfigError, WeightsError
+from studio.errors import ConfigError
 
 POSE_NUMBERS = 4
 FOURTH_NUMBERS = ("distance", "polar", "abs_elevation", "zero")
@@ -131,20 +130,6 @@ def build_vae(kwargs: dict[str, Any]) -> AutoencoderKL:
     return AutoencoderKL(**kwargs)
 
 
-def load_vae(folder: str) -> AutoencoderKL:
-    """Read a trained auto-encoder from a local folder of diffusers' layout.
-
-    Raises:
-        WeightsError: if there is none.
-    """
-    if not (Path(folder) / "config.json").is_file():
-        raise WeightsError(
-            f"no auto-encoder in {folder}.",
-            allowed="a folder with config.json and diffusion_pytorch_model.safetensors",
-        )
-    return AutoencoderKL.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-
-
 def build_image_encoder(kwargs: dict[str, Any]) -> CLIPVisionModelWithProjection:
     """Build the CLIP image tower with fresh weights."""
     return CLIPVisionModelWithProjection(CLIPVisionConfig(**kwargs))
@@ -177,7 +162,7 @@ def pose_vector(
     """Relative pose of a target camera, from the camera centres alone.
 
     [polar - polar_cond, sin(d), cos(d), fourth] in radians and world units, d being the azimuth
-    difference; the polar angle is 0 seen from the top. Positive first number: the camera moves down.
+    difference; the polar angle is 0 seen from the top. A positive first number moves the camera down.
 
     Args:
         cond_centre: world position (+Z up) of the condition camera.
@@ -231,7 +216,9 @@ def clip_embedding(
 
 
 def encode(
-    vae: AutoencoderKL, pixels: Float[Tensor, "n 3 h w"], noise: Float[Tensor, "n c g u"] | None = None
+    vae: AutoencoderKL,
+    pixels: Float[Tensor, "n 3 h w"],
+    noise: Float[Tensor, "n c g u"] | None = None,
 ) -> Float[Tensor, "n c g u"]:
     """Return VAE latents, without the scaling factor, of pictures in [-1, 1].
 

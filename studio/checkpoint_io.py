@@ -1,0 +1,250 @@
+"""Reading and writing files of weights: safe, whole or not at all, with clear messages.
+
+A pickle can run code when it is opened, so `.ckpt`, `.pt` and `.bin` files are read with torch's
+weights-only loader, and where a file also holds other objects (Lightning keeps optimiser,
+callbacks and at times data sets), with an unpickler that knows tensors only and puts an inert
+stand-in for everything else. Neither runs code from the file.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from studio.errors import WeightsError
+from studio.files import atomic_write
+
+PICKLED = (".ckpt", ".pt", ".pth", ".bin")
+_READ_AGAIN = "Download or copy it again and compare the size with the original."
+
+
+def read_tensors(
+    path: Path | str, allow_pickle: bool = False, *, section: str | None = None
+) -> dict[str, Tensor]:
+    """Read the named tensors of a weights file, on the CPU.
+
+    Args:
+        path: a .safetensors, .ckpt, .pt, .pth or .bin file.
+        allow_pickle: open a file that cannot be read safely with the full unpickler, which runs
+            whatever code the file holds. Only for files whose author you trust.
+        section: key of a pickled file whose mapping holds the tensors; by default "state_dict" if
+            there is one, else the top level. Entries that are no tensors are left out.
+
+    Raises:
+        WeightsError: if the file is missing, truncated, of another kind or holds no tensors.
+    """
+    path = Path(path)
+    _check_file(path)
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except (SafetensorError, ValueError) as error:
+            raise WeightsError(
+                f"{path} is truncated or damaged ({error}).", hint=_READ_AGAIN
+            ) from error
+    content = read_checkpoint(path, allow_pickle)
+    if section is None and isinstance(content, Mapping) and "state_dict" in content:
+        section = "state_dict"
+    if section is not None:
+        content = content.get(section) if isinstance(content, Mapping) else None
+    items = content.items() if isinstance(content, Mapping) else ()
+    tensors = {str(k): v.detach() for k, v in items if isinstance(v, Tensor)}
+    if not tensors:
+        where = f"no mapping {section!r} of tensors" if section else "no named tensors"
+        raise WeightsError(f"{path} holds {where}.", allowed="a state dict of tensors")
+    return tensors
+
+
+def read_checkpoint(path: Path | str, allow_pickle: bool = False) -> Any:
+    """Read a pickled checkpoint as it is; objects other than tensors become inert stand-ins.
+
+    Raises:
+        WeightsError: if the file is missing, truncated or not a torch checkpoint.
+    """
+    path = Path(path)
+    _check_file(path)
+    if path.suffix not in PICKLED:
+        raise WeightsError(
+            f"{path} has an unknown kind of name for weights.",
+            allowed=", ".join((".safetensors", *PICKLED)),
+        )
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+                raise WeightsError(
+                    f"{path} is a TorchScript program.", allowed="a checkpoint of tensors"
+                )
+    attempts: list[dict[str, Any]] = [
+        {"weights_only": True},
+        {"weights_only": False, "pickle_module": _TensorPickle},
+    ]
+    if allow_pickle:
+        attempts.append({"weights_only": False})
+    archive_of_torch = zipfile.is_zipfile(path)
+    error: Exception | None = None
+    for options in attempts:
+        try:
+            return torch.load(path, map_location="cpu", mmap=archive_of_torch, **options)
+        except Exception as problem:  # the loaders raise nearly every type on a damaged file
+            error = problem
+    if archive_of_torch and not allow_pickle:
+        raise WeightsError(
+            f"{path} cannot be read without running the code it may hold "
+            f"({_first_line(error)}).",
+            hint="If you trust its author, give allow_pickle=true; better: save it as safetensors.",
+        ) from error
+    raise WeightsError(
+        f"{path} is truncated or no torch checkpoint ({_first_line(error)}).",
+        hint=_READ_AGAIN,
+    ) from error
+
+
+def _first_line(error: Exception | None) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        what = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise WeightsError(
+            f"weights file {path} {what}.", allowed=".safetensors, " + ", ".join(PICKLED)
+        )
+    with path.open("rb") as file:
+        head = file.read(64).lstrip().lower()
+    if not head:
+        raise WeightsError(f"{path} is an empty file.", hint=_READ_AGAIN)
+    if head.startswith(b"version https://git-lfs"):
+        raise WeightsError(
+            f"{path} is a Git LFS pointer, not the weights.", hint="Run `git lfs pull`."
+        )
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise WeightsError(
+            f"{path} is a web page, not weights.",
+            hint="The download was refused or needs a login; fetch the file itself.",
+        )
+
+
+class _Opaque:
+    """Inert stand-in of an unknown class or function: swallows whatever a pickle does to it."""
+
+    def __new__(cls, *_: Any, **__: Any) -> _Opaque:
+        return object.__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def __call__(self, *_: Any, **__: Any) -> _Opaque:
+        return self
+
+    def __setstate__(self, _: Any) -> None: ...
+
+    def __setitem__(self, *_: Any) -> None: ...
+
+    def append(self, _: Any) -> None:
+        """Swallow a list item."""
+
+    def extend(self, _: Any) -> None:
+        """Swallow list items."""
+
+    def add(self, _: Any) -> None:
+        """Swallow a set item."""
+
+
+_KNOWN: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch", "Size"): torch.Size,
+    ("torch.serialization", "_get_layout"): torch.serialization._get_layout,
+    **{
+        ("torch._utils", name): getattr(torch._utils, name)
+        for name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter")
+    },
+    **{
+        ("torch", kind.__name__): kind
+        for kind in (
+            torch.FloatStorage, torch.HalfStorage, torch.BFloat16Storage, torch.DoubleStorage,
+            torch.LongStorage, torch.IntStorage, torch.ShortStorage, torch.CharStorage,
+            torch.ByteStorage, torch.BoolStorage,
+        )
+    },
+}  # fmt: skip
+
+
+class _TensorPickle:
+    """What `torch.load` takes as its pickle module: an unpickler that knows tensors only."""
+
+    class Unpickler(pickle.Unpickler):
+        """Resolves the few names a tensor needs; any other becomes `_Opaque`."""
+
+        def find_class(self, module: str, name: str) -> Any:
+            return _KNOWN.get((module, name), _Opaque)
+
+    @classmethod
+    def load(cls, file: io.BufferedIOBase, **options: Any) -> Any:
+        """Read one object (the older file format has several in a row)."""
+        return cls.Unpickler(file, **options).load()
+
+
+def write_tensors(
+    path: Path | str, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
+    """Write tensors as safetensors, atomically; shared and strided ones are copied."""
+    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    with atomic_write(path) as temporary:
+        save_file(plain, temporary, metadata={"format": "pt", **(metadata or {})})
+
+
+def load_strict(
+    module: nn.Module,
+    tensors: Mapping[str, Tensor],
+    source: Path | str,
+    *,
+    ignore: Callable[[str], bool] | Iterable[str] = (),
+) -> None:
+    """Copy tensors into a module; every key must be there, none left over, every shape right.
+
+    A module on the meta device takes the tensors themselves, as float32.
+
+    Args:
+        module: what to fill.
+        tensors: in the module's own names.
+        source: named in the error.
+        ignore: names, or a test of names, that may be left over.
+
+    Raises:
+        WeightsError: naming what is missing, unexpected or of another shape.
+    """
+    skip = ignore if callable(ignore) else set(ignore).__contains__
+    tensors = {name: value for name, value in tensors.items() if not skip(name)}
+    own = module.state_dict()
+    missing = [name for name in own if name not in tensors]
+    left = [name for name in tensors if name not in own]
+    shapes = [
+        f"{name} {list(tensors[name].shape)} instead of {list(value.shape)}"
+        for name, value in own.items()
+        if name in tensors and tensors[name].shape != value.shape
+    ]
+    if missing or left or shapes:
+        report = [("missing", missing), ("unexpected", left), ("wrong shape", shapes)]
+        raise WeightsError(
+            f"{source} does not fit {type(module).__name__}: "
+            + "; ".join(f"{len(n)} {what}: {_some(n)}" for what, n in report if n),
+            hint="Check that the checkpoint belongs to this method and size of model.",
+        )
+    meta = any(value.is_meta for value in own.values())
+    if meta:
+        tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+    module.load_state_dict(dict(tensors), strict=True, assign=meta)
+
+
+def _some(names: list[str], most: int = 4) -> str:
+    more = f", ... ({len(names) - most} more)" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
