@@ -1,0 +1,61 @@
+"""What a geometry is: a signed distance field with features, and colours on it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class GeometryOutput:
+    """Values of a field at N points of the cube [-1, 1]^3.
+
+    Attributes:
+        sdf: signed distance, negative inside.
+        gradient: its derivative by the position, not normalised; points outwards.
+        feature: what `Geometry.colour` wants to know of the point.
+    """
+
+    sdf: Float[Tensor, " n"]
+    gradient: Float[Tensor, "n 3"]
+    feature: Float[Tensor, "n d"]
+
+
+class Geometry(nn.Module):
+    """Base of all geometries; they live in the cube [-1, 1]^3, systems scale to and from the world."""
+
+    Config: ClassVar[type]
+
+    @abstractmethod
+    def forward(self, points: Float[Tensor, "n 3"]) -> GeometryOutput:
+        """Evaluate the field; gradients reach the parameters through all three results."""
+
+    @abstractmethod
+    def sdf(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        """Evaluate the signed distance alone."""
+
+    @abstractmethod
+    def colour(
+        self,
+        points: Float[Tensor, "n 3"],
+        normals: Float[Tensor, "n 3"],
+        view_dirs: Float[Tensor, "n 3"],
+        feature: Float[Tensor, "n d"],
+    ) -> Float[Tensor, "n 3"]:
+        """Return rgb in [0, 1] seen along unit ``view_dirs`` (from the camera to the point)."""
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return optimiser groups {"params", "lr_scale"}."""
+        return [{"params": list(self.parameters()), "lr_scale": 1.0}]
+
+    @torch.no_grad()
+    def sdf_in_chunks(
+        self, points: Float[Tensor, "n 3"], chunk: int = 65536
+    ) -> Float[Tensor, " n"]:
+        """Evaluate many points without gradients in bounded memory."""
+        return torch.cat([self.sdf(part) for part in points.split(chunk)])

@@ -1,0 +1,224 @@
+"""Multiresolution hash grid with the layout of tiny-cuda-nn (Müller et al. 2022).
+
+Parameters are interchangeable with tiny-cuda-nn's float32 ``GridEncoding`` (linear interpolation):
+levels follow one another in one ``[rows, features]`` table.
+
+Normals use one encode: with J the derivative of the features by the position and g the derivative
+of the SDF by the features, n = J^T g, so the gradient with respect to J is the outer product of g
+and the gradient of n. J is therefore never an autograd tensor; `encode` keeps it in an `Encoding`,
+`contract` turns it into normals, and one scatter writes the whole gradient of the table.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from studio.ops.backend import contiguous_float
+
+
+@dataclass(frozen=True)
+class HashGridLayout:
+    """Sizes of every level of a hash grid, computed as tiny-cuda-nn does (in float32)."""
+
+    levels: int = 8
+    base_resolution: int = 16
+    growth: float = 1.5
+    log2_rows: int = 15
+    features: int = 2
+
+    @functools.cached_property
+    def scales(self) -> tuple[float, ...]:
+        """Cells per unit length of each level (a level has ``ceil(scale) + 1`` vertices a side)."""
+        log2_growth = np.float32(np.log2(np.float32(self.growth)))
+        return tuple(
+            float(
+                np.exp2(np.float32(level) * log2_growth) * np.float32(self.base_resolution)
+                - np.float32(1)
+            )
+            for level in range(self.levels)
+        )
+
+    @functools.cached_property
+    def resolutions(self) -> tuple[int, ...]:
+        """Vertices per side of each level."""
+        return tuple(math.ceil(scale) + 1 for scale in self.scales)
+
+    @functools.cached_property
+    def rows(self) -> tuple[int, ...]:
+        """Table rows of each level."""
+        return tuple(min((r**3 + 7) // 8 * 8, 2**self.log2_rows) for r in self.resolutions)
+
+    @functools.cached_property
+    def offsets(self) -> tuple[int, ...]:
+        """First row of each level, and the total number of rows last."""
+        return tuple(int(o) for o in np.concatenate([[0], np.cumsum(self.rows)]))
+
+    @functools.cached_property
+    def dense(self) -> tuple[bool, ...]:
+        """Whether each level stores every vertex (no hashing)."""
+        return tuple(r**3 <= rows for r, rows in zip(self.resolutions, self.rows, strict=True))
+
+    @property
+    def width(self) -> int:
+        """Length of the feature vector of a point."""
+        return self.levels * self.features
+
+    @functools.lru_cache(maxsize=8)  # noqa: B019 - layouts are few, frozen and hashable
+    def arrays(self, dtype: np.dtype) -> tuple[np.ndarray, ...]:
+        """(scales, resolutions, offsets, dense) as the native kernels take them."""
+        return (
+            np.array(self.scales, dtype),
+            np.array(self.resolutions, np.int64),
+            np.array(self.offsets, np.int64),
+            np.array(self.dense, np.bool_),
+        )
+
+
+def growth_for(levels: int, base_resolution: int, max_resolution: int) -> float:
+    """Growth per level that takes ``base_resolution`` to ``max_resolution`` at the last level."""
+    return 1.0 if levels == 1 else (max_resolution / base_resolution) ** (1 / (levels - 1))
+
+
+def encode_reference(
+    points: Float[Tensor, "n 3"], table: Float[Tensor, "rows f"], layout: HashGridLayout
+) -> Float[Tensor, "n lf"]:
+    """Encode points in [0, 1]^3 with plain tensor operations, differentiable twice."""
+    points = points.clamp(0, 1)
+    corners = torch.tensor([[c & 1, c >> 1 & 1, c >> 2] for c in range(8)], device=points.device)
+    encoded = []
+    for level in range(layout.levels):
+        position = points * layout.scales[level] + 0.5
+        cell = position.detach().floor()
+        inside = (position - cell)[:, None, :]
+        weights = torch.where(corners.bool(), inside, 1 - inside).prod(-1)  # [n, 8]
+        x, y, z = (cell.long()[:, None, :] + corners).unbind(-1)
+        rows, resolution = layout.rows[level], layout.resolutions[level]
+        if layout.dense[level]:
+            index = (x + y * resolution + z * resolution**2) % rows
+        else:
+            index = (x ^ (y * 2654435761) ^ (z * 805459861)) & (rows - 1)
+        encoded.append((weights[..., None] * table[layout.offsets[level] + index]).sum(1))
+    return torch.cat(encoded, -1)
+
+
+class Encoding:
+    """What the encoder, the contraction and their backward passes share for one batch of points."""
+
+    def __init__(self) -> None:
+        self.jacobian: Tensor | None = None  # [2L, 3, P]
+        self.g: Tensor | None = None  # [2L, P], derivative of the SDF by the features
+        self.grad_normal: Tensor | None = None  # [3, P]
+
+
+class _Encode(torch.autograd.Function):
+    """Operation A: features and a token that orders the backward passes (contract before encode)."""
+
+    @staticmethod
+    def forward(ctx, points, table, layout, encoding):
+        from studio.ops import hash_grid_cpu
+
+        points, table = contiguous_float("points", points), contiguous_float("table", table)
+        count = points.shape[1]
+        features = points.new_empty(layout.width, count)
+        encoding.jacobian = points.new_empty(
+            layout.width, 3, count if encoding.jacobian is None else 0
+        )
+        hash_grid_cpu.encode(
+            points.numpy(), table.numpy(), layout, features.numpy(), encoding.jacobian.numpy()
+        )
+        ctx.save_for_backward(points)
+        ctx.layout, ctx.encoding, ctx.shape = layout, encoding, table.shape
+        return features, points.new_zeros(())
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_features, _):
+        from studio.ops import hash_grid_cpu
+
+        (points,) = ctx.saved_tensors
+        encoding = ctx.encoding
+        empty = points.new_empty(3, 0)
+        g = encoding.g if encoding.g is not None else empty
+        grad_normal = encoding.grad_normal if encoding.grad_normal is not None else empty
+        grad_table = points.new_zeros(ctx.shape)
+        grad_features = contiguous_float("grad_features", grad_features)
+        hash_grid_cpu.scatter(
+            points.numpy(),
+            ctx.layout,
+            grad_features.numpy(),
+            g.numpy(),
+            grad_normal.numpy(),
+            grad_table.numpy(),
+        )
+        encoding.g = encoding.grad_normal = encoding.jacobian = None
+        return None, grad_table, None, None
+
+
+class _Contract(torch.autograd.Function):
+    """Operation B: n = J^T g."""
+
+    @staticmethod
+    def forward(ctx, g, token, encoding):
+        from studio.ops import field_cpu
+
+        g = contiguous_float("g", g)
+        normal = g.new_empty(3, g.shape[1])
+        field_cpu.contract(encoding.jacobian.numpy(), g.numpy(), normal.numpy())
+        ctx.save_for_backward(g)
+        ctx.encoding = encoding
+        return normal
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_normal):
+        from studio.ops import field_cpu
+
+        (g,) = ctx.saved_tensors
+        encoding = ctx.encoding
+        if encoding.jacobian is None:
+            raise RuntimeError("the normals of one encoding can be differentiated only once")
+        encoding.g, encoding.grad_normal = g, contiguous_float("grad_normal", grad_normal)
+        grad_g = torch.empty_like(g)
+        field_cpu.expand(encoding.jacobian.numpy(), encoding.grad_normal.numpy(), grad_g.numpy())
+        return grad_g, g.new_zeros(()), None
+
+
+def encode(
+    points: Float[Tensor, "3 n"],
+    table: Float[Tensor, "rows 2"],
+    layout: HashGridLayout,
+    *,
+    normals: bool,
+) -> tuple[Float[Tensor, "lf n"], Float[Tensor, ""], Encoding]:
+    """Encode points in [0, 1]^3 (feature-major) with the native CPU kernels.
+
+    Differentiable once, with respect to the table only (not the points).
+
+    Args:
+        points: positions; coordinates are clamped to the unit cube.
+        table: the hash table.
+        layout: its level sizes.
+        normals: keep the Jacobian for `contract`.
+
+    Returns:
+        Features, the token to hand to `contract`, and the encoding that carries the Jacobian.
+    """
+    encoding = Encoding()
+    if not normals:
+        encoding.jacobian = points.new_empty(0)
+    features, token = _Encode.apply(points, table, layout, encoding)
+    return features, token, encoding
+
+
+def contract(
+    g: Float[Tensor, "lf n"], token: Float[Tensor, ""], encoding: Encoding
+) -> Float[Tensor, "3 n"]:
+    """Gradient of the SDF by the encoded position, from its gradient ``g`` by the features."""
+    return _Contract.apply(g, token, encoding)

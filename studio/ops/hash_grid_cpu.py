@@ -1,0 +1,201 @@
+"""Numba kernels of the multiresolution hash grid (two features per level, feature-major storage).
+
+Storage is structure-of-arrays: points [3, P] in [0, 1], features [2L, P], Jacobian [2L, 3, P].
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import get_num_threads, njit, prange
+
+BLOCK = 2048  # points per task: one block of points, features and Jacobian stays in the cache
+
+PRIME_Y = np.int64(2654435761)  # tiny-cuda-nn: coherent prime hash
+PRIME_Z = np.int64(805459861)
+
+
+@njit(cache=True, inline="always", error_model="numpy")
+def _corner_rows(cx, cy, cz, resolution, rows, dense):
+    """The eight table rows of a cell, in the order x fastest, then y, then z."""
+    if dense:
+        first = cx + resolution * (cy + resolution * cz)
+        step_y, step_z = resolution, resolution * resolution
+        r0, r1 = first, first + 1
+        r2, r3 = first + step_y, first + step_y + 1
+        r4, r5 = first + step_z, first + step_z + 1
+        r6, r7 = first + step_y + step_z, first + step_y + step_z + 1
+        # a coordinate on the upper face reaches beyond resolution^3: tiny-cuda-nn wraps it
+        r0 -= rows if r0 >= rows else 0
+        r1 -= rows if r1 >= rows else 0
+        r2 -= rows if r2 >= rows else 0
+        r3 -= rows if r3 >= rows else 0
+        r4 -= rows if r4 >= rows else 0
+        r5 -= rows if r5 >= rows else 0
+        r6 -= rows if r6 >= rows else 0
+        r7 -= rows if r7 >= rows else 0
+    else:
+        mask = rows - 1
+        y0, y1 = cy * PRIME_Y, (cy + 1) * PRIME_Y
+        z0, z1 = cz * PRIME_Z, (cz + 1) * PRIME_Z
+        r0, r1 = (cx ^ y0 ^ z0) & mask, ((cx + 1) ^ y0 ^ z0) & mask
+        r2, r3 = (cx ^ y1 ^ z0) & mask, ((cx + 1) ^ y1 ^ z0) & mask
+        r4, r5 = (cx ^ y0 ^ z1) & mask, ((cx + 1) ^ y0 ^ z1) & mask
+        r6, r7 = (cx ^ y1 ^ z1) & mask, ((cx + 1) ^ y1 ^ z1) & mask
+    return r0, r1, r2, r3, r4, r5, r6, r7
+
+
+@njit(cache=True, inline="always", error_model="numpy")
+def _cell(coordinate, scale, real):
+    """Cell index and position inside the cell of one coordinate in [0, 1]."""
+    position = min(max(coordinate, real(0)), real(1)) * scale + real(0.5)
+    cell = np.int64(position)
+    return cell, position - real(cell)
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+def _encode_level(points, table, scale, resolution, dense, level, features, jacobian, start, stop):
+    """Features (and, if ``jacobian`` has points, their derivatives) of one level."""
+    real = points.dtype.type  # keeps every literal in the precision of the data
+    rows = table.shape[0]
+    with_jacobian = jacobian.shape[2] > 0
+    for p in range(start, stop):
+        cx, fx = _cell(points[0, p], scale, real)
+        cy, fy = _cell(points[1, p], scale, real)
+        cz, fz = _cell(points[2, p], scale, real)
+        r0, r1, r2, r3, r4, r5, r6, r7 = _corner_rows(cx, cy, cz, resolution, rows, dense)
+        for f in range(2):
+            v0, v2, v4, v6 = table[r0, f], table[r2, f], table[r4, f], table[r6, f]
+            dx00, dx10 = table[r1, f] - v0, table[r3, f] - v2  # dx[y][z]
+            dx01, dx11 = table[r5, f] - v4, table[r7, f] - v6
+            a00, a10, a01, a11 = v0 + fx * dx00, v2 + fx * dx10, v4 + fx * dx01, v6 + fx * dx11
+            dy0, dy1 = a10 - a00, a11 - a01
+            b0, b1 = a00 + fy * dy0, a01 + fy * dy1
+            k = 2 * level + f
+            features[k, p] = b0 + fz * (b1 - b0)
+            if with_jacobian:
+                c0, c1 = dx00 + fy * (dx10 - dx00), dx01 + fy * (dx11 - dx01)
+                jacobian[k, 0, p] = scale * (c0 + fz * (c1 - c0))
+                jacobian[k, 1, p] = scale * (dy0 + fz * (dy1 - dy0))
+                jacobian[k, 2, p] = scale * (b1 - b0)
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+def _scatter_level(
+    points, scale, resolution, dense, level, grad_y, g, grad_n, with_normal, grad_table
+):
+    """Add the gradient of one level: row(c) += w_c * gy + s * g * sum_d sign_d w_c/d * gn_d."""
+    real = points.dtype.type
+    one = real(1)
+    rows = grad_table.shape[0]
+    k0, k1 = 2 * level, 2 * level + 1
+    for p in range(points.shape[1]):
+        cx, x1 = _cell(points[0, p], scale, real)
+        cy, y1 = _cell(points[1, p], scale, real)
+        cz, z1 = _cell(points[2, p], scale, real)
+        r0, r1, r2, r3, r4, r5, r6, r7 = _corner_rows(cx, cy, cz, resolution, rows, dense)
+        x0, y0, z0 = one - x1, one - y1, one - z1
+        u0, u1 = grad_y[k0, p], grad_y[k1, p]
+        yz00, yz10, yz01, yz11 = y0 * z0, y1 * z0, y0 * z1, y1 * z1
+        w0, w1, w2, w3 = x0 * yz00, x1 * yz00, x0 * yz10, x1 * yz10
+        w4, w5, w6, w7 = x0 * yz01, x1 * yz01, x0 * yz11, x1 * yz11
+        if with_normal:
+            nx, ny, nz = scale * grad_n[0, p], scale * grad_n[1, p], scale * grad_n[2, p]
+            h0, h1 = g[k0, p], g[k1, p]
+            ax, bx, cx_, dx = nx * yz00, nx * yz10, nx * yz01, nx * yz11
+            e0, e1, f0, f1 = ny * x0 * z0, ny * x1 * z0, ny * x0 * z1, ny * x1 * z1
+            q00, q10, q01, q11 = nz * x0 * y0, nz * x1 * y0, nz * x0 * y1, nz * x1 * y1
+            m0, m1 = -ax - e0 - q00, ax - e1 - q10
+            m2, m3 = -bx + e0 - q01, bx + e1 - q11
+            m4, m5 = -cx_ - f0 + q00, cx_ - f1 + q10
+            m6, m7 = -dx + f0 + q01, dx + f1 + q11
+            grad_table[r0, 0] += w0 * u0 + m0 * h0
+            grad_table[r0, 1] += w0 * u1 + m0 * h1
+            grad_table[r1, 0] += w1 * u0 + m1 * h0
+            grad_table[r1, 1] += w1 * u1 + m1 * h1
+            grad_table[r2, 0] += w2 * u0 + m2 * h0
+            grad_table[r2, 1] += w2 * u1 + m2 * h1
+            grad_table[r3, 0] += w3 * u0 + m3 * h0
+            grad_table[r3, 1] += w3 * u1 + m3 * h1
+            grad_table[r4, 0] += w4 * u0 + m4 * h0
+            grad_table[r4, 1] += w4 * u1 + m4 * h1
+            grad_table[r5, 0] += w5 * u0 + m5 * h0
+            grad_table[r5, 1] += w5 * u1 + m5 * h1
+            grad_table[r6, 0] += w6 * u0 + m6 * h0
+            grad_table[r6, 1] += w6 * u1 + m6 * h1
+            grad_table[r7, 0] += w7 * u0 + m7 * h0
+            grad_table[r7, 1] += w7 * u1 + m7 * h1
+        else:
+            for r, w in (
+                (r0, w0),
+                (r1, w1),
+                (r2, w2),
+                (r3, w3),
+                (r4, w4),
+                (r5, w5),
+                (r6, w6),
+                (r7, w7),
+            ):
+                grad_table[r, 0] += w * u0
+                grad_table[r, 1] += w * u1
+
+
+@njit(cache=True, parallel=True)
+def _encode_parallel(points, table, scales, resolutions, offsets, dense, features, jacobian):
+    levels, count = len(scales), points.shape[1]
+    blocks = (count + BLOCK - 1) // BLOCK
+    for task in prange(levels * blocks):
+        level, start = task % levels, (task // levels) * BLOCK
+        _encode_level(
+            points, table[offsets[level] : offsets[level + 1]], scales[level], resolutions[level],
+            dense[level], level, features, jacobian, start, min(start + BLOCK, count),
+        )  # fmt: skip
+
+
+@njit(cache=True)
+def _encode_serial(points, table, scales, resolutions, offsets, dense, features, jacobian):
+    levels, count = len(scales), points.shape[1]
+    for start in range(0, count, BLOCK):
+        for level in range(levels):
+            _encode_level(
+                points, table[offsets[level] : offsets[level + 1]], scales[level], resolutions[level],
+                dense[level], level, features, jacobian, start, min(start + BLOCK, count),
+            )  # fmt: skip
+
+
+@njit(cache=True, parallel=True)
+def _scatter_parallel(
+    points, scales, resolutions, offsets, dense, grad_y, g, grad_n, normal, grad_table
+):
+    levels = len(scales)
+    for task in prange(levels):
+        level = levels - 1 - task  # fine levels first: they take longest
+        _scatter_level(
+            points, scales[level], resolutions[level], dense[level], level, grad_y, g, grad_n, normal,
+            grad_table[offsets[level] : offsets[level + 1]],
+        )  # fmt: skip
+
+
+@njit(cache=True)
+def _scatter_serial(
+    points, scales, resolutions, offsets, dense, grad_y, g, grad_n, normal, grad_table
+):
+    for level in range(len(scales)):
+        _scatter_level(
+            points, scales[level], resolutions[level], dense[level], level, grad_y, g, grad_n, normal,
+            grad_table[offsets[level] : offsets[level + 1]],
+        )  # fmt: skip
+
+
+def encode(points, table, layout, features, jacobian) -> None:
+    """Fill ``features`` [2L, P] and, unless it has no points, ``jacobian`` [2L, 3, P]."""
+    run = _encode_serial if get_num_threads() == 1 else _encode_parallel
+    arrays = layout.arrays(table.dtype)
+    run(points, table, *arrays, features, jacobian)
+
+
+def scatter(points, layout, grad_y, g, grad_n, grad_table) -> None:
+    """Add the gradient with respect to the table to ``grad_table`` (levels are independent)."""
+    run = _scatter_serial if get_num_threads() == 1 else _scatter_parallel
+    run(
+        points, *layout.arrays(grad_table.dtype), grad_y, g, grad_n, grad_n.shape[1] > 0, grad_table
+    )

@@ -1,0 +1,96 @@
+"""Packed ray samples from a three-state occupancy grid: EMPTY cells are skipped, INSIDE cells stop a ray."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from studio.ops.backend import choose_backend, contiguous_float
+
+EMPTY, NEAR, INSIDE = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class RaySamples:
+    """Samples of N rays, packed: those of ray n are ``offsets[n]:offsets[n + 1]``, front to back.
+
+    Attributes:
+        points: sample positions (mid points of sections), feature-major.
+        directions: unit direction of each sample's ray, feature-major.
+        t: distance from the ray's origin.
+        ray_index: ray of each sample.
+        offsets: first sample of each ray, and the number of samples last.
+        step: length of a section.
+    """
+
+    points: Float[Tensor, "3 p"]
+    directions: Float[Tensor, "3 p"]
+    t: Float[Tensor, " p"]
+    ray_index: Int[Tensor, " p"]
+    offsets: Int[Tensor, " n+1"]
+    step: float
+
+    def __len__(self) -> int:
+        return self.t.shape[0]
+
+
+def march_reference(
+    origins: Float[Tensor, "n 3"],
+    directions: Float[Tensor, "n 3"],
+    jitter: Float[Tensor, " n"],
+    grid: UInt8[Tensor, "r r r"],
+    step: float,
+) -> RaySamples:
+    """Dense tensor form of `march`: evaluates every lattice point of every ray."""
+    resolution = grid.shape[0]
+    inverse = torch.where(directions == 0, torch.full_like(directions, 1e20), 1 / directions)
+    a, b = (-1 - origins) * inverse, (1 - origins) * inverse
+    near = torch.minimum(a, b).amax(-1).clamp(min=0)
+    far = torch.maximum(a, b).amin(-1)
+    lattice = torch.arange(math.ceil(2 * 3**0.5 / step) + 2, device=origins.device)
+    t = (near + jitter * step)[:, None] + lattice * step
+    points = origins[:, None] + t[..., None] * directions[:, None]
+    cell = ((points + 1) * (0.5 * resolution)).long().clamp(0, resolution - 1)
+    state = torch.where(t < far[:, None], grid[cell.unbind(-1)], INSIDE)
+    keep = (state == NEAR) & ((state == INSIDE).cumsum(-1) == 0)
+    ray_index = torch.arange(len(origins), device=origins.device)[:, None].expand_as(keep)[keep]
+    offsets = torch.cat([keep.new_zeros(1, dtype=torch.long), keep.sum(-1).cumsum(0)])
+    return RaySamples(points[keep].T, directions[ray_index].T, t[keep], ray_index, offsets, step)
+
+
+def march(
+    origins: Float[Tensor, "n 3"],
+    directions: Float[Tensor, "n 3"],
+    jitter: Float[Tensor, " n"],
+    grid: UInt8[Tensor, "r r r"],
+    step: float,
+    *,
+    backend: str = "auto",
+) -> RaySamples:
+    """Place samples on each ray's lattice ``t_near + (jitter + k) step`` where the grid says NEAR.
+
+    Args:
+        origins: ray origins; the grid covers [-1, 1]^3.
+        directions: unit directions.
+        jitter: offset of each ray's lattice in steps, in [0, 1).
+        grid: state of each cell, indexed [x, y, z].
+        step: distance of the lattice points.
+        backend: ``auto``, ``cpu`` (skips empty cells) or ``torch`` (dense).
+    """
+    if choose_backend("ray_march", backend, origins.device) == "torch":
+        return march_reference(origins, directions, jitter, grid, step)
+    from studio.ops import ray_march_cpu
+
+    arrays = ray_march_cpu.march(
+        contiguous_float("origins", origins).numpy(),
+        contiguous_float("directions", directions).numpy(),
+        contiguous_float("jitter", jitter).numpy(),
+        grid.contiguous().numpy(),
+        step,
+    )
+    points, directions_of, t, ray_index, offsets = (torch.from_numpy(array) for array in arrays)
+    return RaySamples(points, directions_of, t, ray_index, offsets, step)

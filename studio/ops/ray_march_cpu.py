@@ -1,0 +1,100 @@
+"""Numba ray marching through a three-state occupancy grid over the cube [-1, 1]^3."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import get_num_threads, njit, prange
+
+EMPTY, NEAR, INSIDE = 0, 1, 2
+
+
+@njit(cache=True, error_model="numpy")
+def _march_ray(origin, direction, jitter, grid, step, kept):
+    """Write the lattice indices of the samples of one ray to ``kept``; return how many and t_near."""
+    resolution = grid.shape[0]
+    real = origin.dtype.type
+    one, zero, half = real(1), real(0), real(0.5 * resolution)
+    near, far = zero, real(1e30)
+    for d in range(3):
+        inverse = one / direction[d] if direction[d] != zero else real(1e20)
+        a, b = (-one - origin[d]) * inverse, (one - origin[d]) * inverse
+        near, far = max(near, min(a, b)), min(far, max(a, b))
+    start = near + jitter * step
+    count, k = 0, np.int64(0)
+    last = np.int64(resolution - 1)
+    while count < kept.shape[0]:
+        t = start + real(k) * step
+        if t >= far:
+            break
+        x, y, z = (
+            origin[0] + t * direction[0],
+            origin[1] + t * direction[1],
+            origin[2] + t * direction[2],
+        )
+        i = min(max(np.int64((x + one) * half), 0), last)
+        j = min(max(np.int64((y + one) * half), 0), last)
+        m = min(max(np.int64((z + one) * half), 0), last)
+        state = grid[i, j, m]
+        if state == INSIDE:
+            break
+        if state == NEAR:
+            kept[count] = k
+            count += 1
+            k += 1
+            continue
+        leave = far  # empty: go to the first lattice point behind this cell
+        for d in range(3):
+            c = i if d == 0 else (j if d == 1 else m)
+            if direction[d] > zero:
+                leave = min(leave, (real(c + 1) / half - one - origin[d]) / direction[d])
+            elif direction[d] < zero:
+                leave = min(leave, (real(c) / half - one - origin[d]) / direction[d])
+        k += max(np.int64(1), np.int64(np.ceil((leave - t) / step)))
+    return count, start
+
+
+@njit(cache=True, parallel=True)
+def _march_parallel(origins, directions, jitter, grid, step, kept, counts, starts):
+    for n in prange(origins.shape[0]):
+        counts[n], starts[n] = _march_ray(origins[n], directions[n], jitter[n], grid, step, kept[n])
+
+
+@njit(cache=True)
+def _march_serial(origins, directions, jitter, grid, step, kept, counts, starts):
+    for n in range(origins.shape[0]):
+        counts[n], starts[n] = _march_ray(origins[n], directions[n], jitter[n], grid, step, kept[n])
+
+
+@njit(cache=True, error_model="numpy")
+def _pack(origins, directions, step, kept, starts, offsets, points, directions_of, t, ray_index):
+    real = origins.dtype.type
+    for n in range(origins.shape[0]):
+        for m in range(offsets[n], offsets[n + 1]):
+            depth = starts[n] + real(kept[n, m - offsets[n]]) * step
+            t[m] = depth
+            ray_index[m] = n
+            for d in range(3):
+                points[d, m] = origins[n, d] + depth * directions[n, d]
+                directions_of[d, m] = directions[n, d]
+
+
+def march(origins, directions, jitter, grid, step):
+    """Sample rays where the grid says NEAR, up to the first INSIDE cell.
+
+    Returns:
+        points [3, P], directions [3, P], t [P], ray index [P] and offsets [N + 1] of packed samples.
+    """
+    count, dtype = len(origins), origins.dtype
+    step = dtype.type(step)
+    most = int(np.ceil(2 * 3**0.5 / step)) + 2
+    kept = np.empty((count, most), np.uint16)
+    counts, starts = np.zeros(count, np.int64), np.empty(count, dtype)
+    run = _march_serial if get_num_threads() == 1 else _march_parallel
+    run(origins, directions, jitter, grid, step, kept, counts, starts)
+    offsets = np.zeros(count + 1, np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    total = int(offsets[-1])
+    points, directions_of = np.empty((3, total), dtype), np.empty((3, total), dtype)
+    t, ray_index = np.empty(total, dtype), np.empty(total, np.int64)
+    _pack(origins, directions, step, kept, starts, offsets, points, directions_of, t, ray_index)
+    return points, directions_of, t, ray_index, offsets

@@ -1,0 +1,90 @@
+"""What a renderer is: rays and a geometry in, pictures out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from studio.cameras import Rays
+from studio.geometry.base import Geometry
+
+
+@dataclass(frozen=True)
+class RenderOutput:
+    """What N rays see.
+
+    Attributes:
+        rgb: colour over the background, in [0, 1].
+        mask: opacity in [0, 1].
+        depth: distance from the ray's origin, summed with the weights (not divided by the mask).
+        normal: unit gradients, summed with the weights.
+        weights: weight of each of the P samples.
+        gradients: SDF gradients at the samples, for the eikonal loss.
+        samples: how many samples were evaluated.
+    """
+
+    rgb: Float[Tensor, "n 3"]
+    mask: Float[Tensor, " n"]
+    depth: Float[Tensor, " n"]
+    normal: Float[Tensor, "n 3"]
+    weights: Float[Tensor, " p"]
+    gradients: Float[Tensor, "p 3"]
+    samples: int
+
+
+class Renderer(nn.Module):
+    """Base of all renderers; rays live in the geometry's frame, the cube [-1, 1]^3.
+
+    Attributes:
+        seed: of the sampling noise, together with the step.
+    """
+
+    Config: ClassVar[type]
+    seed: int = 0
+
+    @abstractmethod
+    def forward(
+        self,
+        rays: Rays,
+        geometry: Geometry,
+        background: Float[Tensor, "n 3"] | None = None,
+        *,
+        step: int = 0,
+    ) -> RenderOutput:
+        """Render rays.
+
+        Args:
+            rays: unit directions, origins in the geometry's frame.
+            geometry: the field to render.
+            background: colour behind each ray; None is black.
+            step: number of the training step; seeds the sampling noise while training.
+        """
+
+    def advance(self, geometry: Geometry, progress: float, step: int) -> None:
+        """Prepare for a training step: schedules and acceleration structures."""
+
+    def restrict(self, hull: Bool[Tensor, "r r r"]) -> None:
+        """Tell which cells of a grid over the cube can hold the object (True where they can)."""
+
+    def meets(self, rays: Rays) -> Bool[Tensor, " n"]:
+        """Tell which rays can meet the object."""
+        return torch.ones(len(rays), dtype=torch.bool, device=rays.origins.device)
+
+    @torch.no_grad()
+    def render_in_chunks(
+        self, rays: Rays, geometry: Geometry, background: float = 1.0, chunk: int = 8192
+    ) -> RenderOutput:
+        """Render many rays without gradients on a grey background, in bounded memory."""
+        parts = []
+        for start in range(0, len(rays), chunk):
+            part = Rays(rays.origins[start : start + chunk], rays.directions[start : start + chunk])
+            colour = torch.full_like(part.origins, background)
+            parts.append(self(part, geometry, colour))
+        names = ("rgb", "mask", "depth", "normal", "weights", "gradients")
+        joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+        return RenderOutput(**joined, samples=sum(part.samples for part in parts))

@@ -1,0 +1,40 @@
+"""What a system is: a Lightning module that reads data, trains, measures itself and exports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pytorch_lightning as pl
+
+if TYPE_CHECKING:
+    from studio.run import RunFolder
+
+
+class System(pl.LightningModule):
+    """Base of all systems; registered as ``("system", name)`` and built by the command line.
+
+    Attributes:
+        cfg: the system's options, an instance of its ``Config``.
+        run: the run folder, or None where nothing is written (tests, notebooks).
+    """
+
+    Config: ClassVar[type]
+    run: RunFolder | None
+
+    def __init__(self, cfg: Any, *, run: RunFolder | None = None) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.run = run
+
+    def prepare(self, data: Any) -> None:
+        """Read what is to be learned from a data plugin; called once, before training starts."""
+        raise NotImplementedError(f"{type(self).__name__} reads no data")
+
+    def export(self) -> Path:
+        """Write the results of training and return the main file or folder."""
+        raise NotImplementedError(f"{type(self).__name__} exports nothing")
+
+    def callbacks(self) -> list[Any]:
+        """Return the Lightning callbacks this system needs beside the usual ones."""
+        return []
