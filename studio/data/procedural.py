@@ -23,7 +23,7 @@ from studio.data.rings import Rings
 from studio.errors import ConfigError
 from studio.registry import register
 
-RENDERING_VERSION = 1
+RENDERING_VERSION = 2
 """Part of the cache key: raise it when the pictures of a given seed change."""
 RING_VIEWS = 16
 RIGS: dict[str, tuple[float, ...]] = {

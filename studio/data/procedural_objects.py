@@ -33,8 +33,8 @@ HELD_OUT_STRETCH = (0.40, 0.55)
 """Band of the proportion parameter in [0, 1] (long or tall for its kind) that training skips."""
 HUE_WARP = ((0.0, 0.30, 0.52, 0.80, 0.90, 1.0), (-0.05, 0.17, 0.40, 0.70, 0.82, 0.95))
 """Draws hues more evenly to the eye: fewer greens and purples than an even draw has."""
-MAX_REACH = 0.61
-"""Bounding sphere of the bulkiest objects: the canonical camera (distance 1.5) sees radius 0.62."""
+MAX_REACH = 0.585
+"""Bounding sphere of the bulkiest objects; the canonical camera (distance 1.5) sees radius 0.62."""
 
 
 @dataclass(frozen=True)
