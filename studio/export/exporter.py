@@ -1,0 +1,218 @@
+"""The exporter plugin: from a trained field to files that other programs open."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from jaxtyping import Float
+from torch import Tensor
+
+from studio.errors import ConfigError
+from studio.export.isosurface import extract_mesh
+from studio.export.texture import bake_texture, query_colours
+from studio.export.unwrap import unwrap
+from studio.files import atomic_write
+from studio.mesh import Mesh
+from studio.registry import register
+from studio.views import ViewSet
+
+_log = logging.getLogger(__name__)
+
+FORMATS = ("glb", "ply", "obj")
+
+
+class ColouredField(Protocol):
+    """What can be exported: a signed distance and a colour everywhere in a cube around the origin.
+
+    Points are float32 tensors on ``device`` (the processor, if the field has no such attribute).
+    """
+
+    bound: float
+
+    def sdf(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        """Signed distance in world units, negative inside."""
+
+    def colour(
+        self, points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"]
+    ) -> Float[Tensor, "n 3"]:
+        """RGB in [0, 1] of surface points with unit outward normals."""
+
+
+@register("exporter", "mesh")
+class MeshExporter:
+    """Textured mesh (GLB, PLY, OBJ), turntable video and contact sheet from a signed distance field."""
+
+    @dataclass
+    class Config:
+        """Options of the mesh exporter."""
+
+        resolution: int = 192
+        """Grid cells along the side of the object cube."""
+        faces: int = 20000
+        """Triangles after decimation; 0 keeps all."""
+        smooth: int = 0
+        """Rounds of Taubin smoothing before decimation."""
+        keep_components: float = 0.05
+        """Drop loose parts with less than this share of the largest part's area; 0 keeps all."""
+        slope: float = 2.0
+        """Largest gradient length expected of the field; raise it if parts are missing."""
+        memory_gb: float = 4.0
+        """Refuse resolutions whose sampling grids would need more than this."""
+        formats: list[str] = field(default_factory=lambda: ["glb", "ply"])
+        """Any of glb, ply, obj."""
+        texture_size: int = 1024
+        """Side of the base colour texture in texels."""
+        texture_source: str = "field"
+        """field: its own colours; views: the pictures where they see the surface, else the field."""
+        unwrap: str = "auto"
+        """xatlas, box (fast, more seams), or auto: xatlas unless it takes too long."""
+        unwrap_time_limit_s: float = 10.0
+        """How long auto waits for xatlas."""
+        turntable: bool = True
+        """Write turntable.mp4 (turntable.gif where ffmpeg is missing)."""
+        turntable_frames: int = 60
+        """Pictures per turn."""
+        turntable_size: int = 256
+        """Picture height in pixels; colours and bare shape stand side by side."""
+        preview: bool = True
+        """Write preview.png: input, views, and the mesh from the same and from unseen sides."""
+
+    def __init__(self, cfg: Config) -> None:
+        """Check the options."""
+        self.cfg = cfg
+        wrong = [name for name in cfg.formats if name not in FORMATS]
+        if wrong:
+            raise ConfigError(f"exporter.formats contains {wrong}.", allowed=", ".join(FORMATS))
+        for key, allowed in (
+            ("texture_source", ("field", "views")),
+            ("unwrap", ("auto", "xatlas", "box")),
+        ):
+            if getattr(cfg, key) not in allowed:
+                raise ConfigError(
+                    f"exporter.{key} is '{getattr(cfg, key)}'.", allowed=", ".join(allowed)
+                )
+
+    def export(
+        self,
+        source: ColouredField,
+        views: ViewSet | None,
+        folder: Path | str,
+        input_picture: Float[Tensor, "4 h w"] | None = None,
+    ) -> dict[str, Path]:
+        """Extract, texture and write everything that the config asks for.
+
+        Args:
+            source: the trained field.
+            views: what it was trained on; shown in the preview, and painted on the mesh if configured.
+            folder: where the files go; made if missing, existing files are replaced.
+            input_picture: what guidance was asked with, RGBA in [0, 1]; shown in the preview.
+
+        Returns:
+            Path by what it is: ``glb, ply, obj, turntable, preview``.
+
+        Raises:
+            ExportError: if the field has no surface in its cube.
+            ConfigError: if colours are to come from views and there are none.
+        """
+        cfg = self.cfg
+        if cfg.texture_source == "views" and views is None:
+            raise ConfigError(
+                "exporter.texture_source is 'views', but this run has none.", allowed="field"
+            )
+        device = getattr(source, "device", "cpu")
+        clock = _Clock()
+        mesh = extract_mesh(
+            source.sdf,
+            source.bound,
+            cfg.resolution,
+            slope=cfg.slope,
+            keep_components=cfg.keep_components,
+            smooth=cfg.smooth,
+            faces=cfg.faces or None,
+            memory_gb=cfg.memory_gb,
+            device=device,
+        ).with_normals()
+        clock.lap("surface")
+        mesh, textured = self._colour(mesh, source, views, device, clock)
+        written = self._write_meshes(mesh, textured, Path(folder))
+        clock.lap("files")
+        written |= self._write_pictures(textured or mesh, views, Path(folder), input_picture)
+        clock.lap("pictures")
+        _log.info("exported %d faces to %s (%s)", len(mesh.faces), folder, clock)
+        return written
+
+    def _colour(
+        self, mesh: Mesh, source: ColouredField, views: ViewSet | None, device: Any, clock: _Clock
+    ) -> tuple[Mesh, Mesh | None]:
+        """The mesh with vertex colours, and with a texture if a format needs one."""
+        cfg = self.cfg
+        painted = views if cfg.texture_source == "views" else None
+        colours = query_colours(mesh.vertices, mesh.normals, source.colour, device=device)
+        if painted is not None:
+            from studio.export.view_colours import colours_from_views
+
+            seen, certainty = colours_from_views(mesh, painted, mesh.vertices, mesh.normals)
+            colours += certainty[:, None] * (seen - colours)
+        mesh = replace(mesh, colours=colours)
+        if not {"glb", "obj"} & set(cfg.formats):
+            return mesh, None
+        cut = unwrap(
+            replace(mesh, colours=None),
+            cfg.texture_size,
+            method=cfg.unwrap,
+            time_limit_s=cfg.unwrap_time_limit_s,
+        )
+        clock.lap("unwrap")
+        textured = bake_texture(cut, source.colour, cfg.texture_size, views=painted, device=device)
+        clock.lap("bake")
+        return mesh, textured
+
+    def _write_meshes(self, mesh: Mesh, textured: Mesh | None, folder: Path) -> dict[str, Path]:
+        from studio.export import writers
+
+        written: dict[str, Path] = {}
+        for name in self.cfg.formats:
+            path = folder / f"model.{name}"
+            write = getattr(writers, f"write_{name}")
+            write(mesh if name == "ply" else textured, path)
+            written[name] = path
+        return written
+
+    def _write_pictures(
+        self,
+        mesh: Mesh,
+        views: ViewSet | None,
+        folder: Path,
+        input_picture: Float[Tensor, "4 h w"] | None,
+    ) -> dict[str, Path]:
+        from studio.export.preview import contact_sheet
+        from studio.export.turntable import turntable_frames, write_video
+
+        cfg, written = self.cfg, {}
+        if cfg.turntable:
+            frames = turntable_frames(mesh, cfg.turntable_frames, cfg.turntable_size)
+            written["turntable"] = write_video(frames, folder / "turntable.mp4")
+        if cfg.preview:
+            written["preview"] = folder / "preview.png"
+            sheet = contact_sheet(mesh, views, input_picture)
+            with atomic_write(written["preview"]) as temporary:
+                sheet.save(temporary, optimize=True)
+        return written
+
+
+class _Clock:
+    """Seconds per stage, for the log."""
+
+    def __init__(self) -> None:
+        self._last, self._laps = time.perf_counter(), {}
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self._laps[name], self._last = now - self._last, now
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self._laps.items())

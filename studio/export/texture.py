@@ -1,0 +1,156 @@
+"""Base colour textures: a rasteriser in UV space, colours from a field or posed pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from studio.mesh import Mesh
+from studio.views import ViewSet
+
+ColourFn = Callable[[Float[Tensor, "n 3"], Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
+
+CANDIDATES = 4_000_000  # texel and triangle pairs tested at a time
+
+
+@dataclass(frozen=True)
+class Texels:
+    """Where the covered texels of an atlas lie on the surface.
+
+    Attributes:
+        covered: true at texels whose centre a triangle covers, first row at the top.
+        face: triangle of each covered texel, in the order of ``covered``.
+        points: world positions.
+        normals: unit, interpolated from the vertices.
+    """
+
+    covered: Bool[np.ndarray, "h w"]
+    face: Int[np.ndarray, " n"]
+    points: Float[np.ndarray, "n 3"]
+    normals: Float[np.ndarray, "n 3"]
+
+
+def rasterise_uv(mesh: Mesh, size: int) -> Texels:
+    """Find the surface point under every texel centre of a ``size`` x ``size`` texture.
+
+    Args:
+        mesh: with ``uv``; vertex normals are computed if absent.
+        size: texture side in texels.
+    """
+    if mesh.uv is None:
+        raise ValueError("the mesh has no uv: unwrap it first")
+    mesh = mesh if mesh.normals is not None else mesh.with_normals()
+    corners = mesh.uv.astype(np.float64)[mesh.faces] * size
+    corners[..., 1] = size - corners[..., 1]
+    low = np.clip(np.ceil(corners.min(1) - 0.5), 0, size).astype(np.int64)
+    high = np.clip(np.floor(corners.max(1) - 0.5) + 1, 0, size).astype(np.int64)
+    span = np.maximum(high - low, 0)
+    tested = np.cumsum(span[:, 0] * span[:, 1])
+    texture_face = np.full(size * size, -1, dtype=np.int64)
+    weights = np.zeros((size * size, 3))
+    start = 0
+    while start < len(corners):
+        before = tested[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(tested, before + CANDIDATES, side="right")))
+        texel, face, weight = _cover(corners, low, span, np.arange(start, stop), size)
+        texture_face[texel], weights[texel] = face, weight
+        start = stop
+    covered = texture_face >= 0
+    face, weight = texture_face[covered], weights[covered][..., None]
+    points = (mesh.vertices[mesh.faces[face]] * weight).sum(1)
+    normals = (mesh.normals[mesh.faces[face]] * weight).sum(1)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    return Texels(
+        covered.reshape(size, size), face, points.astype(np.float32), normals.astype(np.float32)
+    )
+
+
+def _cover(
+    corners: np.ndarray, low: np.ndarray, span: np.ndarray, faces: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Flat texel indices inside the given faces, their faces and barycentric weights."""
+    count = span[faces].prod(1)
+    face = faces.repeat(count)
+    offset = np.arange(len(face)) - (np.cumsum(count) - count).repeat(count)
+    width = span[face, 0]
+    x, y = low[face, 0] + offset % width, low[face, 1] + offset // width
+    a, b, c = corners[face].transpose(1, 0, 2)
+    p = np.stack([x, y], 1) + 0.5
+    area = _cross(b - a, c - a)
+    safe = np.where(np.abs(area) < 1e-12, np.inf, area)
+    wb, wc = _cross(p - a, c - a) / safe, _cross(b - a, p - a) / safe
+    weight = np.stack([1 - wb - wc, wb, wc], 1)
+    hit = (weight >= -1e-7).all(1) & np.isfinite(safe)
+    return (y * size + x)[hit], face[hit], weight[hit]
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+
+
+def bake_texture(
+    mesh: Mesh,
+    colour_fn: ColourFn,
+    size: int = 1024,
+    *,
+    views: ViewSet | None = None,
+    chunk: int = 2**18,
+    device: torch.device | str = "cpu",
+) -> Mesh:
+    """Return the mesh with a baked base colour texture.
+
+    Args:
+        mesh: with ``uv``.
+        colour_fn: rgb in [0, 1] at world points with unit outward normals.
+        size: texture side in texels.
+        views: if given, their pictures are painted on what they see; ``colour_fn`` does the rest.
+        chunk: points per call of ``colour_fn``.
+        device: where the query points are created.
+    """
+    texels = rasterise_uv(mesh, size)
+    colours = query_colours(texels.points, texels.normals, colour_fn, chunk, device)
+    if views is not None:
+        from studio.export.view_colours import colours_from_views
+
+        seen, certainty = colours_from_views(mesh, views, texels.points, texels.normals)
+        colours += certainty[:, None] * (seen - colours)
+    return replace(mesh, texture=fill_texture(colours, texels.covered))
+
+
+def query_colours(
+    points: Float[np.ndarray, "n 3"],
+    normals: Float[np.ndarray, "n 3"],
+    colour_fn: ColourFn,
+    chunk: int = 2**18,
+    device: torch.device | str = "cpu",
+) -> Float[np.ndarray, "n 3"]:
+    """Evaluate a colour function in chunks; the result is clipped to [0, 1]."""
+    colours = np.empty((len(points), 3), dtype=np.float32)
+    with torch.no_grad():
+        for start in range(0, len(points), chunk):
+            part = slice(start, start + chunk)
+            p, n = (
+                torch.from_numpy(np.asarray(x[part], np.float32)).to(device)
+                for x in (points, normals)
+            )
+            colours[part] = colour_fn(p, n).detach().float().cpu().numpy()
+    return np.clip(colours, 0.0, 1.0)
+
+
+def fill_texture(
+    colours: Float[np.ndarray, "n 3"], covered: Bool[np.ndarray, "h w"]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Spread the colours of covered texels to all others, so that seams and mip levels stay clean."""
+    from scipy.ndimage import distance_transform_edt
+
+    texture = np.zeros((*covered.shape, 3), dtype=np.uint8)
+    texture[covered] = np.round(colours * 255.0).astype(np.uint8)
+    if covered.all() or not covered.any():
+        return texture
+    rows, columns = distance_transform_edt(~covered, return_distances=False, return_indices=True)
+    return texture[rows, columns]

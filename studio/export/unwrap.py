@@ -1,0 +1,213 @@
+"""UV coordinates for a mesh: xatlas under a time limit, or a fast atlas of axis projections."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from studio.mesh import Mesh
+
+_log = logging.getLogger(__name__)
+
+# Runs in its own process, because the native code cannot be interrupted otherwise.
+_XATLAS_PROGRAM = """
+import sys, numpy, xatlas
+given = numpy.load(sys.argv[1])
+atlas = xatlas.Atlas()
+atlas.add_mesh(given["vertices"], given["faces"])
+charts, pack = xatlas.ChartOptions(), xatlas.PackOptions()
+a, b, c = (given["vertices"][given["faces"][:, i]] for i in range(3))
+area = 0.5 * numpy.linalg.norm(numpy.cross(b - a, c - a), axis=1).sum()
+charts.max_iterations, charts.max_chart_area = 1, 0.04 * float(area)  # large charts are slow
+pack.resolution, pack.padding, pack.bilinear = int(given["size"]), int(given["padding"]), True
+atlas.generate(charts, pack)
+origin, faces, uv = atlas.get_mesh(0)
+numpy.savez(sys.argv[2], origin=origin, faces=faces, uv=uv)
+"""
+
+_AXES = np.array(
+    [[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], dtype=np.float64
+)
+
+
+def unwrap(
+    mesh: Mesh,
+    texture_size: int = 1024,
+    *,
+    padding: int = 4,
+    method: str = "auto",
+    time_limit_s: float = 10.0,
+    max_faces: int = 60_000,
+) -> Mesh:
+    """Return the mesh cut along its charts, with ``uv`` in [0, 1], origin at the bottom left.
+
+    Args:
+        mesh: closed or open triangles; vertices on chart borders are duplicated.
+        texture_size: side of the texture that will be baked, in texels.
+        padding: empty texels between charts.
+        method: ``xatlas``, ``box``, or ``auto``: xatlas unless it is too slow, then box.
+        time_limit_s: how long ``auto`` waits for xatlas.
+        max_faces: ``auto`` does not try xatlas beyond this (its time grows faster than the mesh).
+    """
+    if method not in ("auto", "xatlas", "box"):
+        raise ValueError(f"unwrap method is {method!r}, allowed: auto, xatlas, box")
+    if method == "auto" and len(mesh.faces) > max_faces:
+        _log.info("unwrap: %d faces are too many for xatlas, projecting on axes", len(mesh.faces))
+        method = "box"
+    if method == "box":
+        return _box_unwrap(mesh, texture_size, padding)
+    limit = time_limit_s if method == "auto" else None
+    try:
+        return _xatlas_unwrap(mesh, texture_size, padding, limit)
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+        if method == "xatlas":
+            raise
+        why = (
+            f"took more than {time_limit_s:g} s"
+            if isinstance(error, subprocess.TimeoutExpired)
+            else f"failed ({error.stderr.strip().splitlines()[-1:] or error.returncode})"
+        )
+        _log.warning(
+            "unwrap: xatlas %s, projecting on axes instead (more seams, same colours)", why
+        )
+        return _box_unwrap(mesh, texture_size, padding)
+
+
+def _xatlas_unwrap(mesh: Mesh, size: int, padding: int, time_limit_s: float | None) -> Mesh:
+    with tempfile.TemporaryDirectory() as folder:
+        given, made = Path(folder) / "given.npz", Path(folder) / "made.npz"
+        np.savez(
+            given,
+            vertices=mesh.vertices.astype(np.float32),
+            faces=mesh.faces.astype(np.uint32),
+            size=size,
+            padding=padding,
+        )
+        subprocess.run(
+            [sys.executable, "-c", _XATLAS_PROGRAM, str(given), str(made)],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=time_limit_s,
+        )
+        with np.load(made) as result:
+            return _cut(mesh, result["origin"].astype(np.int64), result["faces"], result["uv"])
+
+
+def _cut(
+    mesh: Mesh,
+    origin: Int[np.ndarray, " k"],
+    faces: Int[np.ndarray, "m 3"],
+    uv: Float[np.ndarray, "k 2"],
+) -> Mesh:
+    """The mesh with vertex ``i`` copied from ``origin[i]``; normals stay smooth across cuts."""
+    whole = mesh if mesh.normals is not None else mesh.with_normals()
+    return replace(
+        whole,
+        vertices=whole.vertices[origin],
+        normals=whole.normals[origin],
+        colours=None if whole.colours is None else whole.colours[origin],
+        faces=faces.astype(np.int64),
+        uv=uv.astype(np.float32),
+    )
+
+
+def _box_unwrap(mesh: Mesh, size: int, padding: int) -> Mesh:
+    """One chart for every connected patch that faces the same axis, packed on shelves."""
+    label = _axis_labels(mesh)
+    chart = _patches(mesh.faces, label)
+    corner_uv = np.empty((len(mesh.faces), 3, 2))
+    for side in range(6):
+        axis = side // 2
+        here = label == side
+        plane = mesh.vertices[mesh.faces[here]][..., [i for i in range(3) if i != axis]]
+        corner_uv[here] = plane
+    count = int(chart.max()) + 1
+    low, high = np.full((count, 2), np.inf), np.full((count, 2), -np.inf)
+    np.minimum.at(low, chart, corner_uv.min(1))
+    np.maximum.at(high, chart, corner_uv.max(1))
+    place, texels_per_unit = _pack(high - low, size, padding)
+    corner_uv = ((corner_uv - low[chart, None]) * texels_per_unit + place[chart, None]) / size
+    key = chart[:, None] * np.int64(len(mesh.vertices)) + mesh.faces
+    names, first, inverse = np.unique(key.ravel(), return_index=True, return_inverse=True)
+    origin = names % len(mesh.vertices)
+    return _cut(mesh, origin, inverse.reshape(-1, 3), corner_uv.reshape(-1, 2)[first])
+
+
+def _axis_labels(mesh: Mesh, rounds: int = 4) -> Int[np.ndarray, " m"]:
+    """The axis (+x -x +y -y +z -z) each face looks along, smoothed to get fewer charts."""
+    normals = mesh.face_normals.astype(np.float64)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)
+    votes = normals @ _AXES.T
+    allowed = votes > 0.35  # never project a face that is seen nearly from its edge
+    a, b = _adjacent_faces(mesh.faces)
+    label = votes.argmax(1)
+    for _ in range(rounds):
+        score = votes.copy()
+        for one, other in ((a, b), (b, a)):
+            np.add.at(score, (one, label[other]), 0.25)
+        label = np.where(allowed, score, -np.inf).argmax(1)
+    return label
+
+
+def _adjacent_faces(faces: Int[np.ndarray, "m 3"]) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of faces that share an edge."""
+    edges = np.sort(np.concatenate([faces[:, [i, (i + 1) % 3]] for i in range(3)]), 1)
+    owner = np.tile(np.arange(len(faces)), 3)
+    order = np.lexsort(edges.T[::-1])
+    same = (edges[order][1:] == edges[order][:-1]).all(1)
+    return owner[order][:-1][same], owner[order][1:][same]
+
+
+def _patches(faces: Int[np.ndarray, "m 3"], label: Int[np.ndarray, " m"]) -> np.ndarray:
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    a, b = _adjacent_faces(faces)
+    same = label[a] == label[b]
+    shape = (len(faces), len(faces))
+    graph = coo_matrix((np.ones(same.sum(), dtype=bool), (a[same], b[same])), shape=shape)
+    return connected_components(graph, directed=False)[1]
+
+
+def _pack(extent: Float[np.ndarray, "k 2"], size: int, padding: int) -> tuple[np.ndarray, float]:
+    """Place boxes on shelves, tallest first, at the largest common scale that fits.
+
+    Returns:
+        lower left corners in texels, and texels per world unit.
+    """
+    low, high = 0.0, size / float(extent.max())
+    best = None
+    for _ in range(18):
+        scale = 0.5 * (low + high) if best is not None or low else high
+        place = _shelves(np.ceil(extent * scale).astype(np.int64) + padding, size)
+        if place is None:
+            high = scale
+        else:
+            low, best = scale, place
+        if low == 0.0:
+            low = high / 2**12
+    if best is None:  # more charts than texels allow: overlap beats failure, colours stay close
+        return np.zeros_like(extent), low
+    return best + padding / 2, low
+
+
+def _shelves(boxes: Int[np.ndarray, "k 2"], size: int) -> np.ndarray | None:
+    place = np.empty(boxes.shape)
+    x = y = shelf = 0
+    for i in np.argsort(-boxes[:, 1], kind="stable"):
+        width, height = boxes[i]
+        if x + width > size:
+            x, y, shelf = 0, y + shelf, 0
+        if width > size or y + height > size:
+            return None
+        place[i] = x, y
+        x, shelf = x + width, max(shelf, height)
+    return place
