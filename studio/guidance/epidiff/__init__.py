@@ -1,0 +1,1 @@
+"""EpiDiff: sixteen views at once, held together by attention along epipolar lines."""

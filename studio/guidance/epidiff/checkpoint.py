@@ -1,0 +1,213 @@
+"""Weights of EpiDiff: our folders (the blocks, and the way to the base), and the authors' file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from studio.checkpoint_io import load_strict, read_tensors, write_tensors
+from studio.config import parse_config, plain
+from studio.errors import WeightsError
+from studio.files import make_folder, write_json
+from studio.guidance.epidiff.network import DEAD_PREFIXES, EpipolarBlock
+from studio.guidance.zero123.guidance import Zero123Guidance
+
+if TYPE_CHECKING:
+    from studio.guidance.epidiff.guidance import EpiDiffGuidance
+
+BLOCKS = "blocks.safetensors"
+PARTS = ("unet", "vae", "image_encoder", "clip_camera_projection")
+DESCRIBES_BLOCKS = (
+    "settings",
+    "neighbour_features",
+    "ray_axes",
+    "align_corners",
+    "use_residual",
+    "near_distance",
+    "frame",
+    "pose_sign",
+    "clip_input",
+    "condition_latents",
+    "fourth_number",
+    "insert_stages",
+    "insert_up_layers",
+    "depth",
+    "use_resnet",
+    "pos_encs",
+    "head_width",
+    "k_near_views",
+    "add_global_k",
+    "ray_start",
+    "ray_end",
+    "n_samples",
+    "disparity_space_sampling",
+)
+"""Options that belong to trained blocks: a folder of weights has the last word on them."""
+_OLD_VAE = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+OPTIONAL_PREFIXES = ("val_lpips.", "test_lpips.")  # metrics that Lightning saved along
+OPTIONAL_KEYS = ("image_encoder.vision_model.embeddings.position_ids",)  # older transformers
+
+
+def save_folder(model: EpiDiffGuidance, folder: Path, full: bool = False) -> None:
+    """Write the blocks, config.json and, if asked for or needed, the base into `folder`/base."""
+    make_folder(folder)
+    options = {**plain(model.cfg), "weights": "", "zero123": {}}
+    if full or model.cfg.train_unet or not model.cfg.base:
+        base = Zero123Guidance(model.base_cfg, parts_of(model))
+        base.save_pretrained(folder / "base")
+        options["base"] = "base"
+    else:
+        options["base"] = os.path.relpath(model.cfg.base, folder)
+    write_tensors(folder / BLOCKS, block_tensors(model))
+    write_json(folder / "config.json", options)
+
+
+def saved_config(cls: type[EpiDiffGuidance.Config], folder: Path) -> EpiDiffGuidance.Config:
+    """Return the options of a folder of `save_folder`, pointing at its weights and base.
+
+    Raises:
+        WeightsError: if a file or the base's folder is missing.
+    """
+    missing = [name for name in ("config.json", BLOCKS) if not (folder / name).is_file()]
+    if missing:
+        raise WeightsError(
+            f"{folder} is not a folder of EpiDiff weights: {', '.join(missing)} missing.",
+            allowed=f"a folder with config.json and {BLOCKS}",
+        )
+    options = json.loads((folder / "config.json").read_text())
+    options["weights"] = str(folder)
+    options["base"] = os.path.normpath(folder / options["base"])
+    if not Path(options["base"]).is_dir():
+        raise WeightsError(
+            f"{folder} needs the Zero-1-to-3 weights in {options['base']}, which do not exist.",
+            hint='put them there, or name another folder as "base" in its config.json',
+        )
+    return parse_config(cls, options, key=str(folder / "config.json"))
+
+
+def with_saved_options(cfg: EpiDiffGuidance.Config) -> EpiDiffGuidance.Config:
+    """Return the config with what a folder of weights fixes; other configs as they are."""
+    if not cfg.weights or not Path(cfg.weights).is_dir():
+        return cfg
+    saved = saved_config(type(cfg), Path(cfg.weights))
+    fixed = {name: getattr(saved, name) for name in DESCRIBES_BLOCKS}
+    base = {"base": cfg.base or saved.base, "zero123": {**saved.zero123, **cfg.zero123}}
+    return replace(cfg, **fixed, **base)
+
+
+def load_base(
+    cfg: EpiDiffGuidance.Config, parts: dict[str, nn.Module] | None
+) -> tuple[Zero123Guidance.Config, dict[str, nn.Module]]:
+    """Return options and networks of the Zero-1-to-3 model, which a released .ckpt holds, too."""
+    key = "system.guidance.zero123"
+    if cfg.base and parts is None:
+        base = Zero123Guidance.from_pretrained(cfg.base)
+        options = {**plain(base.cfg), **cfg.zero123, "weights": ""}
+        base_cfg = parse_config(Zero123Guidance.Config, options, key=key)
+    else:
+        base = Zero123Guidance(parse_config(Zero123Guidance.Config, cfg.zero123, key=key), parts)
+        base_cfg = base.cfg
+    return base_cfg, {name: getattr(base, name) for name in PARTS}
+
+
+def load_weights(model: EpiDiffGuidance) -> None:
+    """Read `cfg.weights`, a folder or the authors' file, into a finished model."""
+    source = model.cfg.weights
+    if source and Path(source).is_dir():
+        load_blocks(model, Path(source))
+    elif source:
+        load_official(model, source, model.cfg.allow_pickle)
+
+
+def load_blocks(model: EpiDiffGuidance, folder: Path) -> None:
+    """Read the blocks of a folder into a model whose base is in place."""
+    blocks = nn.ModuleDict()
+    tensors = read_tensors(folder / BLOCKS)
+    for name in ("cp_blocks_encoder", "cp_blocks_mid", "cp_blocks_decoder"):
+        blocks[name] = getattr(model.mv_model, name)
+    load_strict(blocks, tensors, folder / BLOCKS)
+
+
+def block_tensors(model: EpiDiffGuidance) -> dict[str, Tensor]:
+    """Return the weights of the inserted blocks by their official names within MVModel."""
+    return {
+        f"{name}.{key}": value
+        for name, block in model.mv_model.inserted().items()
+        for key, value in block.state_dict().items()
+    }
+
+
+def parts_of(model: EpiDiffGuidance) -> dict[str, nn.Module]:
+    """Return the networks of the Zero-1-to-3 model."""
+    return {
+        "unet": model.mv_model.unet,
+        "vae": model.vae,
+        "image_encoder": model.image_encoder,
+        "clip_camera_projection": model.clip_camera_projection,
+    }
+
+
+def load_official(
+    model: EpiDiffGuidance, source: Path | str, allow_pickle: bool = False
+) -> dict[str, list[str]]:
+    """Read the authors' Lightning file; every tensor of the model must be in it.
+
+    Args:
+        model: the guidance of the same size.
+        source: the .ckpt, or its state dict as .safetensors.
+        allow_pickle: see `studio.checkpoint_io.read_tensors`.
+
+    Returns:
+        names that were left out: "optional" (metrics, old buffers) and "dead" (weights whose
+        result the released code throws away).
+
+    Raises:
+        WeightsError: if a key is missing, unknown or of another shape.
+    """
+    tensors, left_out = official_tensors(read_tensors(source, allow_pickle))
+    load_strict(model, tensors, source)
+    return left_out
+
+
+def official_tensors(
+    tensors: dict[str, Tensor],
+) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
+    """Bring official names into this model's, and sort out what the model has no use for."""
+    kept: dict[str, Tensor] = {}
+    left_out: dict[str, list[str]] = {"optional": [], "dead": []}
+    for official, value in tensors.items():
+        name = official.replace("_orig_mod.", "")  # of a compiled model
+        if name.startswith(OPTIONAL_PREFIXES) or name in OPTIONAL_KEYS:
+            left_out["optional"].append(official)
+        elif is_dead(name):
+            left_out["dead"].append(official)
+        else:
+            kept[_renamed(name)] = value
+    return kept, left_out
+
+
+def is_dead(name: str) -> bool:
+    """Whether a tensor belongs to a block's joint attention, whose result is thrown away."""
+    return re.search(r"cp_blocks_\w+\.\d+\.(HW|norm|t_proj)\.", name) is not None
+
+
+def _renamed(name: str) -> str:
+    if name.startswith("clip_camera_projection.projection."):  # official class CCProjection
+        return name.replace(".projection.", ".proj.")
+    if name.startswith("vae.") and ".attentions." in name:  # names of older diffusers
+        words = name.split(".")
+        words[-2] = _OLD_VAE.get(words[-2], words[-2])
+        return ".".join(words)
+    return name
+
+
+def load_block(block: EpipolarBlock, tensors: dict[str, Tensor], source: Path | str) -> None:
+    """Fill one block from tensors under its official names; dead weights are left out."""
+    kept = {k: v for k, v in tensors.items() if not k.startswith(DEAD_PREFIXES)}
+    load_strict(block, kept, source)

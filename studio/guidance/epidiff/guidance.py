@@ -1,0 +1,586 @@
+"""EpiDiff as a guidance plugin: a frozen Zero-1-to-3 with trained epipolar blocks.
+
+All views of an object are denoised together. Two settings: "right" is the paper's mathematics and
+what the nano model is trained with, "released" is what the published weights were made with.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from studio.cameras import CANONICAL_RADIUS, Cameras, orbit_cameras
+from studio.errors import ConfigError
+from studio.guidance.base import Guidance, Progress, ViewContract
+from studio.guidance.diffusion import (
+    DDIMStep,
+    NoiseSchedule,
+    ddim_plan,
+    ddim_update,
+    guide,
+    randn_like,
+    views_on_white,
+)
+from studio.guidance.epidiff import checkpoint
+from studio.guidance.epidiff import conditioning as cond
+from studio.guidance.epidiff.geometry import RayOptions, Rig, near_views, square_intrinsics
+from studio.guidance.epidiff.network import BlockOptions, MVModel
+from studio.guidance.zero123 import network as zero123
+from studio.guidance.zero123.guidance import Zero123Guidance, condition_pixels
+from studio.registry import register
+from studio.views import Condition, ViewSet
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "right": {
+        "neighbour_features": "gather",
+        "ray_axes": "image",
+        "align_corners": False,
+        "use_residual": True,
+        "near_distance": "sphere",
+        "frame": "condition",
+        "pose_sign": "zero123",
+        "clip_input": "zero123",
+        "condition_latents": "mode",
+        "condition_drop": "object",
+        "rig": "exact",
+    },
+    "released": {
+        "neighbour_features": "own",
+        "ray_axes": "swapped",
+        "align_corners": True,
+        "use_residual": False,
+        "near_distance": "plane",
+        "frame": "world",
+        "pose_sign": "epidiff",
+        "clip_input": "processor",
+        "condition_latents": "sample",
+        "condition_drop": "batch",
+        "rig": "truncated",
+        "fourth_number": "zero",
+    },
+}
+"""What options left empty become."""
+
+CHOICES = {
+    "frame": ("condition", "world"),
+    "pose_sign": ("zero123", "epidiff"),
+    "clip_input": ("zero123", "processor"),
+    "condition_latents": ("mode", "sample"),
+    "condition_drop": ("object", "batch"),
+    "rig": ("exact", "truncated"),
+    "fourth_number": zero123.FOURTH_NUMBERS,
+}
+
+
+@register("guidance", "epidiff")
+class EpiDiffGuidance(Guidance):
+    """EpiDiff: sixteen views at once, held together by attention along epipolar lines."""
+
+    @dataclass
+    class Config:
+        """Options; the defaults are the nano model's. Empty ones follow `settings`."""
+
+        weights: str = ""
+        """Folder of trained blocks, or the authors' .ckpt; empty: untrained blocks."""
+        base: str = ""
+        """Folder of the Zero-1-to-3 model that the blocks sit in; empty: fresh random weights."""
+        allow_pickle: bool = False
+        """Open a .ckpt that cannot be read safely, running whatever code it holds."""
+        zero123: dict[str, Any] = field(default_factory=dict)
+        """Options of that Zero-1-to-3 model, over those in its folder."""
+        settings: str = "right"
+        """right (the paper's mathematics) or released (what the published weights need)."""
+        neighbour_features: str | None = None
+        """Features sampled: gather (the near views', right) or own (released)."""
+        ray_axes: str | None = None
+        """Picture axes of the rays: image (right) or swapped (released)."""
+        align_corners: bool | None = None
+        """Bilinear sampling of feature maps: false (right) or true (released)."""
+        use_residual: bool | None = None
+        """Add the block's output (true, right) or put it in the feature's place (false, released)."""
+        near_distance: str | None = None
+        """Nearness of views: sphere (right) or plane (released; azimuths do not wrap around)."""
+        frame: str | None = None
+        """World of the ray embeddings: turned to put the condition at azimuth 0, or world (released)."""
+        pose_sign: str | None = None
+        """Sign of the elevation given to the base: zero123 (right) or epidiff (released)."""
+        clip_input: str | None = None
+        """Preparation of the picture for CLIP: zero123 (right) or processor (released; 8 bit)."""
+        condition_latents: str | None = None
+        """VAE latents of the condition: mode (right) or sample (released)."""
+        condition_drop: str | None = None
+        """Dropped in training: object (latents and token of each, right) or batch (latents, released)."""
+        fourth_number: str | None = None
+        """Last pose number; right: the base's own. Official training: abs_elevation; script: zero."""
+        rig: str | None = None
+        """Azimuths of the default rig: exact (right) or truncated to whole degrees (released)."""
+        insert_stages: list[str] = field(default_factory=lambda: ["mid", "up"])
+        """Where epipolar blocks go: down, mid, up."""
+        insert_up_layers: list[int] = field(default_factory=lambda: [0, 1])
+        """Up blocks that get one, counted from the deepest (released: 0 to 3)."""
+        depth: int = 1
+        """Transformer blocks per epipolar block (released: 2)."""
+        use_resnet: bool = True
+        """A residual convolution block in every epipolar block."""
+        pos_encs: list[str] = field(default_factory=lambda: ["abs"])
+        """Ray embeddings: abs (of the view itself), ref (of the near view)."""
+        head_width: int = 64
+        """Channels per attention head."""
+        ray_chunk: int = 0
+        """Rays handled at once when sampling; 0: all. Lower it when memory is short."""
+        k_near_views: int = 5
+        """Near views per view, itself included (released: 16)."""
+        add_global_k: int = 0
+        """Additional near views: the last ones, for every view."""
+        ray_start: float = 1.0
+        """First sample on a ray, distance from the camera (released: 0.5)."""
+        ray_end: float = 2.0
+        """Last sample on a ray (released: 2.8)."""
+        n_samples: int = 8
+        """Samples per ray."""
+        disparity_space_sampling: bool = False
+        """Space the samples evenly in 1/distance."""
+        views: int = 16
+        """Views of the default rig."""
+        rig_elevation_deg: float = 30.0
+        """Elevation of the default rig."""
+        condition_dropout: float = 0.1
+        """Probability that the condition is dropped in training."""
+        train_unet: bool = False
+        """Also train the base's UNet, at 0.01 of the learning rate."""
+        steps: int = 50
+        """Sampling steps."""
+        guidance_scale: float = 3.0
+        """Classifier-free guidance; 1 skips the unconditional pass."""
+        timestep_spacing: str | None = None
+        """Choice of timesteps: leading (released) or trailing; empty: the base's own."""
+        batched_guidance: bool = True
+        """Both halves of classifier-free guidance at once; false halves the memory."""
+
+    def __init__(self, cfg: Config, parts: dict[str, nn.Module] | None = None) -> None:
+        """Build the blocks around the base's networks.
+
+        Args:
+            cfg: options.
+            parts: "unet", "vae", "image_encoder" and "clip_camera_projection" of a Zero-1-to-3
+                model, instead of those of `cfg.base`.
+        """
+        super().__init__()
+        cfg = checkpoint.with_saved_options(cfg)
+        self.base_cfg, parts = checkpoint.load_base(cfg, parts)
+        self.cfg = cfg = resolve(cfg, self.base_cfg)
+        self.schedule = NoiseSchedule.make(
+            self.base_cfg.train_timesteps,
+            self.base_cfg.beta_start,
+            self.base_cfg.beta_end,
+            self.base_cfg.beta_schedule,
+            self.base_cfg.prediction_type,
+            self.base_cfg.zero_terminal_snr,
+        )
+        self.contract = ViewContract(
+            ("image",), cfg.views, cfg.rig_elevation_deg, resolution=self.base_cfg.resolution
+        )
+        self.rays = RayOptions(
+            cfg.ray_start,
+            cfg.ray_end,
+            cfg.n_samples,
+            cfg.disparity_space_sampling,
+            str(cfg.ray_axes),
+            bool(cfg.align_corners),
+        )
+        block = BlockOptions(
+            cfg.depth,
+            cfg.use_resnet,
+            tuple(p for p in ("abs", "ref") if p in cfg.pos_encs),
+            str(cfg.neighbour_features),
+            cfg.head_width,
+            parts["unet"].time_embedding.linear_2.out_features,
+            cfg.ray_chunk,
+        )
+        self.vae, self.image_encoder = parts["vae"], parts["image_encoder"]
+        self.clip_camera_projection = parts["clip_camera_projection"]
+        self.requires_grad_(False)
+        parts["unet"].requires_grad_(cfg.train_unet)
+        self.mv_model = MVModel(
+            parts["unet"],
+            block,
+            tuple(cfg.insert_stages),
+            tuple(cfg.insert_up_layers),
+            bool(cfg.use_residual),
+        )
+        self._last_rig: Rig | None = None
+        checkpoint.load_weights(self)
+
+    def trainable_parameters(self) -> list[dict[str, Any]]:
+        """Return the optimiser groups: the epipolar blocks, and the UNet where it is trained."""
+        blocks = [p for b in self.mv_model.inserted().values() for p in b.parameters()]
+        groups = [{"params": blocks, "lr_scale": 1.0}]
+        if self.cfg.train_unet:  # official: 0.01
+            groups.append({"params": list(self.mv_model.unet.parameters()), "lr_scale": 0.01})
+        return groups
+
+    # ---------------------------------------------------------------- cameras
+
+    def make_rig(
+        self,
+        intrinsics: Float[Tensor, "b f 3 3"],
+        c2w: Float[Tensor, "b f 4 4"],
+        cond_c2w: Float[Tensor, "b 4 4"],
+    ) -> Rig:
+        """Return the epipolar geometry of target cameras; the last one is kept and reused.
+
+        Args:
+            intrinsics: normalised by picture size.
+            c2w: target cameras, OpenCV axes.
+            cond_c2w: condition cameras.
+        """
+        if self.cfg.frame == "condition":
+            c2w = cond.turn_world(c2w, cond_c2w)
+        if (c2w[:1] == c2w).all() and (intrinsics[:1] == intrinsics).all():
+            c2w, intrinsics = c2w[:1], intrinsics[:1]  # one rig serves all objects
+        intrinsics, last = square_intrinsics(intrinsics), self._last_rig
+        if last is None or not (_same(last.c2w, c2w) and _same(last.intrinsics, intrinsics)):
+            elevation, azimuth = cond.viewing_angles(c2w)
+            neighbours = near_views(
+                elevation,
+                azimuth,
+                min(self.cfg.k_near_views, c2w.shape[1] - self.cfg.add_global_k),
+                str(self.cfg.near_distance),
+                self.cfg.add_global_k,
+            )
+            self._last_rig = self.rig(intrinsics, c2w, neighbours)
+        return self._last_rig
+
+    def rig(
+        self,
+        intrinsics: Float[Tensor, "b f 4 4"],
+        c2w: Float[Tensor, "b f 4 4"],
+        neighbours: Int[Tensor, "b f k"],
+    ) -> Rig:
+        """Return the rig of given cameras (intrinsics normalised, 4x4) and near views."""
+        return Rig(intrinsics, c2w, neighbours, self.rays, "ref" in self.cfg.pos_encs)
+
+    def pose_numbers(
+        self, c2w: Float[Tensor, "b f 4 4"], cond_c2w: Float[Tensor, "b 4 4"]
+    ) -> Float[Tensor, "b f 4"]:
+        """Return what the base is told about each target camera."""
+        pose = zero123.pose_vector(
+            cond_c2w[:, None, :3, 3], c2w[..., :3, 3], str(self.cfg.fourth_number)
+        )
+        if self.cfg.pose_sign == "epidiff":
+            pose = pose * pose.new_tensor([-1.0, 1.0, 1.0, 1.0])
+        return pose
+
+    # ---------------------------------------------------------------- condition
+
+    def prepare_clip(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 s s"]:
+        """Prepare condition pictures in [-1, 1] for the CLIP tower."""
+        side = self.image_encoder.config.image_size
+        if self.cfg.clip_input == "processor":
+            return cond.processor_pixels(pixels, side)
+        return zero123.clip_pixels(pixels, side)
+
+    @torch.no_grad()
+    def tokens(
+        self, pixels: Float[Tensor, "b 3 h w"], pose: Float[Tensor, "b f 4"]
+    ) -> Float[Tensor, "b f 1 d"]:
+        """Return one cross-attention token per view of condition pictures in [-1, 1]."""
+        embedding = self.image_encoder(pixel_values=self.prepare_clip(pixels)).image_embeds
+        repeated = embedding.repeat_interleave(pose.shape[1], 0)
+        return self.clip_camera_projection(repeated, pose.flatten(0, 1)).unflatten(
+            0, pose.shape[:2]
+        )
+
+    @torch.no_grad()
+    def condition_latents(
+        self, pixels: Float[Tensor, "b 3 h w"], noise: Float[Tensor, "b c g u"] | None = None
+    ) -> Float[Tensor, "b c g u"]:
+        """Return the latents to concatenate; `noise` makes it a sample of the VAE's posterior."""
+        return self._scaled_condition(zero123.encode(self.vae, pixels, noise))
+
+    def _scaled_condition(self, latents: Tensor) -> Tensor:
+        scale = self.vae.config.scaling_factor if self.base_cfg.scale_condition else 1.0
+        return latents * scale
+
+    def _condition_noise(self, like: Tensor, generator: torch.Generator | None) -> Tensor | None:
+        return randn_like(like, generator) if self.cfg.condition_latents == "sample" else None
+
+    # ---------------------------------------------------------------- training
+
+    def training_loss(
+        self,
+        batch: dict[str, Any],
+        *,
+        generator: torch.Generator | None = None,
+        noise: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Mean squared error over all views; one timestep per object.
+
+        Draws, in the official order: posterior of the condition, drop, posterior of the targets,
+        timesteps, noise. `noise` [B, F, c, h, w] replaces the last.
+        """
+        c2w, cond_image = batch["c2w"], batch["cond_image"]
+        objects = len(c2w)
+        side = zero123.latent_side(self.vae, cond_image.shape[-1])
+        like = cond_image.new_empty(objects, self.vae.config.latent_channels, side, side)
+        with torch.no_grad():
+            if batch.get("cond_latents") is not None:
+                concat = self._scaled_condition(batch["cond_latents"])
+            else:
+                concat = self.condition_latents(cond_image, self._condition_noise(like, generator))
+            drop = _uniform(objects if self.cfg.condition_drop == "object" else 1, like, generator)
+            clean = self._target_latents(batch, like, generator)
+            draw_on = like.device if generator is None else generator.device
+            t = torch.randint(
+                len(self.schedule), (objects,), generator=generator, device=draw_on
+            ).to(like.device)
+            tokens = self.tokens(cond_image, self.pose_numbers(c2w, batch["cond_c2w"]))
+            width, height = cond_image.shape[-1], cond_image.shape[-2]
+            scale = batch["intrinsics"].new_tensor([1 / width, 1 / height, 1.0])
+            rig = self.make_rig(batch["intrinsics"] * scale[:, None], c2w, batch["cond_c2w"])
+            if noise is None:
+                noise = randn_like(clean, generator)
+        return self.denoising_loss(clean, concat, tokens, rig, t, noise, drop)
+
+    def _target_latents(
+        self, batch: dict[str, Any], like: Tensor, generator: torch.Generator | None
+    ) -> Float[Tensor, "b f c g u"]:
+        scale = self.vae.config.scaling_factor
+        if batch.get("latents") is not None:
+            return batch["latents"] * scale
+        objects, views = batch["images"].shape[:2]
+        noise = randn_like(like.new_empty(objects * views, *like.shape[1:]), generator)
+        clean = zero123.encode(self.vae, batch["images"].flatten(0, 1), noise)
+        return clean.unflatten(0, (objects, views)) * scale
+
+    def denoising_loss(
+        self,
+        clean: Float[Tensor, "b f c h w"],
+        concat: Float[Tensor, "b c h w"],
+        tokens: Float[Tensor, "b f 1 d"],
+        rig: Rig,
+        t: Int[Tensor, " b"],
+        noise: Float[Tensor, "b f c h w"],
+        drop: Float[Tensor, " u"],
+    ) -> dict[str, Tensor]:
+        """Return "loss" and what led to it ("prediction", "noisy_input", "per_item").
+
+        Args:
+            clean: scaled latents of the target views.
+            concat: latents of the condition.
+            tokens: cross-attention tokens.
+            rig: target cameras.
+            t: one timestep per object, shared by its views.
+            noise: unit noise added to `clean`.
+            drop: uniform draws in [0, 1), one per object or one for the whole batch; below
+                `condition_dropout` the condition is dropped.
+        """
+        dropped = drop < self.cfg.condition_dropout
+        concat = concat.masked_fill(dropped[:, None, None, None], 0)
+        if self.cfg.condition_drop == "object":  # official training never drops the token
+            tokens = tokens.masked_fill(dropped[:, None, None, None], 0)
+        views = clean.shape[1]
+        noisy = self.schedule.add_noise(clean, noise, t)
+        inputs = torch.cat([noisy, concat[:, None].expand(-1, views, -1, -1, -1)], dim=2)
+        prediction = self.mv_model(
+            inputs.flatten(0, 1), t.repeat_interleave(views), tokens.flatten(0, 1), rig
+        ).unflatten(0, clean.shape[:2])
+        target = self.schedule.target(clean, noise, t)
+        per_item = F.mse_loss(prediction, target, reduction="none").flatten(1).mean(1)
+        weight = self.schedule.loss_weight(t, self.base_cfg.min_snr_gamma)
+        return {
+            "loss": (per_item * weight).mean(),
+            "mse": per_item.mean().detach(),
+            "per_item": per_item.detach(),
+            "prediction": prediction,
+            "noisy_input": inputs,
+        }
+
+    # ---------------------------------------------------------------- sampling
+
+    def predict(
+        self,
+        latents: Float[Tensor, "b f c h w"],
+        t: int,
+        tokens: Float[Tensor, "b f 1 d"],
+        concat: Float[Tensor, "b c h w"],
+        rig: Rig,
+    ) -> tuple[Float[Tensor, "b f c h w"], Float[Tensor, "b f c h w"] | None]:
+        """Return the guided prediction at x_t, and the unconditional one (None at scale 1).
+
+        The null condition is zeros for the latents and for the token after projection.
+        """
+        objects, views = latents.shape[:2]
+        times = torch.full((objects * views,), t, device=latents.device)
+        x = torch.cat([latents, concat[:, None].expand(-1, views, -1, -1, -1)], dim=2).flatten(0, 1)
+        context, scale = tokens.flatten(0, 1), self.cfg.guidance_scale
+        if scale == 1:
+            return self.mv_model(x, times, context, rig).view_as(latents), None
+        null = torch.cat([latents, torch.zeros_like(latents)], dim=2).flatten(0, 1)
+        if self.cfg.batched_guidance:
+            both = self.mv_model(
+                torch.cat([null, x]),
+                torch.cat([times, times]),
+                torch.cat([torch.zeros_like(context), context]),
+                rig,
+            )
+            uncond, conditional = both.chunk(2)
+        else:
+            uncond = self.mv_model(null, times, torch.zeros_like(context), rig)
+            conditional = self.mv_model(x, times, context, rig)
+        return guide(uncond, conditional, scale).view_as(latents), uncond.view_as(latents)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        tokens: Float[Tensor, "b f 1 d"],
+        concat: Float[Tensor, "b c h w"],
+        rig: Rig,
+        start: Float[Tensor, "b f c h w"],
+        plan: list[DDIMStep],
+        on_step: Callable[[DDIMStep, dict[str, Tensor]], None] | None = None,
+    ) -> Float[Tensor, "b f c h w"]:
+        """Denoise all views of all objects together; returns scaled latents.
+
+        Args:
+            tokens: cross-attention tokens.
+            concat: latents of the condition.
+            rig: target cameras.
+            start: unit noise.
+            plan: the steps, from `ddim_plan`.
+            on_step: called after each step with the step and its tensors "guided" and "latents".
+        """
+        x = start
+        for step in plan:
+            guided, _ = self.predict(x, step.t, tokens, concat, rig)
+            eps, x0 = self.schedule.split(guided, x, step.abar)
+            x = ddim_update(step, eps, x0)
+            if on_step is not None:
+                on_step(step, {"guided": guided, "x0": x0, "latents": x})
+        return x
+
+    @torch.no_grad()
+    def generate(
+        self,
+        condition: Condition,
+        cameras: Cameras | None = None,
+        *,
+        generator: torch.Generator | None = None,
+        noise: Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> ViewSet:
+        """Make all views that `cameras` see, together.
+
+        The condition camera stands at the condition's azimuth and elevation, at distance 1.5.
+        `noise` [F, c, h, w] are the start latents.
+        """
+        side = self.base_cfg.resolution
+        cameras = self.default_cameras() if cameras is None else cameras
+        cameras = cameras.resized(side, side)
+        device = next(self.vae.parameters()).device
+        pixels = condition_pixels(condition, side).to(device)
+        eye = orbit_cameras(
+            [condition.azimuth_deg], condition.elevation_deg, CANONICAL_RADIUS
+        ).c2w.to(device)
+        c2w = cameras.c2w[None].to(device)
+        normalised = cameras.intrinsics / cameras.intrinsics.new_tensor([side, side, 1])[:, None]
+        rig = self.make_rig(normalised[None].to(device), c2w, eye)
+        grid = zero123.latent_side(self.vae, side)
+        like = pixels.new_empty(1, len(cameras), self.vae.config.latent_channels, grid, grid)
+        start = randn_like(like, generator) if noise is None else noise.to(device).view_as(like)
+        concat = self.condition_latents(pixels, self._condition_noise(like[:, 0], generator))
+        tokens = self.tokens(pixels, self.pose_numbers(c2w, eye))
+        plan = self.plan()
+        done = iter(range(1, len(plan) + 1))
+        latents = self.sample(
+            tokens,
+            concat,
+            rig,
+            start,
+            plan,
+            on_step=None if progress is None else lambda *_: progress(next(done), len(plan)),
+        )
+        images = zero123.decode(self.vae, latents[0])
+        return views_on_white(images, cameras, {"guidance": "epidiff"})
+
+    def plan(self) -> list[DDIMStep]:
+        """Return the steps of a sampling run: DDIM without fresh noise."""
+        return ddim_plan(self.schedule, self.cfg.steps, str(self.cfg.timestep_spacing), eta=0.0)
+
+    def default_cameras(self) -> Cameras:
+        """Return the ring of views; truncated azimuths are 0, 22, 45, 67, ... degrees."""
+        azimuths = [k * 360.0 / self.cfg.views for k in range(self.cfg.views)]
+        if self.cfg.rig == "truncated":
+            azimuths = [float(int(a)) for a in azimuths]
+        return orbit_cameras(
+            azimuths, self.cfg.rig_elevation_deg, size=self.base_cfg.resolution
+        )
+
+    # ---------------------------------------------------------------- weights
+
+    def save_pretrained(self, folder: Path | str, *, full: bool = False) -> None:
+        """Write the blocks and config.json with the way to the base's folder.
+
+        Args:
+            folder: where to.
+            full: also write the base, into `folder`/base; always done where it has no folder.
+        """
+        checkpoint.save_folder(self, Path(folder), full)
+
+    @classmethod
+    def from_pretrained(cls, source: Path | str) -> Self:
+        """Read a folder written by `save_pretrained`, with all its options."""
+        return cls(checkpoint.saved_config(cls.Config, Path(source)))
+
+    def load_official(self, source: Path | str) -> dict[str, list[str]]:
+        """Fill all networks from the authors' checkpoint.
+
+        Returns:
+            the names that were left out and why, see `checkpoint.load_official`.
+
+        Raises:
+            WeightsError: naming every key that is missing, left over or of another shape.
+        """
+        return checkpoint.load_official(self, source, self.cfg.allow_pickle)
+
+
+def resolve(
+    cfg: EpiDiffGuidance.Config, base: Zero123Guidance.Config
+) -> EpiDiffGuidance.Config:
+    """Fill the options left empty from the settings and the base's options.
+
+    Raises:
+        ConfigError: if a name is unknown.
+    """
+    if cfg.settings not in SETTINGS:
+        raise ConfigError(f"settings is {cfg.settings!r}.", allowed=", ".join(SETTINGS))
+    defaults = {
+        "fourth_number": base.fourth_number,
+        "timestep_spacing": base.timestep_spacing,
+        **SETTINGS[cfg.settings],
+    }
+    empty = {k: v for k, v in defaults.items() if getattr(cfg, k) is None}
+    cfg = dataclasses.replace(cfg, **empty)
+    for name, allowed in CHOICES.items():
+        if getattr(cfg, name) not in allowed:
+            raise ConfigError(f"{name} is {getattr(cfg, name)!r}.", allowed=", ".join(allowed))
+    if cfg.k_near_views < 2:
+        raise ConfigError(f"k_near_views is {cfg.k_near_views}.", allowed="2 or more")
+    return cfg
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and a.device == b.device and torch.equal(a, b)
+
+
+def _uniform(count: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
+    device = like.device if generator is None else generator.device
+    return torch.rand(count, generator=generator, device=device).to(like.device)
