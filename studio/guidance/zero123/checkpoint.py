@@ -19,6 +19,7 @@ from studio.checkpoint_io import load_strict, read_tensors, write_tensors
 from studio.config import plain
 from studio.errors import WeightsError
 from studio.files import make_folder, write_json
+from studio.guidance.autoencoder import build_vae
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.official import convert
 
@@ -262,7 +263,7 @@ def fresh_parts(cfg: Zero123Guidance.Config) -> dict[str, nn.Module]:
     if cfg.vae_weights:
         vae: nn.Module = read_part("vae", Path(cfg.vae_weights))
     else:
-        vae = net.build_vae(net.network_kwargs(cfg.size, "vae", cfg.vae))
+        vae = build_vae(net.network_kwargs(cfg.size, "vae", cfg.vae))
     image_encoder = net.build_image_encoder(net.network_kwargs(cfg.size, "clip", cfg.clip))
     return {
         "unet": net.build_unet(net.network_kwargs(cfg.size, "unet", cfg.unet)),

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from studio.cameras import CANONICAL_RADIUS, Cameras, orbit_cameras
 from studio.config import parse_config
 from studio.errors import ConfigError
+from studio.guidance.autoencoder import decode, encode, latent_side
 from studio.guidance.base import Guidance, Progress, ViewContract
 from studio.guidance.diffusion import (
     DDIMStep,
@@ -151,7 +152,7 @@ class Zero123Guidance(Guidance):
                 f"clip.projection_dim is {width}.",
                 allowed="equal numbers",
             )
-        net.latent_side(self.vae, self.cfg.resolution)
+        latent_side(self.vae, self.cfg.resolution)
 
     def _set_trainable(self) -> None:
         self.vae.requires_grad_(False).eval()
@@ -180,7 +181,7 @@ class Zero123Guidance(Guidance):
     @torch.no_grad()
     def condition_latents(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c g u"]:
         """Return the latents to concatenate: posterior mode of condition pictures in [-1, 1]."""
-        return self._scaled_condition(net.encode(self.vae, pixels))
+        return self._scaled_condition(encode(self.vae, pixels))
 
     def _scaled_condition(self, latents: Tensor) -> Tensor:
         return latents * self.vae.config.scaling_factor if self.cfg.scale_condition else latents
@@ -230,9 +231,9 @@ class Zero123Guidance(Guidance):
             clean = batch["latents"].flatten(0, 1)
         else:
             pixels = batch["images"].flatten(0, 1)
-            side = net.latent_side(self.vae, pixels.shape[-1])
+            side = latent_side(self.vae, pixels.shape[-1])
             shape = (len(pixels), self.vae.config.latent_channels, side, side)
-            clean = net.encode(self.vae, pixels, randn_like(pixels.new_empty(shape), generator))
+            clean = encode(self.vae, pixels, randn_like(pixels.new_empty(shape), generator))
         return clean * self.vae.config.scaling_factor
 
     def denoising_loss(
@@ -390,7 +391,7 @@ class Zero123Guidance(Guidance):
                 generator=generator,
                 on_step=count,
             )
-            images.append(net.decode(self.vae, latents))
+            images.append(decode(self.vae, latents))
         return views_on_white(torch.cat(images), cameras, {"guidance": "zero123"})
 
     # ---------------------------------------------------------------- weights
