@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,12 +17,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from studio.cameras import CANONICAL_RADIUS, Cameras, orbit_cameras
+from studio.data.base import ViewPairData
 from studio.data.procedural_objects import ProceduralObject, categories, make_object, split_seed
-from studio.data.procedural_parts import rotation
 from studio.data.render import RayCaster, Rendered
 from studio.data.rings import Rings
 from studio.errors import ConfigError
 from studio.registry import register
+
+log = logging.getLogger(__name__)
 
 RENDERING_VERSION = 2
 """Part of the cache key: raise it when the pictures of a given seed change."""
@@ -34,7 +37,7 @@ RIGS: dict[str, tuple[float, ...]] = {
 
 
 def rig_cameras(rig: str, size: int) -> Cameras:
-    """Cameras of a rig: 16 azimuths 22.5 degrees apart (outer) times the rig's elevations (inner)."""
+    """Cameras of a rig: 16 azimuths, 22.5 degrees apart (outer), times its elevations (inner)."""
     elevations = RIGS[rig]
     azimuth = [k * 360.0 / RING_VIEWS for k in range(RING_VIEWS) for _ in elevations]
     return orbit_cameras(azimuth, list(elevations) * RING_VIEWS, radius=CANONICAL_RADIUS, size=size)
@@ -59,17 +62,8 @@ def render_object(
         supersample: samples per pixel and axis.
         shading: ``False`` gives plain colours.
     """
-    return render_parts(make_object(category, seed), cameras, yaw_deg, supersample, shading)
-
-
-def render_parts(
-    thing: ProceduralObject, cameras: Cameras, yaw_deg: float, supersample: int, shading: bool
-) -> Rendered:
-    """Render a built object, turned by ``yaw_deg``."""
-    vertices, faces, colours, normals = thing.arrays
-    turn = rotation("z", yaw_deg).astype(np.float32)
-    caster = RayCaster(vertices @ turn.T, faces, colours, normals=normals @ turn.T)
-    return caster.render(
+    vertices, faces, colours, normals = make_object(category, seed).turned(yaw_deg).arrays
+    return RayCaster(vertices, faces, colours, normals=normals).render(
         cameras.c2w.numpy(),
         cameras.intrinsics.numpy(),
         cameras.size,
@@ -79,7 +73,7 @@ def render_parts(
 
 
 @register("data", "procedural")
-class ProceduralData:
+class ProceduralData(ViewPairData):
     """Endless toy objects (cars, houses, animals, ...) rendered on the fly; needs no download."""
 
     @dataclass
@@ -132,8 +126,8 @@ class ProceduralData:
         self.cameras = rig_cameras(cfg.rig, cfg.resolution)
         self._views: dict[str, NDArray[np.uint8]] = {}
 
-    def dataset(self, split: str) -> ProceduralViews:
-        """Training batches without the batch axis; ``split`` is "train" or "val"."""
+    def dataset(self, split: Literal["train", "val"]) -> ProceduralViews:
+        """Return the items of a split, each a training batch without its batch axis."""
         return ProceduralViews(self, split)
 
     def rings(self, split: str) -> Rings:
@@ -158,6 +152,11 @@ class ProceduralData:
         yaw = float(np.random.default_rng(seed).uniform(0, step)) if self.cfg.yaw_jitter else 0.0
         return kind, seed, yaw
 
+    def truth(self, split: str, index: int, reference: int = 0) -> ProceduralObject:
+        """The object of an item as it stands in the item's world: its mesh and occupancy."""
+        kind, seed, yaw = self.identity(split, index)
+        return make_object(kind, seed).turned(yaw - reference * 360.0 / RING_VIEWS)
+
     def views_array(self, split: str) -> NDArray[np.uint8]:
         """All pictures of a split, [N, V, H, W, 4] uint8 RGBA, rendered once.
 
@@ -177,12 +176,14 @@ class ProceduralData:
 
     def _load_or_render(self, split: str) -> NDArray[np.uint8]:
         shape = (self.count(split), len(self.cameras), *self.cameras.size, 4)
+        path = self.cache_path(split)
+        if self.cfg.cache_dir is None or not path.exists():
+            log.info("rendering %d procedural objects for split %s", shape[0], split)
         if self.cfg.cache_dir is None:
             views = np.empty(shape, np.uint8)
             for index in range(len(views)):
                 views[index] = self.render(split, index)
             return views
-        path = self.cache_path(split)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(f".{path.stem}.{os.getpid()}.npy")
@@ -204,7 +205,7 @@ class ProceduralData:
 
 
 class ProceduralViews(Dataset[dict[str, Any]]):
-    """Items of :class:`ProceduralData`: the world is turned so that the condition is at azimuth 0."""
+    """Items of :class:`ProceduralData`; each world is turned: the condition is at azimuth 0."""
 
     def __init__(self, data: ProceduralData, split: str) -> None:
         self.data, self.split = data, split

@@ -14,13 +14,13 @@ from __future__ import annotations
 import colorsys
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from studio.data.procedural_parts import Array, Colour, Part
+from studio.data.procedural_parts import Array, Colour, Part, rotation
 
 if TYPE_CHECKING:
     from studio.mesh import Mesh
@@ -49,6 +49,12 @@ class ProceduralObject:
     """Hue of the main colour in [0, 1)."""
     stretch: float
     """Proportion parameter in [0, 1]."""
+    yaw_deg: float = 0.0
+    """How far the object is turned counter-clockwise, seen from above, away from facing +X."""
+
+    def turned(self, yaw_deg: float) -> ProceduralObject:
+        """The same object, turned further about +Z."""
+        return replace(self, yaw_deg=self.yaw_deg + yaw_deg)
 
     @cached_property
     def arrays(self) -> tuple[Array, Array, Array, Array]:
@@ -59,16 +65,17 @@ class ProceduralObject:
         colours = np.repeat(np.array([part.colour for part in self.parts]), counts, axis=0)
         tint = surface_tint(corners, normals)[:, None]
         faces = np.arange(len(corners)).reshape(-1, 3)
+        turn = rotation("z", self.yaw_deg).astype(np.float32)
         return (
-            corners.astype(np.float32),
+            corners.astype(np.float32) @ turn.T,
             faces,
             np.clip(colours * tint, 0, 1).astype(np.float32),
-            normals.astype(np.float32),
+            normals.astype(np.float32) @ turn.T,
         )
 
     def occupancy(self, points: Array) -> Array:
-        """[P] bool: which of the [P, 3] object-frame points are inside any part."""
-        points = np.asarray(points, float)
+        """[P] bool: which of the [P, 3] world points are inside any part."""
+        points = np.asarray(points, float) @ rotation("z", self.yaw_deg)
         inside = np.zeros(len(points), bool)
         for part in self.parts:
             low, high = part.corners.min((0, 1)), part.corners.max((0, 1))
@@ -170,6 +177,11 @@ class Sculptor:
             hue + turn + self.uniform(-0.03, 0.03), 0.8 * saturation, self.uniform(0.6, 0.95)
         )
 
+    def shade(self, colour: Colour, factor: float) -> Colour:
+        """The colour times a factor, clipped to [0, 1]."""
+        red, green, blue = (min(1.0, factor * channel) for channel in colour)
+        return red, green, blue
+
     def wood(self) -> Colour:
         """A brown between pine and walnut."""
         return hsv(self.uniform(0.05, 0.10), self.uniform(0.4, 0.65), self.uniform(0.35, 0.8))
@@ -255,7 +267,10 @@ def colour_name(colour: Iterable[float]) -> str:
 
 
 def _makers() -> dict[str, Maker]:
-    import studio.data.procedural_makers
-    import studio.data.procedural_more  # noqa: F401  (both register on import)
+    """All makers; each of these modules registers its own on import."""
+    import studio.data.procedural_creatures
+    import studio.data.procedural_furniture
+    import studio.data.procedural_house
+    import studio.data.procedural_vehicles  # noqa: F401
 
     return MAKERS

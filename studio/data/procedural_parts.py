@@ -1,7 +1,8 @@
 """Convex coloured solids that procedural objects are put together from.
 
-Every part is closed and convex, so "inside the object" is exact: a point is inside if it lies behind
-all faces of any part. Lengths are free; :mod:`studio.data.procedural_objects` normalises the whole.
+Every part is closed and convex, so "inside the object" is exact: a point is inside if it lies
+behind all faces of any part. Lengths are free; :mod:`studio.data.procedural_objects` normalises
+the whole.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ class Part:
         """[P] bool: which of the [P, 3] points lie inside."""
         a, b, c = self.corners[:, 0], self.corners[:, 1], self.corners[:, 2]
         outward = np.cross(b - a, c - a)
-        return np.all(points @ outward.T <= (outward * a).sum(-1), axis=-1)
+        inside: Array = np.all(points @ outward.T <= (outward * a).sum(-1), axis=-1)
+        return inside
 
 
 def rotation(axis: str, degrees: float) -> Array:
@@ -218,4 +220,5 @@ def _icosphere() -> Array:
         ab, bc, ca = _unit(a + b), _unit(b + c), _unit(c + a)
         rows = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
         faces = np.concatenate([np.stack(row, 1) for row in rows])
-    return faces
+    sphere: Array = faces
+    return sphere

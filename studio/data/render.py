@@ -1,8 +1,9 @@
 """A small ray caster (Embree): meshes to pictures on the processor.
 
 It serves the procedural training data, previews, turntables and benchmarks. Shading is diffuse and
-depends on nothing but the world normal's Z component, so a mesh turned about +Z under cameras turned
-with it gives the same pictures. That makes "choose another view as view 0" a mere roll of the ring.
+depends on nothing but the world normal's Z component, so a mesh turned about +Z, under cameras
+turned with it, gives the same pictures. That makes "choose another view as view 0" a mere roll of
+the ring.
 """
 
 from __future__ import annotations
@@ -187,10 +188,12 @@ def light(normal: Array) -> Array:
 def _mean_of_samples(samples: Array) -> Array:
     """[h, s, w, s, C] premultiplied samples to [h, w, C] pixels with straight alpha."""
     count = samples.shape[1]
-    total: Array = sum(samples[:, i, :, j] for i in range(count) for j in range(count))
+    total = np.zeros(samples[:, 0, :, 0].shape, np.float32)
+    for i, j in np.ndindex(count, count):
+        total += samples[:, i, :, j]
     covered = np.maximum(total[..., 3:4], 1.0)
     alpha = total[..., 3:4] / (count * count)
-    total = total / covered
+    total /= covered
     total[..., 3:4] = alpha
     return total
 
@@ -212,7 +215,8 @@ def _sample_texture(texture: Array, uv: Array) -> Array:
 def _box_corners(vertices: Array) -> Array:
     low, high = vertices.min(0), vertices.max(0)
     pick = np.array([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)], bool)
-    return np.where(pick, high, low)
+    corners: Array = np.where(pick, high, low)
+    return corners
 
 
 def _window(

@@ -22,6 +22,7 @@ from studio.data.procedural_objects import (
     make_object,
     split_seed,
 )
+from studio.data.render import cast_mesh
 from studio.errors import ConfigError
 from studio.registry import build
 
@@ -40,7 +41,7 @@ def test_there_are_at_least_ten_categories_with_the_main_four() -> None:
 
 @pytest.mark.parametrize("category", categories())
 def test_objects_are_normalised_symmetric_and_closed(category: str) -> None:
-    for seed in (0, 1, 2, TEST_SEED, TEST_SEED + 1):
+    for seed in (0, TEST_SEED):
         thing = make_object(category, seed)
         vertices, faces, colours, normals = thing.arrays
         low, high = vertices.min(0), vertices.max(0)
@@ -70,17 +71,17 @@ def assert_closed(corners: np.ndarray) -> None:
 @pytest.mark.parametrize("category", MAIN)
 def test_occupancy_fills_exactly_the_rendered_silhouette(category: str) -> None:
     thing = make_object(category, 3)
-    camera = orbit_cameras([37.0], 30.0, size=48)
+    camera = orbit_cameras([37.0], 30.0, size=32)
     mask = render_object(category, 3, camera, supersample=1).mask[0] > 0.5
-    steps = np.linspace(0.85, 2.15, 520)
-    pixels = np.stack(np.meshgrid(np.arange(48) + 0.5, np.arange(48) + 0.5), -1).reshape(-1, 2)
+    steps = np.linspace(0.85, 2.15, 260)
+    pixels = np.stack(np.meshgrid(np.arange(32) + 0.5, np.arange(32) + 0.5), -1).reshape(-1, 2)
     inverse = np.linalg.inv(camera.intrinsics[0].double().numpy())
     rays = np.c_[pixels, np.ones(len(pixels))] @ inverse.T
     pose = camera.c2w[0].double().numpy()
     points = (rays[:, None] * steps[:, None]) @ pose[:3, :3].T + pose[:3, 3]
-    seen = thing.occupancy(points.reshape(-1, 3)).reshape(48 * 48, -1).any(1).reshape(48, 48)
+    seen = thing.occupancy(points.reshape(-1, 3)).reshape(32 * 32, -1).any(1).reshape(32, 32)
     assert not (seen & ~mask).any()
-    assert (mask & ~seen).mean() < 0.002  # only corners thinner than a step may be missed
+    assert (mask & ~seen).mean() < 0.004  # only rims thinner than a step may be missed
 
 
 @pytest.mark.parametrize("category", categories())
@@ -107,7 +108,8 @@ def test_splits_are_disjoint_and_training_never_sees_the_held_out_bands() -> Non
     def inside(value: float, band: tuple[float, float]) -> bool:
         return band[0] <= value <= band[1]
 
-    train = [make_object(kind, seed) for kind in ("lamp", "animal") for seed in range(60)]
+    train = [make_object("lamp", seed) for seed in range(60)]
+    train += [make_object("animal", seed) for seed in range(20)]
     test = [make_object("lamp", TEST_SEED + index) for index in range(90)]
     assert not any(inside(thing.hue, HELD_OUT_HUE) for thing in train)
     assert not any(inside(thing.stretch, HELD_OUT_STRETCH) for thing in train)
@@ -158,6 +160,22 @@ def test_another_reference_rolls_pictures_but_not_cameras() -> None:
     assert torch.equal(rolled["images"][0], plain["images"][18])
     assert torch.equal(rolled["images"][95], plain["images"][17])
     assert torch.equal(rolled["c2w"], plain["c2w"])
+
+
+def test_ground_truth_stands_where_the_pictures_show_it() -> None:
+    data = small(resolution=32)
+    item = data.dataset("train").item(3, 5)
+    truth = data.truth("train", 3, reference=5)
+    rgba = cast_mesh(truth.mesh(), data.cameras[[0, 4]], geometry=False).rgba
+    white = rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]
+    shown = (item["images"][[0, 4]].permute(0, 2, 3, 1).numpy() + 1) / 2
+    assert (np.abs(shown - white).max(-1) > 0.01).mean() < 2e-3
+
+    plain = make_object("animal", 3)
+    points = np.random.default_rng(0).uniform(-0.5, 0.5, (500, 3))
+    quarter = points[:, [1, 0, 2]] * [-1, 1, 1]
+    assert np.array_equal(plain.turned(90).occupancy(quarter), plain.occupancy(points))
+    assert plain.occupancy(points).any()
 
 
 def test_random_references_follow_torch_and_first_is_fixed() -> None:
