@@ -44,7 +44,7 @@ class ColouredField(Protocol):
 
 @register("exporter", "mesh")
 class MeshExporter:
-    """Textured mesh (GLB, PLY, OBJ), turntable video and contact sheet from a signed distance field."""
+    """Textured mesh (GLB, PLY, OBJ), turntable video and preview from a distance field."""
 
     @dataclass
     class Config:
@@ -67,14 +67,14 @@ class MeshExporter:
         texture_size: int = 1024
         """Side of the base colour texture in texels."""
         texture_source: str = "field"
-        """field: its own colours; views: the pictures where they see the surface, else the field."""
+        """field: its own colours; views: the pictures where they see it, else the field."""
         unwrap: str = "auto"
         """xatlas, box (fast, more seams), or auto: xatlas unless it takes too long."""
         unwrap_time_limit_s: float = 10.0
         """How long auto waits for xatlas."""
         turntable: bool = True
         """Write turntable.mp4 (turntable.gif where ffmpeg is missing)."""
-        turntable_frames: int = 60
+        turntable_frames: int = 48
         """Pictures per turn."""
         turntable_size: int = 256
         """Picture height in pixels; colours and bare shape stand side by side."""
@@ -107,7 +107,7 @@ class MeshExporter:
 
         Args:
             source: the trained field.
-            views: what it was trained on; shown in the preview, and painted on the mesh if configured.
+            views: what it was trained on; shown in the preview, painted on the mesh if configured.
             folder: where the files go; made if missing, existing files are replaced.
             input_picture: what guidance was asked with, RGBA in [0, 1]; shown in the preview.
 

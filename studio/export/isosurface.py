@@ -43,10 +43,10 @@ def extract_mesh(
 ) -> Mesh:
     """Extract the zero level set as a closed mesh with outward faces, in world units.
 
-    The border of the box always counts as outside, so a surface that leaves the box is closed by a wall.
+    The border of the box always counts as outside: a surface that leaves it is closed by a wall.
 
     Args:
-        sdf_fn: signed distance at world points, negative inside. It need not be exact: see ``slope``.
+        sdf_fn: signed distance at world points, negative inside; need not be exact.
         box: half the side of a cube around the origin, or ``((x0, y0, z0), (x1, y1, z1))``.
         resolution: cells along the longest side of the box.
         outside: true where a point is known to be empty, whatever the field says there.
@@ -115,7 +115,7 @@ def _grid(box: float | Sequence[Sequence[float]], resolution: int, memory_gb: fl
     if needed > memory_gb:
         fits = int(resolution * (memory_gb / needed) ** (1 / 3))
         raise ExportError(
-            f"resolution {resolution} needs about {needed:.1f} GiB for its grids, the limit is {memory_gb:g} GiB.",
+            f"resolution {resolution} needs {needed:.1f} GiB, the limit is {memory_gb:g} GiB.",
             allowed=f"up to about {fits}",
             hint="lower the resolution or raise memory_gb.",
         )
@@ -154,7 +154,7 @@ class _Field:
             bad = int((~np.isfinite(values)).sum())
             raise ExportError(
                 f"the field returned {bad} NaN or infinite distances out of {len(values)}.",
-                hint="training diverged: resume from an earlier checkpoint or lower the learning rate.",
+                hint="training diverged: resume from an earlier checkpoint or lower the lr.",
             )
         if self.outside is not None:
             beyond |= self.outside(points).reshape(-1).cpu().numpy().astype(bool)
@@ -222,17 +222,19 @@ def _no_surface(field: _Field) -> ExportError:
     half = field.grid.used / 2.0
     ring = half + (np.array(list(product((-1, 0, 1), repeat=3))) * half * 0.98)
     centre, border = field(half[None])[0], field(ring[np.abs(ring - half).any(1)])
-    where = f"it is {centre:+.3g} in the centre and {border.min():+.3g} to {border.max():+.3g} near the border"
+    where = (
+        f"{centre:+.3g} in the centre, {border.min():+.3g} to {border.max():+.3g} near the border"
+    )
     if centre < 0 and border.max() < 0:
         return ExportError(
             f"the field is negative (inside) in the whole export box: {where}.",
             allowed="negative inside the object, positive outside",
-            hint="flip the sign if the field is positive inside; otherwise train longer or with masks.",
+            hint="flip the sign if it is positive inside; otherwise train longer or with masks.",
         )
     return ExportError(
         f"the field has no surface in the export box: {where}.",
         allowed="a signed distance that is negative somewhere inside the box",
-        hint="the object vanished or lies outside: check bound and masks, train longer, or lower the"
+        hint="the object vanished or lies outside: check bound and masks, train longer, lower the"
         " sparsity and mask weights.",
     )
 

@@ -7,8 +7,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from studio.cameras import Cameras
-from studio.export.turntable import fitted_orbit, paint, shade_shape
+from studio.export.turntable import fitted_orbit, paint
 from studio.images import composite, to_uint8
 from studio.mesh import Mesh
 from studio.views import ViewSet
@@ -37,24 +36,27 @@ def contact_sheet(
     big = 2 * TILE + GAP
     blocks: list[tuple[str, Image.Image]] = []
     if input_picture is not None:
-        blocks.append(("input", _tile(_flat(input_picture), big)))
+        crop = _common_square(input_picture[None, 3])
+        blocks.append(("input", _tile(_flat(input_picture, crop), big)))
     if views is not None:
-        chosen = _spread(len(views), 2 * COLUMNS)
-        shown = views.select(chosen)
-        blocks.append((views_label, _grid([_flat(image) for image in shown.images])))
-        renders = paint(mesh, _square(shown.cameras, 2 * TILE), supersample=1)
-        blocks.append(("mesh, same cameras", _grid(list(renders))))
+        shown = views.select(_spread(len(views), 2 * COLUMNS))
+        crop = _common_square(shown.mask)
+        blocks.append((views_label, _grid([_flat(image, crop) for image in shown.images])))
+        scale = 2 * TILE / (crop[1] - crop[0])  # render at twice the size of a tile, then crop
+        h, w = shown.cameras.size
+        cameras = shown.cameras.resized(round(h * scale), round(w * scale))
+        renders = paint(mesh, cameras, supersample=1)[0]
+        same = [_cut(picture, [round(edge * scale) for edge in crop]) for picture in renders]
+        blocks.append(("mesh, same cameras", _grid(same)))
     first_azimuth = 0.0 if views is None else float(views.cameras.spherical()[0][0])
     top = _row(blocks) if blocks else None
     width = top.width if top is not None else 8 * TILE + 7 * GAP
     side = (width - 7 * GAP) // 8
     azimuths, elevations = zip(*_unseen_sides(views, first_azimuth), strict=True)
     cameras = fitted_orbit(mesh, list(azimuths), list(elevations), side)
-    texture, shape = paint(mesh, cameras, supersample=3), shade_shape(mesh, cameras, supersample=3)
-    unseen = "mesh, unseen sides" if views is not None else "mesh"
-    bottom = _row(
-        [(unseen, _grid(list(texture), side, 4)), ("shape", _grid(list(shape), side, 4))], GAP
-    )
+    colour, shape = (_grid(list(pictures), side) for pictures in paint(mesh, cameras, 3))
+    label = "mesh" if views is None else "mesh, unseen sides"
+    bottom = _row([(label, colour), ("shape", shape)], GAP)
     return _stack([top, bottom] if top is not None else [bottom])
 
 
@@ -86,13 +88,32 @@ def _spread(total: int, wanted: int) -> list[int]:
     return [i * total // wanted for i in range(wanted)] if total > wanted else list(range(total))
 
 
-def _square(cameras: Cameras, side: int) -> Cameras:
-    h, w = cameras.size
-    return cameras.resized(side * h // max(h, w), side * w // max(h, w))
+def _common_square(masks: Float[Tensor, "v h w"]) -> list[int]:
+    """The square (left, right, top, bottom) around what all masks cover, with a margin.
+
+    It may reach over the picture's edge.
+    """
+    covered = masks.detach().cpu().amax(0).numpy() > 0.05
+    h, w = covered.shape
+    if not covered.any():
+        covered = np.ones((h, w), dtype=bool)
+    y, x = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
+    side = round(1.1 * max(y[-1] - y[0], x[-1] - x[0]) + 2)
+    left, top = ((v[0] + v[-1] + 1 - side) // 2 for v in (x, y))
+    return [int(left), int(left) + side, int(top), int(top) + side]
 
 
-def _flat(rgba: Float[Tensor, "4 h w"]) -> Picture:
-    return to_uint8(composite(rgba.detach().float().cpu(), 1.0))
+def _cut(picture: Picture, crop: list[int]) -> Picture:
+    """The part of a picture inside a square; white beyond its edges."""
+    left, right, top, bottom = crop
+    h, w = picture.shape[:2]
+    part = picture[max(top, 0) : bottom, max(left, 0) : right]
+    pad = ((max(-top, 0), max(bottom - h, 0)), (max(-left, 0), max(right - w, 0)), (0, 0))
+    return np.pad(part, pad, constant_values=255)
+
+
+def _flat(rgba: Float[Tensor, "4 h w"], crop: list[int]) -> Picture:
+    return _cut(to_uint8(composite(rgba.detach().float().cpu(), 1.0)), crop)
 
 
 def _tile(picture: Picture, side: int) -> Image.Image:

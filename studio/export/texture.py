@@ -145,7 +145,7 @@ def query_colours(
 def fill_texture(
     colours: Float[np.ndarray, "n 3"], covered: Bool[np.ndarray, "h w"]
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Spread the colours of covered texels to all others, so that seams and mip levels stay clean."""
+    """Spread colours from covered texels to all others: seams and mip levels stay clean."""
     from scipy.ndimage import distance_transform_edt
 
     texture = np.zeros((*covered.shape, 3), dtype=np.uint8)

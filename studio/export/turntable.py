@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from studio.cameras import CANONICAL_FOV_DEG, Cameras, orbit_cameras
-from studio.data.render import cast_mesh, render_mesh
+from studio.data.render import RayCaster
 from studio.errors import ExportError
 from studio.files import atomic_write
 from studio.mesh import Mesh
@@ -21,6 +21,7 @@ from studio.mesh import Mesh
 _log = logging.getLogger(__name__)
 
 MARGIN = 1.04  # the bounding sphere fills the picture up to this factor
+BATCH = 8  # views rendered at a time
 
 
 def fitted_orbit(
@@ -41,23 +42,46 @@ def fitted_orbit(
     return replace(cameras, c2w=c2w)
 
 
-def shade_shape(mesh: Mesh, cameras: Cameras, supersample: int = 2) -> UInt8[np.ndarray, "v h w 3"]:
-    """Render the bare shape in grey on white, lit from the upper left of each camera."""
-    rendered = cast_mesh(mesh, cameras, supersample=supersample, shading=False)
-    light = np.array([-0.4, -0.55, -0.73], dtype=np.float32)
-    light = cameras.c2w[:, :3, :3].cpu().numpy() @ (light / np.linalg.norm(light))
-    facing = np.einsum("vhwc,vc->vhw", rendered.normal, light)
-    grey = 0.32 + 0.53 * np.clip(facing, 0, 1) + 0.12 * np.clip(-facing, 0, 1)
-    return _on_white(np.repeat(grey[..., None], 3, -1), rendered.mask[..., None])
-
-
 def paint(
-    mesh: Mesh, cameras: Cameras, supersample: int = 2, shading: bool = False
-) -> UInt8[np.ndarray, "v h w 3"]:
-    """Render the mesh in its own colours on white; unshaded, like the pictures it was made from."""
-    rgba = render_mesh(mesh, cameras, supersample=supersample, shading=shading).images
-    rgba = rgba.permute(0, 2, 3, 1).numpy()
-    return _on_white(rgba[..., :3], rgba[..., 3:])
+    mesh: Mesh, cameras: Cameras, supersample: int = 2
+) -> tuple[UInt8[np.ndarray, "v h w 3"], UInt8[np.ndarray, "v h w 3"]]:
+    """Render the mesh on white: in its own colours, unshaded, and as a bare grey shape.
+
+    Unshaded, because the colours come from pictures that hold the light already. The grey shape is
+    lit from the upper left of each camera.
+    """
+    caster = _caster(mesh)
+    light = torch.nn.functional.normalize(torch.tensor([-0.4, -0.55, -0.73]), dim=0)
+    colours, shapes = [], []
+    for start in range(0, len(cameras), BATCH):
+        part = cameras[start : start + BATCH].to("cpu")
+        rendered = caster.render(
+            part.c2w.numpy(),
+            part.intrinsics.numpy(),
+            part.size,
+            ortho_scale=None if part.ortho_scale is None else part.ortho_scale.numpy(),
+            supersample=supersample,
+            shading=False,
+            geometry=True,
+        )
+        facing = np.einsum("vhwc,vc->vhw", rendered.normal, (part.c2w[:, :3, :3] @ light).numpy())
+        grey = 0.32 + 0.53 * np.clip(facing, 0, 1) + 0.12 * np.clip(-facing, 0, 1)
+        mask = rendered.rgba[..., 3:]
+        colours.append(_on_white(rendered.rgba[..., :3], mask))
+        shapes.append(_on_white(np.repeat(grey[..., None], 3, -1), mask))
+    return np.concatenate(colours), np.concatenate(shapes)
+
+
+def _caster(mesh: Mesh) -> RayCaster:
+    smooth = mesh if mesh.normals is not None else mesh.with_normals()
+    return RayCaster(
+        mesh.vertices,
+        mesh.faces,
+        mesh.colours,
+        normals=smooth.normals,
+        uv=mesh.uv,
+        texture=mesh.texture,
+    )
 
 
 def _on_white(rgb: np.ndarray, alpha: np.ndarray) -> UInt8[np.ndarray, "v h w 3"]:
@@ -66,7 +90,7 @@ def _on_white(rgb: np.ndarray, alpha: np.ndarray) -> UInt8[np.ndarray, "v h w 3"
 
 def turntable_frames(
     mesh: Mesh,
-    frames: int = 60,
+    frames: int = 48,
     size: int = 256,
     elevation_deg: float = 20.0,
     *,
@@ -83,10 +107,10 @@ def turntable_frames(
     """
     turn = [azimuth_deg + 360.0 * i / frames for i in range(frames)]
     cameras = fitted_orbit(mesh, turn, elevation_deg, size)
-    return np.concatenate([paint(mesh, cameras), shade_shape(mesh, cameras)], axis=2)
+    return np.concatenate(paint(mesh, cameras), axis=2)
 
 
-def write_video(frames: UInt8[np.ndarray, "v h w 3"], path: Path | str, fps: float = 20.0) -> Path:
+def write_video(frames: UInt8[np.ndarray, "v h w 3"], path: Path | str, fps: float = 16.0) -> Path:
     """Write an MP4 that browsers play (H.264, yuv420p, index first); a GIF where ffmpeg is missing.
 
     Args:

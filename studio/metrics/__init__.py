@@ -1,0 +1,1 @@
+"""How good pictures, meshes and view sets are, with every normalisation stated."""
