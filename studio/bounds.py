@@ -83,10 +83,10 @@ def guess_bound(mask: Float[Tensor, "v h w"], cameras: Cameras) -> float:
 def _visual_hull(
     mask: Float[Tensor, "v h w"], cameras: Cameras, half: float
 ) -> Bool[Tensor, "g g g"]:
-    """Keep the cells that at least half of the views see and none sees as background.
+    """Keep the cells that no view sees as background.
 
-    Masks are widened by half a cell's diagonal, so that a thin part between two cell centres
-    survives.
+    What lies outside a picture is background, too, unless the object is cut by its border. Masks
+    are widened by half a cell's diagonal, so that a thin part between two cell centres survives.
     """
     cell = 2 * half / GRID
     line = (torch.arange(GRID) + 0.5) * cell - half
@@ -99,5 +99,7 @@ def _visual_hull(
     seen = (x >= 0) & (x < w) & (y >= 0) & (y < h) & (depth > 0)
     view = torch.arange(len(mask))[:, None]
     solid = wide[view, y.clamp(0, h - 1), x.clamp(0, w - 1)]
-    kept = ~(seen & ~solid).any(0) & (seen.float().mean(0) >= 0.5)
+    border = torch.cat([mask[:, 0], mask[:, -1], mask[:, :, 0], mask[:, :, -1]], dim=1)
+    cut = border.sum(dim=1) > 0.5
+    kept = torch.where(seen, solid, cut[:, None]).all(0)
     return kept.reshape(GRID, GRID, GRID)

@@ -44,10 +44,9 @@ def _converted(loaded: Any, gltf: bool) -> Mesh:
     vertices = np.asarray(loaded.vertices, dtype=np.float32)
     vertices = vertices @ Z_UP_TO_Y_UP if gltf else vertices
     uv, texture = _texture(loaded.visual)
-    colours = None
-    if loaded.visual.kind == "vertex":
-        colours = np.asarray(loaded.visual.vertex_colors[:, :3], dtype=np.float32) / 255
-        colours = linear_to_srgb(colours).astype(np.float32) if gltf else colours
+    colours = None if texture is not None else _colours(loaded.visual)
+    if colours is not None and gltf:
+        colours = linear_to_srgb(colours).astype(np.float32)
     faces = np.asarray(loaded.faces, dtype=np.int64)
     return Mesh(vertices, faces, colours=colours, uv=uv, texture=texture)
 
@@ -61,3 +60,16 @@ def _texture(visual: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
     if picture is None:
         return None, None
     return np.asarray(visual.uv, dtype=np.float32), np.asarray(picture.convert("RGB"))
+
+
+def _colours(visual: Any) -> np.ndarray | None:
+    """Return vertex colours in [0, 1] as stored, None without."""
+    stored = None
+    if visual.kind == "vertex":
+        stored = np.asarray(visual.vertex_colors)
+    elif visual.kind == "texture":  # a glTF material with COLOR_0 and no picture
+        stored = visual.vertex_attributes.get("color")
+    if stored is None:
+        return None
+    top = np.iinfo(stored.dtype).max if stored.dtype.kind in "iu" else 1
+    return (stored[:, :3] / top).astype(np.float32)

@@ -1,0 +1,271 @@
+"""Meshes on disk: axes, texture orientation, colours and winding, read back by trimesh."""
+
+import dataclasses
+import errno
+import json
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import trimesh
+
+from studio.errors import DataError, ExportError, StudioError
+from studio.export.readers import read_mesh
+from studio.export.writers import (
+    linear_to_srgb,
+    smooth_normals,
+    srgb_to_linear,
+    texture_colours,
+    write_glb,
+    write_obj,
+    write_ply,
+)
+from studio.mesh import Mesh
+
+WRITERS = {"glb": write_glb, "ply": write_ply, "obj": write_obj}
+SIZE = (0.2, 0.5, 0.9)  # of the box along x, y, z
+TILES = {  # colour of the tile of each side, by its outward axis
+    (0, 1): (255, 0, 0),
+    (0, -1): (0, 255, 255),
+    (1, 1): (0, 255, 0),
+    (1, -1): (255, 0, 255),
+    (2, 1): (0, 0, 255),
+    (2, -1): (255, 255, 0),
+}
+
+
+def textured_box() -> Mesh:
+    """A box of three different sides, off the origin, each face with its own tile and gradient.
+
+    A tile is a column of the atlas; from its lower to its upper end it gets brighter, and on the
+    box that is the direction of the face's second free axis.
+    """
+    height, tile = 40, 16
+    atlas = np.zeros((height, tile * 6, 3), np.uint8)
+    bright = np.linspace(1.0, 0.25, height)[:, None, None]  # first row at the top: bright
+    vertices, faces, uv = [], [], []
+    for column, ((axis, sign), colour) in enumerate(TILES.items()):
+        atlas[:, column * tile : (column + 1) * tile] = np.array(colour) * bright
+        first, second = (a for a in range(3) if a != axis)
+        start = len(vertices)
+        for s, t in ((0, 0), (1, 0), (1, 1), (0, 1)):
+            point = np.zeros(3)
+            point[axis] = sign * SIZE[axis] / 2
+            point[first] = (s - 0.5) * SIZE[first]
+            point[second] = (t - 0.5) * SIZE[second]
+            vertices.append(point)
+            uv.append(((column + 0.2 + 0.6 * s) / 6, 0.1 + 0.8 * t))
+        outward = np.cross(np.eye(3)[first], np.eye(3)[second])[axis] == sign
+        order = (0, 1, 2, 3) if outward else (0, 3, 2, 1)
+        faces += [[start + order[i] for i in corner] for corner in ((0, 1, 2), (0, 2, 3))]
+    offset = np.array([0.3, -0.2, 0.1])
+    return Mesh(
+        (np.array(vertices) + offset).astype(np.float32),
+        np.array(faces, dtype=np.int64),
+        uv=np.array(uv, dtype=np.float32),
+        texture=atlas,
+    )
+
+
+def colour_at(mesh: Mesh, point: np.ndarray) -> np.ndarray:
+    """Colour of the texture at a surface point, by barycentric interpolation of uv (nearest)."""
+    triangles = mesh.vertices[mesh.faces].astype(np.float64)
+    closest, _, index = trimesh.proximity.closest_point_naive(
+        trimesh.Trimesh(mesh.vertices, mesh.faces, process=False), point[None]
+    )
+    weights = trimesh.triangles.points_to_barycentric(triangles[index], closest)[0]
+    assert mesh.uv is not None and mesh.texture is not None
+    u, v = weights @ mesh.uv[mesh.faces[index[0]]]
+    height, width = mesh.texture.shape[:2]
+    return mesh.texture[int((1 - v) * height), int(u * width)]
+
+
+@pytest.mark.parametrize("kind", ["glb", "obj"])
+def test_texture_lands_where_it_was(tmp_path: Path, kind: str) -> None:
+    """The classic trap: V flipped, axes swapped or mirrored would show another colour."""
+    mesh = textured_box()
+    WRITERS[kind](mesh, tmp_path / f"box.{kind}")
+    loaded = read_mesh(tmp_path / f"box.{kind}")
+    for (axis, sign), colour in TILES.items():
+        free = [a for a in range(3) if a != axis]
+        for up in (-0.35, 0.35):
+            point = np.array([0.3, -0.2, 0.1])
+            point[axis] += sign * SIZE[axis] / 2
+            point[free[0]] += 0.2 * SIZE[free[0]]
+            point[free[1]] += up * SIZE[free[1]]
+            got, true = colour_at(loaded, point), colour_at(mesh, point)
+            assert np.array_equal(got, true)
+            assert (got.max() > 150) == (up > 0)
+            assert np.array_equal(got > 0, np.array(colour) > 0)
+
+
+@pytest.mark.parametrize("kind", ["glb", "obj", "ply"])
+def test_geometry_round_trip_and_outward_faces(tmp_path: Path, kind: str) -> None:
+    mesh = textured_box()
+    WRITERS[kind](mesh, tmp_path / f"box.{kind}")
+    loaded = read_mesh(tmp_path / f"box.{kind}")
+    np.testing.assert_allclose(loaded.vertices, mesh.vertices, atol=1e-7)
+    assert np.array_equal(loaded.faces, mesh.faces)
+    assert loaded.volume == pytest.approx(np.prod(SIZE), rel=1e-5)
+    if kind != "ply":
+        assert loaded.uv is not None and mesh.uv is not None
+        np.testing.assert_allclose(loaded.uv, mesh.uv, atol=1e-6)
+        assert np.array_equal(loaded.texture, mesh.texture)
+
+
+def glb_parts(path: Path) -> tuple[dict[str, Any], bytes]:
+    content = path.read_bytes()
+    magic, version, total = struct.unpack_from("<4sII", content)
+    assert (magic, version, total) == (b"glTF", 2, len(content))
+    length, kind = struct.unpack_from("<I4s", content, 12)
+    assert kind == b"JSON" and length % 4 == 0
+    size, kind = struct.unpack_from("<I4s", content, 20 + length)
+    assert kind == b"BIN\0" and size % 4 == 0 and 28 + length + size == total
+    return json.loads(content[20 : 20 + length]), content[28 + length :]
+
+
+def floats(document: dict[str, Any], binary: bytes, name: str) -> np.ndarray:
+    attributes = document["meshes"][0]["primitives"][0]["attributes"]
+    accessor = document["accessors"][attributes[name]]
+    view = document["bufferViews"][accessor["bufferView"]]
+    width = int(accessor["type"][-1])
+    count = accessor["count"] * width
+    values = np.frombuffer(binary, "<f4", count, view["byteOffset"])
+    return values.reshape(-1, width)
+
+
+def test_glb_is_y_up_with_unit_outward_normals(tmp_path: Path) -> None:
+    mesh = textured_box()
+    document, binary = glb_parts(write_glb(mesh, tmp_path / "box.glb"))
+    position, normal = (floats(document, binary, n) for n in ("POSITION", "NORMAL"))
+    np.testing.assert_allclose(np.ptp(position, axis=0), (SIZE[0], SIZE[2], SIZE[1]), rtol=1e-5)
+    np.testing.assert_allclose(position[:, 1], mesh.vertices[:, 2])  # height
+    np.testing.assert_allclose(np.linalg.norm(normal, axis=1), 1, atol=1e-5)
+    centre = position.min(axis=0) / 2 + position.max(axis=0) / 2
+    assert ((position - centre) * normal > 0).all()
+    accessor = document["accessors"][0]
+    np.testing.assert_array_equal(accessor["min"], position.min(axis=0))
+    np.testing.assert_array_equal(accessor["max"], position.max(axis=0))
+    material = document["materials"][0]["pbrMetallicRoughness"]
+    assert (material["metallicFactor"], material["roughnessFactor"]) == (0, 1)
+
+
+def test_normals_do_not_break_at_texture_seams() -> None:
+    """The box's 24 vertices are 8 corners; each corner has one normal, along its diagonal."""
+    mesh = textured_box()
+    normals = smooth_normals(mesh)
+    corners = {tuple(v): n for v, n in zip(mesh.vertices.tolist(), normals, strict=True)}
+    for vertex, normal in zip(mesh.vertices.tolist(), normals, strict=True):
+        np.testing.assert_array_equal(normal, corners[tuple(vertex)])
+    assert len(corners) == 8
+
+
+def test_vertex_colours(tmp_path: Path) -> None:
+    """PLY and OBJ keep them; GLB stores them linear, so that a viewer shows the same colour."""
+    ball = trimesh.creation.icosphere(subdivisions=2)
+    vertices = np.asarray(ball.vertices, dtype=np.float32)
+    colours = (vertices * 0.5 + 0.5).astype(np.float32)
+    mesh = Mesh(vertices, np.asarray(ball.faces, dtype=np.int64), colours=colours)
+    for kind, tolerance in (("ply", 0.0021), ("obj", 0.0021), ("glb", 1e-5)):
+        WRITERS[kind](mesh, tmp_path / f"b.{kind}")
+        loaded = read_mesh(tmp_path / f"b.{kind}")
+        assert loaded.texture is None and loaded.colours is not None
+        np.testing.assert_allclose(loaded.colours, colours, atol=tolerance, err_msg=kind)
+    stored = floats(*glb_parts(tmp_path / "b.glb"), "COLOR_0")
+    np.testing.assert_allclose(stored, srgb_to_linear(colours), atol=1e-6)
+
+
+def test_srgb_curve() -> None:
+    values = np.linspace(0, 1, 1001)[:, None].repeat(3, axis=1)
+    np.testing.assert_allclose(linear_to_srgb(srgb_to_linear(values)), values, atol=1e-6)
+    assert srgb_to_linear(np.array([[0.5, 0.0, 1.0]]))[0] == pytest.approx(
+        [0.21404, 0, 1], abs=1e-5
+    )
+
+
+def test_ply_takes_its_colours_from_the_texture(tmp_path: Path) -> None:
+    mesh = textured_box()
+    write_ply(mesh, tmp_path / "box.ply")
+    loaded = read_mesh(tmp_path / "box.ply")
+    assert loaded.colours is not None
+    for vertex, colour, face_colour in zip(
+        range(24), loaded.colours, np.repeat(list(TILES.values()), 4, axis=0), strict=True
+    ):
+        assert np.array_equal(colour > 0.05, face_colour > 0), vertex
+    expected = texture_colours(mesh)
+    np.testing.assert_allclose(loaded.colours, expected, atol=0.0021)
+
+
+def test_obj_names_its_material_and_texture(tmp_path: Path) -> None:
+    write_obj(textured_box(), tmp_path / "my box.obj")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["my box.obj", "my_box.mtl", "my_box.png"]
+    assert "mtllib my_box.mtl" in (tmp_path / "my box.obj").read_text()
+    assert "map_Kd my_box.png" in (tmp_path / "my_box.mtl").read_text()
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=list(WRITERS))
+def test_refusals(tmp_path: Path, write: Callable[[Mesh, Path], Path]) -> None:
+    mesh = textured_box()
+    empty = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int64))
+    with pytest.raises(ExportError, match="the mesh is empty(.|\n)*data.bound"):
+        write(empty, tmp_path / "a")
+    vertices = mesh.vertices.copy()
+    vertices[3, 1] = np.nan
+    with pytest.raises(ExportError, match="NaN"):
+        write(dataclasses.replace(mesh, vertices=vertices), tmp_path / "a")
+    with pytest.raises(ValueError, match="does not exist"):
+        write(dataclasses.replace(mesh, faces=mesh.faces + 1), tmp_path / "a")
+    with pytest.raises(ValueError, match="3 uv for 24 vertices"):
+        write(dataclasses.replace(mesh, uv=np.zeros((3, 2), np.float32)), tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_full_disk_leaves_the_old_file(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"a.{kind}"
+    path.write_text("old")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StudioError, match="disk is full"):
+        WRITERS[kind](textured_box(), path)
+    monkeypatch.undo()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("missing.glb", None, "does not exist"),
+        ("mesh.blend", b"x", "unknown format"),
+        ("cut.glb", b"glTF\x02\0\0\0", "is broken"),
+        ("empty.ply", b"", "is broken"),
+        ("points.obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\n", "no triangles|broken"),
+    ],
+)
+def test_unreadable_meshes(tmp_path: Path, name: str, content: bytes | None, words: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        read_mesh(tmp_path / name)
+
+
+@pytest.mark.skipif(not os.environ.get("STUDIO_TEST_DATA"), reason="STUDIO_TEST_DATA is not set")
+def test_spot_keeps_its_texture_coordinates(tmp_path: Path) -> None:
+    source = Path(os.environ["STUDIO_TEST_DATA"]) / "meshes" / "spot_triangulated.obj"
+    mesh = read_mesh(source)
+    assert mesh.uv is not None and mesh.volume > 0
+    grid = np.add.outer(np.arange(64) * 3, np.arange(64)).astype(np.uint8)
+    mesh = dataclasses.replace(mesh, texture=np.stack([grid, grid.T, grid], axis=-1))
+    loaded = read_mesh(write_glb(mesh, tmp_path / "spot.glb"))
+    np.testing.assert_allclose(loaded.uv, mesh.uv, atol=1e-6)
+    assert loaded.volume == pytest.approx(mesh.volume, rel=1e-5)
