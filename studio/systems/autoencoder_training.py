@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from studio.guidance.zero123.network import build_vae, decode, encode, network_kwargs, vae_patch
+from studio.guidance.autoencoder import build_vae, decode, encode, vae_patch
 from studio.registry import register
 from studio.systems.training import TrainingConfig, TrainingSystem
 
@@ -25,7 +25,7 @@ class AutoencoderTraining(TrainingSystem):
         """Options of the autoencoder and its losses."""
 
         autoencoder: dict[str, Any] = field(default_factory=dict)
-        """Changes to the nano arguments of diffusers' AutoencoderKL."""
+        """Arguments of diffusers' AutoencoderKL."""
         kl_weight: float = 1e-5
         """Weight of the KL term per latent value."""
         edge_weight: float = 1.0
@@ -33,7 +33,7 @@ class AutoencoderTraining(TrainingSystem):
 
     def __init__(self, cfg: Config, *, run: Any = None) -> None:
         super().__init__(cfg, run=run)
-        self.vae = build_vae(network_kwargs("nano", "vae", cfg.autoencoder))
+        self.vae = build_vae(cfg.autoencoder)
 
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         """L1 on pixels and on their gradients, plus KL (Rombach et al. 2022, section 3.1)."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from studio.data.rings import Rings
-from studio.guidance.zero123.network import encode
+from studio.guidance.autoencoder import encode
 from studio.registry import build, register
 from studio.systems.training import TrainingConfig, TrainingSystem
 from studio.views import Condition, ViewSet

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -15,7 +16,7 @@ from studio.checkpoint_io import load_strict, read_tensors, write_tensors
 from studio.config import parse_config, plain
 from studio.errors import WeightsError
 from studio.files import make_folder, write_json
-from studio.guidance.epidiff.network import DEAD_PREFIXES, EpipolarBlock
+from studio.guidance.epidiff.network import DEAD_PREFIXES, EpipolarModule, MVModel
 from studio.guidance.zero123.guidance import Zero123Guidance
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ DESCRIBES_BLOCKS = (
     "near_distance",
     "frame",
     "pose_sign",
-    "clip_input",
+    "picture_input",
     "condition_latents",
     "fourth_number",
     "insert_stages",
@@ -170,13 +171,20 @@ def load_official(
     Raises:
         WeightsError: if a key is missing, unknown or of another shape.
     """
-    tensors, left_out = official_tensors(read_tensors(source, allow_pickle))
-    load_strict(model, tensors, source)
+    return load_official_tensors(model, read_tensors(source, allow_pickle), source)
+
+
+def load_official_tensors(
+    model: EpiDiffGuidance, tensors: Mapping[str, Tensor], source: Path | str
+) -> dict[str, list[str]]:
+    """Fill the model from tensors in official names; see `load_official`."""
+    kept, left_out = official_tensors(tensors)
+    load_strict(model, kept, source)
     return left_out
 
 
 def official_tensors(
-    tensors: dict[str, Tensor],
+    tensors: Mapping[str, Tensor],
 ) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
     """Bring official names into this model's, and sort out what the model has no use for."""
     kept: dict[str, Tensor] = {}
@@ -207,7 +215,14 @@ def _renamed(name: str) -> str:
     return name
 
 
-def load_block(block: EpipolarBlock, tensors: dict[str, Tensor], source: Path | str) -> None:
-    """Fill one block from tensors under its official names; dead weights are left out."""
-    kept = {k: v for k, v in tensors.items() if not k.startswith(DEAD_PREFIXES)}
+def load_block(
+    block: EpipolarModule | MVModel, tensors: Mapping[str, Tensor], source: Path | str
+) -> None:
+    """Fill one block or the UNet with its blocks from official names; dead weights are left out."""
+    single = isinstance(block, EpipolarModule)
+    kept = {
+        k: v
+        for k, v in tensors.items()
+        if not (is_dead(k) or (single and k.startswith(DEAD_PREFIXES)))
+    }
     load_strict(block, kept, source)

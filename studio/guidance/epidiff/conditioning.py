@@ -8,7 +8,32 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from studio.cameras import Cameras, orbit_cameras
+from studio.data.epidiff_views import on_background
 from studio.guidance.zero123.network import CLIP_MEAN, CLIP_STD
+from studio.images import to_uint8
+
+
+def ring_cameras(
+    views: int, elevation_deg: float, size: int, *, truncated: bool = False
+) -> Cameras:
+    """Return evenly spaced cameras from azimuth 0 at distance 1.5.
+
+    Args:
+        views: how many.
+        elevation_deg: of all.
+        size: picture side in pixels.
+        truncated: whole degrees as in the released script: 0, 22, 45, 67, ... for 16 views.
+    """
+    azimuths = [k * 360.0 / views for k in range(views)]
+    if truncated:
+        azimuths = [float(int(a)) for a in azimuths]
+    return orbit_cameras(azimuths, elevation_deg, size=size)
+
+
+def released_picture(image: Float[Tensor, "4 h w"], side: int) -> Float[Tensor, "3 s s"]:
+    """Prepare a condition picture as the released script does: 8 bit, bicubic, white, [-1, 1]."""
+    return on_background(Image.fromarray(to_uint8(image)), (side, side))
 
 
 def viewing_angles(

@@ -39,7 +39,7 @@ class RayOptions:
     ray_axes: str = "image"
     """"image": columns are x, rows are y. "swapped": the released code's mirrored layout."""
     align_corners: bool = False
-    """Bilinear sampling of feature maps; true in the released code, which shrinks views a little."""
+    """Bilinear sampling of feature maps; true in the released code (shrinks views a little)."""
 
     def __post_init__(self) -> None:
         """Check the values.

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from studio.cameras import CANONICAL_RADIUS, Cameras, orbit_cameras
 from studio.errors import ConfigError
+from studio.guidance.autoencoder import decode, encode, latent_side
 from studio.guidance.base import Guidance, Progress, ViewContract
 from studio.guidance.diffusion import (
     DDIMStep,
@@ -47,7 +48,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "near_distance": "sphere",
         "frame": "condition",
         "pose_sign": "zero123",
-        "clip_input": "zero123",
+        "picture_input": "zero123",
         "condition_latents": "mode",
         "condition_drop": "object",
         "rig": "exact",
@@ -60,7 +61,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "near_distance": "plane",
         "frame": "world",
         "pose_sign": "epidiff",
-        "clip_input": "processor",
+        "picture_input": "processor",
         "condition_latents": "sample",
         "condition_drop": "batch",
         "rig": "truncated",
@@ -72,7 +73,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 CHOICES = {
     "frame": ("condition", "world"),
     "pose_sign": ("zero123", "epidiff"),
-    "clip_input": ("zero123", "processor"),
+    "picture_input": ("zero123", "processor"),
     "condition_latents": ("mode", "sample"),
     "condition_drop": ("object", "batch"),
     "rig": ("exact", "truncated"),
@@ -105,21 +106,21 @@ class EpiDiffGuidance(Guidance):
         align_corners: bool | None = None
         """Bilinear sampling of feature maps: false (right) or true (released)."""
         use_residual: bool | None = None
-        """Add the block's output (true, right) or put it in the feature's place (false, released)."""
+        """Add the block's output (right) or put it in the feature's place (released: false)."""
         near_distance: str | None = None
         """Nearness of views: sphere (right) or plane (released; azimuths do not wrap around)."""
         frame: str | None = None
-        """World of the ray embeddings: turned to put the condition at azimuth 0, or world (released)."""
+        """Azimuth 0 of the ray embeddings: the condition's (right) or the world's (released)."""
         pose_sign: str | None = None
         """Sign of the elevation given to the base: zero123 (right) or epidiff (released)."""
-        clip_input: str | None = None
-        """Preparation of the picture for CLIP: zero123 (right) or processor (released; 8 bit)."""
+        picture_input: str | None = None
+        """Resizing of the condition picture: zero123 (right) or processor (released; 8 bit)."""
         condition_latents: str | None = None
         """VAE latents of the condition: mode (right) or sample (released)."""
         condition_drop: str | None = None
-        """Dropped in training: object (latents and token of each, right) or batch (latents, released)."""
+        """Dropped in training: of one object both (right), or of the batch the latents (released)."""
         fourth_number: str | None = None
-        """Last pose number; right: the base's own. Official training: abs_elevation; script: zero."""
+        """Last pose number: the base's own (right); released: abs_elevation trained, zero sampled."""
         rig: str | None = None
         """Azimuths of the default rig: exact (right) or truncated to whole degrees (released)."""
         insert_stages: list[str] = field(default_factory=lambda: ["mid", "up"])
@@ -284,7 +285,7 @@ class EpiDiffGuidance(Guidance):
     def prepare_clip(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 s s"]:
         """Prepare condition pictures in [-1, 1] for the CLIP tower."""
         side = self.image_encoder.config.image_size
-        if self.cfg.clip_input == "processor":
+        if self.cfg.picture_input == "processor":
             return cond.processor_pixels(pixels, side)
         return zero123.clip_pixels(pixels, side)
 
@@ -304,7 +305,7 @@ class EpiDiffGuidance(Guidance):
         self, pixels: Float[Tensor, "b 3 h w"], noise: Float[Tensor, "b c g u"] | None = None
     ) -> Float[Tensor, "b c g u"]:
         """Return the latents to concatenate; `noise` makes it a sample of the VAE's posterior."""
-        return self._scaled_condition(zero123.encode(self.vae, pixels, noise))
+        return self._scaled_condition(encode(self.vae, pixels, noise))
 
     def _scaled_condition(self, latents: Tensor) -> Tensor:
         scale = self.vae.config.scaling_factor if self.base_cfg.scale_condition else 1.0
@@ -329,7 +330,7 @@ class EpiDiffGuidance(Guidance):
         """
         c2w, cond_image = batch["c2w"], batch["cond_image"]
         objects = len(c2w)
-        side = zero123.latent_side(self.vae, cond_image.shape[-1])
+        side = latent_side(self.vae, cond_image.shape[-1])
         like = cond_image.new_empty(objects, self.vae.config.latent_channels, side, side)
         with torch.no_grad():
             if batch.get("cond_latents") is not None:
@@ -358,7 +359,7 @@ class EpiDiffGuidance(Guidance):
             return batch["latents"] * scale
         objects, views = batch["images"].shape[:2]
         noise = randn_like(like.new_empty(objects * views, *like.shape[1:]), generator)
-        clean = zero123.encode(self.vae, batch["images"].flatten(0, 1), noise)
+        clean = encode(self.vae, batch["images"].flatten(0, 1), noise)
         return clean.unflatten(0, (objects, views)) * scale
 
     def denoising_loss(
@@ -486,14 +487,14 @@ class EpiDiffGuidance(Guidance):
         cameras = self.default_cameras() if cameras is None else cameras
         cameras = cameras.resized(side, side)
         device = next(self.vae.parameters()).device
-        pixels = condition_pixels(condition, side).to(device)
+        pixels = self.condition_pixels(condition).to(device)
         eye = orbit_cameras(
             [condition.azimuth_deg], condition.elevation_deg, CANONICAL_RADIUS
         ).c2w.to(device)
         c2w = cameras.c2w[None].to(device)
         normalised = cameras.intrinsics / cameras.intrinsics.new_tensor([side, side, 1])[:, None]
         rig = self.make_rig(normalised[None].to(device), c2w, eye)
-        grid = zero123.latent_side(self.vae, side)
+        grid = latent_side(self.vae, side)
         like = pixels.new_empty(1, len(cameras), self.vae.config.latent_channels, grid, grid)
         start = randn_like(like, generator) if noise is None else noise.to(device).view_as(like)
         concat = self.condition_latents(pixels, self._condition_noise(like[:, 0], generator))
@@ -508,7 +509,7 @@ class EpiDiffGuidance(Guidance):
             plan,
             on_step=None if progress is None else lambda *_: progress(next(done), len(plan)),
         )
-        images = zero123.decode(self.vae, latents[0])
+        images = decode(self.vae, latents[0])
         return views_on_white(images, cameras, {"guidance": "epidiff"})
 
     def plan(self) -> list[DDIMStep]:
@@ -516,13 +517,24 @@ class EpiDiffGuidance(Guidance):
         return ddim_plan(self.schedule, self.cfg.steps, str(self.cfg.timestep_spacing), eta=0.0)
 
     def default_cameras(self) -> Cameras:
-        """Return the ring of views; truncated azimuths are 0, 22, 45, 67, ... degrees."""
-        azimuths = [k * 360.0 / self.cfg.views for k in range(self.cfg.views)]
-        if self.cfg.rig == "truncated":
-            azimuths = [float(int(a)) for a in azimuths]
-        return orbit_cameras(
-            azimuths, self.cfg.rig_elevation_deg, size=self.base_cfg.resolution
+        """Return the ring of views."""
+        return cond.ring_cameras(
+            self.cfg.views,
+            self.cfg.rig_elevation_deg,
+            self.base_cfg.resolution,
+            truncated=self.cfg.rig == "truncated",
         )
+
+    def condition_pixels(self, condition: Condition) -> Float[Tensor, "1 3 s s"]:
+        """Return the condition picture on white at the base's resolution, in [-1, 1].
+
+        Raises:
+            ConfigError: if the condition holds no picture.
+        """
+        side = self.base_cfg.resolution
+        if self.cfg.picture_input == "processor" and condition.image is not None:
+            return cond.released_picture(condition.image, side)[None]
+        return condition_pixels(condition, side)
 
     # ---------------------------------------------------------------- weights
 

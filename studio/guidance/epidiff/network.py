@@ -35,9 +35,9 @@ class BlockOptions:
     use_resnet: bool = True
     """A residual convolution block, before the attention (after it in variant k)."""
     positions: tuple[str, ...] = ("abs",)
-    """Embeddings that accompany the features: of the own ray ("abs"), of the near view's ("ref")."""
+    """Embeddings beside the features: of the view's own ray ("abs"), of the near view's ("ref")."""
     neighbour_features: str = "gather"
-    """"gather" samples the near views' features (the paper); "own" the view's own (released code)."""
+    """Features sampled: the near views' ("gather", the paper) or the view's own ("own", released)."""
     head_width: int = 64
     """Channels per attention head."""
     time_width: int = 1280
@@ -178,9 +178,11 @@ class TransformerBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-    """`depth` blocks between two linear maps, the last of which starts at zero; no outer residual."""
+    """`depth` blocks between two linear maps, the last of which starts at zero; no residual."""
 
-    def __init__(self, width: int, channels: int, context: int | None, options: BlockOptions) -> None:
+    def __init__(
+        self, width: int, channels: int, context: int | None, options: BlockOptions
+    ) -> None:
         super().__init__()
         self.t_proj = nn.Linear(options.time_width, channels)
         self.proj_in = nn.Linear(width, channels, bias=False)
@@ -338,7 +340,7 @@ class EpipolarBlock(EpipolarModule):
         for name in reversed(self.options.positions):
             embedding = geometry.query if name == "abs" else geometry.reference
             if embedding is None:
-                raise ValueError("this block needs the reference embedding: Rig(with_reference=True)")
+                raise ValueError("this block needs Rig(with_reference=True)")
             if embedding.shape[2] > 1:
                 embedding = embedding[:, :, slots]
             columns = weight[:, end - EMBEDDING_WIDTH : end]

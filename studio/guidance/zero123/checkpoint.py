@@ -287,10 +287,16 @@ def load_official_into(
     Raises:
         WeightsError: naming every key that is missing, left over or of another shape.
     """
+    fill(parts, read_tensors(source, allow_pickle), str(source), ema=ema)
+
+
+def fill(
+    parts: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], source: str, *, ema: bool
+) -> None:
+    """Fill the networks from a state dict in the authors' names (see `load_official_into`)."""
     layers = parts["unet"].config.layers_per_block if "unet" in parts else 2
     levels = len(parts["vae"].config.block_out_channels) if "vae" in parts else 4
-    tensors = read_tensors(source, allow_pickle)
-    found = convert(tensors, layers, levels, ema=ema, source=str(source))
+    found = convert(tensors, layers, levels, ema=ema, source=source)
     for name, module in parts.items():
         load_strict(module, found.get(name, {}), source)
 
