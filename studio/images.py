@@ -204,11 +204,17 @@ def resize(
         smooth: bicubic with antialiasing instead of the mean over each new pixel's area.
     """
     box = (0.0, 0.0, float(rgba.shape[2]), float(rgba.shape[1]))
-    return _resample(rgba, box, height, width, Image.BICUBIC if smooth else Image.BOX)
+    return _resample(
+        rgba, box, height, width, Image.Resampling.BICUBIC if smooth else Image.Resampling.BOX
+    )
 
 
 def _resample(
-    rgba: Tensor, box: tuple[float, float, float, float], height: int, width: int, kind: int
+    rgba: Tensor,
+    box: tuple[float, float, float, float],
+    height: int,
+    width: int,
+    kind: Image.Resampling,
 ) -> Tensor:
     channels = premultiply(rgba.detach().float().cpu()).numpy()
     resized = [
@@ -258,4 +264,4 @@ def centre_object(
     margin = math.ceil(max(0, -x0, -y0, x0 + side - rgba.shape[2], y0 + side - rgba.shape[1])) + 1
     padded = torch.nn.functional.pad(rgba, (margin,) * 4)
     x0, y0 = x0 + margin, y0 + margin
-    return _resample(padded, (x0, y0, x0 + side, y0 + side), size, size, Image.BICUBIC)
+    return _resample(padded, (x0, y0, x0 + side, y0 + side), size, size, Image.Resampling.BICUBIC)

@@ -61,11 +61,11 @@ def _matrix(path: Path, frame: dict[str, Any]) -> Float[Tensor, "4 4"]:
     if not torch.isfinite(matrix).all():
         raise DataError(f"{where} holds a NaN or an infinite value.")
     rotation = matrix[:3, :3]
-    error = (rotation.T @ rotation - torch.eye(3)).abs().max().item()
+    residual = (rotation.T @ rotation - torch.eye(3)).abs().max().item()
     upright = torch.allclose(matrix[3], matrix.new_tensor([0, 0, 0, 1]))
-    if error > RIGID_TOLERANCE or torch.linalg.det(rotation) < 0 or not upright:
+    if residual > RIGID_TOLERANCE or torch.linalg.det(rotation) < 0 or not upright:
         raise DataError(
-            f"{where} is not rotation and translation (R^T R is off by {error:.2g}, "
+            f"{where} is not rotation and translation (R^T R is off by {residual:.2g}, "
             f"det R = {torch.linalg.det(rotation):.3g}, last row {matrix[3].tolist()}).",
             allowed="a rigid camera-to-world matrix with OpenGL axes, without scale or mirroring",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -50,7 +51,7 @@ class TransformsData(SceneData):
     def load(self) -> ViewSet:
         """Read the training views."""
         cfg = self.cfg
-        centre = "look-at" if cfg.recentre else None
+        centre: Literal["look-at"] | None = "look-at" if cfg.recentre else None
         views = read_transforms(Path(cfg.root), cfg.split, bound=cfg.bound, centre=centre)
         origin = torch.tensor(views.meta["origin"]) if cfg.recentre else None
         self._frame = views.bound, origin

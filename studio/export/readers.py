@@ -31,8 +31,12 @@ def read_mesh(path: str | Path) -> Mesh:
         raise DataError(f"mesh {path} has an unknown format.", allowed=", ".join(FORMATS))
     try:
         scene = trimesh.load_scene(path, process=False, maintain_order=True)
-        parts = [part for part in scene.dump() if isinstance(part, trimesh.Trimesh)]
-        loaded = parts[0] if len(parts) == 1 else trimesh.util.concatenate(parts)
+        nodes = [scene.graph[name] for name in scene.graph.nodes_geometry]
+        if len(nodes) == 1:  # `dump` would drop a glTF's vertex colours
+            loaded = scene.geometry[nodes[0][1]]
+            loaded.apply_transform(nodes[0][0])
+        else:
+            loaded = scene.to_mesh()
     except Exception as error:  # trimesh's parsers raise whatever their input provokes
         raise DataError(f"mesh {path} is broken ({type(error).__name__}: {error}).") from error
     if not isinstance(loaded, trimesh.Trimesh) or len(loaded.faces) == 0:

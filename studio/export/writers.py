@@ -235,7 +235,9 @@ def linear_to_srgb(colours: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"
 def _normalised(normals: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
     """Return unit normals; +Z where a vertex has none (glTF allows no zero normals)."""
     length = np.linalg.norm(normals, axis=1, keepdims=True)
-    return np.where(length > 1e-6, normals / np.maximum(length, 1e-6), np.float32([0, 0, 1]))
+    return np.where(
+        length > 1e-6, normals / np.maximum(length, 1e-6), np.array([0, 0, 1], dtype=np.float32)
+    )
 
 
 def _png(mesh: Mesh) -> bytes:
