@@ -1,4 +1,4 @@
-"""Run an experiment: python launch.py --config configs/epidiff-neus.yaml --train --export"""
+"""Run an experiment, for example `python launch.py --config configs/epidiff-neus.yaml --train`."""
 
 import sys
 

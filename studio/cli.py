@@ -8,13 +8,9 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import studio
 from studio.errors import ConfigError, StudioError
-
-if TYPE_CHECKING:
-    from studio.config import ExperimentConfig
 
 VERBS = ("train", "validate", "test", "export")
 

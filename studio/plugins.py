@@ -7,12 +7,10 @@ points of the group ``studio.plugins``. A plugin is a class under a literal deco
 
 from __future__ import annotations
 
-import ast
 import functools
 import importlib
 import importlib.util
 import os
-import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -23,26 +21,17 @@ from types import ModuleType
 
 from studio import registry
 from studio.errors import PluginError
+from studio.plugin_sources import (
+    PluginInfo,
+    missing_imports,
+    python_files,
+    read_plugins,
+    sanitise,
+)
 
 ENTRY_POINT_GROUP = "studio.plugins"
 CUSTOM_PACKAGE = "studio_custom"
 PACKAGE_ROOT = Path(__file__).resolve().parent
-
-
-@dataclass(frozen=True)
-class PluginInfo:
-    """One registered class, as its source text declares it."""
-
-    kind: str
-    name: str
-    summary: str
-    origin: str
-    """Where it comes from, for people: ``studio/geometry/neus_mlp.py`` or ``custom/my-method``."""
-    module: str
-    """Module whose import registers the class."""
-    class_name: str
-    error: str = ""
-    """Why it cannot be used; empty when nothing is known against it."""
 
 
 @dataclass(frozen=True)
@@ -94,67 +83,11 @@ def duplicate_error(kind: str, name: str, first: str, second: str) -> PluginErro
     )
 
 
-def sanitise(name: str) -> str:
-    """A valid Python module name for any file or folder name: ``my-method 2`` -> ``my_method_2``."""
-    clean = re.sub(r"\W", "_", name, flags=re.ASCII)
-    return f"_{clean}" if clean[:1].isdigit() else clean
-
-
-# --- reading source -------------------------------------------------------------------------
-
-
-def _register_arguments(decorator: ast.expr) -> tuple[str, str] | None:
-    if not isinstance(decorator, ast.Call) or len(decorator.args) != 2:
-        return None
-    function = decorator.func
-    called = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
-    values = [a.value for a in decorator.args if isinstance(a, ast.Constant)]
-    if called != "register" or len(values) != 2:
-        return None
-    return str(values[0]), str(values[1])
-
-
-def read_plugins(source: str, origin: str, module: str) -> list[PluginInfo]:
-    """The plugins that a piece of source declares.
-
-    Raises:
-        SyntaxError: if the source is not Python.
-    """
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.ClassDef):
-            continue
-        for decorator in node.decorator_list:
-            if names := _register_arguments(decorator):
-                summary = (ast.get_docstring(node) or "").strip().split("\n", 1)[0]
-                found.append(PluginInfo(*names, summary, origin, module, node.name))
-    return found
-
-
-def missing_imports(source: str) -> list[str]:
-    """Packages that the module imports at its top and that are not installed (nothing is run)."""
-    names = []
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.append(node.module)
-    tops = dict.fromkeys(name.partition(".")[0] for name in names)
-    return [t for t in tops if t not in sys.modules and importlib.util.find_spec(t) is None]
-
-
 # --- the three places -------------------------------------------------------------------------
 
 
-def _python_files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*.py")):
-        parts = path.relative_to(folder).with_suffix("").parts
-        if not any(p == "__pycache__" or p.startswith(".") for p in parts):
-            yield path
-
-
 def _builtin_units() -> Iterator[Unit]:
-    for path in _python_files(PACKAGE_ROOT):
+    for path in python_files(PACKAGE_ROOT):
         relative = path.relative_to(PACKAGE_ROOT.parent).with_suffix("")
         parts = relative.parts[:-1] if relative.name == "__init__" else relative.parts
         yield Unit(relative.with_suffix(".py").as_posix(), ".".join(parts), path)
@@ -187,7 +120,7 @@ def _custom_units() -> Iterator[Unit]:
         stem = path.stem if path.is_file() else path.name
         if stem.startswith((".", "__")) or stem.endswith("_disabled"):
             continue
-        if path.suffix == ".py" or (path.is_dir() and any(_python_files(path))):
+        if path.suffix == ".py" or (path.is_dir() and any(python_files(path))):
             origin = f"{folder.name}/{path.name}"
             yield Unit(origin, f"{CUSTOM_PACKAGE}.{sanitise(stem)}", path)
 
@@ -206,7 +139,7 @@ def _entry_point_units() -> Iterator[Unit]:
 def _sources(unit: Unit) -> Iterator[tuple[Path, str]]:
     if unit.path is None:
         return
-    files = [unit.path] if unit.path.is_file() else _python_files(unit.path)
+    files = [unit.path] if unit.path.is_file() else python_files(unit.path)
     for path in files:
         yield path, path.read_text(encoding="utf-8")
 
@@ -262,9 +195,7 @@ def listing() -> list[PluginInfo]:
 
 
 def _import_file(module: str, path: Path, search: list[str] | None) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        module, path, submodule_search_locations=search
-    )
+    spec = importlib.util.spec_from_file_location(module, path, submodule_search_locations=search)
     if spec is None or spec.loader is None:
         raise ImportError(f"cannot import {path}")
     loaded = importlib.util.module_from_spec(spec)

@@ -1,4 +1,4 @@
-"""The registry of plugins: `@register(kind, name)` above a class, `build(kind, name, config)` to use it.
+"""The registry of plugins: `@register(kind, name)` above a class, `build(...)` to use it.
 
 Built-in and custom plugins are found by reading their source (see `studio.plugins`); a module is
 imported when one of its plugins is first asked for, so that `--list` and `--help` stay instant.
@@ -121,7 +121,7 @@ def config_class(cls: type) -> type:
 
 
 def forget(module: str) -> None:
-    """Drop what a module (or a package by that name) registered, so that it can be imported anew."""
+    """Drop what a module or package registered, so that it can be imported anew."""
     for key, cls in list(_classes.items()):
         if cls.__module__ == module or cls.__module__.startswith(f"{module}."):
             del _classes[key]

@@ -20,7 +20,7 @@ class ShowsPictures(Protocol):
     """A system that can be previewed."""
 
     def validation_pictures(self) -> Mapping[str, Tensor]:
-        """ "pictures" [N,3,H,W] in [0, 1], "columns" of the sheet; all else are numbers to log."""
+        """Return "pictures" [N,3,H,W] in [0, 1], "columns" of the sheet, and numbers to log."""
 
 
 def picture_grid(pictures: Float[Tensor, "n 3 h w"], columns: int = 0) -> np.ndarray:
@@ -75,18 +75,21 @@ class Preview(L.Callback):
 
         from studio.callbacks.rng import random_state, set_random_state
 
-        state, training = random_state(), pl_module.training
+        state = random_state()
+        modes = {module: module.training for module in pl_module.modules()}
         ema = next((c for c in trainer.callbacks if isinstance(c, EMA)), EMA(0.0))  # type: ignore[attr-defined]
         pl_module.eval()
         with ema.applied(pl_module):
             made = dict(pl_module.validation_pictures())  # type: ignore[operator]
-        pl_module.train(training)
+        for module, training in modes.items():  # frozen parts may be in eval mode all the time
+            module.training = training
         set_random_state(state)  # previews must not change what is trained
         sheet = picture_grid(made.pop("pictures"), int(made.pop("columns", 0)))
         with atomic_write(self.run.save / f"step={trainer.global_step:08d}.png") as temporary:
             Image.fromarray(sheet).save(temporary)
         numbers = {f"preview/{k}": float(v) for k, v in made.items()}
         if numbers:
-            print(f"step {trainer.global_step}: " + ", ".join(f"{k} {v:.4g}" for k, v in numbers.items()))
+            shown = ", ".join(f"{k} {v:.4g}" for k, v in numbers.items())
+            print(f"step {trainer.global_step}: {shown}")
             for logger in trainer.loggers:
                 logger.log_metrics(numbers, step=trainer.global_step)

@@ -12,7 +12,8 @@ import torch
 
 def random_state() -> dict[str, Any]:
     """The states of Python's, numpy's and torch's global generators, as plain values."""
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
+    numpy_state: Any = np.random.get_state(legacy=True)  # noqa: NPY002
+    name, keys, position, has_gauss, cached = numpy_state
     version, internal, gauss = random.getstate()
     state: dict[str, Any] = {
         "python": [version, list(internal), gauss],

@@ -23,7 +23,7 @@ def environment() -> dict[str, Any]:
     """Versions and hardware, for the run folder and for --doctor."""
     import torch
 
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)

@@ -27,6 +27,9 @@ class System(pl.LightningModule):
         self.cfg = cfg
         self.run = run
 
+    def check(self) -> None:
+        """Refuse what cannot work (a missing picture, unfit weights) before anything is written."""
+
     def prepare(self, data: Any) -> None:
         """Read what is to be learned from a data plugin; called once, before training starts."""
         raise NotImplementedError(f"{type(self).__name__} reads no data")
@@ -34,6 +37,13 @@ class System(pl.LightningModule):
     def export(self) -> Path:
         """Write the results of training and return the main file or folder."""
         raise NotImplementedError(f"{type(self).__name__} exports nothing")
+
+    def train_key(self) -> str | None:
+        """Return a hash of all that training depends on; known after `prepare`.
+
+        A fixed run folder that holds a finished training of the same key is not trained again.
+        """
+        return None
 
     def callbacks(self) -> list[Any]:
         """Return the Lightning callbacks this system needs beside the usual ones."""

@@ -1,0 +1,41 @@
+# make setup | demo | test | lint | format | docs | bench
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+IMAGE ?= $(firstword $(sort $(wildcard load/images/*.png)))
+
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: setup demo test lint format docs bench
+.DEFAULT_GOAL := setup
+
+setup: $(STAMP)
+
+# Installs again only when the lists of packages have changed.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/python launch.py --config configs/epidiff-neus.yaml --train --export \
+		use_timestamp=false data.image=$(IMAGE)
+
+test: setup
+	$(BIN)/python -m pytest -q
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy studio
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: setup
+	$(BIN)/python -m studio.docs_tables docs/options.md
+
+bench: setup
+	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done

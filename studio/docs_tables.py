@@ -1,0 +1,86 @@
+"""Writes the tables of all options: `python -m studio.docs_tables docs/options.md`."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from studio import plugins
+from studio.config import ExperimentConfig, TrainerConfig
+from studio.files import write_text
+from studio.registry import KINDS, config_class, find
+
+HEADER = """\
+# All options
+
+Written by `make docs` from the dataclasses in the code; do not edit by hand.
+"""
+
+
+def option_docs(cls: type) -> dict[str, str]:
+    """The one-line text below each option of a dataclass, its bases included."""
+    texts: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if not dataclasses.is_dataclass(base):
+            continue
+        tree = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
+        assert isinstance(tree, ast.ClassDef)  # a dataclass' source is a class
+        for option, text in zip(tree.body, tree.body[1:], strict=False):
+            if not isinstance(option, ast.AnnAssign) or not isinstance(option.target, ast.Name):
+                continue
+            if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                texts[option.target.id] = " ".join(str(text.value.value).split())
+    return texts
+
+
+def table(cls: type) -> str:
+    """A Markdown table of a dataclass' options: name, type, default, text."""
+    texts = option_docs(cls)
+    rows = ["| option | type | default | |", "| --- | --- | --- | --- |"]
+    for option in dataclasses.fields(cls):
+        kind = option.type if isinstance(option.type, str) else option.type.__name__
+        cells = [f"`{option.name}`", f"`{kind}`", _default(option), texts.get(option.name, "")]
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows)
+
+
+def _default(option: dataclasses.Field[Any]) -> str:
+    value = option.default
+    if option.default_factory is not dataclasses.MISSING:
+        value = option.default_factory()
+    if value is dataclasses.MISSING:
+        return "(required)"
+    if dataclasses.is_dataclass(value):
+        return "see below"
+    return "" if value == "" else f"`{value!r}`"
+
+
+def nested(cls: type) -> list[type]:
+    """Dataclasses that are options of a dataclass, each once."""
+    factories: list[Any] = [option.default_factory for option in dataclasses.fields(cls)]
+    return [f for f in factories if isinstance(f, type) and dataclasses.is_dataclass(f)]
+
+
+def document() -> str:
+    """The whole page: the experiment, the trainer, then every built-in plugin by kind."""
+    parts = [HEADER, "## Experiment\n", table(ExperimentConfig)]
+    parts += ["\n## `trainer`\n", table(TrainerConfig)]
+    for kind in KINDS:
+        chosen = [p for p in plugins.listing() if p.kind == kind and p.module.startswith("studio.")]
+        for plugin in chosen:
+            config = config_class(find(kind, plugin.name))
+            parts += [f"\n## {kind}: `{plugin.name}`\n", f"{plugin.summary}\n"]
+            parts.append(table(config) if dataclasses.fields(config) else "No options.")
+            for inner in nested(config):
+                summary = (inner.__doc__ or "").split("\n", 1)[0]
+                parts += [f"\n{inner.__name__}: {summary}\n", table(inner)]
+    return "\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    write_text(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/options.md"), document())

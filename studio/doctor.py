@@ -1,0 +1,167 @@
+"""What works on this machine, and what to do about the rest: `launch.py --doctor`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import studio
+from studio import plugins
+
+WEIGHTS_FOLDER = Path("load/nano")
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package, what it is for, and how to get it."""
+
+    module: str
+    distribution: str
+    unlocks: str
+    install: str
+
+
+CORE = (
+    Package("torch", "torch", "everything", "pip install torch"),
+    Package("pytorch_lightning", "pytorch-lightning", "training", "pip install -e ."),
+    Package("omegaconf", "omegaconf", "configs", "pip install -e ."),
+    Package("diffusers", "diffusers", "guidance", "pip install -e ."),
+    Package("transformers", "transformers", "guidance", "pip install -e ."),
+    Package("numba", "numba", "fast hash grid on CPUs", "pip install -e ."),
+    Package("embreex", "embreex", "rendering of training data", "pip install -e ."),
+    Package("skimage", "scikit-image", "meshes from distance fields", "pip install -e ."),
+    Package("xatlas", "xatlas", "textures", "pip install -e ."),
+    Package("trimesh", "trimesh", "mesh files", "pip install -e ."),
+    Package("imageio_ffmpeg", "imageio-ffmpeg", "turntable videos", "pip install -e ."),
+)
+OPTIONAL = (
+    Package("triton", "triton", "fast kernels on NVIDIA GPUs", "comes with torch for CUDA"),
+    Package("nerfacc", "nerfacc", "ray marching on NVIDIA GPUs", "pip install -e .[gpu]"),
+    Package(
+        "tinycudann",
+        "tinycudann",
+        "fast hash grid on NVIDIA GPUs",
+        "pip install git+https://github.com/NVlabs/tiny-cuda-nn/#subdirectory=bindings/torch",
+    ),
+    Package("gradio", "gradio", "the web app", "pip install -e .[ui]"),
+    Package("rembg", "rembg", "pictures without alpha", "pip install -e .[rembg]"),
+    Package("tensorboard", "tensorboard", "trainer.logger=tensorboard", "pip install tensorboard"),
+    Package("wandb", "wandb", "trainer.logger=wandb", "pip install -e .[wandb]"),
+)
+
+
+def version(package: Package) -> str | None:
+    """The installed version, "?" if it has none, None if the package is not there."""
+    if importlib.util.find_spec(package.module) is None:
+        return None
+    try:
+        return metadata.version(package.distribution)
+    except metadata.PackageNotFoundError:
+        return "?"
+
+
+def report() -> tuple[list[str], list[str]]:
+    """The report's lines, and what to do, most urgent first."""
+    lines = [
+        f"studio {studio.__version__}, Python {platform.python_version()}, {platform.platform()}",
+        f"CPU: {os.cpu_count()} cores, {len(os.sched_getaffinity(0))} usable"
+        if hasattr(os, "sched_getaffinity")
+        else f"CPU: {os.cpu_count()} cores",
+    ]
+    advice: list[str] = []
+    lines += _hardware(advice)
+    lines += ["", "needed packages:"]
+    for package in CORE:
+        lines.append(_package_line(package))
+        if version(package) is None:
+            advice.append(f"{package.module} is missing: {package.install}")
+    lines += ["", "optional packages:"]
+    lines += [_package_line(package) for package in OPTIONAL]
+    lines += ["", *_weights(advice), "", *_plugins(advice)]
+    return lines, advice
+
+
+def print_report() -> None:
+    """Print the report."""
+    lines, advice = report()
+    print("\n".join(lines))
+    print()
+    if advice:
+        print("to do:")
+        for item in advice:
+            print(f"  - {item}")
+    else:
+        print("everything that is needed is here.")
+
+
+def _package_line(package: Package) -> str:
+    found = version(package)
+    state = f"{found}" if found else "not installed"
+    hint = "" if found else f"  ({package.install})"
+    return f"  {package.distribution:<18}{state:<16}{package.unlocks}{hint}"
+
+
+def _hardware(advice: list[str]) -> list[str]:
+    if importlib.util.find_spec("torch") is None:
+        return ["torch: not installed"]
+    import torch
+
+    lines = [f"torch {torch.__version__}, {torch.get_num_threads()} threads"]
+    if torch.cuda.is_available():
+        for i in range(torch.cuda.device_count()):
+            card = torch.cuda.get_device_properties(i)
+            size = card.total_memory / 2**30
+            arch = f"sm_{card.major}{card.minor}"
+            lines.append(f"GPU {i}: {card.name}, {size:.0f} GiB, {arch}, CUDA {torch.version.cuda}")
+            if arch not in torch.cuda.get_arch_list():
+                advice.append(f"this torch has no kernels for {arch}: install a newer torch")
+    elif torch.backends.mps.is_available():
+        lines.append("GPU: Apple (mps)")
+    else:
+        lines.append("GPU: none that torch can use; the nano configs are made for the CPU")
+        if shutil.which("nvidia-smi"):
+            built = torch.version.cuda or "none, it is a CPU build"
+            advice.append(
+                "there is an NVIDIA driver, but torch cannot use it "
+                f"(torch's CUDA: {built}): install the CUDA build of torch from pytorch.org"
+            )
+    return lines
+
+
+def _weights(advice: list[str]) -> list[str]:
+    folder = WEIGHTS_FOLDER
+    if not folder.is_dir():
+        folder = plugins.PACKAGE_ROOT.parent / WEIGHTS_FOLDER
+    if not folder.is_dir():
+        advice.append(f"there are no weights in {WEIGHTS_FOLDER}: start in the project's folder")
+        return [f"weights: no folder {WEIGHTS_FOLDER}"]
+    lines = [f"weights in {folder}:"]
+    for method in sorted(p for p in folder.iterdir() if p.is_dir()):
+        files = sorted(method.rglob("*.safetensors"))
+        size = sum(f.stat().st_size for f in files) / 2**20
+        lines.append(f"  {method.name:<28}{size:6.1f} MiB in {len(files)} files")
+        if not files:
+            advice.append(f"{method} holds no .safetensors file; train it or fetch it again")
+        for broken in (f for f in files if f.stat().st_size < 512):
+            advice.append(f"{broken} is too small for weights ({broken.stat().st_size} bytes)")
+    return lines
+
+
+def _plugins(advice: list[str]) -> list[str]:
+    plugins.load_all()
+    found = plugins.catalogue()
+    advice += found.failure_lines()
+    advice += [
+        f"{row.kind} '{row.name}': {row.error}"
+        for row in plugins.listing()
+        if row.error and row.origin not in found.failures
+    ]
+    kinds: dict[str, int] = {}
+    for plugin in found.plugins:
+        kinds[plugin.kind] = kinds.get(plugin.kind, 0) + 1
+    return ["plugins: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))]

@@ -1,0 +1,172 @@
+"""Lightning's trainer as this program sets it up, and weights put back into a system."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studio.config import ExperimentConfig
+from studio.errors import ConfigError, WeightsError
+from studio.run import RunFolder
+
+if TYPE_CHECKING:
+    import pytorch_lightning as L
+
+CHATTY = ("pytorch_lightning", "lightning", "lightning_fabric", "lightning.pytorch")
+
+
+def make_trainer(cfg: ExperimentConfig, run: RunFolder, system: Any) -> L.Trainer:
+    """Lightning's trainer with this program's callbacks, loggers and checkpoint access.
+
+    Args:
+        cfg: the whole config; its `trainer` part is used.
+        run: where checkpoints, logs and pictures go.
+        system: may bring callbacks of its own.
+    """
+    import pytorch_lightning as L
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+    from studio.callbacks.checkpointing import Checkpointing, PlainCheckpointIO
+    from studio.callbacks.nan_guard import NanGuard
+    from studio.callbacks.preview import Preview
+    from studio.callbacks.progress import TrainingProgress
+    from studio.callbacks.rng import RngState
+    from studio.callbacks.snapshot import Snapshot
+
+    options = cfg.trainer
+    callbacks: list[Any] = [Snapshot(run), NanGuard(), *system.callbacks(), RngState()]
+    if options.preview_every and hasattr(system, "validation_pictures"):
+        callbacks.append(Preview(run, options.preview_every))
+    callbacks += [
+        TrainingProgress(),
+        Checkpointing(run, options.checkpoint_every, options.keep_checkpoints),
+    ]
+    try:
+        return L.Trainer(
+            max_steps=options.max_steps,
+            max_epochs=-1,
+            accelerator=options.accelerator,
+            devices=options.devices,
+            strategy=options.strategy,
+            num_nodes=options.num_nodes,
+            precision=options.precision,  # type: ignore[arg-type]
+            deterministic=options.deterministic,
+            accumulate_grad_batches=options.accumulate_grad_batches,
+            log_every_n_steps=options.log_every_n_steps,
+            val_check_interval=options.validate_every or None,
+            check_val_every_n_epoch=None if options.validate_every else 1,
+            limit_val_batches=_validation_batches(cfg),
+            num_sanity_val_steps=0,
+            logger=make_loggers(cfg, run),
+            callbacks=callbacks,
+            plugins=[PlainCheckpointIO(allow_pickle=cfg.allow_pickle)],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            enable_checkpointing=True,
+            inference_mode=False,  # surface normals are gradients, in validation, too
+        )
+    except (ValueError, MisconfigurationException) as error:
+        raise ConfigError(
+            f"trainer: {str(error).splitlines()[0]}",
+            hint="`python launch.py --doctor` tells what this machine has",
+        ) from error
+
+
+def _validation_batches(cfg: ExperimentConfig) -> int | float:
+    return cfg.trainer.validate_batches or 1.0
+
+
+def make_loggers(cfg: ExperimentConfig, run: RunFolder) -> list[Any]:
+    """A CSV log always, TensorBoard or Weights & Biases where asked for."""
+    from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
+
+    options = cfg.trainer
+    current = run.logs / "metrics.csv"
+    if current.is_file():  # Lightning would delete the log of the run that is resumed
+        earlier = len(list(run.logs.glob("metrics-*.csv")))
+        current.replace(run.logs / f"metrics-{earlier + 1}.csv")
+    loggers: list[Any] = [
+        CSVLogger(run.logs, name="", version="", flush_logs_every_n_steps=options.log_every_n_steps)
+    ]
+    try:
+        if options.logger == "tensorboard":
+            loggers.append(TensorBoardLogger(run.logs, name="", version="tensorboard"))
+        elif options.logger == "wandb":
+            loggers.append(WandbLogger(name=cfg.tag, project=cfg.name, save_dir=run.logs))
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"trainer.logger is '{options.logger}', which is not installed.",
+            hint=f"pip install {options.logger}, or trainer.logger=csv",
+        ) from error
+    return loggers
+
+
+def restore(system: Any, trainer: L.Trainer, path: Path, *, allow_pickle: bool = False) -> None:
+    """Load a checkpoint's weights, and the mean weights where it has them, for later use."""
+    from studio.callbacks.checkpointing import load_checkpoint
+    from studio.callbacks.ema import EMA
+
+    content = load_checkpoint(path, allow_pickle=allow_pickle)
+    system.on_load_checkpoint(content)
+    with weights_errors(path):
+        system.load_state_dict(content["state_dict"])
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        state = content.get("callbacks", {}).get(callback.state_key)
+        if isinstance(callback, EMA) and state:
+            callback.load_state_dict(state)
+            callback.updates = 0  # training from these weights starts a count of its own
+    print(f"weights: {path} (step {content.get('global_step', '?')})")
+
+
+@contextlib.contextmanager
+def weights_errors(path: Path | None) -> Iterator[None]:
+    """Turn torch's report of keys that do not fit into a `WeightsError`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "Error(s) in loading state_dict" not in str(error):
+            raise
+        lines = [line.strip()[:200] for line in str(error).splitlines()[1:6]]
+        raise WeightsError(
+            f"{path} does not fit this config's model.",
+            hint="\n  ".join(["use the config in its run folder's configs/", *lines]),
+        ) from error
+
+
+def mean_weights(trainer: L.Trainer, system: Any) -> AbstractContextManager[None]:
+    """A context in which the mean weights stand in, if the system keeps them."""
+    from studio.callbacks.ema import EMA
+
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, EMA):
+            return callback.applied(system)
+    return contextlib.nullcontext()
+
+
+def quiet_libraries() -> None:
+    """Silence what libraries say about themselves; errors still show."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    for name in ("pytorch_lightning", "lightning_fabric", "torch", "diffusers", "transformers"):
+        warnings.filterwarnings("ignore", module=rf"{name}(\.|$)")
+
+
+def show_own_messages() -> None:
+    """Print what studio's modules log: the backend that was chosen, a warning, ..."""
+    own = logging.getLogger("studio")
+    if not own.handlers:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        own.addHandler(handler)
+        own.setLevel(logging.INFO)
+        own.propagate = False
