@@ -120,7 +120,7 @@ class Experiment:
         if hasattr(data, "check"):
             data.check()
         system = build("system", cfg.system_type, cfg.system, key="system", run=self.run_folder)
-        system.check()
+        system.check(data)
         return data, system
 
     def _write_provenance(self) -> None:

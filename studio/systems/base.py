@@ -27,7 +27,7 @@ class System(pl.LightningModule):
         self.cfg = cfg
         self.run = run
 
-    def check(self) -> None:
+    def check(self, data: Any) -> None:
         """Refuse what cannot work (a missing picture, unfit weights) before anything is written."""
 
     def prepare(self, data: Any) -> None:

@@ -1,0 +1,116 @@
+"""The whole chain: a picture becomes views, the views become a textured mesh."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from studio.callbacks.progress import StageProgress
+from studio.config import plain
+from studio.errors import ConfigError
+from studio.images import save_png
+from studio.registry import build, find, register
+from studio.run import hash_of
+from studio.systems.fitting import FitConfig
+from studio.systems.reconstruction import Reconstruction
+from studio.views import Condition, ViewSet
+
+
+@register("system", "image-to-3d")
+class ImageTo3D(Reconstruction):
+    """Makes views of a picture with a guidance plugin and reconstructs a textured mesh from them."""
+
+    @dataclass
+    class Config(Reconstruction.Config):
+        """Options of the chain, beside those of the reconstruction."""
+
+        guidance_type: str = "epidiff"
+        """Name of a guidance plugin."""
+        guidance: dict[str, Any] = field(default_factory=dict)
+        """Its options."""
+
+    def __init__(self, cfg: Config, *, run: Any = None) -> None:
+        super().__init__(cfg, run=run)
+        self._condition: Condition | None = None
+        self._guidance: Any = None
+
+    # --- stage 1 --------------------------------------------------------------------------------
+
+    def check(self, data: Any) -> None:
+        """Read the picture and, unless its views are there already, the guidance's weights.
+
+        Raises:
+            StudioError: if either cannot be used; nothing has been written by then.
+        """
+        if not hasattr(data, "condition"):
+            raise ConfigError(
+                "system_type 'image-to-3d' needs a picture.", allowed="data_type: single-image"
+            )
+        self._condition = data.condition()
+        if not self._views_current():
+            cfg = self.cfg
+            self._guidance = build(
+                "guidance", cfg.guidance_type, cfg.guidance, key="system.guidance"
+            )
+
+    def prepare(self, data: Any) -> None:
+        """Make the views, or take those of an earlier run of the same picture and weights."""
+        if self._condition is None:
+            self.check(data)
+        assert self._condition is not None and self._condition.image is not None
+        save_png(self.run.save / "input.png", self._condition.image)
+        if self._guidance is None:
+            print(f"views: already made, {self.run.views}")
+        else:
+            self._make_views(self._condition)
+        self.set_views(ViewSet.load(self.run.views))
+
+    def _make_views(self, condition: Condition) -> None:
+        began = time.monotonic()
+        guidance = self._guidance.to(self.device).eval()
+        with StageProgress("views", 0) as progress:
+            views = guidance.generate(
+                condition,
+                generator=torch.Generator().manual_seed(self.cfg.seed),
+                progress=progress,
+            )
+        self._guidance = None  # its memory is the reconstruction's now
+        meta = {**views.meta, "condition": condition.meta, "seed": self.cfg.seed}
+        views = ViewSet(views.images, views.cameras, views.bound, meta, views.names)
+        views.save(self.run.views)
+        self.run.stage_done("views", self._views_key(), [self.run.views])
+        self.run.write_metrics({"views_seconds": round(time.monotonic() - began, 2)})
+
+    def _views_current(self) -> bool:
+        return self.run.stage_current("views", self._views_key())
+
+    def _views_key(self) -> str:
+        """Hash of all that decides the views: picture, options, weights, seed."""
+        cfg, condition = self.cfg, self._condition
+        assert condition is not None and condition.image is not None
+        cls = find("guidance", cfg.guidance_type)
+        weights = [Path(v) for v in cfg.guidance.values() if isinstance(v, str) and "/" in v]
+        pose = [condition.elevation_deg, condition.azimuth_deg]
+        options = [cls.__qualname__, cfg.guidance_type, cfg.guidance, cfg.seed]
+        return hash_of(condition.image, pose, options, weights)
+
+    # --- stage 2 --------------------------------------------------------------------------------
+
+    def train_key(self) -> str:
+        """Hash of all that decides the reconstruction: views and options."""
+        cfg = self.cfg
+        names = [f.name for f in fields(FitConfig)]
+        names += ["geometry_type", "geometry", "renderer_type", "renderer", "time_budget_s", "seed"]
+        options = plain(cfg)
+        return hash_of([options[name] for name in names], self.run.views)
+
+    def export(self) -> Path:
+        """Write mesh, texture and pictures to the run's export folder; return the main file."""
+        picture = None if self._condition is None else self._condition.image
+        written = self.exporter.export(self, self.views, self.run.export, picture)
+        self.run.write_metrics({"export": {k: str(v) for k, v in written.items()}})
+        return next(iter(written.values()))
