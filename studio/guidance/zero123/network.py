@@ -69,7 +69,7 @@ _NANO = {
         "sample_size": 8,
         "in_channels": 16,
         "out_channels": 8,
-        "block_out_channels": [64, 192],
+        "block_out_channels": [64, 128],
         "down_block_types": ["CrossAttnDownBlock2D"] * 2,
         "up_block_types": ["CrossAttnUpBlock2D"] * 2,
         "layers_per_block": 1,
