@@ -25,6 +25,7 @@ _ADVICE = {
     errno.ENAMETOOLONG: "the name is too long for the file system: choose a shorter one",
     errno.ENOENT: "its folder has been removed: choose a folder that exists",
 }
+_TORCH_WRITER = re.compile(r"inline_container|PytorchStreamWriter|file write failed")
 _ENOUGH_TO_BLAME_ANOTHER_CAUSE = 1 << 20  # bytes; less than this free means "the disk is full"
 
 
@@ -112,8 +113,8 @@ def _system_code(error: BaseException, temporary: Path) -> int | None:
     """The errno behind an exception, or None when it is not a refusal to write `temporary`.
 
     An OSError that names another file (one that the block could not read, say) is not ours.
-    safetensors reports "(os error 28)" in its text; torch's zip writer only says that writing
-    failed, so a disk that is full by now is taken as the cause.
+    safetensors reports "(os error 28)" in its text; torch's zip writer only names its own
+    source line, so a disk that is full by now is taken as the cause.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -124,7 +125,7 @@ def _system_code(error: BaseException, temporary: Path) -> int | None:
         if reported and int(reported[1]) in _ADVICE:
             return int(reported[1])
         cause = cause.__cause__ or cause.__context__
-    if isinstance(error, RuntimeError) and "write" in str(error).lower():
+    if isinstance(error, RuntimeError) and _TORCH_WRITER.search(str(error)):
         with contextlib.suppress(OSError):
             if shutil.disk_usage(temporary.parent).free < _ENOUGH_TO_BLAME_ANOTHER_CAUSE:
                 return errno.ENOSPC
