@@ -99,8 +99,7 @@ def read_checkpoint(path: Path | str, allow_pickle: bool = False) -> Any:
             error = problem
     if archive_of_torch and not allow_pickle:
         raise WeightsError(
-            f"{path} cannot be read without running the code it may hold "
-            f"({_first_line(error)}).",
+            f"{path} cannot be read without running the code it may hold ({_first_line(error)}).",
             hint="If you trust its author, give allow_pickle=true; better: save it as safetensors.",
         ) from error
     raise WeightsError(

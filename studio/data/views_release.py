@@ -1,8 +1,8 @@
 """The `views_release` layout of Zero-1-to-3's training data: 12 rendered views of every object.
 
-`<root>/valid_paths.json` lists the object folders; each holds `000.png` .. `011.png` (RGBA, straight
-alpha) and `000.npy` .. `011.npy` (3x4 world-to-camera matrices with Blender's camera axes, world +Z
-up, the object's longest side 1).
+`<root>/valid_paths.json` lists the object folders; each holds `000.png` .. `011.png` (RGBA with
+straight alpha) and `000.npy` .. `011.npy` (3x4 world-to-camera matrices with Blender's camera axes,
+world +Z up, the object's longest side 1).
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _listed(root: Path) -> list[str]:
         )
     try:
         paths = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise DataError(f"{path} is no JSON: {error}.") from error
     if not (isinstance(paths, list) and paths and all(isinstance(p, str) for p in paths)):
         raise DataError(f"{path} holds no list of folder names.", allowed='["id-a", "id-b", ...]')

@@ -223,8 +223,8 @@ def guide(
 
 
 def randn_like(
-    reference: Float[Tensor, "..."], generator: torch.Generator | None
-) -> Float[Tensor, "..."]:
+    reference: Float[Tensor, "*shape"], generator: torch.Generator | None
+) -> Float[Tensor, "*shape"]:
     """Draw unit noise on the generator's own device: a CPU seed gives one result anywhere."""
     device = reference.device if generator is None else generator.device
     draw = torch.randn(reference.shape, generator=generator, device=device, dtype=reference.dtype)

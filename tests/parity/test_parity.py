@@ -94,9 +94,7 @@ def test_held_out_kinds_match_the_longest_known_name(tmp_path: Path) -> None:
         "pose_vector": "pose_vector",
         "pose_vectors": None,
     }.items():
-        adapter = find_adapter(
-            load_case(_case(tmp_path / kind, "viewfusion-interpolated", kind))
-        )
+        adapter = find_adapter(load_case(_case(tmp_path / kind, "viewfusion-interpolated", kind)))
         assert (adapter.__name__ if adapter else None) == found
 
 

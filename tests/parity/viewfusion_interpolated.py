@@ -175,8 +175,8 @@ def sample_zero123(case: Case) -> dict[str, Tensor]:
     out = {**runs, "context": context, "x_prev": steps["latents"], "pred_x0": steps["x0"]}
     if "uncond" in steps:
         out["eps_uncond"] = steps["uncond"]
-        out["eps_cond"] = steps["uncond"] + (steps["guided"] - steps["uncond"]) / (
-            config["guidance_scale"]
+        out["eps_cond"] = (
+            steps["uncond"] + (steps["guided"] - steps["uncond"]) / (config["guidance_scale"])
         )
     out["timesteps"] = torch.tensor([step.t for step in plan])
     numbers = {"alphas": "abar", "alphas_prev": "abar_prev", "sigmas_eta1": "sigma"}

@@ -157,7 +157,7 @@ def pose_vector(
     """Relative pose of a target camera, from the camera centres alone.
 
     [polar - polar_cond, sin(d), cos(d), fourth] in radians and world units, d being the azimuth
-    difference; the polar angle is 0 seen from the top, so a positive first number is a lower camera.
+    difference. The polar angle is 0 seen from the top: a positive first number is a lower camera.
 
     Args:
         cond_centre: world position (+Z up) of the condition camera.

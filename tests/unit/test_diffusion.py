@@ -1,0 +1,176 @@
+"""Noise schedule, timestep lists, DDIM and the matte of finished pictures."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from studio.cameras import orbit_cameras
+from studio.errors import ConfigError
+from studio.guidance.diffusion import (
+    NoiseSchedule,
+    ddim_plan,
+    ddim_timesteps,
+    ddim_update,
+    guide,
+    randn_like,
+    views_on_white,
+)
+
+
+def test_schedule_is_stable_diffusions() -> None:
+    abar = NoiseSchedule.make().alphas_cumprod
+    assert len(abar) == 1000
+    assert abar[0].item() == pytest.approx(1 - 0.00085, abs=1e-7)
+    assert abar[-1].item() == pytest.approx(0.0047, abs=1e-4)
+    assert (abar.diff() < 0).all()
+
+
+def test_zero_terminal_snr_keeps_the_start_and_ends_in_noise() -> None:
+    plain = NoiseSchedule.make()
+    zero = NoiseSchedule.make(prediction_type="v_prediction", zero_terminal_snr=True)
+    assert zero.alphas_cumprod[0].item() == pytest.approx(plain.alphas_cumprod[0].item())
+    assert zero.alphas_cumprod[-1] == 0
+    with pytest.raises(ConfigError, match="epsilon"):
+        NoiseSchedule.make(zero_terminal_snr=True)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_target_and_split_are_inverse(prediction: str) -> None:
+    schedule = NoiseSchedule.make(prediction_type=prediction)
+    clean, noise = torch.randn(2, 3, 4, 4, 4)
+    for t in (0, 400, 999):
+        times = torch.full((3,), t)
+        noisy = schedule.add_noise(clean, noise, times)
+        abar = schedule.alphas_cumprod[t].item()
+        eps, x0 = schedule.split(schedule.target(clean, noise, times), noisy, abar)
+        torch.testing.assert_close(eps, noise, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(x0, clean, atol=1e-4, rtol=1e-4)
+
+
+def test_min_snr_weights() -> None:
+    times = torch.tensor([0, 300, 999])
+    eps, v = (NoiseSchedule.make(prediction_type=p) for p in ("epsilon", "v_prediction"))
+    snr = eps.alphas_cumprod[times] / (1 - eps.alphas_cumprod[times])
+    torch.testing.assert_close(eps.loss_weight(times, 5.0), snr.clamp(max=5) / snr)
+    torch.testing.assert_close(v.loss_weight(times, 5.0), snr.clamp(1, 5) / (snr + 1))
+    assert (eps.loss_weight(times, 0) == 1).all()
+    assert v.loss_weight(times, 5.0)[2] > 0.99  # pure noise is still learnt from
+
+
+@pytest.mark.parametrize(
+    ("steps", "count", "first"), [(50, 49, 961), (75, 76, 976), (4, 3, 501), (5, 4, 601)]
+)
+def test_zero123_list(steps: int, count: int, first: int) -> None:
+    times = ddim_timesteps(steps, "zero123")
+    assert (len(times), times[0], times[-1]) == (count, first, 1)
+
+
+def test_zero123_list_refuses_what_the_programs_crash_on() -> None:
+    refused = []
+    for steps in range(1, 501):
+        try:
+            ddim_timesteps(steps, "zero123")
+        except ConfigError:
+            refused.append(steps)
+    # Those whose stride divides 999, and a single step, which dropping the highest leaves empty.
+    crash = [s for s in range(1, 501) if 999 % (1000 // s) == 0]
+    assert refused == sorted({1, *crash})
+    with pytest.raises(ConfigError, match="zero123"):
+        ddim_timesteps(3, "zero123")
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+@pytest.mark.parametrize("steps", [1, 3, 20, 50, 75, 1000])
+def test_other_lists_match_diffusers(spacing: str, steps: int) -> None:
+    from diffusers import DDIMScheduler
+
+    scheduler = DDIMScheduler(
+        num_train_timesteps=1000, timestep_spacing=spacing, steps_offset=1, clip_sample=False
+    )
+    scheduler.set_timesteps(steps)
+    expected = scheduler.timesteps.clamp(max=999).tolist()
+    assert ddim_timesteps(steps, spacing) == expected
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(ConfigError, match="leading"):
+        ddim_timesteps(10, "evenly")
+    with pytest.raises(ConfigError, match="1 to 1000"):
+        ddim_timesteps(0, "leading")
+    with pytest.raises(ConfigError, match="v_prediction"):
+        NoiseSchedule.make(prediction_type="x0")
+    with pytest.raises(ConfigError, match="scaled_linear"):
+        NoiseSchedule.make(beta_schedule="cosine")
+
+
+def test_ddim_with_a_perfect_network_ends_at_the_clean_latents() -> None:
+    schedule = NoiseSchedule.make()
+    clean = torch.full((1, 1, 2, 2), 0.7)
+    x = torch.randn(1, 1, 2, 2)
+    drawn = None
+    for step in ddim_plan(schedule, 20, "leading", 0.0):
+        eps = (x - step.abar**0.5 * clean) / (1 - step.abar) ** 0.5
+        drawn = eps if drawn is None else drawn
+        x = ddim_update(step, *schedule.split(eps, x, step.abar))
+    last = schedule.alphas_cumprod[0]  # where the plan ends: the noise of timestep 0 is left
+    torch.testing.assert_close(x, last.sqrt() * clean + (1 - last).sqrt() * drawn)
+
+
+def test_ddim_matches_diffusers_step() -> None:
+    from diffusers import DDIMScheduler
+
+    reference = DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type="v_prediction",
+    )
+    reference.set_timesteps(10)
+    schedule = NoiseSchedule.make(prediction_type="v_prediction")
+    x, out, noise = torch.randn(3, 2, 4, 4, 4)
+    for step in ddim_plan(schedule, 10, "leading", 0.6):
+        want = reference.step(out, step.t, x, eta=0.6, variance_noise=noise).prev_sample
+        have = ddim_update(step, *schedule.split(out, x, step.abar), noise)
+        torch.testing.assert_close(have, want, atol=1e-5, rtol=1e-4)
+
+
+def test_first_step_from_pure_noise_is_finite() -> None:
+    schedule = NoiseSchedule.make(prediction_type="v_prediction", zero_terminal_snr=True)
+    first = ddim_plan(schedule, 4, "trailing", 1.0)[0]
+    assert first.abar == 0 and math.isfinite(first.sigma)
+    x = torch.randn(1, 4, 2, 2)
+    assert ddim_update(first, *schedule.split(-x, x, first.abar), x).isfinite().all()
+
+
+def test_noise_is_needed_where_it_is_drawn() -> None:
+    step = ddim_plan(NoiseSchedule.make(), 4, "leading", 1.0)[0]
+    with pytest.raises(ValueError, match="needs noise"):
+        ddim_update(step, torch.zeros(1), torch.zeros(1))
+
+
+def test_guidance_extrapolates() -> None:
+    uncond, cond = torch.tensor([1.0]), torch.tensor([2.0])
+    assert [guide(uncond, cond, s).item() for s in (0, 1, 3)] == [1, 2, 4]
+
+
+def test_noise_repeats_with_the_seed() -> None:
+    a, b = (randn_like(torch.zeros(4), torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(a, b) and a.std() > 0
+
+
+def test_views_keep_white_parts_inside_the_object() -> None:
+    pixels = torch.ones(2, 3, 32, 32)
+    pixels[:, :, 8:24, 8:24] = -1.0  # a black square
+    pixels[:, :, 14:18, 14:18] = 1.0  # with a white spot
+    pixels[:, :, 8:24, 24] = 0.8  # and an anti-aliased edge
+    views = views_on_white(pixels, orbit_cameras([0, 90], 30.0, size=32), {"guidance": "test"})
+    assert views.mask[0, 2, 2] == 0 and views.mask[0, 16, 16] == 1 and views.mask[0, 10, 10] == 1
+    assert 0 < views.mask[0, 12, 24] < 1
+    torch.testing.assert_close(views.rgb_on(1.0), pixels / 2 + 0.5, atol=1e-5, rtol=0)
+    assert views.meta == {"guidance": "test"}
