@@ -19,6 +19,8 @@ from studio.guidance.epidiff.guidance import EpiDiffGuidance
 from studio.guidance.epidiff.network import BlockOptions, EpipolarBlock, EpipolarBlockK, MVModel
 from tests.parity.case import Adapter, Case
 
+ARITHMETIC = "reference"
+"""The released order of operations; the unit tests hold "fast" against the cases as well."""
 SMALL_UNET = {
     "sample_size": 8,
     "block_out_channels": [32, 32],
@@ -48,6 +50,7 @@ def _block(config: dict[str, Any]) -> BlockOptions:
         "own",
         config.get("d_head", 64),
         config.get("time_embed_dim", 1280),
+        arithmetic=ARITHMETIC,
     )
 
 
@@ -179,6 +182,7 @@ def _guidance(case: Case) -> EpiDiffGuidance:
         use_residual=insert.get("use_residual", False),
         depth=block.get("depth", 2),
         use_resnet=block.get("use_resnet", True),
+        arithmetic=ARITHMETIC,
         pos_encs=list(block.get("pos_encs", ["abs"])),
         head_width=block.get("d_head", 64),
         k_near_views=config.get("k_near_views", 16),

@@ -137,6 +137,8 @@ class EpiDiffGuidance(Guidance):
         """Channels per attention head."""
         ray_chunk: int = 0
         """Rays handled at once when sampling; 0: all. Lower it when memory is short."""
+        arithmetic: str = "fast"
+        """fast, or reference: the released code's order of operations, several times slower."""
         k_near_views: int = 5
         """Near views per view, itself included (released: 16)."""
         add_global_k: int = 0
@@ -205,6 +207,7 @@ class EpiDiffGuidance(Guidance):
             cfg.head_width,
             parts["unet"].time_embedding.linear_2.out_features,
             cfg.ray_chunk,
+            cfg.arithmetic,
         )
         self.vae, self.image_encoder = parts["vae"], parts["image_encoder"]
         self.clip_camera_projection = parts["clip_camera_projection"]

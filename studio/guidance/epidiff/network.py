@@ -9,6 +9,7 @@ Letters: B objects, F views, K near views, N rays, S samples, C channels, P embe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +23,10 @@ from studio.guidance.epidiff.geometry import EMBEDDING_WIDTH, EpipolarGeometry, 
 
 STAGES = ("down", "mid", "up")
 NEIGHBOUR_FEATURES = ("gather", "own")
+ARITHMETICS = ("fast", "reference")
 POSITIONS = ("abs", "ref")  # in the order of the channels
+Tokens = Callable[[slice], tuple[Tensor, list[Tensor]]]
+"""From a slice of rays to query tokens and, for each block, the context's keys and values."""
 DEAD_PREFIXES = ("HW.", "norm.", "t_proj.")  # computed and thrown away by the released code
 
 
@@ -44,6 +48,8 @@ class BlockOptions:
     """Width of the UNet's time embedding."""
     ray_chunk: int = 0
     """Rays handled at once where gradients are off; 0: all."""
+    arithmetic: str = "fast"
+    """"fast": linear maps before sampling; "reference": after it, in the released code's order."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -58,6 +64,10 @@ class BlockOptions:
             raise ConfigError(
                 f"neighbour_features is {self.neighbour_features!r}.",
                 allowed=", ".join(NEIGHBOUR_FEATURES),
+            )
+        if self.arithmetic not in ARITHMETICS:
+            raise ConfigError(
+                f"arithmetic is {self.arithmetic!r}.", allowed=", ".join(ARITHMETICS)
             )
 
 
@@ -312,21 +322,52 @@ class EpipolarBlock(EpipolarModule):
             images = self.resnet1(images, t_emb)
         maps = images.flatten(2).transpose(1, 2)  # [V, P, C]
         t = self.T1.t_proj(t_emb)
-        # Keys and values of each transformer block, and the query tokens, as maps to sample from.
-        contexts = [b.attn2 for b in self.T1.transformer_blocks]
-        context_maps = [self._feature_part(maps, a.to_k.weight, a.to_v.weight) for a in contexts]
-        query_map = self._feature_part(maps, self.T1.proj_in.weight)
+        prepare = self._fast if self.options.arithmetic == "fast" else self._reference
+        tokens_of = prepare(maps, geometry)
         out = []
         for rays in self.ray_chunks(maps.shape[1]):
-            x = self._query_tokens(query_map, geometry, rays)
+            x, contexts = tokens_of(rays)
             mask = geometry.mask[:, :, 1:, rays].flatten(0, 1).transpose(1, 2)  # [V, N, K-1, S]
-            for block, context_map in zip(self.T1.transformer_blocks, context_maps, strict=True):
-                keys_values = self._context(context_map, block.attn2, geometry, rays)
+            for block, keys_values in zip(self.T1.transformer_blocks, contexts, strict=True):
                 x = x + block.attn1(block.norm1(x, t))
                 x = x + block.attn2(block.norm2(x, t), keys_values, mask.flatten(2))
                 x = x + block.ff(block.norm3(x, t))
             out.append(self._pool(self.T1.proj_out(x), mask.any(dim=2)))
         return torch.cat(out, dim=1).transpose(1, 2).reshape(images.shape)
+
+    def _fast(self, maps: Tensor, geometry: EpipolarGeometry) -> Tokens:
+        """Map the features, then sample the maps."""
+        attentions = [b.attn2 for b in self.T1.transformer_blocks]
+        context_maps = [self._feature_part(maps, a.to_k.weight, a.to_v.weight) for a in attentions]
+        query_map = self._feature_part(maps, self.T1.proj_in.weight)
+
+        def tokens(rays: slice) -> tuple[Tensor, list[Tensor]]:
+            contexts = [
+                self._context(context_map, attention, geometry, rays)
+                for context_map, attention in zip(context_maps, attentions, strict=True)
+            ]
+            return self._query_tokens(query_map, geometry, rays), contexts
+
+        return tokens
+
+    def _reference(self, maps: Tensor, geometry: EpipolarGeometry) -> Tokens:
+        """Sample the features, put the embeddings beside them, then map."""
+
+        def tokens(rays: slice) -> tuple[Tensor, list[Tensor]]:
+            parts = [self._sample(maps, geometry, slice(None), rays, slice(None))]
+            for name in self.options.positions:
+                embedding = geometry.query if name == "abs" else geometry.reference
+                embedding = embedding[:, :, :, rays].flatten(0, 1).transpose(1, 2)
+                parts.append(embedding.expand(*parts[0].shape[:-1], -1))
+            raw = torch.cat(parts, dim=-1)
+            context = raw[:, :, 1:].flatten(2, 3)
+            contexts = [
+                torch.cat([b.attn2.to_k(context), b.attn2.to_v(context)], dim=-1)
+                for b in self.T1.transformer_blocks
+            ]
+            return self.T1.proj_in(raw[:, :, 0]), contexts
+
+        return tokens
 
     def _feature_part(self, maps: Tensor, *weights: Tensor) -> Tensor:
         return F.linear(maps, torch.cat(weights)[:, : maps.shape[-1]])
