@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from studio.cameras import Cameras
 from studio.errors import DataError
@@ -17,7 +18,7 @@ MOST_VIEWS = 24
 MARGIN = 1.05
 
 
-def look_at_point(cameras: Cameras) -> Float[Tensor, "3"]:
+def look_at_point(cameras: Cameras) -> Float[Tensor, " 3"]:
     """Return the world point that is nearest to all viewing axes (least squares).
 
     Raises:
@@ -36,7 +37,7 @@ def look_at_point(cameras: Cameras) -> Float[Tensor, "3"]:
     ].float()
 
 
-def centred_at(cameras: Cameras, point: Float[Tensor, "3"]) -> Cameras:
+def centred_at(cameras: Cameras, point: Float[Tensor, " 3"]) -> Cameras:
     """Return the cameras in a world whose origin is `point`."""
     c2w = cameras.c2w.clone()
     c2w[:, :3, 3] -= point.to(c2w)
@@ -93,7 +94,8 @@ def _visual_hull(
     points = torch.stack(torch.meshgrid(line, line, line, indexing="ij"), dim=-1).reshape(-1, 3)
     h, w = cameras.size
     widen = math.ceil(0.87 * cell * min(h, w) / (2 * half))
-    wide = torch.nn.functional.max_pool2d(mask[:, None], 2 * widen + 1, 1, widen)[:, 0] > 0.5
+    rows = max_pool2d(mask[:, None], (1, 2 * widen + 1), 1, (0, widen))
+    wide = max_pool2d(rows, (2 * widen + 1, 1), 1, (widen, 0))[:, 0] > 0.5
     pixels, depth = cameras.project(points)
     x, y = pixels.floor().long().unbind(-1)
     seen = (x >= 0) & (x < w) & (y >= 0) & (y < h) & (depth > 0)

@@ -86,7 +86,7 @@ def _remove_border_colour(picture: Tensor, tolerance: float) -> Tensor:
 
 def _border_colour(
     rgb: Float[np.ndarray, "3 h w"], tolerance: float
-) -> tuple[Float[np.ndarray, "3"], float]:
+) -> tuple[Float[np.ndarray, " 3"], float]:
     """Return the median colour of the outermost 1 % and the share of it that looks the same."""
     width = max(1, round(0.01 * min(rgb.shape[1:])))
     ring = np.ones(rgb.shape[1:], dtype=bool)
@@ -98,7 +98,7 @@ def _border_colour(
 
 def _soft_edge(
     rgb: Float[np.ndarray, "3 h w"],
-    colour: Float[np.ndarray, "3"],
+    colour: Float[np.ndarray, " 3"],
     background: Bool[np.ndarray, "h w"],
 ) -> tuple[Float[np.ndarray, "3 h w"], Float[np.ndarray, "h w"]]:
     """Unmix the pixels along the silhouette, c = a F + (1 - a) B.

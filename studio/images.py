@@ -147,7 +147,7 @@ def _deep_grey(path: Path, picture: Image.Image) -> tuple[np.ndarray, np.ndarray
 
 def from_uint8(pixels: UInt8[np.ndarray, "h w c"]) -> Float[Tensor, "c h w"]:
     """Turn 8-bit pixels into floats in [0, 1]; `to_uint8` undoes it exactly."""
-    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1).float() / 255.0
+    return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C")).float() / 255.0
 
 
 def to_uint8(picture: Float[Tensor, "c h w"]) -> UInt8[np.ndarray, "h w c"]:
@@ -170,7 +170,7 @@ def save_png(path: str | Path, picture: Float[Tensor, "c h w"]) -> None:
 
 
 def composite(
-    rgba: Float[Tensor, "... 4 h w"], background: float | Float[Tensor, "3"] = 1.0
+    rgba: Float[Tensor, "... 4 h w"], background: float | Float[Tensor, " 3"] = 1.0
 ) -> Float[Tensor, "... 3 h w"]:
     """Lay a straight-alpha picture over a grey level or a colour in [0, 1] (1 = white)."""
     colour = torch.as_tensor(background, dtype=rgba.dtype, device=rgba.device)
