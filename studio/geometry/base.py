@@ -27,7 +27,7 @@ class GeometryOutput:
 
 
 class Geometry(nn.Module):
-    """Base of all geometries; they live in the cube [-1, 1]^3, systems scale to and from the world."""
+    """Base of all geometries; they live in the cube [-1, 1]^3 (systems scale to and from it)."""
 
     Config: ClassVar[type]
 

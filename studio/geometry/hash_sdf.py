@@ -70,7 +70,7 @@ class HashSDF(Geometry):
 
     def forward(self, points: Float[Tensor, "n 3"]) -> GeometryOutput:
         """Evaluate the field in [-1, 1]^3; points themselves receive no gradient."""
-        points = points.detach()
+        points = points.detach().to(self.table.dtype)
         if self.backend(points.device) == "torch":
             return self._forward_reference(points)
         x = points.T.contiguous()  # a view where the points are stored feature-major
@@ -97,6 +97,7 @@ class HashSDF(Geometry):
 
     def sdf(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
         """Evaluate the signed distance alone."""
+        points = points.to(self.table.dtype)
         x = points.T.contiguous()
         if self.backend(points.device) == "torch":
             y = encode_reference(points * 0.5 + 0.5, self.table, self.layout).T

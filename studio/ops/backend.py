@@ -23,7 +23,7 @@ def _announce(operation: str, backend: str, reason: str) -> None:
 def choose_backend(
     operation: str, requested: str, device: torch.device, *, supported: bool = True
 ) -> str:
-    """Resolve ``auto`` to ``cpu`` (numba kernels) or ``torch`` (reference), logging the choice once.
+    """Resolve ``auto`` to ``cpu`` (numba kernels) or ``torch`` (reference); logged once.
 
     Args:
         operation: name used in the log line.
@@ -46,6 +46,20 @@ def choose_backend(
     backend = "cpu" if native and requested in ("auto", "cpu") else "torch"
     _announce(operation, backend, f"requested {requested}, device {device.type}")
     return backend
+
+
+def in_parallel() -> bool:
+    """Tell whether kernels shall run on several threads: as many as torch uses.
+
+    On one thread, numba's thread pool is never started and results do not depend on scheduling.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1:
+        return False
+    import numba
+
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    return True
 
 
 def contiguous_float(name: str, tensor: torch.Tensor) -> torch.Tensor:

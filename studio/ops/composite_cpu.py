@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import njit, prange
+
+from studio.ops.backend import in_parallel
 
 FAST = {"contract", "nsz", "arcp", "reassoc"}
 
@@ -101,5 +103,5 @@ def composite_backward(
 
 def composite_forward(alpha, values, offsets, sums, opacity, weights) -> None:
     """Weighted sums per ray, opacity per ray and weight per sample."""
-    run = _composite_serial if get_num_threads() == 1 else _composite_parallel
+    run = _composite_parallel if in_parallel() else _composite_serial
     run(alpha, values, offsets, sums, opacity, weights)

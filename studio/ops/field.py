@@ -1,4 +1,4 @@
-"""The SDF network on top of an encoding: value, features and the derivative by its input in one pass.
+"""The SDF network on an encoding: value, features and derivative by the input in one pass.
 
 One hidden layer of width H with the smooth activation squareplus(z) = (z + sqrt(z^2 + 1e-3)) / 2:
 o = W2 act(W1 y + b1) + b2 and g = d o[0] / d y = W1^T (act'(z) * W2[0]).

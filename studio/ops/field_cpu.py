@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import njit, prange
+
+from studio.ops.backend import in_parallel
 
 FAST = {"contract", "nsz", "arcp", "reassoc"}
 BLOCK = 1024
@@ -109,27 +111,27 @@ def _activate_backward_serial(z, weight, grad_hidden, grad_slope, sums, slope_su
 
 def contract(jacobian, g, normal) -> None:
     """normal[d, p] = sum_k jacobian[k, d, p] g[k, p]."""
-    if get_num_threads() == 1:
-        _contract_range(jacobian, g, normal, 0, g.shape[1])
-    else:
+    if in_parallel():
         _contract_parallel(jacobian, g, normal)
+    else:
+        _contract_range(jacobian, g, normal, 0, g.shape[1])
 
 
 def expand(jacobian, grad_normal, grad_g) -> None:
     """grad_g[k, p] = sum_d jacobian[k, d, p] grad_normal[d, p]."""
-    if get_num_threads() == 1:
-        _expand_range(jacobian, grad_normal, grad_g, 0, grad_g.shape[1])
-    else:
+    if in_parallel():
         _expand_parallel(jacobian, grad_normal, grad_g)
+    else:
+        _expand_range(jacobian, grad_normal, grad_g, 0, grad_g.shape[1])
 
 
 def activate(z, bias, weight, hidden, slope) -> None:
     """Hidden units and their slopes times ``weight``; adds the bias to ``z`` in place."""
-    run = _activate_serial if get_num_threads() == 1 else _activate_parallel
+    run = _activate_parallel if in_parallel() else _activate_serial
     run(z, bias, weight, hidden, slope)
 
 
 def activate_backward(z, weight, grad_hidden, grad_slope, sums, slope_sums) -> None:
-    """Turn ``grad_hidden`` into the gradient by z in place; row sums go to ``sums``, ``slope_sums``."""
-    run = _activate_backward_serial if get_num_threads() == 1 else _activate_backward_parallel
+    """Turn ``grad_hidden`` into the gradient by z in place; row sums go to the last two."""
+    run = _activate_backward_parallel if in_parallel() else _activate_backward_serial
     run(z, weight, grad_hidden, grad_slope, sums, slope_sums)

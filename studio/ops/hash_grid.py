@@ -118,7 +118,7 @@ class Encoding:
 
 
 class _Encode(torch.autograd.Function):
-    """Operation A: features and a token that orders the backward passes (contract before encode)."""
+    """Operation A: features, and a token that orders the backward passes (contract first)."""
 
     @staticmethod
     def forward(ctx, points, table, layout, encoding):

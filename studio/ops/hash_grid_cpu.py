@@ -6,7 +6,9 @@ Storage is structure-of-arrays: points [3, P] in [0, 1], features [2L, P], Jacob
 from __future__ import annotations
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import njit, prange
+
+from studio.ops.backend import in_parallel
 
 BLOCK = 2048  # points per task: one block of points, features and Jacobian stays in the cache
 
@@ -139,63 +141,62 @@ def _scatter_level(
                 grad_table[r, 1] += w * u1
 
 
-@njit(cache=True, parallel=True)
-def _encode_parallel(points, table, scales, resolutions, offsets, dense, features, jacobian):
-    levels, count = len(scales), points.shape[1]
-    blocks = (count + BLOCK - 1) // BLOCK
-    for task in prange(levels * blocks):
-        level, start = task % levels, (task // levels) * BLOCK
-        _encode_level(
-            points, table[offsets[level] : offsets[level + 1]], scales[level], resolutions[level],
-            dense[level], level, features, jacobian, start, min(start + BLOCK, count),
-        )  # fmt: skip
+@njit(cache=True)
+def _encode_task(points, table, grid, level, start, features, jacobian):
+    scales, resolutions, offsets, dense = grid
+    part = table[offsets[level] : offsets[level + 1]]
+    stop = min(start + BLOCK, points.shape[1])
+    _encode_level(
+        points, part, scales[level], resolutions[level], dense[level], level,
+        features, jacobian, start, stop,
+    )  # fmt: skip
 
 
 @njit(cache=True)
-def _encode_serial(points, table, scales, resolutions, offsets, dense, features, jacobian):
-    levels, count = len(scales), points.shape[1]
-    for start in range(0, count, BLOCK):
-        for level in range(levels):
-            _encode_level(
-                points, table[offsets[level] : offsets[level + 1]], scales[level], resolutions[level],
-                dense[level], level, features, jacobian, start, min(start + BLOCK, count),
-            )  # fmt: skip
+def _scatter_task(points, grid, level, grad_y, g, grad_n, grad_table):
+    scales, resolutions, offsets, dense = grid
+    part = grad_table[offsets[level] : offsets[level + 1]]
+    _scatter_level(
+        points, scales[level], resolutions[level], dense[level], level,
+        grad_y, g, grad_n, grad_n.shape[1] > 0, part,
+    )  # fmt: skip
 
 
 @njit(cache=True, parallel=True)
-def _scatter_parallel(
-    points, scales, resolutions, offsets, dense, grad_y, g, grad_n, normal, grad_table
-):
-    levels = len(scales)
-    for task in prange(levels):
-        level = levels - 1 - task  # fine levels first: they take longest
-        _scatter_level(
-            points, scales[level], resolutions[level], dense[level], level, grad_y, g, grad_n, normal,
-            grad_table[offsets[level] : offsets[level + 1]],
-        )  # fmt: skip
+def _encode_parallel(points, table, grid, features, jacobian):
+    levels = len(grid[0])
+    for task in prange(levels * ((points.shape[1] + BLOCK - 1) // BLOCK)):
+        start = (task // levels) * BLOCK
+        _encode_task(points, table, grid, task % levels, start, features, jacobian)
 
 
 @njit(cache=True)
-def _scatter_serial(
-    points, scales, resolutions, offsets, dense, grad_y, g, grad_n, normal, grad_table
-):
-    for level in range(len(scales)):
-        _scatter_level(
-            points, scales[level], resolutions[level], dense[level], level, grad_y, g, grad_n, normal,
-            grad_table[offsets[level] : offsets[level + 1]],
-        )  # fmt: skip
+def _encode_serial(points, table, grid, features, jacobian):
+    for start in range(0, points.shape[1], BLOCK):
+        for level in range(len(grid[0])):
+            _encode_task(points, table, grid, level, start, features, jacobian)
+
+
+@njit(cache=True, parallel=True)
+def _scatter_parallel(points, grid, grad_y, g, grad_n, grad_table):
+    levels = len(grid[0])
+    for task in prange(levels):  # fine levels first: they take longest
+        _scatter_task(points, grid, levels - 1 - task, grad_y, g, grad_n, grad_table)
+
+
+@njit(cache=True)
+def _scatter_serial(points, grid, grad_y, g, grad_n, grad_table):
+    for level in range(len(grid[0])):
+        _scatter_task(points, grid, level, grad_y, g, grad_n, grad_table)
 
 
 def encode(points, table, layout, features, jacobian) -> None:
     """Fill ``features`` [2L, P] and, unless it has no points, ``jacobian`` [2L, 3, P]."""
-    run = _encode_serial if get_num_threads() == 1 else _encode_parallel
-    arrays = layout.arrays(table.dtype)
-    run(points, table, *arrays, features, jacobian)
+    run = _encode_parallel if in_parallel() else _encode_serial
+    run(points, table, layout.arrays(table.dtype), features, jacobian)
 
 
 def scatter(points, layout, grad_y, g, grad_n, grad_table) -> None:
     """Add the gradient with respect to the table to ``grad_table`` (levels are independent)."""
-    run = _scatter_serial if get_num_threads() == 1 else _scatter_parallel
-    run(
-        points, *layout.arrays(grad_table.dtype), grad_y, g, grad_n, grad_n.shape[1] > 0, grad_table
-    )
+    run = _scatter_parallel if in_parallel() else _scatter_serial
+    run(points, layout.arrays(grad_table.dtype), grad_y, g, grad_n, grad_table)

@@ -1,4 +1,4 @@
-"""Packed ray samples from a three-state occupancy grid: EMPTY cells are skipped, INSIDE cells stop a ray."""
+"""Packed ray samples from an occupancy grid: EMPTY cells are skipped, INSIDE ones stop a ray."""
 
 from __future__ import annotations
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import njit, prange
+
+from studio.ops.backend import in_parallel
 
 EMPTY, NEAR, INSIDE = 0, 1, 2
 
 
 @njit(cache=True, error_model="numpy")
 def _march_ray(origin, direction, jitter, grid, step, kept):
-    """Write the lattice indices of the samples of one ray to ``kept``; return how many and t_near."""
+    """Write the lattice indices of a ray's samples to ``kept``; return how many and t_near."""
     resolution = grid.shape[0]
     real = origin.dtype.type
     one, zero, half = real(1), real(0), real(0.5 * resolution)
@@ -82,14 +84,14 @@ def march(origins, directions, jitter, grid, step):
     """Sample rays where the grid says NEAR, up to the first INSIDE cell.
 
     Returns:
-        points [3, P], directions [3, P], t [P], ray index [P] and offsets [N + 1] of packed samples.
+        points [3, P], directions [3, P], t [P], ray index [P], offsets [N + 1] of packed samples.
     """
     count, dtype = len(origins), origins.dtype
     step = dtype.type(step)
     most = int(np.ceil(2 * 3**0.5 / step)) + 2
     kept = np.empty((count, most), np.uint16)
     counts, starts = np.zeros(count, np.int64), np.empty(count, dtype)
-    run = _march_serial if get_num_threads() == 1 else _march_parallel
+    run = _march_parallel if in_parallel() else _march_serial
     run(origins, directions, jitter, grid, step, kept, counts, starts)
     offsets = np.zeros(count + 1, np.int64)
     np.cumsum(counts, out=offsets[1:])

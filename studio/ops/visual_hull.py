@@ -25,7 +25,7 @@ class Frame:
         half: half its side, in world units.
     """
 
-    centre: Float[Tensor, "3"]
+    centre: Float[Tensor, 3]
     half: float
 
     def to_local(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
@@ -162,3 +162,18 @@ def hull_distance(hull: Bool[Tensor, "r r r"]) -> Float[Tensor, "r r r"]:
     distance -= 0.5 * np.sign(distance)  # cell centres are half a cell from the boundary
     smooth = gaussian_filter(distance.astype(np.float32), 1.0)[1:-1, 1:-1, 1:-1]
     return torch.from_numpy(smooth * np.float32(2 / hull.shape[0]))
+
+
+def distance_to_cells(cells: Bool[Tensor, "r r r"]) -> Float[Tensor, "r r r"]:
+    """Lower bound of the distance from anywhere in a cell to the marked cells, 0 in those.
+
+    In units of half the cube.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    if not bool(cells.any()):
+        return torch.full(cells.shape, 1.0)
+    steps = torch.from_numpy(distance_transform_edt(~cells.cpu().numpy()).astype(np.float32))
+    # between centres it is `steps` cells; the ends lie within half a diagonal of the centres
+    nearest = (steps - 3**0.5).clamp(min=1e-3)
+    return torch.where(cells.cpu(), torch.zeros(()), nearest * (2 / cells.shape[0]))

@@ -71,6 +71,11 @@ class Renderer(nn.Module):
     def restrict(self, hull: Bool[Tensor, "r r r"]) -> None:
         """Tell which cells of a grid over the cube can hold the object (True where they can)."""
 
+    @property
+    def hull(self) -> Bool[Tensor, "r r r"] | None:
+        """Cells over the cube in which rays are sampled; None means everywhere."""
+        return None
+
     def meets(self, rays: Rays) -> Bool[Tensor, " n"]:
         """Tell which rays can meet the object."""
         return torch.ones(len(rays), dtype=torch.bool, device=rays.origins.device)

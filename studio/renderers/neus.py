@@ -38,7 +38,7 @@ class NeuSRenderer(Renderer):
         step_max: float = 0.02
         """Longest section; in between sections are 2 / s long."""
         cosine_anneal: float = 0.25
-        """Share of training over which the section slope turns from its relaxed to its exact form."""
+        """Share of training in which the section slope turns from its relaxed to its exact form."""
         update_every: int = 16
         """Steps between updates of the occupancy grid in the first fifth of training."""
         update_every_late: int = 40
@@ -128,6 +128,11 @@ class NeuSRenderer(Renderer):
             self.section,
             backend=self.cfg.backend,
         )
+
+    @property
+    def hull(self) -> Bool[Tensor, "r r r"]:
+        """Cells over the cube in which rays are sampled."""
+        return self.grid.hull
 
     @torch.no_grad()
     def meets(self, rays: Rays) -> Bool[Tensor, " n"]:

@@ -99,7 +99,7 @@ class Fitter:
         renderer: renders it.
         views: what it has to look like, with masks.
         cfg: options.
-        max_steps: steps in all; 0 leaves only the time budget.
+        max_steps: steps in all; 0 leaves only the time budget. It can be set later.
         time_budget_s: wall seconds of all steps together; 0 leaves only the steps.
         seed: of all noise.
     """
@@ -115,8 +115,6 @@ class Fitter:
         time_budget_s: float = 0.0,
         seed: int = 0,
     ) -> None:
-        if max_steps <= 0 and time_budget_s <= 0:
-            raise ValueError("give max_steps or time_budget_s")
         if cfg.background not in ("random", "white", "black", "none"):
             raise ValueError(f"background is {cfg.background!r}: random, white, black or none")
         keep_freed_memory()
@@ -126,6 +124,7 @@ class Fitter:
         self.step_count = 0
         self.elapsed_s = 0.0
         self.samples_per_ray = 12.0
+        self.rays_in_step = 0
         self.device = next(geometry.parameters()).device
         self.frame, self.start_hull = self._carve(views)
         self.rays, self.targets = self._ray_pool(views)
@@ -175,6 +174,9 @@ class Fitter:
 
     def start(self) -> None:
         """Bring the geometry to the visual hull; does nothing on a resumed run."""
+        if self.max_steps <= 0 and self.time_budget_s <= 0:
+            raise ValueError("a fit needs max_steps or time_budget_s")
+        self._warm_up()
         if self.step_count > 0 or self.start_hull is None:
             return
         target = hull_distance(self.start_hull).to(self.device)
@@ -189,6 +191,15 @@ class Fitter:
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
+
+    def _warm_up(self) -> None:
+        """Compile kernels before the clock of the time budget runs; changes nothing."""
+        self.renderer.train()
+        rays, target, background = self._batch(0)
+        output = self.renderer(rays, self.geometry, background)
+        if output.samples > 0:
+            self._losses(output, target, background)["loss"].backward()
+        self.optimizer.zero_grad()
 
     # --- the loop -------------------------------------------------------------------------------
 
@@ -225,6 +236,7 @@ class Fitter:
             losses["loss"].backward()
             (update or self.optimizer.step)()
             self.optimizer.zero_grad()
+        self.rays_in_step = len(rays)
         seen = output.samples / len(rays)
         self.samples_per_ray = 0.95 * self.samples_per_ray + 0.05 * max(seen, 1.0)
         self.step_count += 1

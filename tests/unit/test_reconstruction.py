@@ -1,0 +1,308 @@
+"""Reconstruction: visual hull, the fit of a small sphere, exact resume, plain functions."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from studio.cameras import orbit_cameras
+from studio.errors import DataError
+from studio.ops.visual_hull import (
+    Frame,
+    agreed_hull,
+    cell_centres,
+    distance_to_cells,
+    hull_distance,
+    tight_frame,
+    visual_hull,
+)
+from studio.systems.fitting import FitConfig, Fitter, HullConfig
+from studio.systems.reconstruction import Reconstruction
+from studio.views import ViewSet
+
+RADIUS = 0.3
+WHOLE = Frame(torch.zeros(3), 0.5)
+
+
+def sphere_views(size: int = 32, centre: tuple[float, float, float] = (0, 0, 0)) -> ViewSet:
+    """Eleven views of a sphere whose colour is its normal."""
+    cameras = orbit_cameras([45.0 * i for i in range(8)], 10.0, size=size)
+    above = orbit_cameras([0.0, 120.0, 240.0], [60.0, -60.0, -40.0], size=size)
+    cameras = replace(
+        cameras,
+        c2w=torch.cat([cameras.c2w, above.c2w]),
+        intrinsics=torch.cat([cameras.intrinsics, above.intrinsics]),
+    )
+    rays = cameras.rays()
+    offset = rays.origins - torch.tensor(centre)
+    along = (offset * rays.directions).sum(-1)
+    root = along**2 - offset.square().sum(-1) + RADIUS**2
+    hit = root > 0
+    surface = offset + (-along - root.clamp(min=0).sqrt())[:, None] * rays.directions
+    rgba = torch.cat([surface / RADIUS * 0.5 + 0.5, hit[:, None].float()], 1)
+    rgba[~hit] = 0
+    images = rgba.view(len(cameras), size, size, 4).permute(0, 3, 1, 2).clamp(0, 1)
+    return ViewSet(images, cameras, bound=0.5)
+
+
+def small_config(**options: object) -> Reconstruction.Config:
+    cfg = Reconstruction.Config(
+        geometry={"levels": 4, "max_resolution": 64, "log2_rows": 12, "hidden": 16},
+        renderer={"grid_resolution": 32},
+        hull=HullConfig(resolution=32, fit_steps=30),
+        samples_per_step=1024,
+        min_rays=32,
+    )
+    return replace(cfg, **options)
+
+
+def run_fit(system: Reconstruction, steps: int) -> None:
+    system.fitter.max_steps = 60
+    system.fitter.start()
+    for _ in range(steps):
+        system.fitter.check(system.fitter.step())
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Reconstruction:
+    torch.manual_seed(0)
+    system = Reconstruction(small_config())
+    system.set_views(sphere_views(), sphere_views())
+    run_fit(system, 60)
+    return system
+
+
+# --- the hull -------------------------------------------------------------------------------------
+
+
+def test_hull_of_a_sphere_is_a_little_larger_than_it() -> None:
+    views = sphere_views(64)
+    radius = cell_centres(48).norm(dim=-1).view(48, 48, 48) * 0.5
+    hull = visual_hull(views, WHOLE, 48)
+    assert hull[radius < RADIUS - 0.02].all()
+    assert not hull[radius > RADIUS + 0.12].any()
+    covering = visual_hull(views, WHOLE, 48, dilation_px=1, cover_cells=True)
+    assert covering[radius < RADIUS + 0.01].all() and covering.sum() > hull.sum()
+
+
+def test_frame_is_tight_and_converts_both_ways() -> None:
+    centre = (0.1, -0.05, 0.0)
+    hull = visual_hull(sphere_views(64, centre), WHOLE, 48)
+    frame = tight_frame(hull, WHOLE)
+    assert torch.allclose(frame.centre, torch.tensor(centre), atol=0.03)
+    assert RADIUS < frame.half < 1.4 * RADIUS
+    points = torch.rand(5, 3)
+    torch.testing.assert_close(frame.to_world(frame.to_local(points)), points)
+
+
+def test_inconsistent_masks_relax_the_agreement_and_hopeless_ones_give_none(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    views = sphere_views()
+    broken = views.images.clone()
+    broken[3, 3] = 0  # one view has lost the object
+    hull, agreement = agreed_hull(replace(views, images=broken), WHOLE, 32, 1.0, 0.9)
+    assert hull is not None and agreement == 0.9
+    assert "90 %" in caplog.text
+    broken[: len(views) * 2 // 3, 3] = 0
+    hull, _ = agreed_hull(replace(views, images=broken), WHOLE, 32, 1.0, 0.9)
+    assert hull is None and "sphere" in caplog.text
+
+
+def test_hull_distance_is_signed_and_near_the_truth() -> None:
+    radius = cell_centres(32).norm(dim=-1).view(32, 32, 32)
+    distance = hull_distance(radius < 0.6)
+    assert (distance - (radius - 0.6)).abs().max() < 0.1
+    assert (distance[radius < 0.5] < 0).all() and (distance[radius > 0.7] > 0).all()
+
+
+def test_distance_to_cells_is_a_lower_bound() -> None:
+    marked = torch.zeros(16, 16, 16, dtype=torch.bool)
+    marked[4:7, 8, 9] = True
+    bound = distance_to_cells(marked)
+    centres = cell_centres(16)
+    inside = centres[marked.view(-1)]
+    true = (centres[:, None] - inside).abs().sub(1 / 16).clamp(min=0).norm(dim=-1).amin(1)
+    assert (bound[marked] == 0).all() and (bound[~marked] > 0).all()
+    assert (bound.view(-1) <= true + 1e-3).all()
+
+
+def test_empty_masks_are_an_error() -> None:
+    views = sphere_views()
+    images = views.images.clone()
+    images[:, 3] = 0
+    with pytest.raises(DataError, match="mask"):
+        Reconstruction(small_config()).set_views(replace(views, images=images))
+
+
+# --- the fit --------------------------------------------------------------------------------------
+
+
+def test_a_sphere_is_recovered(fitted: Reconstruction) -> None:
+    directions = torch.nn.functional.normalize(torch.randn(500, 3), dim=-1)
+    assert fitted.sdf(directions * RADIUS).abs().mean() < 0.01
+    assert (fitted.sdf(directions * (RADIUS - 0.05)) < 0).all()
+    assert (fitted.sdf(directions * (RADIUS + 0.05)) > 0).all()
+    inside = fitted.sdf(directions * (RADIUS - 0.05))
+    assert (inside + 0.05).abs().mean() < 0.02  # distances are in world units
+
+
+def test_held_out_pictures_are_matched(fitted: Reconstruction) -> None:
+    from studio.metrics.image import psnr
+
+    made, wanted = fitted._picture(sphere_views(), 4)
+    assert psnr(made, wanted) > 20
+    sheet = fitted.validation_pictures()
+    assert sheet["pictures"].shape[1:] == (3, 32, 32)
+
+
+def test_colours_and_space_outside_the_hull(fitted: Reconstruction) -> None:
+    directions = torch.nn.functional.normalize(torch.randn(200, 3), dim=-1)
+    colours = fitted.colour(directions * RADIUS, directions)
+    assert (colours - (directions * 0.5 + 0.5)).abs().mean() < 0.1
+    assert fitted.colour(torch.zeros(0, 3), torch.zeros(0, 3)).shape == (0, 3)
+    corners = torch.tensor([[0.5, 0.5, 0.5], [-0.49, 0.49, -0.49], [3.0, 0.0, 0.0]])
+    assert (fitted.sdf(corners) > 0.05).all()
+    assert (fitted.sdf(corners) <= corners.norm(dim=-1) - RADIUS + 0.05).all()
+
+
+def test_resumed_run_ends_with_the_same_weights() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        torch.manual_seed(3)
+        whole = Reconstruction(small_config())
+        part = copy.deepcopy(whole)
+        for system in (whole, part):
+            system.set_views(sphere_views())
+        run_fit(whole, 50)
+        run_fit(part, 23)
+        saved = copy.deepcopy(
+            (part.state_dict(), part.fitter.optimizer.state_dict(), part.fitter.state_dict())
+        )
+        torch.manual_seed(99)  # nothing may depend on it
+        resumed = Reconstruction(small_config())
+        resumed.set_views(sphere_views())
+        resumed.load_state_dict(saved[0])
+        resumed.fitter.optimizer.load_state_dict(saved[1])
+        resumed.fitter.load_state_dict(saved[2])
+        run_fit(resumed, 27)
+    finally:
+        torch.set_num_threads(before)
+    wanted = whole.state_dict()
+    for name, value in resumed.state_dict().items():
+        assert torch.equal(value, wanted[name]), name
+
+
+def test_progress_is_the_larger_of_steps_and_time(fitted: Reconstruction) -> None:
+    fitter = copy.copy(fitted.fitter)
+    fitter.max_steps, fitter.time_budget_s = 100, 10.0
+    fitter.step_count, fitter.elapsed_s = 30, 5.0
+    assert fitter.progress == 0.5 and not fitter.done
+    fitter.step_count = 100
+    assert fitter.done
+    fitter.max_steps, fitter.time_budget_s = 0, 0.0
+    with pytest.raises(ValueError, match="max_steps"):
+        fitter.start()
+
+
+def test_steps_without_samples_change_nothing() -> None:
+    system = Reconstruction(small_config())
+    system.set_views(sphere_views())
+    fitter = system.fitter
+    fitter.max_steps = 5
+    system.renderer.restrict(torch.zeros(8, 8, 8, dtype=torch.bool))
+    before = copy.deepcopy(system.geometry.state_dict())
+    assert fitter.step() == {}
+    assert fitter.step_count == 1
+    for name, value in system.geometry.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_not_finite_losses_name_step_and_loss(fitted: Reconstruction) -> None:
+    with pytest.raises(FloatingPointError, match="'mask' is nan at step"):
+        fitted.fitter.check({"mask": torch.tensor(float("nan"))})
+
+
+@pytest.mark.parametrize("background", ["random", "white", "black", "none"])
+def test_targets_are_composited_like_the_picture(background: str) -> None:
+    system = Reconstruction(small_config(background=background))
+    system.set_views(sphere_views())
+    _, _, behind = system.fitter._batch(0)
+    constant = {"white": 1.0, "black": 0.0}
+    if background == "none":
+        assert behind is None
+    elif background == "random":
+        assert behind is not None and behind.std() > 0.1
+    else:
+        assert behind is not None and (behind == constant[background]).all()
+    system.fitter.max_steps = 1
+    assert system.fitter.step()["loss"] > 0
+    with pytest.raises(ValueError, match="background"):
+        Fitter(system.geometry, system.renderer, sphere_views(), FitConfig(background="grey"))
+
+
+def test_lightning_counts_every_step_and_resumes(tmp_path: Path) -> None:
+    import pytorch_lightning as pl
+
+    def trainer(steps: int) -> pl.Trainer:
+        quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
+        return pl.Trainer(
+            max_steps=steps,
+            accelerator="cpu",
+            default_root_dir=tmp_path,
+            enable_checkpointing=False,
+            num_sanity_val_steps=0,
+            **quiet,
+        )
+
+    def system() -> Reconstruction:
+        torch.manual_seed(0)
+        made = Reconstruction(small_config(steps_per_block=10))
+        made.set_views(sphere_views(), sphere_views(16))
+        return made
+
+    first = system()
+    run = trainer(30)
+    run.fit(first)
+    assert run.global_step == 30 and first.fitter.step_count == 30
+    run.save_checkpoint(tmp_path / "last.ckpt")
+    second = system()
+    run = trainer(40)
+    run.fit(second, ckpt_path=tmp_path / "last.ckpt")
+    assert run.global_step == 40 and second.fitter.step_count == 40
+    measured = run.validate(second, verbose=False)[0]
+    assert measured["psnr"] > 10 and 0 < measured["ssim"] <= 1
+
+
+def test_time_budget_ends_training(tmp_path: Path) -> None:
+    import pytorch_lightning as pl
+
+    system = Reconstruction(small_config(time_budget_s=0.2))
+    system.set_views(sphere_views())
+    trainer = pl.Trainer(
+        max_steps=100000,
+        accelerator="cpu",
+        default_root_dir=tmp_path,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        logger=False,
+    )
+    trainer.fit(system)
+    assert system.fitter.done and 0 < trainer.global_step == system.fitter.step_count < 100000
+
+
+def test_distances_are_differences_of_positions() -> None:
+    """The hull of a shifted sphere shifts the recovered zero set with it."""
+    system = Reconstruction(small_config())
+    centre = torch.tensor([0.08, 0.0, -0.05])
+    system.set_views(sphere_views(centre=(0.08, 0.0, -0.05)))
+    run_fit(system, 20)
+    directions: Tensor = torch.nn.functional.normalize(torch.randn(200, 3), dim=-1)
+    assert system.sdf(centre + directions * RADIUS).abs().mean() < 0.03
