@@ -81,7 +81,7 @@ def save_folder(model: Zero123Guidance, folder: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def save_part(name: str, module: nn.Module, folder: Path) -> None:
+def save_part(name: str, module: Any, folder: Path) -> None:
     """Write one part as diffusers and transformers do: config.json and safetensors."""
     make_folder(folder)
     if name == "image_encoder":
@@ -241,7 +241,7 @@ def materialised(module: nn.Module) -> nn.Module:
 # -------------------------------------------------------------------- whole models
 
 
-def build_parts(cfg: Zero123Guidance.Config) -> dict[str, nn.Module]:
+def build_parts(cfg: Zero123Guidance.Config) -> dict[str, Any]:
     """Return the four networks of a config: read from `cfg.weights`, or fresh where it is empty.
 
     Raises:
@@ -291,7 +291,7 @@ def load_official_into(
 
 
 def fill(
-    parts: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], source: str, *, ema: bool
+    parts: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str, *, ema: bool
 ) -> None:
     """Fill the networks from a state dict in the authors' names (see `load_official_into`)."""
     layers = parts["unet"].config.layers_per_block if "unet" in parts else 2

@@ -10,8 +10,10 @@ from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import CLIPVisionModelWithProjection
 
 from studio.cameras import CANONICAL_RADIUS, Cameras, orbit_cameras
 from studio.config import parse_config
@@ -107,7 +109,12 @@ class Zero123Guidance(Guidance):
         view_batch: int = 16
         """Views denoised at once; lower it when memory is short."""
 
-    def __init__(self, cfg: Config, parts: dict[str, nn.Module] | None = None) -> None:
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    image_encoder: CLIPVisionModelWithProjection
+    clip_camera_projection: net.CLIPCameraProjection
+
+    def __init__(self, cfg: Config, parts: dict[str, Any] | None = None) -> None:
         """Build the networks, or take finished ones.
 
         Args:

@@ -135,11 +135,11 @@ def unet_name(name: str, layers: int) -> str | None:
         return ends
     stage, _, rest = name.partition(".")
     if stage == "middle_block":
-        slot, _, rest = rest.partition(".")
-        if slot == "1":
+        position, _, rest = rest.partition(".")
+        if position == "1":
             return f"mid_block.attentions.0.{rest}"
         inner = _swap(rest, _RES)
-        return f"mid_block.resnets.{int(slot) // 2}.{inner}" if inner else None
+        return f"mid_block.resnets.{int(position) // 2}.{inner}" if inner else None
     if stage not in ("input_blocks", "output_blocks"):
         return None
     block, module, rest = rest.split(".", 2)
