@@ -1,0 +1,203 @@
+"""Nearest triangles and ray crossings, exact: a bounding volume hierarchy compiled by numba."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from jaxtyping import Float, Int
+
+LEAF = 4  # triangles per leaf
+DEPTH = 64  # of the traversal stack; twice the depth of any tree that fits in memory
+
+
+class TriangleTree:
+    """Triangles in Morton order under an implicit binary tree of boxes: node i has 2i and 2i + 1.
+
+    Args:
+        corners: the three corners of each triangle.
+    """
+
+    def __init__(self, corners: Float[np.ndarray, "m 3 3"]) -> None:
+        """Sort the triangles and build the boxes bottom-up."""
+        self._order = np.argsort(_morton(corners.mean(1)), kind="stable")
+        self._corners = np.ascontiguousarray(corners[self._order], dtype=np.float64)
+        leaves = 1 << max(0, int(np.ceil(np.log2(max(1, -(-len(corners) // LEAF))))))
+        boxes = np.empty((2 * leaves, 6))
+        boxes[:, :3], boxes[:, 3:] = np.inf, -np.inf
+        triangle_leaf = leaves + np.arange(len(corners)) // LEAF
+        np.minimum.at(boxes[:, :3], triangle_leaf, self._corners.min(1))
+        np.maximum.at(boxes[:, 3:], triangle_leaf, self._corners.max(1))
+        level = leaves
+        while level > 1:
+            below, level = boxes[level : 2 * level].reshape(-1, 2, 6), level // 2
+            boxes[level : 2 * level, :3] = below[:, :, :3].min(1)
+            boxes[level : 2 * level, 3:] = below[:, :, 3:].max(1)
+        self._boxes, self._leaves = boxes, leaves
+
+    def query(
+        self, points: Float[np.ndarray, "n 3"]
+    ) -> tuple[Float[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+        """Distance to the nearest triangle, and which it is."""
+        points = np.ascontiguousarray(points, dtype=np.float64)
+        start = np.argsort(
+            _morton(points), kind="stable"
+        )  # neighbours in space, neighbours in time
+        squared, face = _query(points[start], self._corners, self._boxes, self._leaves)
+        distance, index = np.empty(len(points)), np.empty(len(points), dtype=np.int64)
+        distance[start], index[start] = np.sqrt(squared), self._order[face]
+        return distance, index
+
+    def windings(
+        self, points: Float[np.ndarray, "n 3"], ray: Float[np.ndarray, "3"]
+    ) -> Int[np.ndarray, " n"]:
+        """How often the surface winds around each point, counted along a ray to infinity.
+
+        Args:
+            points: anywhere; those on the surface may be counted either way.
+            ray: direction, no component of which is zero.
+        """
+        points = np.ascontiguousarray(points, dtype=np.float64)
+        start, winding = np.argsort(_morton(points)), np.empty(len(points), dtype=np.int64)
+        winding[start] = _windings(points[start], ray, self._corners, self._boxes, self._leaves)
+        return winding
+
+
+def _morton(points: Float[np.ndarray, "n 3"]) -> Int[np.ndarray, " n"]:
+    """Interleaved bits of the position in the points' bounding box, 16 per axis."""
+    low, side = points.min(0), max(float(np.ptp(points, axis=0).max()), 1e-30)
+    cell = ((points - low) / side * 65535).astype(np.int64)
+    code = np.zeros(len(points), dtype=np.int64)
+    for bit in range(16):
+        for axis in range(3):
+            code |= (cell[:, axis] >> bit & 1) << (3 * bit + axis)
+    return code
+
+
+@numba.njit(cache=True)
+def _query(points, corners, boxes, leaves):  # noqa: ANN001, ANN202
+    count = len(points)
+    squared, face = np.empty(count), np.empty(count, np.int64)
+    stack, bound = np.empty(DEPTH, np.int64), np.empty(DEPTH)
+    hint = 0
+    for i in range(count):
+        p = points[i]
+        best, nearest = triangle_distance2(p, corners[hint]), hint
+        stack[0], bound[0], top = 1, 0.0, 1
+        while top > 0:
+            top -= 1
+            node = stack[top]
+            if bound[top] >= best:
+                continue
+            if node >= leaves:
+                first = (node - leaves) * LEAF
+                for t in range(first, min(first + LEAF, len(corners))):
+                    d = triangle_distance2(p, corners[t])
+                    if d < best:
+                        best, nearest = d, t
+                continue
+            near, far = 2 * node, 2 * node + 1
+            d_near, d_far = _box_distance2(p, boxes[near]), _box_distance2(p, boxes[far])
+            if d_far < d_near:
+                near, far, d_near, d_far = far, near, d_far, d_near
+            if d_far < best:
+                stack[top], bound[top] = far, d_far
+                top += 1
+            if d_near < best:
+                stack[top], bound[top] = near, d_near
+                top += 1
+        squared[i], face[i], hint = best, nearest, nearest
+    return squared, face
+
+
+@numba.njit(cache=True, inline="always")
+def _box_distance2(p, box):  # noqa: ANN001, ANN202
+    total = 0.0
+    for k in range(3):
+        d = max(box[k] - p[k], p[k] - box[3 + k], 0.0)
+        total += d * d
+    return total
+
+
+@numba.njit(cache=True)
+def triangle_distance2(p, corners):  # noqa: ANN001, ANN202
+    """Squared distance of a point to a triangle [3, 3]; a degenerate one counts as its edges."""
+    ax, ay, az = corners[0, 0], corners[0, 1], corners[0, 2]
+    ux, uy, uz = corners[1, 0] - ax, corners[1, 1] - ay, corners[1, 2] - az
+    vx, vy, vz = corners[2, 0] - ax, corners[2, 1] - ay, corners[2, 2] - az
+    wx, wy, wz = p[0] - ax, p[1] - ay, p[2] - az
+    nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+    area = nx * nx + ny * ny + nz * nz
+    if area > 0.0:
+        b = ((wy * vz - wz * vy) * nx + (wz * vx - wx * vz) * ny + (wx * vy - wy * vx) * nz) / area
+        c = ((uy * wz - uz * wy) * nx + (uz * wx - ux * wz) * ny + (ux * wy - uy * wx) * nz) / area
+        if b >= 0.0 and c >= 0.0 and b + c <= 1.0:
+            height = wx * nx + wy * ny + wz * nz
+            return height * height / area
+    best = _segment_distance2(wx, wy, wz, ux, uy, uz)
+    best = min(best, _segment_distance2(wx, wy, wz, vx, vy, vz))
+    return min(best, _segment_distance2(wx - ux, wy - uy, wz - uz, vx - ux, vy - uy, vz - uz))
+
+
+@numba.njit(cache=True, inline="always")
+def _segment_distance2(wx, wy, wz, ux, uy, uz):  # noqa: ANN001, ANN202
+    """From the point w to the segment between 0 and u."""
+    length = ux * ux + uy * uy + uz * uz
+    t = (wx * ux + wy * uy + wz * uz) / length if length > 0.0 else 0.0
+    t = min(max(t, 0.0), 1.0)
+    dx, dy, dz = wx - t * ux, wy - t * uy, wz - t * uz
+    return dx * dx + dy * dy + dz * dz
+
+
+@numba.njit(cache=True)
+def _windings(points, ray, corners, boxes, leaves):  # noqa: ANN001, ANN202
+    """Leaving minus entering crossings of rays with counter-clockwise triangles."""
+    winding = np.zeros(len(points), np.int64)
+    stack = np.empty(DEPTH, np.int64)
+    for i in range(len(points)):
+        p = points[i]
+        stack[0], top = 1, 1
+        while top > 0:
+            top -= 1
+            node = stack[top]
+            if not _ray_meets_box(p, ray, boxes[node]):
+                continue
+            if node < leaves:
+                stack[top], stack[top + 1] = 2 * node, 2 * node + 1
+                top += 2
+                continue
+            first = (node - leaves) * LEAF
+            for t in range(first, min(first + LEAF, len(corners))):
+                winding[i] += _crossing(p, ray, corners[t])
+    return winding
+
+
+@numba.njit(cache=True, inline="always")
+def _ray_meets_box(p, ray, box):  # noqa: ANN001, ANN202
+    if box[0] > box[3]:  # padding of the tree
+        return False
+    enter, leave = 0.0, np.inf
+    for k in range(3):  # no component of the ray is zero
+        one, two = (box[k] - p[k]) / ray[k], (box[3 + k] - p[k]) / ray[k]
+        enter, leave = max(enter, min(one, two)), min(leave, max(one, two))
+    return enter <= leave
+
+
+@numba.njit(cache=True)
+def _crossing(p, ray, corners):  # noqa: ANN001, ANN202
+    """+1 where the ray leaves through the triangle, -1 where it enters, 0 if it misses."""
+    ax, ay, az = corners[0, 0], corners[0, 1], corners[0, 2]
+    ux, uy, uz = corners[1, 0] - ax, corners[1, 1] - ay, corners[1, 2] - az
+    vx, vy, vz = corners[2, 0] - ax, corners[2, 1] - ay, corners[2, 2] - az
+    wx, wy, wz = p[0] - ax, p[1] - ay, p[2] - az
+    nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+    slope = nx * ray[0] + ny * ray[1] + nz * ray[2]
+    if slope == 0.0:
+        return 0
+    if -(wx * nx + wy * ny + wz * nz) / slope <= 0.0:
+        return 0
+    qx, qy, qz = wy * ray[2] - wz * ray[1], wz * ray[0] - wx * ray[2], wx * ray[1] - wy * ray[0]
+    b = -(vx * qx + vy * qy + vz * qz) / slope
+    c = (ux * qx + uy * qy + uz * qz) / slope
+    if b < 0.0 or c < 0.0 or b + c > 1.0:
+        return 0
+    return 1 if slope > 0.0 else -1
