@@ -12,8 +12,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
+from diffusers.models.resnet import ResnetBlock2D
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from studio.errors import ConfigError
 
@@ -67,3 +68,63 @@ def latent_side(vae: AutoencoderKL, resolution: int) -> int:
     if resolution % factor:
         raise ConfigError(f"resolution is {resolution}.", allowed=f"multiples of {factor}")
     return resolution // factor
+
+
+@torch.no_grad()
+def start_from_pca(vae: AutoencoderKL, pixels: Float[Tensor, "n 3 h w"], constant: float = 8.0) -> None:
+    """Set a one-level VAE to the principal components of pixel blocks; training goes on from there.
+
+    Every component occupies two hidden channels of opposite sign, since silu(x) - silu(-x) = x; a
+    large constant channel keeps the single-group norms from normalising the signal away; the
+    residual branches start at zero.
+
+    Args:
+        vae: with one block on either side, norm_num_groups 1, no middle attention.
+        pixels: pictures in [-1, 1] to take the components from.
+        constant: of the constant channel, relative to the first component's deviation.
+    """
+    patch, latent = vae_patch(vae), vae.config.latent_channels
+    blocks = F.pixel_unshuffle(pixels, patch).permute(0, 2, 3, 1).reshape(-1, 3 * patch**2)
+    mean = blocks.mean(0)
+    values, vectors = torch.linalg.eigh((blocks - mean).T @ (blocks - mean) / len(blocks))
+    basis = vectors.flip(1)[:, :latent].T  # [latent, block]
+    size = float(values[-1].sqrt())
+    for part in (vae.encoder, vae.decoder):
+        for module in part.modules():
+            if isinstance(module, ResnetBlock2D):
+                module.conv2.weight.zero_()
+                module.conv2.bias.zero_()
+    width = vae.encoder.conv_in.out_channels
+    norm = constant * (2 / width) ** 0.5  # what the norms divide by
+    pairs = torch.stack([basis, -basis], 1).flatten(0, 1) / size
+    _set_pointwise(vae.encoder.conv_in, pairs, -pairs @ mean, constant)
+    merge = torch.zeros(2 * latent, width)
+    for i in range(latent):
+        merge[i, 2 * i], merge[i, 2 * i + 1] = norm, -norm
+    logvar = torch.cat([torch.zeros(latent), torch.full((latent,), -12.0)])
+    _set_pointwise(vae.encoder.conv_out, merge, logvar)
+    _set_pointwise(vae.quant_conv, torch.eye(2 * latent), torch.zeros(2 * latent))
+    _set_pointwise(vae.post_quant_conv, torch.eye(latent), torch.zeros(latent))
+    split = torch.stack([torch.eye(latent), -torch.eye(latent)], 1).flatten(0, 1)
+    _set_pointwise(vae.decoder.conv_in, split, torch.zeros(2 * latent), constant)
+    unmerge = torch.zeros(3 * patch**2, width)
+    unmerge[:, : 2 * latent] = (pairs * size * size * norm).T
+    _set_pointwise(vae.decoder.conv_out, unmerge, mean)
+
+
+def _set_pointwise(
+    conv: nn.Conv2d,
+    weight: Float[Tensor, "o i"],
+    bias: Float[Tensor, " o"],
+    constant: float | None = None,
+) -> None:
+    """Make a convolution act on single positions; two channels of +-constant follow if given."""
+    used, middle = len(weight), conv.kernel_size[0] // 2
+    if constant is None:
+        conv.weight.zero_()
+        conv.bias.zero_()
+    conv.weight[: used + 2 if constant else used].zero_()
+    conv.weight[:used, :, middle, middle] = weight
+    conv.bias[:used] = bias
+    if constant is not None:
+        conv.bias[used], conv.bias[used + 1] = constant, -constant

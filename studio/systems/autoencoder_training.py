@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from studio.guidance.autoencoder import build_vae, decode, encode, vae_patch
+from studio.guidance.autoencoder import build_vae, decode, encode, start_from_pca, vae_patch
 from studio.registry import register
 from studio.systems.training import TrainingConfig, TrainingSystem
 
@@ -26,6 +26,10 @@ class AutoencoderTraining(TrainingSystem):
 
         autoencoder: dict[str, Any] = field(default_factory=dict)
         """Arguments of diffusers' AutoencoderKL."""
+        start: str = "random"
+        """First weights: random, or pca (of pixel blocks; one-level autoencoders only)."""
+        train_encoder: bool = True
+        """False trains the decoder alone, so that latents stay what they are from the first step."""
         kl_weight: float = 1e-5
         """Weight of the KL term per latent value."""
         edge_weight: float = 1.0
@@ -34,6 +38,17 @@ class AutoencoderTraining(TrainingSystem):
     def __init__(self, cfg: Config, *, run: Any = None) -> None:
         super().__init__(cfg, run=run)
         self.vae = build_vae(cfg.autoencoder)
+        if not cfg.train_encoder:
+            self.vae.encoder.requires_grad_(False)
+            self.vae.quant_conv.requires_grad_(False)
+
+    def prepare(self, data: Any) -> None:
+        """Read the objects; start from their principal components if asked for."""
+        super().prepare(data)
+        if self.cfg.start == "pca":
+            objects = np.arange(min(400, len(self.train_rings.images))).repeat(4)
+            views = np.arange(len(objects)) % len(self.train_rings.cameras)
+            start_from_pca(self.vae, self.train_rings.pixels(objects, views))
 
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         """L1 on pixels and on their gradients, plus KL (Rombach et al. 2022, section 3.1)."""
