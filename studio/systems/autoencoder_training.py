@@ -29,7 +29,7 @@ class AutoencoderTraining(TrainingSystem):
         start: str = "random"
         """First weights: random, or pca (of pixel blocks; one-level autoencoders only)."""
         train_encoder: bool = True
-        """False trains the decoder alone, so that latents stay what they are from the first step."""
+        """False trains the decoder alone, so that latents stay what they are from the start."""
         kl_weight: float = 1e-5
         """Weight of the KL term per latent value."""
         edge_weight: float = 1.0

@@ -10,9 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from studio.callbacks.progress import StageProgress
 from studio.data.rings import Rings
+from studio.files import atomic_write
 from studio.guidance.autoencoder import encode
 from studio.registry import build, register
+from studio.run import hash_of
 from studio.systems.training import TrainingConfig, TrainingSystem
 from studio.views import Condition, ViewSet
 
@@ -42,7 +45,8 @@ class GuidanceTraining(TrainingSystem):
         """Read the objects and, where asked for, encode their pictures once."""
         super().prepare(data)
         if self.cfg.cache_latents:
-            self.train_rings = encode_rings(self.guidance.vae, self.train_rings)
+            folder = Path("outputs/cache") if self.run is None else self.run.root.parents[1] / "cache"
+            self.train_rings = encode_rings(self.guidance.vae, self.train_rings, folder)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the groups the method trains."""
@@ -77,14 +81,28 @@ class GuidanceTraining(TrainingSystem):
 
 
 @torch.no_grad()
-def encode_rings(vae: Any, rings: Rings, batch: int = 256) -> Rings:
-    """Return the rings with posterior means of all pictures on white, in half precision."""
+def encode_rings(vae: Any, rings: Rings, cache: Path, batch: int = 256) -> Rings:
+    """Return the rings with posterior means of all pictures on white, in half precision.
+
+    Args:
+        vae: the frozen auto-encoder.
+        rings: the objects.
+        cache: folder that keeps the latents for the next run of the same pictures and encoder.
+        batch: pictures encoded at once.
+    """
     n, v = rings.images.shape[:2]
-    index = np.arange(n * v)
+    encoder = {k: t for k, t in vae.state_dict().items() if not k.startswith("decoder")}
+    path = cache / f"{hash_of(encoder, list(rings.images.shape), rings.images[:: n // 8 + 1])}.pt"
+    if path.is_file():
+        return replace(rings, latents=torch.load(path, weights_only=True, mmap=True))
     parts = []
-    for start in range(0, n * v, batch):
-        chunk = index[start : start + batch]
-        pixels = rings.pixels(chunk // v, chunk % v)
-        parts.append(encode(vae, pixels).half())
+    with StageProgress("latents", n * v) as progress:
+        for start in range(0, n * v, batch):
+            chunk = np.arange(start, min(start + batch, n * v))
+            parts.append(encode(vae, rings.pixels(chunk // v, chunk % v)).half())
+            progress(int(chunk[-1]) + 1, n * v)
     latents = torch.cat(parts)
-    return replace(rings, latents=latents.reshape(n, v, *latents.shape[1:]))
+    latents = latents.reshape(n, v, *latents.shape[1:])
+    with atomic_write(path) as temporary:
+        torch.save(latents, temporary)
+    return replace(rings, latents=latents)

@@ -22,7 +22,7 @@ from studio.views import Condition, ViewSet
 
 @register("system", "image-to-3d")
 class ImageTo3D(Reconstruction):
-    """Makes views of a picture with a guidance plugin and reconstructs a textured mesh from them."""
+    """A picture to a textured mesh: views by a guidance plugin, then reconstruction."""
 
     @dataclass
     class Config(Reconstruction.Config):

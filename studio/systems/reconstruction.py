@@ -198,6 +198,15 @@ class Reconstruction(System):
         made = self.render(views, i).rgb.T.reshape(3, h, w).clamp(0, 1)
         return made, views.rgb_on()[i].to(made)
 
+    def measure(self) -> tuple[float, float]:
+        """Return PSNR and SSIM on white, the means over the held-out views."""
+        from studio.metrics.image import psnr, ssim
+
+        assert self.test_views is not None, "there are no held-out views"
+        pairs = [self._picture(self.test_views, i) for i in range(len(self.test_views))]
+        scores = torch.tensor([[psnr(*pair), ssim(*pair)] for pair in pairs])
+        return scores[:, 0].mean().item(), scores[:, 1].mean().item()
+
     def validation_pictures(self) -> dict[str, Any]:
         """Views, what is seen from their cameras, and normals, for the preview."""
         views = self.test_views or self.views

@@ -68,7 +68,8 @@ class TrainingSystem(System):
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
         """Lightning's hook: the loss of one batch."""
         losses = self.losses(batch, self.step_generator(self.global_step))
-        self.log_dict({f"train/{k}": v.detach() for k, v in losses.items()}, prog_bar=True)
+        numbers = {f"train/{k}": v.detach() for k, v in losses.items() if v.numel() == 1}
+        self.log_dict(numbers, prog_bar=True)
         return losses["loss"]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
