@@ -177,7 +177,7 @@ def _sample_near_surface(field: _Field, slope: float) -> tuple[np.ndarray, np.nd
         inside[at] = values < 0
         near = np.zeros(shape, dtype=bool)
         near[at] = np.abs(values) <= slope * 0.5 * np.sqrt(3) * stride * grid.voxel
-        near |= _sign_changes(inside)
+        near |= _sign_changes(inside) | (inside & _at_border(shape, grid, stride))
         if stride == 2:
             break
         stride //= 2
@@ -216,6 +216,16 @@ def _sign_changes(inside: np.ndarray) -> np.ndarray:
         changes[tuple(low)] |= differs
         changes[tuple(high)] |= differs
     return changes
+
+
+def _at_border(shape: tuple[int, ...], grid: _Grid, stride: int) -> np.ndarray:
+    """Cells of this stride that touch or pass the border of the box, where walls are put."""
+    border = np.zeros(shape, dtype=bool)
+    for axis in range(3):
+        cells = np.moveaxis(border, axis, 0)
+        cells[0] = True
+        cells[(grid.used[axis] - 1) // stride :] = True
+    return border
 
 
 def _no_surface(field: _Field) -> ExportError:

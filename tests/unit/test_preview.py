@@ -1,0 +1,183 @@
+"""Turntable, contact sheet and the exporter as a whole."""
+
+from __future__ import annotations
+
+import builtins
+from dataclasses import replace
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from studio.cameras import orbit_cameras
+from studio.data.render import render_mesh
+from studio.errors import ConfigError, ExportError
+from studio.export.exporter import MeshExporter
+from studio.export.isosurface import extract_mesh
+from studio.export.preview import contact_sheet
+from studio.export.readers import read_mesh
+from studio.export.texture import query_colours
+from studio.export.turntable import fitted_orbit, paint, turntable_frames, write_video
+from studio.metrics.image import psnr
+from studio.registry import build
+from studio.views import ViewSet
+
+
+class Lamp:
+    """A ball on a foot, coloured by position: no symmetry but about +Z."""
+
+    bound = 0.5
+
+    def sdf(self, points):
+        ball = (points - torch.tensor([0.0, 0.05, 0.15])).norm(dim=1) - 0.22
+        foot = (points.abs() - torch.tensor([0.25, 0.15, 10.0]))[:, :2].amax(1)
+        foot = torch.maximum(foot, (points[:, 2] + 0.25).abs() - 0.1)
+        pole = torch.maximum(points[:, :2].norm(dim=1) - 0.05, points[:, 2].abs() - 0.2)
+        return torch.stack([ball, foot, pole]).amin(0)
+
+    def colour(self, points, normals):
+        return (0.5 + points).clamp(0, 1)
+
+
+@pytest.fixture(scope="module")
+def lamp_views() -> ViewSet:
+    mesh = extract_mesh(Lamp().sdf, 0.5, 96).with_normals()
+    mesh = replace(mesh, colours=query_colours(mesh.vertices, mesh.normals, Lamp().colour))
+    return render_mesh(mesh, orbit_cameras(range(0, 360, 40), 30.0, size=64), shading=False)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, lamp_views) -> dict[str, Path]:
+    exporter = build(
+        "exporter",
+        "mesh",
+        {
+            "resolution": 96,
+            "faces": 4000,
+            "texture_size": 256,
+            "formats": ["glb", "ply", "obj"],
+            "turntable_frames": 6,
+            "turntable_size": 65,
+        },
+        key="system.exporter",
+    )
+
+    return exporter.export(
+        Lamp(), lamp_views, tmp_path_factory.mktemp("export"), lamp_views.images[0]
+    )
+
+
+def test_every_file_is_written_and_nothing_else_is_left(exported):
+    written = exported
+    assert set(written) == {"glb", "ply", "obj", "turntable", "preview"}
+    assert all(path.stat().st_size > 1000 for path in written.values())
+    names = {path.name for path in written["glb"].parent.iterdir()}
+    assert {path.name for path in written.values()} <= names
+    assert not [name for name in names if name.startswith(".")]
+
+
+@pytest.mark.parametrize("kind", ["glb", "obj", "ply"])
+def test_the_mesh_read_back_looks_like_the_views(exported, lamp_views, kind):
+    mesh = read_mesh(exported[kind])
+    assert mesh.volume > 0
+    again = render_mesh(mesh, lamp_views.cameras, shading=False)
+    assert psnr(again.rgb_on(), lamp_views.rgb_on()) > 32
+
+
+def test_video_has_all_frames_and_starts_fast(exported):
+    path = exported["turntable"]
+    assert iio.imread(path).shape == (6, 64, 130, 3)
+    content = path.read_bytes()
+    assert content.find(b"moov") < content.find(b"mdat")
+
+
+def test_contact_sheet_is_a_white_page_with_pictures(exported):
+    sheet = np.asarray(Image.open(exported["preview"]))
+    assert (sheet[:10] == 255).all() and (sheet[:, :10] == 255).all()
+    assert 0.1 < (sheet.min(-1) < 250).mean() < 0.8
+    assert sheet.shape[1] > 1.5 * sheet.shape[0]
+
+
+def test_sheet_without_views_shows_the_mesh_alone(exported):
+    mesh = read_mesh(exported["glb"])
+    alone = contact_sheet(mesh)
+    assert alone.height < Image.open(exported["preview"]).height
+
+
+def test_fitted_orbit_holds_the_whole_mesh(exported):
+    mesh = read_mesh(exported["glb"])
+    moved = replace(mesh, vertices=mesh.vertices * 7 + np.float32([3, -2, 5]))
+    colour, shape = paint(moved, fitted_orbit(moved, [0, 50, 200], [-40, 0, 70], 48))
+    for pictures in (colour, shape):
+        border = np.concatenate([pictures[:, 0], pictures[:, -1]], 1)
+        assert (border == 255).all()
+        assert ((pictures < 250).any(-1).mean((1, 2)) > 0.1).all()
+
+
+def test_without_ffmpeg_a_gif_is_written(exported, tmp_path, monkeypatch, caplog):
+    real = builtins.__import__
+
+    def no_ffmpeg(name, *args, **kwargs):
+        if name == "imageio_ffmpeg":
+            raise ImportError("imageio_ffmpeg is not installed")
+        return real(name, *args, **kwargs)
+
+    frames = turntable_frames(read_mesh(exported["glb"]), 3, 32)
+    monkeypatch.setattr(builtins, "__import__", no_ffmpeg)
+    path = write_video(frames, tmp_path / "turn.mp4")
+    assert path.name == "turn.gif" and Image.open(path).n_frames == 3
+    assert "not installed" in caplog.text
+
+
+def test_no_frames_is_an_error(tmp_path):
+    with pytest.raises(ExportError, match="no frames"):
+        write_video(np.zeros((0, 4, 4, 3), np.uint8), tmp_path / "x.mp4")
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"formats": ["stl"]}, "glb, ply, obj"),
+        ({"texture_source": "sky"}, "field, views"),
+        ({"unwrap": "fast"}, "auto, xatlas, box"),
+    ],
+)
+def test_unknown_options_name_the_allowed_ones(options, words):
+    with pytest.raises(ConfigError, match=words):
+        MeshExporter(MeshExporter.Config(**options))
+
+
+def test_view_colours_need_views(tmp_path):
+    exporter = MeshExporter(MeshExporter.Config(texture_source="views"))
+    with pytest.raises(ConfigError, match="has none"):
+        exporter.export(Lamp(), None, tmp_path)
+
+
+def test_view_colours_are_written(tmp_path, lamp_views):
+    config = MeshExporter.Config(
+        resolution=64,
+        faces=3000,
+        texture_size=256,
+        formats=["glb"],
+        texture_source="views",
+        unwrap="box",
+        turntable=False,
+        preview=False,
+    )
+    written = MeshExporter(config).export(Lamp(), lamp_views, tmp_path)
+    assert list(written) == ["glb"] and [p.name for p in tmp_path.iterdir()] == ["model.glb"]
+    again = render_mesh(read_mesh(written["glb"]), lamp_views.cameras, shading=False)
+    assert psnr(again.rgb_on(), lamp_views.rgb_on()) > 28
+
+
+def test_a_failed_extraction_leaves_no_files(tmp_path):
+    class Empty(Lamp):
+        def sdf(self, points):
+            return torch.ones(len(points))
+
+    with pytest.raises(ExportError, match="no surface"):
+        MeshExporter(MeshExporter.Config(resolution=32)).export(Empty(), None, tmp_path / "new")
+    assert not (tmp_path / "new").exists()

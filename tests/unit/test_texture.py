@@ -1,0 +1,133 @@
+"""Unwrapping and baking: charts do not overlap, colours arrive where they belong."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from studio.cameras import orbit_cameras
+from studio.data.render import render_mesh
+from studio.export.isosurface import extract_mesh
+from studio.export.texture import bake_texture, fill_texture, query_colours, rasterise_uv
+from studio.export.unwrap import unwrap
+from studio.export.view_colours import colours_from_views
+from studio.mesh import Mesh
+
+
+def bean(points: Tensor) -> Tensor:
+    """Two balls grown together."""
+    one = (points - torch.tensor([0.12, 0.0, -0.1])).norm(dim=1) - 0.25
+    two = (points - torch.tensor([-0.1, 0.05, 0.15])).norm(dim=1) - 0.2
+    return -0.05 * torch.logsumexp(torch.stack([-one, -two]) / 0.05, 0)
+
+
+def position_colour(points: Tensor, normals: Tensor) -> Tensor:
+    return 0.5 + points
+
+
+@pytest.fixture(scope="module")
+def mesh() -> Mesh:
+    return extract_mesh(bean, 0.5, 64, faces=4000).with_normals()
+
+
+@pytest.fixture(scope="module", params=["xatlas", "box"])
+def cut(request, mesh) -> Mesh:
+    return unwrap(mesh, 512, method=request.param)
+
+
+def test_uv_lie_in_the_unit_square_and_the_surface_is_unchanged(mesh, cut):
+    assert cut.uv.min() >= 0 and cut.uv.max() <= 1
+    assert cut.volume == pytest.approx(mesh.volume, rel=1e-5)
+    assert len(cut.faces) == len(mesh.faces)
+    assert np.abs(np.linalg.norm(cut.normals, axis=1) - 1).max() < 1e-4
+
+
+def test_charts_do_not_overlap(cut):
+    """Painted area equals the sum of the triangles' areas, so nothing is painted twice."""
+    a, b, c = (cut.uv[cut.faces[:, i]].astype(np.float64) for i in range(3))
+    (ux, uy), (vx, vy) = (b - a).T, (c - a).T
+    area = 0.5 * np.abs(ux * vy - uy * vx).sum()
+    covered = rasterise_uv(cut, 1024).covered.mean()
+    assert covered == pytest.approx(area, rel=0.01)
+    assert covered > 0.35
+
+
+def test_texels_know_their_place(cut):
+    texels = rasterise_uv(cut, 256)
+    assert bean(torch.from_numpy(texels.points)).abs().max() < 0.01
+    rows, columns = np.nonzero(texels.covered)
+    corner = cut.uv[cut.faces[texels.face]]
+    at = np.stack([(columns + 0.5) / 256, 1 - (rows + 0.5) / 256], 1)
+    assert (at >= corner.min(1) - 1e-6).all() and (at <= corner.max(1) + 1e-6).all()
+
+
+def test_baked_colours_show_up_in_renders(cut):
+    """Seams, the V axis and the filling of gaps all show here."""
+    baked = bake_texture(cut, position_colour, 512)
+    cameras = orbit_cameras([0, 60, 120, 180, 240, 300], [30, -30] * 3, size=96)
+    shown = render_mesh(baked, cameras, shading=False)
+    exact = query_colours(cut.vertices, cut.normals, position_colour)
+    wanted = render_mesh(replace(cut, uv=None, colours=exact), cameras, shading=False)
+    error = ((shown.rgb_on() - wanted.rgb_on()) ** 2).mean(dim=(1, 2, 3))
+    assert error.max() < 1e-4  # 40 dB in every view
+
+
+def test_gaps_take_the_nearest_colour():
+    covered = np.zeros((8, 8), dtype=bool)
+    covered[1, 1] = covered[6, 6] = True
+    texture = fill_texture(np.array([[1.0, 0, 0], [0, 0, 1.0]]), covered)
+    assert texture[0, 0].tolist() == [255, 0, 0] and texture[7, 7].tolist() == [0, 0, 255]
+    assert texture[2, 3].tolist() == [255, 0, 0] and texture[5, 4].tolist() == [0, 0, 255]
+
+
+def test_a_slow_unwrap_falls_back_and_says_so(mesh, caplog):
+    with caplog.at_level(logging.WARNING):
+        cut = unwrap(mesh, 256, time_limit_s=0.001)
+    assert "took more than 0.001 s" in caplog.text
+    assert np.array_equal(cut.uv, unwrap(mesh, 256, method="box").uv)
+
+
+def test_every_box_chart_keeps_its_scale(mesh):
+    """Projection may squeeze a face, but by no more than its allowed slant."""
+    cut = unwrap(mesh, 512, method="box")
+    a, b, c = (cut.uv[cut.faces[:, i]].astype(np.float64) for i in range(3))
+    (ux, uy), (vx, vy) = (b - a).T, (c - a).T
+    ratio = np.abs(ux * vy - uy * vx) / np.linalg.norm(cut.face_normals, axis=1)
+    assert ratio.max() / np.median(ratio) < 2 and ratio.min() / np.median(ratio) > 0.3
+
+
+@pytest.fixture(scope="module")
+def pictures(mesh):
+    coloured = replace(mesh, colours=query_colours(mesh.vertices, mesh.normals, position_colour))
+    return render_mesh(coloured, orbit_cameras(range(0, 360, 45), 20.0, size=128), shading=False)
+
+
+def test_pictures_are_painted_where_they_see(mesh, pictures):
+    colours, certainty = colours_from_views(mesh, pictures, mesh.vertices, mesh.normals)
+    sure = certainty > 0.99
+    assert 0.6 < sure.mean() < 1.0
+    assert np.abs(colours[sure] - (0.5 + mesh.vertices[sure])).max() < 0.06
+    assert np.abs(colours[sure] - (0.5 + mesh.vertices[sure])).mean() < 0.01
+
+
+def test_what_no_picture_sees_has_no_certainty(mesh, pictures):
+    """A ball inside the object is hidden from all cameras."""
+    inner = mesh.vertices * 0.5
+    assert colours_from_views(mesh, pictures, inner, mesh.normals)[1].max() == 0
+    below = mesh.normals[:, 2] < -0.97
+    assert below.any()
+    assert colours_from_views(mesh, pictures, mesh.vertices, mesh.normals)[1][below].max() < 0.5
+
+
+def test_unseen_texels_take_the_field(mesh, pictures):
+    cut = unwrap(mesh, 256, method="box")
+    black = bake_texture(cut, lambda p, n: torch.zeros_like(p), 256, views=pictures)
+    texels = rasterise_uv(cut, 256)
+    painted = black.texture[texels.covered].max(1) > 0
+    assert not painted[texels.normals[:, 2] < -0.99].any()
+    assert painted[texels.normals[:, 2] > 0.5].mean() > 0.95
