@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
+from studio.mesh import Mesh
+
 Vertices = Float[np.ndarray, "n 3"]
 Faces = Int[np.ndarray, "m 3"]
 
@@ -134,6 +136,13 @@ def face_outward(vertices: Vertices, faces: Faces) -> Faces:
     a, b, c = (vertices[faces[:, i]].astype(np.float64) for i in range(3))
     volume = np.einsum("ij,ij->", a, np.cross(b, c))
     return faces if volume >= 0 else np.ascontiguousarray(faces[:, ::-1])
+
+
+def vertex_normals(mesh: Mesh) -> Float[np.ndarray, "n 3"]:
+    """The mesh's unit vertex normals, computed if it has none."""
+    normals = mesh.normals if mesh.normals is not None else mesh.with_normals().normals
+    assert normals is not None
+    return normals
 
 
 def _face_areas(vertices: Vertices, faces: Faces) -> np.ndarray:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.errors import ConfigError
+from studio.export.cleanup import vertex_normals
 from studio.export.isosurface import extract_mesh
 from studio.export.texture import bake_texture, query_colours
 from studio.export.unwrap import unwrap
@@ -151,11 +152,12 @@ class MeshExporter:
         """The mesh with vertex colours, and with a texture if a format needs one."""
         cfg = self.cfg
         painted = views if cfg.texture_source == "views" else None
-        colours = query_colours(mesh.vertices, mesh.normals, source.colour, device=device)
+        normals = vertex_normals(mesh)
+        colours = query_colours(mesh.vertices, normals, source.colour, device=device)
         if painted is not None:
             from studio.export.view_colours import colours_from_views
 
-            seen, certainty = colours_from_views(mesh, painted, mesh.vertices, mesh.normals)
+            seen, certainty = colours_from_views(mesh, painted, mesh.vertices, normals)
             colours += certainty[:, None] * (seen - colours)
         mesh = replace(mesh, colours=colours)
         if not {"glb", "obj"} & set(cfg.formats):
@@ -208,7 +210,8 @@ class _Clock:
     """Seconds per stage, for the log."""
 
     def __init__(self) -> None:
-        self._last, self._laps = time.perf_counter(), {}
+        self._last = time.perf_counter()
+        self._laps: dict[str, float] = {}
 
     def lap(self, name: str) -> None:
         now = time.perf_counter()

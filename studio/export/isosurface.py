@@ -92,7 +92,8 @@ class _Grid:
 
     @property
     def samples(self) -> tuple[int, int, int]:
-        return tuple(n + 1 for n in self.cells)
+        x, y, z = self.cells
+        return x + 1, y + 1, z + 1
 
 
 def _grid(box: float | Sequence[Sequence[float]], resolution: int, memory_gb: float) -> _Grid:
@@ -100,7 +101,9 @@ def _grid(box: float | Sequence[Sequence[float]], resolution: int, memory_gb: fl
         raise ExportError(
             f"resolution is {resolution}.", allowed="8 or more cells", hint="128 to 256 is usual."
         )
-    corners = np.array([[-box] * 3, [box] * 3] if np.isscalar(box) else box, dtype=np.float64)
+    corners = np.array(
+        [[-box] * 3, [box] * 3] if isinstance(box, int | float) else box, dtype=np.float64
+    )
     extent = corners[1] - corners[0]
     if corners.shape != (2, 3) or not (np.isfinite(corners).all() and (extent > 0).all()):
         raise ExportError(
@@ -110,7 +113,8 @@ def _grid(box: float | Sequence[Sequence[float]], resolution: int, memory_gb: fl
     voxel = float(extent.max()) / resolution
     used = np.ceil(extent / voxel - 1e-6).astype(np.int64)
     stride = 2 ** int(np.clip(np.log2(resolution / 12), 1, 4))
-    cells = tuple(int(-(-n // stride) * stride) for n in used)
+    x, y, z = (int(np.ceil(n / stride)) * stride for n in used)
+    cells = (x, y, z)
     needed = np.prod([n + 1.0 for n in cells]) * BYTES_PER_SAMPLE / 2**30
     if needed > memory_gb:
         fits = int(resolution * (memory_gb / needed) ** (1 / 3))
@@ -249,7 +253,7 @@ def _no_surface(field: _Field) -> ExportError:
     )
 
 
-def _blocks(cells: tuple[int, int, int]) -> Iterator[tuple[int, int, int]]:
+def _blocks(cells: tuple[int, int, int]) -> Iterator[tuple[int, ...]]:
     return product(*(range(0, n, BLOCK) for n in cells))
 
 

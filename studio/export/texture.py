@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from studio.export.cleanup import vertex_normals
 from studio.mesh import Mesh
 from studio.views import ViewSet
 
@@ -44,7 +45,6 @@ def rasterise_uv(mesh: Mesh, size: int) -> Texels:
     """
     if mesh.uv is None:
         raise ValueError("the mesh has no uv: unwrap it first")
-    mesh = mesh if mesh.normals is not None else mesh.with_normals()
     corners = mesh.uv.astype(np.float64)[mesh.faces] * size
     corners[..., 1] = size - corners[..., 1]
     low = np.clip(np.ceil(corners.min(1) - 0.5), 0, size).astype(np.int64)
@@ -63,7 +63,7 @@ def rasterise_uv(mesh: Mesh, size: int) -> Texels:
     covered = texture_face >= 0
     face, weight = texture_face[covered], weights[covered][..., None]
     points = (mesh.vertices[mesh.faces[face]] * weight).sum(1)
-    normals = (mesh.normals[mesh.faces[face]] * weight).sum(1)
+    normals = (vertex_normals(mesh)[mesh.faces[face]] * weight).sum(1)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     return Texels(
         covered.reshape(size, size), face, points.astype(np.float32), normals.astype(np.float32)

@@ -15,6 +15,7 @@ from PIL import Image
 from studio.cameras import CANONICAL_FOV_DEG, Cameras, orbit_cameras
 from studio.data.render import RayCaster
 from studio.errors import ExportError
+from studio.export.cleanup import vertex_normals
 from studio.files import atomic_write
 from studio.mesh import Mesh
 
@@ -64,6 +65,7 @@ def paint(
             shading=False,
             geometry=True,
         )
+        assert rendered.normal is not None
         facing = np.einsum("vhwc,vc->vhw", rendered.normal, (part.c2w[:, :3, :3] @ light).numpy())
         grey = 0.32 + 0.53 * np.clip(facing, 0, 1) + 0.12 * np.clip(-facing, 0, 1)
         mask = rendered.rgba[..., 3:]
@@ -73,12 +75,11 @@ def paint(
 
 
 def _caster(mesh: Mesh) -> RayCaster:
-    smooth = mesh if mesh.normals is not None else mesh.with_normals()
     return RayCaster(
         mesh.vertices,
         mesh.faces,
         mesh.colours,
-        normals=smooth.normals,
+        normals=vertex_normals(mesh),
         uv=mesh.uv,
         texture=mesh.texture,
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
+from studio.export.cleanup import vertex_normals
 from studio.mesh import Mesh
 
 _log = logging.getLogger(__name__)
@@ -108,12 +109,11 @@ def _cut(
     uv: Float[np.ndarray, "k 2"],
 ) -> Mesh:
     """The mesh with vertex ``i`` copied from ``origin[i]``; normals stay smooth across cuts."""
-    whole = mesh if mesh.normals is not None else mesh.with_normals()
     return replace(
-        whole,
-        vertices=whole.vertices[origin],
-        normals=whole.normals[origin],
-        colours=None if whole.colours is None else whole.colours[origin],
+        mesh,
+        vertices=mesh.vertices[origin],
+        normals=vertex_normals(mesh)[origin],
+        colours=None if mesh.colours is None else mesh.colours[origin],
         faces=faces.astype(np.int64),
         uv=uv.astype(np.float32),
     )

@@ -6,6 +6,8 @@ import numba
 import numpy as np
 from jaxtyping import Float, Int
 
+Array = np.ndarray
+
 LEAF = 4  # triangles per leaf
 DEPTH = 64  # of the traversal stack; twice the depth of any tree that fits in memory
 
@@ -48,7 +50,7 @@ class TriangleTree:
         return distance, index
 
     def windings(
-        self, points: Float[np.ndarray, "n 3"], ray: Float[np.ndarray, "3"]
+        self, points: Float[np.ndarray, "n 3"], ray: Float[np.ndarray, " 3"]
     ) -> Int[np.ndarray, " n"]:
         """How often the surface winds around each point, counted along a ray to infinity.
 
@@ -74,7 +76,7 @@ def _morton(points: Float[np.ndarray, "n 3"]) -> Int[np.ndarray, " n"]:
 
 
 @numba.njit(cache=True)
-def _query(points, corners, boxes, leaves):  # noqa: ANN001, ANN202
+def _query(points: Array, corners: Array, boxes: Array, leaves: int) -> tuple[Array, Array]:
     count = len(points)
     squared, face = np.empty(count), np.empty(count, np.int64)
     stack, bound = np.empty(DEPTH, np.int64), np.empty(DEPTH)
@@ -110,7 +112,7 @@ def _query(points, corners, boxes, leaves):  # noqa: ANN001, ANN202
 
 
 @numba.njit(cache=True, inline="always")
-def _box_distance2(p, box):  # noqa: ANN001, ANN202
+def _box_distance2(p: Array, box: Array) -> float:
     total = 0.0
     for k in range(3):
         d = max(box[k] - p[k], p[k] - box[3 + k], 0.0)
@@ -119,7 +121,7 @@ def _box_distance2(p, box):  # noqa: ANN001, ANN202
 
 
 @numba.njit(cache=True)
-def triangle_distance2(p, corners):  # noqa: ANN001, ANN202
+def triangle_distance2(p: Array, corners: Array) -> float:
     """Squared distance of a point to a triangle [3, 3]; a degenerate one counts as its edges."""
     ax, ay, az = corners[0, 0], corners[0, 1], corners[0, 2]
     ux, uy, uz = corners[1, 0] - ax, corners[1, 1] - ay, corners[1, 2] - az
@@ -139,7 +141,7 @@ def triangle_distance2(p, corners):  # noqa: ANN001, ANN202
 
 
 @numba.njit(cache=True, inline="always")
-def _segment_distance2(wx, wy, wz, ux, uy, uz):  # noqa: ANN001, ANN202
+def _segment_distance2(wx: float, wy: float, wz: float, ux: float, uy: float, uz: float) -> float:
     """From the point w to the segment between 0 and u."""
     length = ux * ux + uy * uy + uz * uz
     t = (wx * ux + wy * uy + wz * uz) / length if length > 0.0 else 0.0
@@ -149,7 +151,7 @@ def _segment_distance2(wx, wy, wz, ux, uy, uz):  # noqa: ANN001, ANN202
 
 
 @numba.njit(cache=True)
-def _windings(points, ray, corners, boxes, leaves):  # noqa: ANN001, ANN202
+def _windings(points: Array, ray: Array, corners: Array, boxes: Array, leaves: int) -> Array:
     """Leaving minus entering crossings of rays with counter-clockwise triangles."""
     winding = np.zeros(len(points), np.int64)
     stack = np.empty(DEPTH, np.int64)
@@ -172,7 +174,7 @@ def _windings(points, ray, corners, boxes, leaves):  # noqa: ANN001, ANN202
 
 
 @numba.njit(cache=True, inline="always")
-def _ray_meets_box(p, ray, box):  # noqa: ANN001, ANN202
+def _ray_meets_box(p: Array, ray: Array, box: Array) -> bool:
     if box[0] > box[3]:  # padding of the tree
         return False
     enter, leave = 0.0, np.inf
@@ -183,7 +185,7 @@ def _ray_meets_box(p, ray, box):  # noqa: ANN001, ANN202
 
 
 @numba.njit(cache=True)
-def _crossing(p, ray, corners):  # noqa: ANN001, ANN202
+def _crossing(p: Array, ray: Array, corners: Array) -> int:
     """+1 where the ray leaves through the triangle, -1 where it enters, 0 if it misses."""
     ax, ay, az = corners[0, 0], corners[0, 1], corners[0, 2]
     ux, uy, uz = corners[1, 0] - ax, corners[1, 1] - ay, corners[1, 2] - az
