@@ -119,6 +119,11 @@ def load_experiment(path: str | Path | None, overrides: Sequence[str] = ()) -> E
         for required in ("system_type", "data_type"):
             if not content.get(required):
                 raise ConfigError(f"{required} is not set.", hint=_list_hint(required))
+        if missing := _missing(content):
+            raise ConfigError(
+                f"{', '.join(missing)} has to be given.",
+                hint=f"add {missing[0]}=... to the command line, or set it in the file",
+            )
         resolved = resolve_options(ExperimentConfig, content, "")
         experiment = parse_config(ExperimentConfig, resolved)
         _check(experiment)
@@ -131,6 +136,17 @@ def load_experiment(path: str | Path | None, overrides: Sequence[str] = ()) -> E
 
 def _where(path: str | Path | None) -> str:
     return f"\n  in: {path}" if path is not None else ""
+
+
+def _missing(content: dict[str, Any], prefix: str = "") -> list[str]:
+    """Full keys of the values that a config leaves open with ???."""
+    keys = []
+    for name, value in content.items():
+        if isinstance(value, dict):
+            keys += _missing(value, f"{prefix}{name}.")
+        elif value == "???":
+            keys.append(f"{prefix}{name}")
+    return keys
 
 
 def _list_hint(required: str) -> str:

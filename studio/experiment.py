@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from studio.config import ExperimentConfig, save_experiment
 from studio.errors import ConfigError
 from studio.registry import build
-from studio.run import choose_run, find_resume
+from studio.run import choose_run, find_resume, hash_of
 from studio.trainer import (
     make_trainer,
     mean_weights,
@@ -140,6 +140,11 @@ class Experiment:
 
         run = self.run_folder
         key = system.train_key()
+        if key:
+            cfg = self.cfg
+            key = hash_of(
+                key, cfg.seed, cfg.checkpoint, cfg.trainer.max_steps, cfg.trainer.precision
+            )
         if key and self.resume is None and run.stage_current("train", key):
             print(f"training: already done, {run.last_checkpoint}")
             restore(system, trainer, run.last_checkpoint, allow_pickle=self.cfg.allow_pickle)

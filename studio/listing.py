@@ -40,5 +40,5 @@ def print_listing(*, verbose: bool = False) -> None:
             print(f"  {origin}: {reason}")
             if verbose and found.tracebacks.get(origin):
                 print(textwrap.indent(found.tracebacks[origin].rstrip(), "    "))
-    folder = plugins.custom_folder()
-    print(f"custom plugins are read from: {folder or 'custom/ (not there)'}")
+    folders = ", ".join(str(folder) for folder in plugins.custom_folders())
+    print(f"custom plugins are read from: {folders or 'custom/ (not there)'}")

@@ -35,6 +35,11 @@ def parse_config(cls: type[C], given: Mapping[str, Any] | C | None, *, key: str 
             f"{key or 'the config'} is {given!r}; it has to be a group of options.",
             allowed=", ".join(f.name for f in dataclasses.fields(cls)),  # type: ignore[arg-type]
         )
+    for part in dataclasses.fields(cls):  # type: ignore[arg-type]
+        value = (given or {}).get(part.name)
+        inner = _field_type(cls, part.name)
+        if inner and value is not None and not isinstance(value, Mapping | DictConfig | inner):
+            parse_config(inner, value, key=f"{key}.{part.name}" if key else part.name)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(cls), OmegaConf.create(dict(given or {})))
         return OmegaConf.to_object(merged)  # type: ignore[return-value]

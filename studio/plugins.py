@@ -93,8 +93,8 @@ def _builtin_units() -> Iterator[Unit]:
         yield Unit(relative.with_suffix(".py").as_posix(), ".".join(parts), path)
 
 
-def custom_folder() -> Path | None:
-    """The folder of custom plugins: $STUDIO_CUSTOM, else custom/ here, else beside launch.py.
+def custom_folders() -> list[Path]:
+    """The folders of custom plugins: $STUDIO_CUSTOM, or custom/ here and beside launch.py.
 
     Raises:
         PluginError: if $STUDIO_CUSTOM is set to something that is not a folder.
@@ -105,24 +105,20 @@ def custom_folder() -> Path | None:
                 f"STUDIO_CUSTOM is '{chosen}', which is not a folder.",
                 hint="unset it or point it at a folder with plugin files or folders",
             )
-        return Path(chosen)
-    for folder in (Path("custom"), PACKAGE_ROOT.parent / "custom"):
-        if folder.is_dir():
-            return folder
-    return None
+        return [Path(chosen)]
+    places = {p.resolve(): p for p in (PACKAGE_ROOT.parent / "custom", Path("custom"))}
+    return [place for place in places.values() if place.is_dir()]
 
 
 def _custom_units() -> Iterator[Unit]:
-    folder = custom_folder()
-    if folder is None:
-        return
-    for path in sorted(folder.iterdir()):
-        stem = path.stem if path.is_file() else path.name
-        if stem.startswith((".", "__")) or stem.endswith("_disabled"):
-            continue
-        if path.suffix == ".py" or (path.is_dir() and any(python_files(path))):
-            origin = f"{folder.name}/{path.name}"
-            yield Unit(origin, f"{CUSTOM_PACKAGE}.{sanitise(stem)}", path)
+    for folder in custom_folders():
+        for path in sorted(folder.iterdir()):
+            stem = path.stem if path.is_file() else path.name
+            if stem.startswith((".", "__")) or stem.endswith("_disabled"):
+                continue
+            if path.suffix == ".py" or (path.is_dir() and any(python_files(path))):
+                origin = f"{folder.name}/{path.name}"
+                yield Unit(origin, f"{CUSTOM_PACKAGE}.{sanitise(stem)}", path)
 
 
 def _entry_point_units() -> Iterator[Unit]:
@@ -144,6 +140,15 @@ def _sources(unit: Unit) -> Iterator[tuple[Path, str]]:
         yield path, path.read_text(encoding="utf-8")
 
 
+def _reason(error: Exception, file: str = "") -> str:
+    """Why a plugin does not load, in one line."""
+    if isinstance(error, SyntaxError):
+        return f"{file or Path(error.filename or '?').name}, line {error.lineno}: {error.msg}"
+    text = str(error).split("\n", 1)[0] or type(error).__name__
+    plain = isinstance(error, ImportError | PluginError)
+    return text if plain else f"{type(error).__name__}: {text}"
+
+
 def _read_unit(catalogue: Catalogue, unit: Unit, *, trusted: bool) -> None:
     """Add a unit's plugins; what its source shows to be broken is recorded, not raised."""
     if not trusted:
@@ -155,8 +160,7 @@ def _read_unit(catalogue: Catalogue, unit: Unit, *, trusted: bool) -> None:
             plugins = read_plugins(source, unit.origin, unit.module)
             missing = [] if trusted else missing_imports(source)
         except (SyntaxError, ValueError) as error:
-            line = getattr(error, "lineno", None) or "?"
-            catalogue.fail(unit.origin, f"{path.name}, line {line}: {error}")
+            catalogue.fail(unit.origin, _reason(error, path.name))
             continue
         if missing:
             catalogue.fail(unit.origin, f"No module named '{missing[0]}' ({path.name})")
@@ -171,9 +175,11 @@ def catalogue() -> Catalogue:
         _read_unit(found, unit, trusted=True)
     clashes: dict[str, str] = {}
     for unit in [*_custom_units(), *_entry_point_units()]:
-        if (other := clashes.setdefault(unit.module, unit.origin)) != unit.origin:
-            found.fail(unit.origin, f"its module name {unit.module} is taken by {other}")
+        if unit.module in clashes:
+            other = clashes[unit.module]
+            found.fail(str(unit.path), f"its module name {unit.module} is taken by {other}")
             continue
+        clashes[unit.module] = unit.origin
         _read_unit(found, unit, trusted=False)
     return found
 
@@ -240,10 +246,7 @@ def load_unit(unit: Unit) -> None:
         found.failures.pop(unit.origin, None)
     except Exception as error:
         registry.forget(unit.module)  # half a plugin is none
-        reason = str(error) or type(error).__name__
-        if not isinstance(error, ImportError | PluginError):
-            reason = f"{type(error).__name__}: {reason}"
-        found.fail(unit.origin, reason.split("\n", 1)[0], traceback.format_exc())
+        found.fail(unit.origin, _reason(error), traceback.format_exc())
 
 
 def load_all() -> None:

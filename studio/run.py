@@ -155,7 +155,8 @@ def hash_of(*parts: Any) -> str:
 
 
 def _feed(digest: hashlib._Hash, part: Any) -> None:
-    digest.update(f"<{type(part).__name__}>".encode())
+    label = "list" if isinstance(part, tuple) else type(part).__name__
+    digest.update(f"<{label}>".encode())
     if part is None or isinstance(part, str | int | float | bool | bytes):
         digest.update(part if isinstance(part, bytes) else repr(part).encode())
     elif isinstance(part, Path):

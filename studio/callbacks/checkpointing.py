@@ -61,7 +61,7 @@ def load_checkpoint(
         content = torch.load(
             path, map_location=map_location, weights_only=not allow_pickle, mmap=mmap
         )
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # of a broken file: anything, even a KeyError of the unpickler
         raise _unreadable(path, error) from error
     if not isinstance(content, dict) or "state_dict" not in content:
         raise WeightsError(

@@ -13,7 +13,7 @@ import pytorch_lightning as L
 
 import studio
 from studio.files import atomic_write, write_json
-from studio.plugins import PACKAGE_ROOT, custom_folder
+from studio.plugins import PACKAGE_ROOT, custom_folders
 from studio.run import RunFolder
 
 PACKAGES = ("torch", "pytorch-lightning", "diffusers", "transformers", "numpy", "omegaconf")
@@ -70,7 +70,7 @@ class Snapshot(L.Callback):
 
 def pack_code(target: Path) -> None:
     """Zip the source of studio and of custom plugins."""
-    folders = [PACKAGE_ROOT, *([found] if (found := custom_folder()) else [])]
+    folders = [PACKAGE_ROOT, *custom_folders()]
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for folder in folders:
             for path in sorted(folder.rglob("*.py")):

@@ -1,0 +1,222 @@
+"""Plugins from custom/ and from pip: found, failing, doubled, disabled, oddly named."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from studio import plugins
+from studio.cli import main
+from studio.errors import PluginError
+from studio.plugin_sources import sanitise
+from studio.registry import available, build, find
+
+SOURCE = '''
+from dataclasses import dataclass
+{imports}
+from studio.registry import register
+
+
+@register("exporter", "{name}")
+class Made:
+    """{summary}"""
+
+    @dataclass
+    class Config:
+        size: int = 1
+
+    def __init__(self, cfg):
+        self.cfg = cfg
+'''
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_plugins: None) -> Write:
+    """Write a plugin into custom/ of an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "custom").mkdir()
+
+    def put(where: str, name: str = "made", imports: str = "", summary: str = "Made.") -> Path:
+        path = tmp_path / "custom" / where
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(SOURCE.format(name=name, imports=imports, summary=summary))
+        plugins.reset()
+        return path
+
+    return put
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "made.py",
+        "my-method.py",
+        "my-method/__init__.py",
+        "my method 2.0/__init__.py",
+        "3d-thing/inner/exporter.py",
+        "loose-files/exporter.py",
+    ],
+)
+def test_any_file_or_folder_name_works(write: Write, where: str) -> None:
+    write(where)
+    assert "made" in available("exporter")
+    assert build("exporter", "made", {"size": 4}, key="x").cfg.size == 4
+
+
+def test_relative_imports_between_loose_files(write: Write) -> None:
+    write("two-files/made.py", imports="from .helper import VALUE")
+    Path("custom/two-files/helper.py").write_text("VALUE = 3\n")
+    plugins.reset()
+    assert sys.modules[find("exporter", "made").__module__].VALUE == 3
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "made_disabled.py",
+        "made_disabled/__init__.py",
+        "__pycache__/made.py",
+        ".hidden/made.py",
+        "README.md",
+    ],
+)
+def test_what_is_no_plugin_is_ignored(write: Write, where: str) -> None:
+    write(where)
+    assert "made" not in available("exporter")
+    assert not plugins.catalogue().failures
+
+
+@pytest.mark.parametrize(
+    ("imports", "reason"),
+    [
+        ("import not_installed_anywhere", "No module named 'not_installed_anywhere'"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("def (", "broken.py, line 3: invalid syntax"),
+        ("from studio.registry import nothing", "cannot import name 'nothing'"),
+    ],
+)
+def test_a_failing_plugin_is_named_and_stops_no_other(
+    write: Write, imports: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("good.py", name="good")
+    write("broken.py", name="broken", imports=imports)
+    assert find("exporter", "good").__name__ == "Made"
+    with pytest.raises(PluginError) as caught:
+        find("exporter", "goood")
+    assert "did you mean 'good'?" in str(caught.value)
+    assert f"custom/broken.py failed to load: {reason}" in str(caught.value)
+    with pytest.raises(PluginError, match=re.escape(reason)):
+        find("exporter", "broken")
+    assert main(["--list"]) == 0
+    text = capsys.readouterr().out
+    assert f"custom/broken.py: {reason}" in text
+    assert "good " in text
+
+
+def test_list_names_missing_packages_without_importing(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("broken.py", imports="import not_installed_anywhere\nprint('imported')")
+    assert main(["--list"]) == 0
+    text = capsys.readouterr().out
+    assert "DOES NOT WORK: No module named 'not_installed_anywhere'" in text
+    assert "imported\n" not in text
+
+
+def test_list_verbose_shows_tracebacks(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    write("broken.py", imports="{}['key']")
+    assert main(["--list", "--verbose"]) == 0
+    text = capsys.readouterr().out
+    assert "Traceback" in text
+    assert "custom/broken.py: KeyError: 'key'" in text
+
+
+def test_a_doubled_name_names_both_origins(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("one.py")
+    write("two.py")
+    write("other.py", name="other")
+    with pytest.raises(PluginError, match=r"twice: by custom/one\.py and by custom/two\.py"):
+        find("exporter", "made")
+    assert find("exporter", "other")  # the rest still works
+    assert main(["--list"]) == 0
+    assert "taken twice: custom/one.py and custom/two.py" in capsys.readouterr().out
+
+
+def test_a_custom_plugin_cannot_replace_a_built_in_one(write: Write) -> None:
+    path = write("mine.py")
+    path.write_text(path.read_text().replace('"exporter", "made"', '"data", "transforms"'))
+    plugins.reset()
+    with pytest.raises(PluginError, match=r"by studio/data/\w+\.py and by custom/mine\.py"):
+        find("data", "transforms")
+
+
+def test_two_folders_with_the_same_module_name(write: Write) -> None:
+    write("a-b.py", name="first")
+    write("a_b.py", name="second")
+    assert find("exporter", "first")
+    with pytest.raises(PluginError, match=r"a_b\.py failed to load: its module name"):
+        find("exporter", "secnd")
+
+
+def test_another_folder_by_environment(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("made.py")
+    Path("custom").rename("elsewhere")
+    plugins.reset()
+    assert "made" not in available("exporter")
+    monkeypatch.setenv("STUDIO_CUSTOM", str(tmp_path / "elsewhere"))
+    plugins.reset()
+    assert "made" in available("exporter")
+    monkeypatch.setenv("STUDIO_CUSTOM", str(tmp_path / "nowhere"))
+    plugins.reset()
+    with pytest.raises(PluginError, match="STUDIO_CUSTOM is .*nowhere"):
+        available("exporter")
+
+
+@pytest.fixture
+def pip_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Write) -> str:
+    """An installed package that offers a plugin; Python finds it by its dist-info folder."""
+    site = tmp_path / "site"
+    (site / "pip_plugin").mkdir(parents=True)
+    (site / "pip_plugin" / "__init__.py").write_text(
+        SOURCE.format(name="from-pip", imports="", summary="Out of a package.")
+    )
+    info = site / "pip_plugin-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pip-plugin\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[studio.plugins]\nanything = pip_plugin\n")
+    monkeypatch.syspath_prepend(str(site))
+    plugins.reset()
+    yield "pip_plugin"
+    sys.modules.pop("pip_plugin", None)
+    from studio.registry import forget
+
+    forget("pip_plugin")
+
+
+def test_pip_plugins_are_listed_without_import(
+    pip_package: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--list"]) == 0
+    text = capsys.readouterr().out
+    assert "from-pip" in text
+    assert "pip package pip-plugin (pip_plugin)" in " ".join(text.split())
+    assert pip_package not in sys.modules
+    assert find("exporter", "from-pip").__module__ == pip_package
+
+
+@pytest.mark.parametrize(
+    ("name", "module"), [("my-method", "my_method"), ("3d", "_3d"), ("a b.c", "a_b_c")]
+)
+def test_sanitise(name: str, module: str) -> None:
+    assert sanitise(name) == module
+    assert module.isidentifier()
