@@ -6,11 +6,10 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from studio.data.epidiff_views import EpiDiffViews, official_item, read_index
+from studio.data.epidiff_layout import official_item, read_index
 from studio.guidance.autoencoder import decode, encode
 from studio.guidance.epidiff import conditioning as cond
 from studio.guidance.epidiff import geometry as geo
@@ -106,13 +105,9 @@ def feature_aggregator(case: Case) -> dict[str, Tensor]:
     block = EpipolarBlock(case.config["dim"], _block(case.config)).eval()
     load_block(block, case.weights, case.folder)
     caught: dict[str, Tensor] = {}
-    block.T1.proj_out.register_forward_hook(
-        lambda _m, _i, y: caught.update(T1_out=y.flatten(0, 1))
-    )
+    block.T1.proj_out.register_forward_hook(lambda _m, _i, y: caught.update(T1_out=y.flatten(0, 1)))
     if case.config.get("use_resnet", True):
-        block.resnet1.register_forward_hook(
-            lambda _m, _i, y: caught.update(feature_after_resnet=y)
-        )
+        block.resnet1.register_forward_hook(lambda _m, _i, y: caught.update(feature_after_resnet=y))
     out = block(case.inputs["images"], _given_geometry(case), case.inputs["t_emb"])
     return {"out": out, **caught}
 
@@ -146,9 +141,7 @@ def mv_model(case: Case) -> dict[str, Tensor]:
     for name, block in model.inserted().items():
         block.register_forward_hook(lambda _m, _i, y, n=name: out.update({f"{n}.out": y}))
     batch = given["latents"].shape[:2]
-    latents, t, context = (
-        given[n].flatten(0, 1) for n in ("latents", "timestep", "prompt_embd")
-    )
+    latents, t, context = (given[n].flatten(0, 1) for n in ("latents", "timestep", "prompt_embd"))
     out["sample"] = model(latents, t, context, rig).unflatten(0, batch)
     out["plain_unet_sample"] = model.unet(latents, t, context).sample.unflatten(0, batch)
     return out
@@ -197,8 +190,7 @@ def _guidance(case: Case) -> EpiDiffGuidance:
     )
     model = EpiDiffGuidance(options).eval()
     present = tuple({name.split(".")[0] + "." for name in case.weights} - {"vae."})
-    vae = [part for part in ("encoder", "decoder", "quant_conv", "post_quant_conv")]
-    present += tuple(f"vae.{p}." for p in vae if any(n.startswith(f"vae.{p}.") for n in case.weights))
+    present += tuple({".".join(n.split(".")[:2]) + "." for n in case.weights if n[:4] == "vae."})
     omitted = {k: v for k, v in model.state_dict().items() if not k.startswith(present)}
     load_official_tensors(model, {**omitted, **case.weights}, case.folder)
     return model

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from studio.cameras import Cameras, orbit_cameras
-from studio.data.epidiff_views import on_background
+from studio.data.epidiff_layout import on_background
 from studio.guidance.zero123.network import CLIP_MEAN, CLIP_STD
 from studio.images import to_uint8
 

@@ -118,9 +118,9 @@ class EpiDiffGuidance(Guidance):
         condition_latents: str | None = None
         """VAE latents of the condition: mode (right) or sample (released)."""
         condition_drop: str | None = None
-        """Dropped in training: of one object both (right), or of the batch the latents (released)."""
+        """Dropped in training: object (latents and token of each, right) or batch (released)."""
         fourth_number: str | None = None
-        """Last pose number: the base's own (right); released: abs_elevation trained, zero sampled."""
+        """Last pose number: the base's (right), zero (released script), abs_elevation (trained)."""
         rig: str | None = None
         """Azimuths of the default rig: exact (right) or truncated to whole degrees (released)."""
         insert_stages: list[str] = field(default_factory=lambda: ["mid", "up"])
@@ -567,9 +567,7 @@ class EpiDiffGuidance(Guidance):
         return checkpoint.load_official(self, source, self.cfg.allow_pickle)
 
 
-def resolve(
-    cfg: EpiDiffGuidance.Config, base: Zero123Guidance.Config
-) -> EpiDiffGuidance.Config:
+def resolve(cfg: EpiDiffGuidance.Config, base: Zero123Guidance.Config) -> EpiDiffGuidance.Config:
     """Fill the options left empty from the settings and the base's options.
 
     Raises:

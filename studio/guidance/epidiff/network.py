@@ -41,7 +41,7 @@ class BlockOptions:
     positions: tuple[str, ...] = ("abs",)
     """Embeddings beside the features: of the view's own ray ("abs"), of the near view's ("ref")."""
     neighbour_features: str = "gather"
-    """Features sampled: the near views' ("gather", the paper) or the view's own ("own", released)."""
+    """Features sampled: of the near views ("gather", paper) or the view's own ("own", released)."""
     head_width: int = 64
     """Channels per attention head."""
     time_width: int = 1280
@@ -66,9 +66,7 @@ class BlockOptions:
                 allowed=", ".join(NEIGHBOUR_FEATURES),
             )
         if self.arithmetic not in ARITHMETICS:
-            raise ConfigError(
-                f"arithmetic is {self.arithmetic!r}.", allowed=", ".join(ARITHMETICS)
-            )
+            raise ConfigError(f"arithmetic is {self.arithmetic!r}.", allowed=", ".join(ARITHMETICS))
 
 
 def sample_map(
