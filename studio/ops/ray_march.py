@@ -12,6 +12,7 @@ from torch import Tensor
 from studio.ops.backend import choose_backend, contiguous_float
 
 EMPTY, NEAR, INSIDE = 0, 1, 2
+NO_LIMIT = 2**15
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def march_reference(
     jitter: Float[Tensor, " n"],
     grid: UInt8[Tensor, "r r r"],
     step: float,
+    limit: int = NO_LIMIT,
 ) -> RaySamples:
     """Dense tensor form of `march`: evaluates every lattice point of every ray."""
     resolution = grid.shape[0]
@@ -57,6 +59,7 @@ def march_reference(
     cell = ((points + 1) * (0.5 * resolution)).long().clamp(0, resolution - 1)
     state = torch.where(t < far[:, None], grid[cell.unbind(-1)], INSIDE)
     keep = (state == NEAR) & ((state == INSIDE).cumsum(-1) == 0)
+    keep &= keep.cumsum(-1) <= limit
     ray_index = torch.arange(len(origins), device=origins.device)[:, None].expand_as(keep)[keep]
     offsets = torch.cat([keep.new_zeros(1, dtype=torch.long), keep.sum(-1).cumsum(0)])
     return RaySamples(points[keep].T, directions[ray_index].T, t[keep], ray_index, offsets, step)
@@ -69,6 +72,7 @@ def march(
     grid: UInt8[Tensor, "r r r"],
     step: float,
     *,
+    limit: int = NO_LIMIT,
     backend: str = "auto",
 ) -> RaySamples:
     """Place samples on each ray's lattice ``t_near + (jitter + k) step`` where the grid says NEAR.
@@ -79,10 +83,11 @@ def march(
         jitter: offset of each ray's lattice in steps, in [0, 1).
         grid: state of each cell, indexed [x, y, z].
         step: distance of the lattice points.
+        limit: most samples of a ray.
         backend: ``auto``, ``cpu`` (skips empty cells) or ``torch`` (dense).
     """
     if choose_backend("ray_march", backend, origins.device) == "torch":
-        return march_reference(origins, directions, jitter, grid, step)
+        return march_reference(origins, directions, jitter, grid, step, limit)
     from studio.ops import ray_march_cpu
 
     arrays = ray_march_cpu.march(
@@ -91,6 +96,7 @@ def march(
         contiguous_float("jitter", jitter).numpy(),
         grid.contiguous().numpy(),
         step,
+        limit,
     )
     points, directions_of, t, ray_index, offsets = (torch.from_numpy(array) for array in arrays)
     return RaySamples(points, directions_of, t, ray_index, offsets, step)

@@ -80,7 +80,7 @@ def _pack(origins, directions, step, kept, starts, offsets, points, directions_o
                 directions_of[d, m] = directions[n, d]
 
 
-def march(origins, directions, jitter, grid, step):
+def march(origins, directions, jitter, grid, step, limit):
     """Sample rays where the grid says NEAR, up to the first INSIDE cell.
 
     Returns:
@@ -88,7 +88,7 @@ def march(origins, directions, jitter, grid, step):
     """
     count, dtype = len(origins), origins.dtype
     step = dtype.type(step)
-    most = int(np.ceil(2 * 3**0.5 / step)) + 2
+    most = min(limit, int(np.ceil(2 * 3**0.5 / step)) + 2)
     kept = np.empty((count, most), np.uint16)
     counts, starts = np.zeros(count, np.int64), np.empty(count, dtype)
     run = _march_parallel if in_parallel() else _march_serial

@@ -51,6 +51,7 @@ def visual_hull(
     agreement: float = 1.0,
     dilation_px: float = 0.0,
     cover_cells: bool = False,
+    within: Bool[Tensor, "q q q"] | None = None,
 ) -> Bool[Tensor, "r r r"]:
     """Find the cells that lie in the masks of enough views.
 
@@ -63,9 +64,13 @@ def visual_hull(
         agreement: share of views that have to see a cell as object.
         dilation_px: how far every mask is grown.
         cover_cells: grow the masks by half a cell diagonal, so that no part of a cell is missed.
+        within: a hull of another resolution, outside of which nothing is looked for.
     """
-    alive = torch.arange(resolution**3)
     points = cell_centres(resolution)
+    alive = torch.arange(resolution**3)
+    if within is not None:
+        alive = alive[within[_cell_of(points, within.shape[0])]]
+        points = points[alive]
     against = torch.zeros(len(points), dtype=torch.int32)
     allowed = int((1 - agreement) * len(views) + 1e-6)
     h, w = views.cameras.size
@@ -84,6 +89,11 @@ def visual_hull(
     hull = torch.zeros(resolution**3, dtype=torch.bool)
     hull[alive] = True
     return hull.view(resolution, resolution, resolution)
+
+
+def _cell_of(points: Float[Tensor, "n 3"], resolution: int) -> tuple[Tensor, ...]:
+    """Index of the cells of a grid over [-1, 1]^3 that hold some points."""
+    return ((points + 1) * (0.5 * resolution)).long().clamp(0, resolution - 1).unbind(-1)
 
 
 def _pixels_per_unit(views: ViewSet, i: int, frame: Frame) -> float:

@@ -140,10 +140,10 @@ class NeuSRenderer(Renderer):
         jitter = torch.full((len(rays),), 0.5, device=rays.origins.device)
         hull = self.grid.hull.to(torch.uint8)  # True is NEAR
         step = 0.5 * self.grid.cell
-        offsets = march(
-            rays.origins, rays.directions, jitter, hull, step, backend=self.cfg.backend
-        ).offsets
-        return offsets.diff() > 0
+        first = march(
+            rays.origins, rays.directions, jitter, hull, step, limit=1, backend=self.cfg.backend
+        )
+        return first.offsets.diff() > 0
 
     def opacity(self, sdf: Float[Tensor, " p"], cosine: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
         """NeuS opacity of the sections around samples; the slope is annealed early on."""

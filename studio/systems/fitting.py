@@ -146,11 +146,17 @@ class Fitter:
         if coarse is None:
             return frame, None
         frame = tight_frame(coarse, frame)
-        options = {"agreement": agreement, "cover_cells": True}
-        self.renderer.restrict(
-            visual_hull(views, frame, 64, dilation_px=cfg.dilation_px, **options)
+        around = visual_hull(
+            views,
+            frame,
+            64,
+            agreement=agreement,
+            dilation_px=cfg.dilation_px,
+            cover_cells=True,
         )
-        return frame, visual_hull(views, frame, cfg.resolution, agreement=agreement)
+        self.renderer.restrict(around)
+        fine = visual_hull(views, frame, cfg.resolution, agreement=agreement, within=around)
+        return frame, fine
 
     def _ray_pool(self, views: ViewSet) -> tuple[Rays, Float[Tensor, "n 4"]]:
         """Rays that meet the sampled space, in the local frame, and their RGBA."""

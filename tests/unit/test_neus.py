@@ -145,7 +145,7 @@ def test_native_rendering_and_gradients_equal_the_torch_twin(progress: float) ->
         results.append([output.rgb, output.mask, output.weights, *grads])
     assert results[0][2].numel() > 100
     for native, twin in zip(*results, strict=True):
-        torch.testing.assert_close(native, twin, rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(native, twin, rtol=1e-4, atol=1e-6)  # 1 - 1e-6 in the twin
 
 
 def test_hash_sdf_starts_as_its_sphere_and_sdf_agrees_with_forward() -> None:

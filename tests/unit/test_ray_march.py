@@ -84,3 +84,12 @@ def test_axis_parallel_rays_and_origins_inside() -> None:
     twin = march_reference(origins, directions, torch.full((2,), 0.5), full, 0.1)
     torch.testing.assert_close(samples.points, twin.points)
     assert samples.offsets.diff().tolist() == [20, 10]
+
+
+def test_limit_keeps_the_first_samples_of_each_ray() -> None:
+    rays = random_rays(100)
+    every, first = march(*rays, shell_grid(), 0.05), march(*rays, shell_grid(), 0.05, limit=1)
+    assert first.offsets.diff().tolist() == every.offsets.diff().clamp(max=1).tolist()
+    hit = every.offsets.diff() > 0
+    assert torch.equal(first.t, every.t[every.offsets[:-1][hit]])
+    torch.testing.assert_close(march_reference(*rays, shell_grid(), 0.05, 1).t, first.t)

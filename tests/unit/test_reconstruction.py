@@ -90,6 +90,13 @@ def test_hull_of_a_sphere_is_a_little_larger_than_it() -> None:
     assert covering[radius < RADIUS + 0.01].all() and covering.sum() > hull.sum()
 
 
+def test_looking_within_a_coarse_hull_changes_nothing() -> None:
+    views = sphere_views(64)
+    around = visual_hull(views, WHOLE, 16, dilation_px=1, cover_cells=True)
+    within = visual_hull(views, WHOLE, 40, within=around)
+    assert torch.equal(within, visual_hull(views, WHOLE, 40)) and within.any()
+
+
 def test_frame_is_tight_and_converts_both_ways() -> None:
     centre = (0.1, -0.05, 0.0)
     hull = visual_hull(sphere_views(64, centre), WHOLE, 48)

@@ -1,0 +1,134 @@
+"""Time and quality of reconstruction on the view sets of STUDIO_TEST_DATA.
+
+    STUDIO_TEST_DATA=<folder> python -m benchmarks.reconstruction [--sets NAME ...] [--seconds S]
+
+Chamfer is the mean of both directions, unsquared, of point-to-triangle distances, in world units
+(the objects' longest side is 1); IoU is that of volumes; PSNR and SSIM are means over all held-out
+views on white.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from studio.config import parse_config
+from studio.registry import build
+from studio.systems.reconstruction import Reconstruction
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A view set and how it is fitted.
+
+    Attributes:
+        folder: below STUDIO_TEST_DATA.
+        seconds: time budget of the optimisation.
+        resolution: picture side in pixels; None keeps it.
+        options: of the system, as dotted assignments.
+    """
+
+    folder: str
+    seconds: float
+    resolution: int | None = None
+    options: tuple[str, ...] = ()
+
+
+FINE = ("geometry.levels=10", "geometry.max_resolution=384")
+SCENES = {
+    "spot-16x128": Scene("spot_16views_128", 40),
+    "spot-ring16x64": Scene("spot_ring16_256", 30, 64),
+    "spot-ring16x256": Scene("spot_ring16_256", 60),
+    "bunny-36x256": Scene("bunny_36views_256", 60, None, FINE),
+    "chair-100x200": Scene("nerf_synthetic_chair", 180, 200, FINE),
+}
+
+
+@dataclass
+class Row:
+    """One line of the table."""
+
+    name: str
+    wall_s: float
+    cpu_s: float
+    steps: int
+    psnr: float
+    ssim: float
+    chamfer: float = float("nan")
+    iou: float = float("nan")
+
+    HEADER = f"{'set':16} {'wall s':>7} {'cpu s':>7} {'steps':>6} {'PSNR':>6} {'SSIM':>6} {'Chamfer':>8} {'IoU':>6}"  # noqa: E501
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name:16} {self.wall_s:7.1f} {self.cpu_s:7.1f} {self.steps:6d} {self.psnr:6.2f} "
+            f"{self.ssim:6.3f} {self.chamfer:8.5f} {self.iou:6.3f}"
+        )
+
+
+def fit(scene: Scene, root: Path, seconds: float, extra: list[str]) -> tuple[Reconstruction, Row]:
+    """Fit one scene with the system's loop; the row's time holds everything but reading."""
+    from omegaconf import OmegaConf
+
+    options = {"root": str(root / scene.folder), "resolution": scene.resolution}
+    data = build("data", "transforms", options)
+    given = OmegaConf.to_container(OmegaConf.from_dotlist([*scene.options, *extra]))
+    views, test = data.load(), data.test()
+    torch.manual_seed(0)
+    system = Reconstruction(parse_config(Reconstruction.Config, given, key="system"))
+    wall, cpu = time.perf_counter(), time.process_time()
+    system.set_views(views, test)
+    system.fitter.time_budget_s = seconds
+    system.fitter.start()
+    while not system.fitter.done:
+        losses = system.fitter.step()
+    system.fitter.check(losses)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    psnr, ssim = system.measure()
+    return system, Row("", wall, cpu, system.fitter.step_count, psnr, ssim)
+
+
+def compare(system: Reconstruction, reference: Path, row: Row) -> None:
+    """Measure the extracted mesh against the true one."""
+    from studio.export.isosurface import extract_mesh
+    from studio.export.readers import read_mesh
+    from studio.metrics.mesh import chamfer, volume_iou
+
+    mesh, true = extract_mesh(system.sdf, system.bound, 192), read_mesh(reference)
+    row.chamfer, row.iou = chamfer(mesh, true), volume_iou(mesh, true)
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sets", nargs="*", choices=list(SCENES), default=list(SCENES))
+    parser.add_argument("--seconds", type=float, help="time budget, instead of each set's own")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("options", nargs="*", help="options of the system, key=value")
+    args = parser.parse_args()
+    root = os.environ.get("STUDIO_TEST_DATA")
+    if not root:
+        print("STUDIO_TEST_DATA is not set: it names the folder of the view sets.", file=sys.stderr)
+        return 2
+    torch.set_num_threads(args.threads)
+    print(f"torch {torch.__version__}, {args.threads} threads")
+    print(Row.HEADER)
+    for name in args.sets:
+        scene = SCENES[name]
+        system, row = fit(scene, Path(root), args.seconds or scene.seconds, args.options)
+        row.name = name
+        reference = Path(root) / scene.folder / "reference.ply"
+        if reference.is_file():
+            compare(system, reference, row)
+        print(row, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
