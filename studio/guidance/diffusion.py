@@ -19,7 +19,7 @@ from studio.cameras import Cameras
 from studio.errors import ConfigError
 from studio.views import ViewSet
 
-PREDICTIONS = ("epsilon", "v_prediction")
+PREDICTIONS = ("epsilon", "v_prediction", "sample")
 SPACINGS = ("zero123", "leading", "trailing")
 
 
@@ -30,7 +30,7 @@ class NoiseSchedule:
     alphas_cumprod: Float[Tensor, " t"]
     """abar_t for t = 0 .. T-1, falling, float32, on the CPU."""
     prediction_type: str = "epsilon"
-    """What the network returns: "epsilon" (the noise) or "v_prediction"."""
+    """What the network returns: "epsilon" (the noise), "v_prediction" or "sample" (x_0)."""
 
     @classmethod
     def make(
@@ -108,7 +108,7 @@ class NoiseSchedule:
     def loss_weight(self, t: Int[Tensor, " b"], min_snr_gamma: float) -> Float[Tensor, " b"]:
         """Min-SNR weight of each item's squared error (Hang et al., arXiv 2303.09556).
 
-        `min_snr_gamma` 0 gives ones. For "v_prediction" the SNR is clamped to [1, gamma] rather
+        `min_snr_gamma` 0 gives ones. But for "epsilon", the SNR is clamped to [1, gamma] rather
         than to at most gamma: the paper's weight vanishes where there is almost only noise.
         """
         if min_snr_gamma <= 0:
@@ -117,7 +117,8 @@ class NoiseSchedule:
         snr = abar / (1 - abar)
         if self.prediction_type == "epsilon":
             return snr.clamp(max=min_snr_gamma) / snr
-        return snr.clamp(1.0, max(min_snr_gamma, 1.0)) / (snr + 1)
+        weight = snr.clamp(1.0, max(min_snr_gamma, 1.0))
+        return weight if self.prediction_type == "sample" else weight / (snr + 1)
 
     def split(
         self, prediction: Float[Tensor, "b ..."], x: Float[Tensor, "b ..."], abar: float
@@ -126,6 +127,8 @@ class NoiseSchedule:
         signal, spread = abar**0.5, (1 - abar) ** 0.5
         if self.prediction_type == "epsilon":
             return prediction, (x - spread * prediction) / signal
+        if self.prediction_type == "sample":
+            return (x - signal * prediction) / spread, prediction
         return signal * prediction + spread * x, signal * x - spread * prediction
 
 
