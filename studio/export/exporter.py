@@ -71,11 +71,11 @@ class MeshExporter:
         """field: its own colours; views: the pictures where they see it, else the field."""
         unwrap: str = "auto"
         """xatlas, box (fast, more seams), or auto: xatlas unless it takes too long."""
-        unwrap_time_limit_s: float = 10.0
+        unwrap_time_limit_s: float = 8.0
         """How long auto waits for xatlas."""
         turntable: bool = True
         """Write turntable.mp4 (turntable.gif where ffmpeg is missing)."""
-        turntable_frames: int = 48
+        turntable_frames: int = 36
         """Pictures per turn."""
         turntable_size: int = 256
         """Picture height in pixels; colours and bare shape stand side by side."""

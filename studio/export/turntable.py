@@ -91,7 +91,7 @@ def _on_white(rgb: np.ndarray, alpha: np.ndarray) -> UInt8[np.ndarray, "v h w 3"
 
 def turntable_frames(
     mesh: Mesh,
-    frames: int = 48,
+    frames: int = 36,
     size: int = 256,
     elevation_deg: float = 20.0,
     *,
@@ -111,7 +111,7 @@ def turntable_frames(
     return np.concatenate(paint(mesh, cameras), axis=2)
 
 
-def write_video(frames: UInt8[np.ndarray, "v h w 3"], path: Path | str, fps: float = 16.0) -> Path:
+def write_video(frames: UInt8[np.ndarray, "v h w 3"], path: Path | str, fps: float = 12.0) -> Path:
     """Write an MP4 that browsers play (H.264, yuv420p, index first); a GIF where ffmpeg is missing.
 
     Args:

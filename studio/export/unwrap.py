@@ -44,7 +44,7 @@ def unwrap(
     *,
     padding: int = 4,
     method: str = "auto",
-    time_limit_s: float = 10.0,
+    time_limit_s: float = 8.0,
     max_faces: int = 60_000,
 ) -> Mesh:
     """Return the mesh cut along its charts, with ``uv`` in [0, 1], origin at the bottom left.

@@ -37,17 +37,19 @@ def colours_from_views(
     caster = RayCaster(mesh.vertices, mesh.faces)
     lift = 2e-3 * float(np.ptp(mesh.vertices, axis=0).max())
     total, blend = np.zeros(len(points)), np.zeros((len(points), 3))
-    uv, depth = views.cameras.project(torch.from_numpy(np.asarray(points, np.float32)))
+    points = np.asarray(points, np.float32)
+    h, w = views.cameras.size
     for i in range(len(views)):
         to_camera = _directions_to_camera(views, i, points)
         facing = (normals * to_camera).sum(1)
-        inside = np.floor(uv[i].numpy())
-        h, w = views.cameras.size
-        inside = ((inside >= 0) & (inside < (w, h))).all(1)
-        index = np.flatnonzero((facing > GRAZING) & inside & (depth[i].numpy() > 0))
+        index = np.flatnonzero(facing > GRAZING)
+        uv, depth = views.cameras[i : i + 1].project(torch.from_numpy(points[index]))
+        framed = ((uv[0] >= 0) & (uv[0] < uv.new_tensor([w, h]))).all(-1) & (depth[0] > 0)
+        index, uv = index[framed.numpy()], uv[0, framed]
         origins = points[index] + lift * normals[index]
-        index = index[caster.cast(origins, to_camera[index])["primID"] < 0]
-        rgb, trust = _sample(views.images[i], uv[i, index])
+        clear = caster.cast(origins, to_camera[index])["primID"] < 0
+        index, uv = index[clear], uv[torch.from_numpy(clear)]
+        rgb, trust = _sample(views.images[i], uv)
         weight = facing[index] ** SHARPNESS * trust
         total[index] += weight
         blend[index] += weight[:, None] * rgb
