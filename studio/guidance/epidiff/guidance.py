@@ -138,7 +138,7 @@ class EpiDiffGuidance(Guidance):
         ray_chunk: int = 0
         """Rays handled at once when sampling; 0: all. Lower it when memory is short."""
         arithmetic: str = "fast"
-        """fast, or reference: the released code's order of operations, several times slower."""
+        """fast, or reference: the released code's order of operations, 1.6 times slower."""
         k_near_views: int = 5
         """Near views per view, itself included (released: 16)."""
         add_global_k: int = 0
