@@ -20,12 +20,12 @@ class System(pl.LightningModule):
     """
 
     Config: ClassVar[type]
-    run: RunFolder | None
+    run: RunFolder
 
     def __init__(self, cfg: Any, *, run: RunFolder | None = None) -> None:
         super().__init__()
         self.cfg = cfg
-        self.run = run
+        self.run = run  # type: ignore[assignment]  # what writes is not called without one
 
     def check(self, data: Any) -> None:
         """Refuse what cannot work (a missing picture, unfit weights) before anything is written."""
