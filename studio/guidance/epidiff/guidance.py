@@ -260,8 +260,8 @@ class EpiDiffGuidance(Guidance):
                 str(self.cfg.near_distance),
                 self.cfg.add_global_k,
             )
-            self._last_rig = self.rig(intrinsics, c2w, neighbours)
-        return self._last_rig
+            last = self._last_rig = self.rig(intrinsics, c2w, neighbours)
+        return last
 
     def rig(
         self,

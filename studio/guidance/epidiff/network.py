@@ -118,6 +118,10 @@ class Attention(nn.Module):
         self.to_v = nn.Linear(context, channels, bias=False)
         self.to_out = nn.Sequential(nn.Linear(channels, channels))
 
+    def keys_values(self, context: Float[Tensor, "v n m d"]) -> Float[Tensor, "v n m 2c"]:
+        """Return keys and values of context tokens, side by side."""
+        return torch.cat([self.to_k(context), self.to_v(context)], dim=-1)
+
     def forward(
         self,
         x: Float[Tensor, "v n l c"],
@@ -213,8 +217,7 @@ class Transformer(nn.Module):
             if mask is None:
                 x = x + block.attn1(y)
             else:
-                kv = F.linear(y, torch.cat([block.attn1.to_k.weight, block.attn1.to_v.weight]))
-                x = x + block.attn1(y, kv, mask)
+                x = x + block.attn1(y, block.attn1.keys_values(y), mask)
             x = x + block.ff(block.norm3(x, t))
         return self.proj_out(x)
 
@@ -359,10 +362,7 @@ class EpipolarBlock(EpipolarModule):
                 parts.append(embedding.expand(*parts[0].shape[:-1], -1))
             raw = torch.cat(parts, dim=-1)
             context = raw[:, :, 1:].flatten(2, 3)
-            contexts = [
-                torch.cat([b.attn2.to_k(context), b.attn2.to_v(context)], dim=-1)
-                for b in self.T1.transformer_blocks
-            ]
+            contexts = [b.attn2.keys_values(context) for b in self.T1.transformer_blocks]
             return self.T1.proj_in(raw[:, :, 0]), contexts
 
         return tokens
