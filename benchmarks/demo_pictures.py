@@ -1,6 +1,6 @@
 """Renders the demo's input pictures: procedural objects that no training run has seen.
 
-    python -m benchmarks.demo_pictures [FOLDER]
+python -m benchmarks.demo_pictures [FOLDER]
 """
 
 from __future__ import annotations

@@ -117,7 +117,9 @@ class Cameras:
             directions = torch.nn.functional.normalize(local @ rotation, dim=-1)
             return Rays(centres.reshape(-1, 3), directions.reshape(-1, 3))
         shift = torch.cat([pixels, torch.zeros_like(pixels[..., :1])], dim=-1)
-        shift = (shift - shift.new_tensor([w / 2, h / 2, 0])) * (self.ortho_scale / h)[:, None, None]
+        shift = (shift - shift.new_tensor([w / 2, h / 2, 0])) * (self.ortho_scale / h)[
+            :, None, None
+        ]
         forward = self.c2w[:, None, :3, 2].expand_as(centres)
         return Rays((centres + shift @ rotation).reshape(-1, 3), forward.reshape(-1, 3))
 

@@ -1,4 +1,4 @@
-"""`ViewSet` and `Condition`: what guidance returns and geometry reads, and what guidance is asked with."""
+"""`ViewSet`, what guidance returns and geometry reads, and `Condition`, what guidance is asked."""
 
 from __future__ import annotations
 
@@ -61,9 +61,7 @@ class ViewSet:
     def select(self, index: list[int]) -> ViewSet:
         """Return the views at these positions."""
         names = tuple(self.names[i] for i in index) if self.names else ()
-        return replace(
-            self, images=self.images[index], cameras=self.cameras[index], names=names
-        )
+        return replace(self, images=self.images[index], cameras=self.cameras[index], names=names)
 
     def save(self, folder: Path | str) -> Path:
         """Write `transforms.json` and RGBA PNGs that nerfstudio and instant-ngp read, too."""

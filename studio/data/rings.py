@@ -1,4 +1,4 @@
-"""Training batches from rings of views, drawn by step number so that resuming repeats them exactly."""
+"""Training batches from rings of views, a function of the step number."""
 
 from __future__ import annotations
 

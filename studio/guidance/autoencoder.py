@@ -71,7 +71,9 @@ def latent_side(vae: AutoencoderKL, resolution: int) -> int:
 
 
 @torch.no_grad()
-def start_from_pca(vae: AutoencoderKL, pixels: Float[Tensor, "n 3 h w"], constant: float = 8.0) -> None:
+def start_from_pca(
+    vae: AutoencoderKL, pixels: Float[Tensor, "n 3 h w"], constant: float = 8.0
+) -> None:
     """Set a one-level VAE to the principal components of pixel blocks; training goes on from there.
 
     Every component occupies two hidden channels of opposite sign, since silu(x) - silu(-x) = x; a

@@ -37,15 +37,13 @@ class GuidanceTraining(TrainingSystem):
 
     def __init__(self, cfg: Config, *, run: Any = None) -> None:
         super().__init__(cfg, run=run)
-        self.guidance = build(
-            "guidance", cfg.guidance_type, cfg.guidance, key="system.guidance"
-        )
+        self.guidance = build("guidance", cfg.guidance_type, cfg.guidance, key="system.guidance")
 
     def prepare(self, data: Any) -> None:
         """Read the objects and, where asked for, encode their pictures once."""
         super().prepare(data)
         if self.cfg.cache_latents:
-            folder = Path("outputs/cache") if self.run is None else self.run.root.parents[1] / "cache"
+            folder = self.run.root.parents[1] / "cache"
             self.train_rings = encode_rings(self.guidance.vae, self.train_rings, folder)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -57,7 +55,7 @@ class GuidanceTraining(TrainingSystem):
         return self.guidance.training_loss(batch, generator=generator)
 
     @torch.no_grad()
-    def validation_pictures(self) -> dict[str, Tensor]:
+    def validation_pictures(self) -> dict[str, Any]:
         """Return made views of unseen objects above the true ones, [0, 1], and their PSNR in dB."""
         rows, errors = [], []
         for i in range(min(self.cfg.validation_objects, len(self.val_rings.images))):

@@ -75,7 +75,7 @@ class Zero123Guidance(Guidance):
         gradient_checkpointing: bool = False
         """Trade time for memory in training."""
         prediction_type: str = "v_prediction"
-        """What the UNet returns: epsilon (released model), v_prediction or sample (clean latents)."""
+        """What the UNet returns: epsilon (released model), v_prediction or sample (latents)."""
         beta_schedule: str = "scaled_linear"
         """Shape of the noise schedule: scaled_linear or linear."""
         beta_start: float = 0.00085
