@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-IMAGE ?= $(firstword $(sort $(wildcard load/images/*.png)))
+IMAGE ?= load/images/car.png
 
 export HF_HUB_OFFLINE ?= 1
 
@@ -38,4 +38,5 @@ docs: setup
 	$(BIN)/python -m studio.docs_tables docs/options.md
 
 bench: setup
-	for script in benchmarks/bench_*.py; do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python -m benchmarks.nano
+	test -z "$(STUDIO_TEST_DATA)" || $(BIN)/python -m benchmarks.reconstruction
