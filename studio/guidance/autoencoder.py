@@ -78,7 +78,8 @@ def start_from_pca(
 
     Every component occupies two hidden channels of opposite sign, since silu(x) - silu(-x) = x; a
     large constant channel keeps the single-group norms from normalising the signal away; the
-    residual branches start at zero.
+    residual branches start at zero. Latents are half whitened: a component with standard deviation
+    s gets s^0.5, so that faint ones are not lost in the noise of a diffusion process, nor loud.
 
     Args:
         vae: with one block on either side, norm_num_groups 1, no middle attention.
@@ -105,8 +106,10 @@ def start_from_pca(
         merge[i, 2 * i], merge[i, 2 * i + 1] = norm, -norm
     logvar = torch.cat([torch.zeros(latent), torch.full((latent,), -12.0)])
     _set_pointwise(vae.encoder.conv_out, merge, logvar)
-    _set_pointwise(vae.quant_conv, torch.eye(2 * latent), torch.zeros(2 * latent))
-    _set_pointwise(vae.post_quant_conv, torch.eye(latent), torch.zeros(latent))
+    spread = values.flip(0)[:latent].clamp(min=1e-8) ** 0.25 / size**0.5
+    shrink = torch.cat([1 / spread, torch.ones(latent)])
+    _set_pointwise(vae.quant_conv, torch.diag(shrink), torch.zeros(2 * latent))
+    _set_pointwise(vae.post_quant_conv, torch.diag(spread), torch.zeros(latent))
     split = torch.stack([torch.eye(latent), -torch.eye(latent)], 1).flatten(0, 1)
     _set_pointwise(vae.decoder.conv_in, split, torch.zeros(2 * latent), constant)
     unmerge = torch.zeros(3 * patch**2, width)
