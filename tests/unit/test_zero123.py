@@ -36,12 +36,24 @@ from studio.views import Condition
 LISTS = Path(__file__).parents[1] / "parity" / "cases" / "viewfusion_interpolated"
 TINY: dict[str, Any] = {
     "unet": {
+        "in_channels": 16,
+        "out_channels": 8,
         "block_out_channels": [16, 32],
         "cross_attention_dim": 32,
         "norm_num_groups": 8,
         "attention_head_dim": 2,
     },
-    "vae": {"block_out_channels": [8, 8], "norm_num_groups": 4, "scaling_factor": 0.5},
+    "vae": {
+        "in_channels": 48,
+        "out_channels": 48,
+        "down_block_types": ["DownEncoderBlock2D"] * 2,
+        "up_block_types": ["UpDecoderBlock2D"] * 2,
+        "block_out_channels": [8, 8],
+        "latent_channels": 8,
+        "norm_num_groups": 4,
+        "mid_block_add_attention": True,
+        "scaling_factor": 0.5,
+    },
     "clip": {
         "hidden_size": 32,
         "intermediate_size": 32,
