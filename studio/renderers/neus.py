@@ -31,9 +31,9 @@ class NeuSRenderer(Renderer):
         """Cells a side of the occupancy grid."""
         sharpness_start: float = 60.0
         """Sharpness s of the logistic density at the start of training."""
-        sharpness_end: float = 500.0
+        sharpness_end: float = 250.0
         """Sharpness at the end; in between log-linear in the progress."""
-        step_min: float = 0.006
+        step_min: float = 0.01
         """Shortest section between samples."""
         step_max: float = 0.02
         """Longest section; in between sections are 2 / s long."""

@@ -73,7 +73,7 @@ class FitConfig:
     """Weights of the losses."""
     hull: HullConfig = field(default_factory=HullConfig)
     """The visual hull."""
-    lr: float = 2e-2
+    lr: float = 1e-2
     """Learning rate after the warm-up."""
     lr_end: float = 0.1
     """Factor of the learning rate at the end; in between exponential in the progress."""

@@ -57,6 +57,7 @@ def small_config(**options: object) -> Reconstruction.Config:
         hull=HullConfig(resolution=32, fit_steps=30),
         samples_per_step=1024,
         min_rays=32,
+        lr=2e-2,
     )
     return replace(cfg, **options)
 
