@@ -66,6 +66,7 @@ class Reconstruction(System):
 
     centre: Float[Tensor, 3]
     half_side: Float[Tensor, ""]
+    cube: Float[Tensor, ""]
 
     def __init__(self, cfg: Config, *, run: RunFolder | None = None) -> None:
         super().__init__(cfg, run=run)
@@ -126,9 +127,9 @@ class Reconstruction(System):
         """Return one item per block of steps."""
         return DataLoader(_Blocks(self), batch_size=None)
 
-    def val_dataloader(self) -> DataLoader[int] | list[Any]:
-        """Return the numbers of the held-out views."""
-        return [] if self.test_views is None else DataLoader(range(len(self.test_views)))
+    def val_dataloader(self) -> list[Tensor]:
+        """Return the numbers of the held-out views, none where there are none."""
+        return [] if self.test_views is None else list(torch.arange(len(self.test_views)))
 
     test_dataloader = val_dataloader
 
@@ -149,6 +150,7 @@ class Reconstruction(System):
     def training_step(self, batch: int, _: int) -> None:
         """Lightning's hook: one block of optimiser steps."""
         fitter, optimizer = self.fitter, self.optimizers()
+        assert not isinstance(optimizer, list)
         block = self.cfg.steps_per_block
         losses: dict[str, Tensor] = {}
         began, rays = fitter.elapsed_s, 0
@@ -187,6 +189,7 @@ class Reconstruction(System):
         """Lightning's hook: PSNR and SSIM of a held-out view on white."""
         from studio.metrics.image import psnr, ssim
 
+        assert self.test_views is not None
         made, wanted = self._picture(self.test_views, int(batch))
         self.log("psnr", psnr(made, wanted), batch_size=1, on_epoch=True, prog_bar=True)
         self.log("ssim", ssim(made, wanted), batch_size=1, on_epoch=True)

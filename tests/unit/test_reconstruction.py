@@ -255,37 +255,47 @@ def test_targets_are_composited_like_the_picture(background: str) -> None:
         Fitter(system.geometry, system.renderer, sphere_views(), FitConfig(background="grey"))
 
 
-def test_lightning_counts_every_step_and_resumes(tmp_path: Path) -> None:
+def test_lightning_counts_every_step_and_resumes_exactly(tmp_path: Path) -> None:
     import pytorch_lightning as pl
 
-    def trainer(steps: int) -> pl.Trainer:
-        quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
-        return pl.Trainer(
-            max_steps=steps,
+    class SaveAt20(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
+            if trainer.global_step == 20:
+                trainer.save_checkpoint(tmp_path / "at20.ckpt")
+
+    def train(checkpoint: Path | None) -> tuple[Reconstruction, pl.Trainer]:
+        system = Reconstruction(small_config(steps_per_block=10))
+        system.set_views(sphere_views(), sphere_views(16))
+        trainer = pl.Trainer(
+            max_steps=40,
             accelerator="cpu",
             default_root_dir=tmp_path,
             enable_checkpointing=False,
             num_sanity_val_steps=0,
-            **quiet,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            logger=False,
+            callbacks=[SaveAt20()],
         )
+        trainer.fit(system, ckpt_path=checkpoint)
+        return system, trainer
 
-    def system() -> Reconstruction:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
         torch.manual_seed(0)
-        made = Reconstruction(small_config(steps_per_block=10))
-        made.set_views(sphere_views(), sphere_views(16))
-        return made
-
-    first = system()
-    run = trainer(30)
-    run.fit(first)
-    assert run.global_step == 30 and first.fitter.step_count == 30
-    run.save_checkpoint(tmp_path / "last.ckpt")
-    second = system()
-    run = trainer(40)
-    run.fit(second, ckpt_path=tmp_path / "last.ckpt")
-    assert run.global_step == 40 and second.fitter.step_count == 40
-    measured = run.validate(second, verbose=False)[0]
+        whole, trainer = train(None)
+        assert trainer.global_step == 40 and whole.fitter.step_count == 40
+        torch.manual_seed(1)
+        resumed, trainer = train(tmp_path / "at20.ckpt")
+        assert trainer.global_step == 40 and resumed.fitter.step_count == 40
+    finally:
+        torch.set_num_threads(before)
+    for name, value in resumed.state_dict().items():
+        assert torch.equal(value, whole.state_dict()[name]), name
+    measured = trainer.validate(resumed, verbose=False)[0]
     assert measured["psnr"] > 10 and 0 < measured["ssim"] <= 1
+    assert resumed.measure()[0] == pytest.approx(measured["psnr"], abs=0.01)
 
 
 def test_time_budget_ends_training(tmp_path: Path) -> None:
