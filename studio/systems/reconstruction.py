@@ -127,9 +127,11 @@ class Reconstruction(System):
         """Return one item per block of steps."""
         return DataLoader(_Blocks(self), batch_size=None)
 
-    def val_dataloader(self) -> list[Tensor]:
+    def val_dataloader(self) -> DataLoader[int] | list[Any]:
         """Return the numbers of the held-out views, none where there are none."""
-        return [] if self.test_views is None else list(torch.arange(len(self.test_views)))
+        if self.test_views is None:
+            return []
+        return DataLoader(range(len(self.test_views)))  # type: ignore[arg-type]
 
     test_dataloader = val_dataloader
 
