@@ -116,8 +116,7 @@ class NanoBenchmark:
 
     def true_views(self, i: int) -> ViewSet:
         """Return the rendered ring of an unseen object."""
-        rgba = torch.from_numpy(self.rings.images[i]).permute(0, 3, 1, 2) / 255.0
-        return ViewSet(rgba, self.rings.cameras)
+        return self.rings.seen_from(i)
 
     def nearest(self, i: int) -> ViewSet:
         """Return the ring of the training object, turned, that looks most like the input."""
@@ -126,8 +125,9 @@ class NanoBenchmark:
             self._small = torch.cat(
                 [small(training_pictures(self.train, n)) for n in range(len(self.train.images))]
             )
-        best = int((self._small - wanted).square().flatten(1).mean(1).argmin())
+        error = (self._small - wanted).square().flatten(1).mean(1)
         count = len(self.rings.cameras)
+        best = int(error.argmin())  # of all objects, turned by all steps of the ring
         pictures = training_pictures(self.train, best // count)
         return self._on_white(pictures.roll(-(best % count), 0))
 
@@ -156,7 +156,9 @@ class NanoBenchmark:
         distances, overlaps = [], []
         for i, views in enumerate(self.made[name]):
             mesh = self.reconstruct(views)
-            truth = self.data.truth("val", i)
+            truth = self.data.truth(
+                "val", i, self.rings.references[0] if self.rings.references else 0
+            )
             distances.append(chamfer(mesh, truth.mesh()))
             overlaps.append(volume_iou(mesh, truth.occupancy))
             print(f"{name} {i}: {distances[-1]:.4f} {overlaps[-1]:.3f}", flush=True)

@@ -100,6 +100,8 @@ class ProceduralData(ViewPairData):
         """Turn every object by a fixed angle of its own within one azimuth step."""
         reference: str = "random"
         """Condition view: "random" azimuth at each access, or "first" (the object's own front)."""
+        references: list[int] = field(default_factory=list)
+        """Training by step: ring positions of conditions, 0 is the front; empty: any."""
         supersample: int = 2
         """Samples per pixel and axis."""
         cache_dir: str | None = None
@@ -138,7 +140,7 @@ class ProceduralData(ViewPairData):
         """
         if len(RIGS[self.cfg.rig]) != 1:
             raise ConfigError(f"data.rig is '{self.cfg.rig}', which is no ring.", allowed="ele30")
-        return Rings(self.views_array(split), self.cameras)
+        return Rings(self.views_array(split), self.cameras, references=tuple(self.cfg.references))
 
     def count(self, split: str) -> int:
         """Number of objects of a split."""
@@ -197,7 +199,7 @@ class ProceduralData(ViewPairData):
 
     def cache_path(self, split: str) -> Path:
         """File of a split's pictures, named after everything that decides them."""
-        drop = ("cache_dir", "captions", "reference", "input_elevation_deg")
+        drop = ("cache_dir", "captions", "reference", "references", "input_elevation_deg")
         key: dict[str, Any] = {k: v for k, v in asdict(self.cfg).items() if k not in drop}
         key |= {"split": split, "version": RENDERING_VERSION}
         digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=list).encode()).hexdigest()

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from studio.cameras import Cameras
+from studio.views import ViewSet
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,26 @@ class Rings:
         images: RGBA, straight alpha.
         cameras: the ring; camera k stands at azimuth k * 360 / V.
         latents: posterior means of the pictures on white, if cached.
+        references: ring positions that conditions are seen from; any where empty.
     """
 
     images: UInt8[np.ndarray, "n v h w 4"]
     cameras: Cameras
     latents: Float[Tensor, "n v c h w"] | None = None
+    references: tuple[int, ...] = ()
+
+    def seen_from(self, n: int, reference: int | None = None) -> ViewSet:
+        """Return the views of an object in the world where a reference view is at azimuth 0.
+
+        Args:
+            n: which object.
+            reference: ring position of the condition, which becomes view 0; the first allowed one
+                where None.
+        """
+        if reference is None:
+            reference = self.references[0] if self.references else 0
+        images = np.roll(self.images[n], -reference, axis=0)
+        return ViewSet(torch.from_numpy(images).permute(0, 3, 1, 2) / 255.0, self.cameras)
 
     def pixels(self, objects: np.ndarray, views: np.ndarray) -> Float[Tensor, "b 3 h w"]:
         """Return pictures on white, in [-1, 1]."""
@@ -96,7 +112,7 @@ class RingBatches(IterableDataset):
         rng = np.random.default_rng([self.seed, step])
         n, v = self.rings.images.shape[:2]
         objects = rng.integers(n, size=self.batch)
-        references = rng.integers(v, size=self.batch)
+        references = rng.choice(self.rings.references or v, size=self.batch)
         if self.targets == v:
             targets = np.broadcast_to(np.arange(v), (self.batch, v)).copy()
         else:

@@ -80,10 +80,8 @@ class AutoencoderTraining(TrainingSystem):
         return self.val_rings.pixels(np.arange(count), views)
 
     @torch.no_grad()
-    def export(self) -> Path:
+    def save(self, folder: Path) -> None:
         """Write the VAE; its scaling factor brings latents to unit variance."""
         std = encode(self.vae, self._unseen()).std()
         self.vae.register_to_config(scaling_factor=float(1 / std))
-        folder = self.output_folder()
         self.vae.save_pretrained(folder)
-        return folder

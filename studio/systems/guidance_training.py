@@ -17,7 +17,7 @@ from studio.guidance.autoencoder import encode
 from studio.registry import build, register
 from studio.run import hash_of
 from studio.systems.training import TrainingConfig, TrainingSystem
-from studio.views import Condition, ViewSet
+from studio.views import Condition
 
 
 @register("system", "guidance-training")
@@ -59,11 +59,11 @@ class GuidanceTraining(TrainingSystem):
         """Return made views of unseen objects above the true ones, [0, 1], and their PSNR in dB."""
         rows, errors = [], []
         for i in range(min(self.cfg.validation_objects, len(self.val_rings.images))):
-            rgba = torch.from_numpy(self.val_rings.images[i]).permute(0, 3, 1, 2) / 255.0
-            truth = ViewSet(rgba, self.val_rings.cameras).rgb_on(1.0)
+            views = self.val_rings.seen_from(i)
+            truth = views.rgb_on(1.0)
             made = self.guidance.generate(
-                Condition(image=rgba[0]),
-                self.val_rings.cameras,
+                Condition(image=views.images[0]),
+                views.cameras,
                 generator=torch.Generator().manual_seed(i),
             ).rgb_on(1.0)
             rows += [made, truth]
@@ -71,11 +71,9 @@ class GuidanceTraining(TrainingSystem):
         psnr = -10 * torch.log10(torch.stack(errors)).mean()
         return {"pictures": torch.cat(rows), "columns": len(self.val_rings.cameras), "psnr": psnr}
 
-    def export(self) -> Path:
+    def save(self, folder: Path) -> None:
         """Write the guidance as a folder of safetensors and configs."""
-        folder = self.output_folder()
         self.guidance.save_pretrained(folder)
-        return folder
 
 
 @torch.no_grad()
@@ -89,7 +87,7 @@ def encode_rings(vae: Any, rings: Rings, cache: Path, batch: int = 256) -> Rings
         batch: pictures encoded at once.
     """
     n, v = rings.images.shape[:2]
-    encoder = {k: t for k, t in vae.state_dict().items() if not k.startswith("decoder")}
+    encoder = {k: t for k, t in vae.state_dict().items() if k.startswith(("encoder", "quant"))}
     path = cache / f"{hash_of(encoder, list(rings.images.shape), rings.images[:: n // 8 + 1])}.pt"
     if path.is_file():
         return replace(rings, latents=torch.load(path, weights_only=True, mmap=True))

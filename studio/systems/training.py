@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from studio.data.rings import RingBatches, Rings
+from studio.files import atomic_write
 from studio.systems.base import System
 from studio.systems.optim import OptimizerConfig, make_optimizer, warmup_plateau_decay
 
@@ -33,6 +35,8 @@ class TrainingConfig:
     """Unseen objects shown in every validation."""
     output: str = ""
     """Folder of the exported weights; the run's export folder where empty."""
+    half: bool = True
+    """Export weights in half precision."""
 
 
 class TrainingSystem(System):
@@ -102,6 +106,23 @@ class TrainingSystem(System):
 
         return [EMA(self.cfg.ema_decay)] if self.cfg.ema_decay > 0 else []
 
-    def output_folder(self) -> Path:
-        """Return where trained weights are written."""
-        return Path(self.cfg.output) if self.cfg.output else self.run.export
+    def export(self) -> Path:
+        """Write the trained weights (their mean over training, where it is kept)."""
+        folder = Path(self.cfg.output) if self.cfg.output else self.run.export
+        self.save(folder)
+        if self.cfg.half:
+            for path in sorted(folder.rglob("*.safetensors")):
+                halve(path)
+        return folder
+
+    def save(self, folder: Path) -> None:
+        """Write the weights into a folder, as safetensors and configs."""
+        raise NotImplementedError
+
+
+def halve(path: Path) -> None:
+    """Rewrite a safetensors file with its float32 tensors in half precision."""
+    tensors = load_file(path)
+    small = {k: v.half() if v.dtype == torch.float32 else v for k, v in tensors.items()}
+    with atomic_write(path) as temporary:
+        save_file(small, temporary)
