@@ -89,9 +89,16 @@ class Reconstruction(System):
 
     # --- data -----------------------------------------------------------------------------------
 
+    def check(self, data: Any) -> None:
+        """Read the views, so that unfit ones are refused before anything is written."""
+        self.views, self.test_views = data.load(), data.test()
+
     def prepare(self, data: Any) -> None:
-        """Read the training and, where there are any, the held-out views of a data plugin."""
-        self.set_views(data.load(), data.test())
+        """Take the training and, where there are any, the held-out views of a data plugin."""
+        if self.views is None:
+            self.check(data)
+        assert self.views is not None
+        self.set_views(self.views, self.test_views)
 
     def set_views(self, views: ViewSet, test: ViewSet | None = None) -> None:
         """Take the views to fit and those to measure on; finds the object's cube."""

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from studio.data.rings import RingBatches, Rings
 from studio.files import atomic_write
+from studio.ops.random import step_generator
 from studio.systems.base import System
 from studio.systems.optim import OptimizerConfig, make_optimizer, warmup_plateau_decay
 
@@ -61,17 +62,13 @@ class TrainingSystem(System):
             rings, cfg.batch_size, cfg.targets, cfg.seed, lambda: self.trainer.global_step
         )
 
-    def step_generator(self, step: int) -> torch.Generator:
-        """Return the source of a step's noise, a function of (seed, step) alone."""
-        return torch.Generator().manual_seed((self.cfg.seed << 32) + step)
-
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         """Return the losses of a batch; "loss" is minimised."""
         raise NotImplementedError
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
         """Lightning's hook: the loss of one batch."""
-        losses = self.losses(batch, self.step_generator(self.global_step))
+        losses = self.losses(batch, step_generator(self.cfg.seed, self.global_step))
         numbers = {f"train/{k}": v.detach() for k, v in losses.items() if v.numel() == 1}
         self.log_dict(numbers, prog_bar=True)
         return losses["loss"]
