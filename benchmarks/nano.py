@@ -1,6 +1,6 @@
 """How good the shipped nano models are, on procedural objects they have never seen.
 
-    python -m benchmarks.nano [--objects 20] [--seconds 20] [--no-meshes] [--out FOLDER]
+    python -m benchmarks.nano [--objects 20] [--seconds 20] [--meshes 20] [--out FOLDER]
 
 Views: PSNR and SSIM of 16 made views against the true ones (64 px, white background), and how
 consistent each set is in itself, for nano EpiDiff, nano Zero-1-to-3 without epipolar blocks, and
@@ -46,16 +46,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--objects", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=20.0, help="of each reconstruction")
-    parser.add_argument("--no-meshes", action="store_true")
+    parser.add_argument("--meshes", type=int, default=20, help="objects reconstructed")
     parser.add_argument("--config", default="configs/epidiff-neus.yaml")
     parser.add_argument("--training", default="configs/train/nano-epidiff.yaml")
     parser.add_argument("--out", default="outputs/benchmark-nano")
     args = parser.parse_args()
     bench = NanoBenchmark(args.config, args.training, args.objects, args.seconds)
     rows = bench.views()
-    if not args.no_meshes:
+    if args.meshes:
         for name in ("EpiDiff", "true views"):
-            rows[name] |= bench.meshes(name)
+            rows[name] |= bench.meshes(name, args.meshes)
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     bench.save_sheet(out / "views.png")
@@ -151,10 +151,10 @@ class NanoBenchmark:
 
     # --- meshes ---------------------------------------------------------------------------------
 
-    def meshes(self, name: str) -> dict[str, float]:
+    def meshes(self, name: str, count: int) -> dict[str, float]:
         """Return Chamfer distance and volume IoU of the reconstructions from a method's views."""
         distances, overlaps = [], []
-        for i, views in enumerate(self.made[name]):
+        for i, views in enumerate(self.made[name][:count]):
             mesh = self.reconstruct(views)
             truth = self.data.truth(
                 "val", i, self.rings.references[0] if self.rings.references else 0
