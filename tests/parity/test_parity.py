@@ -29,7 +29,11 @@ def case_folders() -> list[Path]:
 
 
 def errors_over_tolerance(case: Case, got: dict[str, Tensor]) -> dict[str, float]:
-    """Worst |error| / (atol + rtol |expected|) of every tensor that is expected and computed."""
+    """Worst |error| / (atol + rtol |expected|) of every tensor that is expected and computed.
+
+    Pictures in 8 bits may differ by one level in one pixel of a thousand: which way a value that
+    lies half-way is rounded depends on the processor.
+    """
     expected = load_file(case.folder / "outputs.safetensors")
     worst = {}
     for name in expected.keys() & got.keys():
@@ -37,6 +41,8 @@ def errors_over_tolerance(case: Case, got: dict[str, Tensor]) -> dict[str, float
         want, have = expected[name].double().flatten(), got[name].detach().double().flatten()
         assert have.shape == want.shape, name
         tolerance = float(limits.get("atol", 1e-5)) + float(limits.get("rtol", 1e-4)) * want.abs()
+        if expected[name].dtype == torch.uint8 and ((have != want).double().mean() <= 1e-3):
+            tolerance = tolerance.clamp(min=1.0)
         ratio = (have - want).abs() / tolerance.clamp(min=1e-300)
         same = (have == want) | (have.isnan() & want.isnan())
         worst[name] = ratio.nan_to_num(nan=float("inf")).masked_fill(same, 0.0).max().item()
