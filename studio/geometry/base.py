@@ -19,11 +19,13 @@ class GeometryOutput:
         sdf: signed distance, negative inside.
         gradient: its derivative by the position, not normalised; points outwards.
         feature: what `Geometry.colour` wants to know of the point.
+        laplacian: sum of the second derivatives, where the geometry computes one.
     """
 
     sdf: Float[Tensor, " n"]
     gradient: Float[Tensor, "n 3"]
     feature: Float[Tensor, "n d"]
+    laplacian: Float[Tensor, " n"] | None = None
 
 
 class Geometry(nn.Module):
@@ -48,6 +50,14 @@ class Geometry(nn.Module):
         feature: Float[Tensor, "n d"],
     ) -> Float[Tensor, "n 3"]:
         """Return rgb in [0, 1] seen along unit ``view_dirs`` (from the camera to the point)."""
+
+    def advance(self, progress: float, step: int) -> None:
+        """Prepare for a training step: levels that open, differences that shrink.
+
+        Args:
+            progress: share of training that is done, in [0, 1].
+            step: number of the training step.
+        """
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return optimiser groups {"params", "lr_scale"}."""

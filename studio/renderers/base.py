@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -25,7 +25,11 @@ class RenderOutput:
         normal: unit gradients, summed with the weights.
         weights: weight of each of the P samples.
         gradients: SDF gradients at the samples, for the eikonal loss.
+        sdf: signed distance at the samples.
+        points: the samples.
         samples: how many samples were evaluated.
+        laplacian: sum of the SDF's second derivatives at the samples, where the geometry has one.
+        eikonal_weights: share of each sample in the eikonal loss; None counts all alike.
     """
 
     rgb: Float[Tensor, "n 3"]
@@ -34,7 +38,11 @@ class RenderOutput:
     normal: Float[Tensor, "n 3"]
     weights: Float[Tensor, " p"]
     gradients: Float[Tensor, "p 3"]
+    sdf: Float[Tensor, " p"]
+    points: Float[Tensor, "p 3"]
     samples: int
+    laplacian: Float[Tensor, " p"] | None = None
+    eikonal_weights: Float[Tensor, " p"] | None = None
 
 
 class Renderer(nn.Module):
@@ -65,6 +73,11 @@ class Renderer(nn.Module):
             step: number of the training step; seeds the sampling noise while training.
         """
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return optimiser groups {"params", "lr_scale"}: a learned sharpness, a background."""
+        parameters = list(self.parameters())
+        return [{"params": parameters, "lr_scale": 1.0}] if parameters else []
+
     def advance(self, geometry: Geometry, progress: float, step: int) -> None:
         """Prepare for a training step: schedules and acceleration structures."""
 
@@ -90,6 +103,6 @@ class Renderer(nn.Module):
             part = Rays(rays.origins[start : start + chunk], rays.directions[start : start + chunk])
             colour = torch.full_like(part.origins, background)
             parts.append(self(part, geometry, colour))
-        names = ("rgb", "mask", "depth", "normal", "weights", "gradients")
+        names = ("rgb", "mask", "depth", "normal", "weights", "gradients", "sdf", "points")
         joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
         return RenderOutput(**joined, samples=sum(part.samples for part in parts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,7 +128,7 @@ class Fitter:
         self.device = next(geometry.parameters()).device
         self.frame, self.start_hull = self._carve(views)
         self.rays, self.targets = self._ray_pool(views)
-        self.optimizer = make_optimizer(geometry, cfg)
+        self.optimizer = make_optimizer([geometry, renderer], cfg)
 
     # --- preparation ----------------------------------------------------------------------------
 
@@ -187,7 +187,7 @@ class Fitter:
             return
         target = hull_distance(self.start_hull).to(self.device)
         centres = cell_centres(target.shape[0]).to(self.device)
-        optimizer = make_optimizer(self.geometry, self.cfg, lr=1e-2)
+        optimizer = make_optimizer([self.geometry], self.cfg, lr=1e-2)
         for step in range(self.cfg.hull.fit_steps):
             generator = step_generator(self.seed, step, stream=2)
             index = torch.randint(len(centres), (6144,), generator=generator).to(self.device)
@@ -230,6 +230,7 @@ class Fitter:
         began = time.perf_counter()
         step, progress = self.step_count, self.progress
         self.renderer.train()
+        self.geometry.advance(progress, step)
         self.renderer.advance(self.geometry, progress, step)
         for group in self.optimizer.param_groups:
             warm = min(1.0, (step + 1) / max(self.cfg.warmup_steps, 1))
@@ -314,11 +315,11 @@ def eikonal_loss(gradients: Float[Tensor, "p 3"]) -> Float[Tensor, ""]:
 
 
 def make_optimizer(
-    geometry: Geometry, cfg: FitConfig, lr: float | None = None
+    modules: Sequence[Geometry | Renderer], cfg: FitConfig, lr: float | None = None
 ) -> torch.optim.Optimizer:
     """Adam over the parameter groups; ``base_lr`` of a group is its full learning rate."""
     groups = []
-    for group in geometry.parameter_groups():
+    for group in [group for module in modules for group in module.parameter_groups()]:
         rate = (cfg.lr if lr is None else lr) * group.get("lr_scale", 1.0)
         groups.append({"params": group["params"], "lr": rate, "base_lr": rate})
     return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)

@@ -49,7 +49,7 @@ class Reconstruction(System):
         """Name of a geometry plugin."""
         geometry: dict[str, Any] = field(default_factory=dict)
         """Its options."""
-        renderer_type: str = "neus"
+        renderer_type: str = "neus-occupancy"
         """Name of a renderer plugin."""
         renderer: dict[str, Any] = field(default_factory=dict)
         """Its options."""

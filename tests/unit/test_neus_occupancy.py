@@ -10,7 +10,7 @@ from studio.cameras import Rays
 from studio.geometry.base import Geometry, GeometryOutput
 from studio.geometry.hash_sdf import HashSDF
 from studio.ops.ray_march import EMPTY, INSIDE, NEAR
-from studio.renderers.neus import NeuSRenderer
+from studio.renderers.neus_occupancy import NeuSOccupancyRenderer
 
 RADIUS = 0.55
 
@@ -39,8 +39,8 @@ def rays_towards(targets: Tensor, distance: float = 3.0) -> Rays:
     return Rays(origins, torch.tensor([[-1.0, 0.0, 0.0]]).repeat(len(targets), 1))
 
 
-def ready_renderer(**options: float) -> tuple[NeuSRenderer, Sphere]:
-    renderer, sphere = NeuSRenderer(NeuSRenderer.Config(**options)), Sphere()
+def ready_renderer(**options: float) -> tuple[NeuSOccupancyRenderer, Sphere]:
+    renderer, sphere = NeuSOccupancyRenderer(NeuSOccupancyRenderer.Config(**options)), Sphere()
     renderer.advance(sphere, 1.0, 0)
     return renderer.eval(), sphere
 
@@ -132,7 +132,9 @@ def test_native_rendering_and_gradients_equal_the_torch_twin(progress: float) ->
         with torch.no_grad():
             geometry.table.normal_(0, 0.1)
             geometry.w2[0].normal_(0, 0.1)
-        renderer = NeuSRenderer(NeuSRenderer.Config(grid_resolution=16, backend=backend))
+        renderer = NeuSOccupancyRenderer(
+            NeuSOccupancyRenderer.Config(grid_resolution=16, backend=backend)
+        )
         geometry.double()
         renderer.double().advance(geometry, progress, 0)
         generator = torch.Generator().manual_seed(1)

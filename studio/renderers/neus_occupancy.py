@@ -19,8 +19,8 @@ from studio.renderers.base import Renderer, RenderOutput
 from studio.renderers.occupancy import OccupancyGrid
 
 
-@register("renderer", "neus")
-class NeuSRenderer(Renderer):
+@register("renderer", "neus-occupancy")
+class NeuSOccupancyRenderer(Renderer):
     """NeuS on an occupancy grid: unbiased SDF volume rendering, empty space skipped."""
 
     @dataclass
@@ -111,7 +111,10 @@ class NeuSRenderer(Renderer):
             normal=blank.T if self.training else sums[3:6].T,
             weights=weights,
             gradients=field.gradient,
+            sdf=field.sdf,
+            points=samples.points.T,
             samples=len(samples),
+            laplacian=field.laplacian,
         )
 
     def sample(self, rays: Rays, step: int) -> RaySamples:
@@ -159,6 +162,15 @@ class NeuSRenderer(Renderer):
         zero = rays.origins.new_zeros(len(rays))
         colour = torch.zeros_like(rays.origins) if background is None else background.clone()
         empty = zero.new_zeros(0)
+        none = empty.new_zeros(0, 3)
         return RenderOutput(
-            colour, zero, zero.clone(), torch.zeros_like(colour), empty, empty.new_zeros(0, 3), 0
+            rgb=colour,
+            mask=zero,
+            depth=zero.clone(),
+            normal=torch.zeros_like(colour),
+            weights=empty,
+            gradients=none,
+            sdf=empty,
+            points=none,
+            samples=0,
         )
