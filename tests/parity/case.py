@@ -8,7 +8,6 @@ A case folder holds `case.json` (configuration, meaning of every tensor, toleran
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,11 +67,16 @@ def load_case(folder: Path) -> Case:
     return Case(folder, json.loads((folder / "case.json").read_text()))
 
 
-def _adapters(module: str) -> dict[str, Adapter]:
-    name = f"tests.parity.{module}"
-    if not module.isidentifier() or importlib.util.find_spec(name) is None:
+def _adapters(method: str) -> dict[str, Adapter]:
+    """Adapters of `tests/parity/<method>.py` and of all `tests/parity/<method>_<topic>.py`."""
+    if not method.isidentifier():
         return {}
-    return getattr(importlib.import_module(name), "CASES", {})
+    files = sorted(Path(__file__).parent.glob(f"{method}.py"))
+    files += sorted(Path(__file__).parent.glob(f"{method}_*.py"))
+    found: dict[str, Adapter] = {}
+    for file in files:
+        found |= getattr(importlib.import_module(f"tests.parity.{file.stem}"), "CASES", {})
+    return found
 
 
 def find_adapter(case: Case) -> Adapter | None:
