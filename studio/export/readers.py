@@ -17,7 +17,8 @@ FORMATS = (".glb", ".gltf", ".ply", ".obj", ".stl", ".off")
 def read_mesh(path: str | Path) -> Mesh:
     """Read a mesh with its texture or vertex colours; glTF's Y-up is turned to +Z up.
 
-    Several parts become one mesh. Vertices keep the file's order; stored normals are not read.
+    Several parts become one mesh. Vertices keep the file's order, but for OBJ, where a vertex is
+    doubled for each texture coordinate that its faces give it; stored normals are not read.
 
     Raises:
         DataError: if the file is missing, of another format, broken or without triangles.
@@ -30,7 +31,9 @@ def read_mesh(path: str | Path) -> Mesh:
     if path.suffix.lower() not in FORMATS:
         raise DataError(f"mesh {path} has an unknown format.", allowed=", ".join(FORMATS))
     try:
-        scene = trimesh.load_scene(path, process=False, maintain_order=True)
+        # trimesh keeps an OBJ's order by giving every vertex one of its texture coordinates
+        keep_order = path.suffix.lower() != ".obj"
+        scene = trimesh.load_scene(path, process=False, maintain_order=keep_order)
         nodes = [scene.graph[name] for name in scene.graph.nodes_geometry]
         if len(nodes) == 1:  # `dump` would drop a glTF's vertex colours
             loaded = scene.geometry[nodes[0][1]]
@@ -59,11 +62,18 @@ def _texture(visual: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Return texture coordinates (origin bottom left) and base colour picture, None without."""
     if visual.kind != "texture" or visual.uv is None:
         return None, None
-    material = visual.material
+    uv, material = np.asarray(visual.uv, dtype=np.float32), visual.material
     picture = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
-    if picture is None:
-        return None, None
-    return np.asarray(visual.uv, dtype=np.float32), np.asarray(picture.convert("RGB"))
+    if picture is None or _is_placeholder(material):
+        return uv, None
+    return uv, np.asarray(picture.convert("RGB"))
+
+
+def _is_placeholder(material: Any) -> bool:
+    """Whether trimesh made the material up, for texture coordinates that came without any."""
+    from trimesh.visual.material import SimpleMaterial
+
+    return isinstance(material, SimpleMaterial) and not material.kwargs and material.name is None
 
 
 def _colours(visual: Any) -> np.ndarray | None:
