@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from studio.cameras import Rays
@@ -30,6 +30,9 @@ class RenderOutput:
         samples: how many samples were evaluated.
         laplacian: sum of the SDF's second derivatives at the samples, where the geometry has one.
         eikonal_weights: share of each sample in the eikonal loss; None counts all alike.
+        ray_index: ray of each sample, ascending, where losses along rays are to be possible.
+        t: distance of each sample from its ray's origin; likewise.
+        sections: length of the section around each sample; likewise.
     """
 
     rgb: Float[Tensor, "n 3"]
@@ -43,6 +46,9 @@ class RenderOutput:
     samples: int
     laplacian: Float[Tensor, " p"] | None = None
     eikonal_weights: Float[Tensor, " p"] | None = None
+    ray_index: Int[Tensor, " p"] | None = None
+    t: Float[Tensor, " p"] | None = None
+    sections: Float[Tensor, " p"] | None = None
 
 
 class Renderer(nn.Module):

@@ -115,6 +115,9 @@ class NeuSOccupancyRenderer(Renderer):
             points=samples.points.T,
             samples=len(samples),
             laplacian=field.laplacian,
+            ray_index=samples.ray_index,
+            t=samples.t,
+            sections=samples.t.new_tensor(samples.step).expand_as(samples.t),
         )
 
     def sample(self, rays: Rays, step: int) -> RaySamples:
