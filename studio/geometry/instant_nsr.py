@@ -1,0 +1,250 @@
+"""The SDF of instant-nsr-pl, Wonder3D and Neuralangelo: hash grid, softplus network, radiance.
+
+Weights are interchangeable with instant-nsr-pl's (`studio.geometry.instant_nsr_checkpoint`). The
+authors' world is the cube [-radius, radius]^3; here it is scaled to [-1, 1]^3, distances included,
+so gradients are the same numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from studio.errors import ConfigError
+from studio.geometry.base import Geometry, GeometryOutput
+from studio.geometry.encodings import (
+    DirectionEncoding,
+    FrequencyEncoding,
+    HashEncoding,
+    NerfstudioHashEncoding,
+)
+from studio.geometry.finite_differences import central_differences
+from studio.geometry.mlp import FusedMLP, VanillaMLP
+from studio.ops.hash_grid import HashGridLayout, contract, encode
+from studio.ops.progressive import smooth_resolution
+from studio.registry import register
+
+CHOICES = {
+    "encoding": ("hash", "frequency", "nerfstudio-hash"),
+    "gradient": ("analytic", "finite-difference"),
+    "difference": ("fixed", "level", "smooth"),
+    "border": ("exact", "released"),
+    "directions": ("harmonics", "frequency", "plain", "none"),
+    "texture": ("vanilla", "fused"),
+}
+
+
+@register("geometry", "instant-nsr")
+class InstantNSR(Geometry):
+    """Hash-grid SDF of instant-nsr-pl, Wonder3D and Neuralangelo; takes their weights."""
+
+    @dataclass
+    class Config:
+        """Options of the geometry; the defaults are instant-nsr-pl's for NeuS."""
+
+        encoding: str = "hash"
+        """Of positions: hash (tiny-cuda-nn's), nerfstudio-hash or frequency."""
+        levels: int = 16
+        """Levels of the grid."""
+        base_resolution: int = 32
+        """Cells a side of the coarsest level."""
+        growth: float = 1.3195079107728942
+        """Factor of the resolution from level to level."""
+        log2_rows: int = 19
+        """Largest number of table rows of a level, as a power of two."""
+        level_features: int = 2
+        """Features per level; native kernels need 2."""
+        octaves: int = 6
+        """Octaves of the frequency encoding."""
+        start_level: int = 0
+        """Levels open at the start; 0 opens all."""
+        level_every: int = 1000
+        """Steps from one opening to the next."""
+        level_after: int = 0
+        """Step from which openings are counted."""
+        hidden: int = 64
+        """Hidden units of the networks."""
+        layers: int = 1
+        """Hidden layers of the SDF network."""
+        features: int = 13
+        """Outputs of the SDF network; the first is the distance, the texture gets all."""
+        sphere_radius: float = 0.5
+        """Radius of the sphere it starts from; the object's cube is [-1, 1]."""
+        weight_norm: bool = True
+        """Directions and lengths of the SDF network's weights apart."""
+        radius: float = 1.0
+        """Half side of the authors' world: what the network's distances are measured in."""
+        gradient: str = "analytic"
+        """analytic, or finite-difference (central, six taps, with a Laplacian)."""
+        difference: str = "fixed"
+        """Step of the differences: fixed, level (a cell of the finest open level) or smooth."""
+        epsilon: float = 1e-3
+        """The fixed step, in units of `radius`'s world."""
+        border: str = "exact"
+        """Taps at the cube's faces: exact divides by the real spacing; released does not."""
+        directions: str = "harmonics"
+        """What the texture sees of the viewing direction: harmonics, frequency, plain or none."""
+        direction_degree: int = 4
+        """Bands of the harmonics, or octaves."""
+        texture: str = "vanilla"
+        """Texture network: vanilla (biases) or fused (tiny-cuda-nn's, without)."""
+        texture_layers: int = 2
+        """Hidden layers of the texture network."""
+        geometry_lr_scale: float = 1.0
+        """Factor of the learning rate of everything but the texture."""
+        backend: str = "auto"
+        """auto, cpu (numba kernels) or torch (reference)."""
+
+    def __init__(self, cfg: Config) -> None:
+        super().__init__()
+        for name, allowed in CHOICES.items():
+            if getattr(cfg, name) not in allowed:
+                raise ConfigError(
+                    f"instant-nsr: {name} is {getattr(cfg, name)!r}.", allowed=", ".join(allowed)
+                )
+        self.cfg = cfg
+        self.encoding = position_encoding(cfg)
+        self.network = VanillaMLP(
+            3 + self.encoding.width,
+            cfg.features,
+            hidden=cfg.hidden,
+            layers=cfg.layers,
+            sphere_radius=cfg.sphere_radius,
+            weight_norm=cfg.weight_norm,
+        )
+        self.direction_encoding = DirectionEncoding(cfg.directions, cfg.direction_degree)
+        inputs = cfg.features + self.direction_encoding.width + 3
+        options = {"hidden": cfg.hidden, "layers": cfg.texture_layers}
+        self.texture: nn.Module = (
+            FusedMLP(inputs, 3, **options)
+            if cfg.texture == "fused"
+            else VanillaMLP(inputs, 3, **options)
+        )
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+
+    step: Tensor
+
+    def advance(self, progress: float, step: int) -> None:
+        """Open the levels that are due at a step."""
+        self.step.fill_(step)
+        self.encoding.advance(step)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the field and the texture apart."""
+        field = [*self.encoding.parameters(), *self.network.parameters()]
+        scale = self.cfg.geometry_lr_scale
+        return [
+            {"params": field, "lr_scale": scale},
+            {"params": list(self.texture.parameters()), "lr_scale": 1.0},
+        ]
+
+    @property
+    def epsilon(self) -> float:
+        """Present step of the finite differences, in the cube [-1, 1]^3."""
+        cfg, grid = self.cfg, self.encoding
+        if cfg.difference == "fixed" or not isinstance(grid, HashEncoding):
+            return cfg.epsilon / cfg.radius
+        if cfg.difference == "level":
+            return 2.0 / grid.resolution
+        finest = cfg.base_resolution * cfg.growth ** (cfg.levels - 1)
+        return 1.0 / smooth_resolution(
+            int(self.step),
+            base=cfg.base_resolution,
+            growth=cfg.growth,
+            every=cfg.level_every,
+            limit=finest,
+        )
+
+    def forward(self, points: Float[Tensor, "n 3"]) -> GeometryOutput:
+        """Evaluate the field in [-1, 1]^3; points themselves receive no gradient."""
+        points = points.detach().to(next(self.network.parameters()).dtype)
+        if self.cfg.gradient == "finite-difference":
+            return self._numerical(points)
+        if isinstance(self.encoding, HashEncoding) and self.encoding.native(points.device):
+            return self._native(points, self.encoding)
+        return self._reference(points)
+
+    def _outputs(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n f"]:
+        """Raw network outputs; the network sees the position in [-1, 1] and its encoding."""
+        return self.network(torch.cat([points, self.encoding(points * 0.5 + 0.5)], 1))
+
+    def _native(self, points: Float[Tensor, "n 3"], grid: HashEncoding) -> GeometryOutput:
+        """Normals from one encode; only the small network is differentiated twice."""
+        training = torch.is_grad_enabled()
+        x = points.T.contiguous()
+        y, token, jacobian = encode(x * 0.5 + 0.5, grid.table, grid.layout, normals=True)
+        with torch.enable_grad():
+            position = points.requires_grad_()
+            y = y if y.requires_grad else y.detach().requires_grad_()
+            out = self.network(torch.cat([position, y.T * grid.mask], 1))
+            by_feature, by_position = torch.autograd.grad(
+                out[:, 0].sum(), (y, position), create_graph=training
+            )
+        gradient = 0.5 * contract(by_feature, token, jacobian).T + by_position
+        return self._result(out if training else out.detach(), gradient)
+
+    def _reference(self, points: Float[Tensor, "n 3"]) -> GeometryOutput:
+        training = torch.is_grad_enabled()
+        with torch.enable_grad():
+            x = points.requires_grad_()
+            out = self._outputs(x)
+            (gradient,) = torch.autograd.grad(out[:, 0].sum(), x, create_graph=training)
+        return self._result(out if training else out.detach(), gradient)
+
+    def _numerical(self, points: Float[Tensor, "n 3"]) -> GeometryOutput:
+        out, gradient, laplacian = central_differences(
+            self._outputs, points, self.epsilon, exact=self.cfg.border == "exact"
+        )
+        return self._result(out, gradient, laplacian)
+
+    def _result(
+        self, out: Tensor, gradient: Tensor, laplacian: Tensor | None = None
+    ) -> GeometryOutput:
+        """Scale from the network's world to the cube; features are the raw outputs."""
+        unit = 1.0 / self.cfg.radius
+        laplacian = None if laplacian is None else laplacian * unit
+        return GeometryOutput(out[:, 0] * unit, gradient * unit, out, laplacian)
+
+    def sdf(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        """Evaluate the signed distance alone."""
+        points = points.to(next(self.network.parameters()).dtype)
+        return self._outputs(points)[:, 0] / self.cfg.radius
+
+    def colour(
+        self,
+        points: Float[Tensor, "n 3"],
+        normals: Float[Tensor, "n 3"],
+        view_dirs: Float[Tensor, "n 3"],
+        feature: Float[Tensor, "n d"],
+    ) -> Float[Tensor, "n 3"]:
+        """Return rgb in [0, 1]; the position enters through the feature alone."""
+        seen = self.direction_encoding(view_dirs)
+        return torch.sigmoid(self.texture(torch.cat([feature, seen, normals], 1)))
+
+
+def position_encoding(
+    cfg: InstantNSR.Config,
+) -> HashEncoding | FrequencyEncoding | NerfstudioHashEncoding:
+    """Build the encoding that the options name."""
+    if cfg.encoding == "frequency":
+        opening = cfg.level_every * cfg.octaves if cfg.start_level else 0
+        return FrequencyEncoding(cfg.octaves, opening)
+    if cfg.encoding == "nerfstudio-hash":
+        finest = round(cfg.base_resolution * cfg.growth ** (cfg.levels - 1))
+        return NerfstudioHashEncoding(
+            cfg.levels, cfg.base_resolution, finest, cfg.log2_rows, cfg.level_features
+        )
+    layout = HashGridLayout(
+        cfg.levels, cfg.base_resolution, cfg.growth, cfg.log2_rows, cfg.level_features
+    )
+    return HashEncoding(
+        layout,
+        first=cfg.start_level,
+        every=cfg.level_every,
+        after=cfg.level_after,
+        backend=cfg.backend,
+    )
