@@ -24,6 +24,7 @@ options of the experiment are words of the form key=value, with dotted keys:
 examples:
   python launch.py --config configs/epidiff-neus.yaml --train --export data.image=picture.png
   python launch.py --config configs/epidiff-neus.yaml --export resume=last
+  python launch.py --evaluate pred=model.glb reference=truth.obj protocol=studio
   python launch.py --list
 """
 
@@ -46,6 +47,11 @@ def make_parser() -> argparse.ArgumentParser:
     looks = parser.add_argument_group("looking around (no config needed)")
     looks.add_argument("--list", action="store_true", help="list every plugin")
     looks.add_argument("--doctor", action="store_true", help="tell what works on this machine")
+    looks.add_argument(
+        "--evaluate",
+        action="store_true",
+        help="measure pred=... against reference=..., meshes or folders of views, by protocol=...",
+    )
     parser.add_argument("--verbose", action="store_true", help="show tracebacks and all messages")
     parser.add_argument("--version", action="version", version=f"studio {studio.__version__}")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="see below")
@@ -105,6 +111,16 @@ def _dispatch(words: list[str]) -> int:
 
     check_overrides([*extra, *options.overrides])
     verbs = [verb for verb in VERBS if getattr(options, verb)]
+    if options.evaluate:
+        if options.config is not None or verbs:
+            raise ConfigError(
+                "--evaluate stands alone.",
+                allowed="--evaluate pred=... reference=... [protocol=...] [out=...]",
+                hint="export first, then evaluate the exported file",
+            )
+        from studio.evaluate import run_evaluation
+
+        return run_evaluation(options.overrides)
     if options.config is None and not verbs and not options.overrides:
         parser.print_help()
         return 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import conv2d
+from torch.nn.functional import avg_pool2d, conv2d
 
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5  # Wang et al. 2004
+SSIM_BOX = 7  # scikit-image's default window
 SSIM_K1, SSIM_K2 = 0.01, 0.03
 
 
@@ -36,23 +37,38 @@ def psnr(
     return float(-10.0 * torch.log10(mean))
 
 
-def ssim(a: Float[Tensor, "... c h w"], b: Float[Tensor, "... c h w"]) -> float:
-    """Structural similarity, mean over pixels, channels and pictures, for values in [0, 1].
+def ssim(
+    a: Float[Tensor, "... c h w"],
+    b: Float[Tensor, "... c h w"],
+    *,
+    window: str = "gaussian",
+    data_range: float = 1.0,
+) -> float:
+    """Structural similarity, mean over pixels, channels and pictures; K1 0.01, K2 0.03.
 
-    Gaussian window 11 x 11 with sigma 1.5, K1 0.01, K2 0.03, population covariance; the border of
-    five pixels, where the window leaves the picture, is left out (as scikit-image does).
+    The border where the window leaves the picture is left out (as scikit-image does).
+
+    Args:
+        a: pictures.
+        b: pictures.
+        window: "gaussian" is that of Wang et al., 11 x 11 with sigma 1.5 and population
+            covariance; "box" is scikit-image's default, 7 x 7, uniform, sample covariance.
+        data_range: largest minus smallest value that is possible.
     """
     _same_shape(a, b)
     h, w = a.shape[-2:]
-    if min(h, w) < SSIM_WINDOW:
-        raise ValueError(f"SSIM needs pictures of at least {SSIM_WINDOW} pixels, got {h} x {w}")
+    side = {"gaussian": SSIM_WINDOW, "box": SSIM_BOX}[window]
+    if min(h, w) < side:
+        raise ValueError(f"SSIM needs pictures of at least {side} pixels, got {h} x {w}")
     x, y = (picture.double().reshape(-1, 1, h, w) for picture in (a, b))
-    mean_x, mean_y = _blur(x), _blur(y)
-    var_x, var_y = _blur(x * x) - mean_x**2, _blur(y * y) - mean_y**2
-    cov = _blur(x * y) - mean_x * mean_y
-    c1, c2 = SSIM_K1**2, SSIM_K2**2
-    likeness = (2 * mean_x * mean_y + c1) * (2 * cov + c2)
-    likeness = likeness / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+    blur = _blur if window == "gaussian" else _box_mean
+    unbias = 1.0 if window == "gaussian" else side**2 / (side**2 - 1)
+    mean_x, mean_y = blur(x), blur(y)
+    var_x, var_y = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2
+    cov = blur(x * y) - mean_x * mean_y
+    c1, c2 = (SSIM_K1 * data_range) ** 2, (SSIM_K2 * data_range) ** 2
+    likeness = (2 * mean_x * mean_y + c1) * (2 * unbias * cov + c2)
+    likeness = likeness / ((mean_x**2 + mean_y**2 + c1) * (unbias * (var_x + var_y) + c2))
     return float(likeness.mean())
 
 
@@ -71,6 +87,10 @@ def _blur(x: Float[Tensor, "n 1 h w"]) -> Float[Tensor, "n 1 h w"]:
     kernel = torch.exp(-(offset**2) / (2 * SSIM_SIGMA**2))
     kernel = kernel / kernel.sum()
     return conv2d(conv2d(x, kernel[None, None, None]), kernel[None, None, :, None])
+
+
+def _box_mean(x: Float[Tensor, "n 1 h w"]) -> Float[Tensor, "n 1 h w"]:
+    return avg_pool2d(x, SSIM_BOX, stride=1)
 
 
 def _same_shape(a: Tensor, b: Tensor) -> None:

@@ -23,20 +23,16 @@ SEED = 0
 
 
 @dataclass(frozen=True)
-class SurfaceDistances:
-    """How far two surfaces are apart, at area-uniform random samples of each, in world units.
+class Distances:
+    """How far the points of two sets are from the other set, Euclidean, in world units.
 
     Attributes:
-        a_to_b: Euclidean distance from samples of a to the surface of b (accuracy, if a is tested).
-        b_to_a: the other direction (completeness).
-        cosine_a_to_b: n_a . n_b at those samples, signed, of unit face normals.
-        cosine_b_to_a: the other direction.
+        a_to_b: of each point of a (accuracy, if a is the one that is judged).
+        b_to_a: of each point of b (completeness).
     """
 
     a_to_b: Float[np.ndarray, " n"]
-    b_to_a: Float[np.ndarray, " n"]
-    cosine_a_to_b: Float[np.ndarray, " n"]
-    cosine_b_to_a: Float[np.ndarray, " n"]
+    b_to_a: Float[np.ndarray, " m"]
 
     @property
     def chamfer(self) -> float:
@@ -48,16 +44,43 @@ class SurfaceDistances:
         """Mean of the two mean squared distances (not their sum)."""
         return float(0.5 * ((self.a_to_b**2).mean() + (self.b_to_a**2).mean()))
 
+    def precision(self, threshold: float) -> float:
+        """Share of a's points nearer than ``threshold`` (not squared)."""
+        return float((self.a_to_b < threshold).mean())
+
+    def recall(self, threshold: float) -> float:
+        """Share of b's points nearer than ``threshold`` (not squared)."""
+        return float((self.b_to_a < threshold).mean())
+
+    def f_score(self, threshold: float) -> float:
+        """Harmonic mean of precision and recall at a distance (not squared)."""
+        precision, recall = self.precision(threshold), self.recall(threshold)
+        return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class SurfaceDistances(Distances):
+    """Distances to the nearest triangle at area-uniform random samples of each surface.
+
+    Attributes:
+        cosine_a_to_b: n_a . n_b at the samples of a, signed, of unit face normals.
+        cosine_b_to_a: the other direction.
+    """
+
+    cosine_a_to_b: Float[np.ndarray, " n"]
+    cosine_b_to_a: Float[np.ndarray, " m"]
+
     @property
     def normal_consistency(self) -> float:
         """Mean of |n_a . n_b| over both directions, in [0, 1]; blind to flipped faces."""
         return float(0.5 * (np.abs(self.cosine_a_to_b).mean() + np.abs(self.cosine_b_to_a).mean()))
 
-    def f_score(self, threshold: float) -> float:
-        """Harmonic mean of the shares of samples nearer than ``threshold`` (not squared)."""
-        precision = float((self.a_to_b < threshold).mean())
-        recall = float((self.b_to_a < threshold).mean())
-        return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
+
+def point_distances(a: Points, b: Points) -> Distances:
+    """Measure from every point to the nearest one of the other set."""
+    from scipy.spatial import cKDTree
+
+    return Distances(cKDTree(b).query(a)[0], cKDTree(a).query(b)[0])
 
 
 def surface_distances(
@@ -110,15 +133,10 @@ def normal_consistency(a: Mesh, b: Mesh, samples: int = SAMPLES, seed: int = SEE
 def vertex_chamfer(a: Mesh, b: Mesh, *, squared: bool = False) -> float:
     """Mean of the two mean distances between *vertices* (EscherNet's protocol).
 
-    It depends on how the meshes are triangulated; use `chamfer` unless a protocol asks for this.
+    It depends on how the surfaces are cut into triangles: compare only with figures made so.
     """
-    from scipy.spatial import cKDTree
-
-    forth = cKDTree(b.vertices).query(a.vertices)[0]
-    back = cKDTree(a.vertices).query(b.vertices)[0]
-    if squared:
-        forth, back = forth**2, back**2
-    return float(0.5 * (forth.mean() + back.mean()))
+    distances = point_distances(a.vertices, b.vertices)
+    return distances.chamfer_squared if squared else distances.chamfer
 
 
 def volume_iou(

@@ -65,9 +65,21 @@ class Surface:
         inside = np.zeros(len(points), dtype=bool)
         boxed = np.flatnonzero(((points >= low) & (points <= high)).all(1))
         if len(boxed):
-            votes = [sign * self._tree.windings(points[boxed], ray) > 0 for ray in RAYS]
-            inside[boxed] = np.sum(votes, axis=0) >= 2
+            first, second = (sign * self._tree.windings(points[boxed], r) > 0 for r in RAYS[:2])
+            inside[boxed] = first & second
+            if len(split := boxed[first != second]):
+                inside[split] = sign * self._tree.windings(points[split], RAYS[2]) > 0
         return inside
+
+    @cached_property
+    def open_edges(self) -> int:
+        """Edges that an odd number of faces shares, equal positions being one vertex; 0: closed."""
+        _, same = np.unique(self.mesh.vertices, axis=0, return_inverse=True)
+        faces = same.reshape(-1)[self.mesh.faces]
+        faces = faces[(faces != np.roll(faces, 1, axis=1)).all(1)]
+        edges = np.sort(faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
+        shared = np.unique(edges, axis=0, return_counts=True)[1]
+        return int((shared % 2).sum())
 
     @cached_property
     def _tree(self) -> TriangleTree:

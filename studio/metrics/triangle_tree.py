@@ -154,14 +154,14 @@ def _segment_distance2(wx: float, wy: float, wz: float, ux: float, uy: float, uz
 def _windings(points: Array, ray: Array, corners: Array, boxes: Array, leaves: int) -> Array:
     """Leaving minus entering crossings of rays with counter-clockwise triangles."""
     winding = np.zeros(len(points), np.int64)
-    stack = np.empty(DEPTH, np.int64)
+    stack, inverse = np.empty(DEPTH, np.int64), 1.0 / ray  # no component of the ray is zero
     for i in range(len(points)):
         p = points[i]
         stack[0], top = 1, 1
         while top > 0:
             top -= 1
             node = stack[top]
-            if not _ray_meets_box(p, ray, boxes[node]):
+            if not _ray_meets_box(p, inverse, boxes[node]):
                 continue
             if node < leaves:
                 stack[top], stack[top + 1] = 2 * node, 2 * node + 1
@@ -174,12 +174,12 @@ def _windings(points: Array, ray: Array, corners: Array, boxes: Array, leaves: i
 
 
 @numba.njit(cache=True, inline="always")
-def _ray_meets_box(p: Array, ray: Array, box: Array) -> bool:
+def _ray_meets_box(p: Array, inverse: Array, box: Array) -> bool:
     if box[0] > box[3]:  # padding of the tree
         return False
     enter, leave = 0.0, np.inf
-    for k in range(3):  # no component of the ray is zero
-        one, two = (box[k] - p[k]) / ray[k], (box[3 + k] - p[k]) / ray[k]
+    for k in range(3):
+        one, two = (box[k] - p[k]) * inverse[k], (box[3 + k] - p[k]) * inverse[k]
         enter, leave = max(enter, min(one, two)), min(leave, max(one, two))
     return enter <= leave
 

@@ -17,10 +17,18 @@ LAYERS = (
     {"ops", "metrics", "data", "export"},
     {"guidance", "geometry", "renderers"},
     {"systems", "callbacks"},
-    {"cli", "experiment", "trainer", "listing", "doctor", "docs_tables", "ui"},
+    {"cli", "evaluate", "experiment", "trainer", "listing", "doctor", "docs_tables", "ui"},
 )
 # Values and files belong to the second layer, whichever file they are in.
-SECOND = {"bounds", "checkpoint_io", "foreground", "transforms", "transforms_cameras"}
+SECOND = {
+    "bounds",
+    "checkpoint_io",
+    "foreground",
+    "lens",
+    "shots",
+    "transforms",
+    "transforms_cameras",
+}
 BUILT_ON = {"epidiff": {"zero123"}, "viewfusion_interpolated": {"zero123"}}
 HEAVY = {
     "pytorch_lightning",
@@ -34,7 +42,7 @@ HEAVY = {
     "imageio",
     "torch",
 }
-LIGHT = LAYERS[0] | {"cli", "listing", "doctor", "schedule", "experiment"}
+LIGHT = LAYERS[0] | {"cli", "listing", "doctor", "schedule", "evaluate", "experiment"}
 OPTIONAL = {"nerfacc", "tinycudann", "gradio", "rembg", "wandb", "triton", "torchvision"}
 
 

@@ -1,20 +1,19 @@
-"""Metrics against closed forms, scikit-image, brute force, and the published protocols."""
+"""Metrics against closed forms, scikit-image, torch's modules and brute force."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import trimesh
 
+from studio.errors import WeightsError
 from studio.mesh import Mesh
 from studio.metrics.image import mask_iou, psnr, ssim
+from studio.metrics.lpips import BACKBONES, LPIPS, SCALE, SHIFT, expected_shapes
 from studio.metrics.mesh import (
     chamfer,
     f_score,
@@ -22,12 +21,14 @@ from studio.metrics.mesh import (
     mesh_metrics,
     normal_consistency,
     normalised,
+    point_distances,
     spread_points,
     surface_distances,
-    vertex_chamfer,
     volume_iou,
 )
 from studio.metrics.surface import Surface
+from studio.metrics.visible import thinned, visible_points
+from studio.metrics.voxels import grid_iou, occupancy_grid
 
 
 def as_mesh(shape: trimesh.Trimesh) -> Mesh:
@@ -80,6 +81,15 @@ def test_psnr_and_ssim_agree_with_skimage(noisy):
     assert psnr(noisy[0][0], noisy[1][0]) == pytest.approx(wanted, abs=1e-6)
 
 
+def test_ssim_with_a_box_window_is_that_of_skimage(noisy):
+    from skimage.metrics import structural_similarity
+
+    a, b = (x[0].permute(1, 2, 0).numpy().astype(np.float64) for x in noisy)
+    wanted = structural_similarity(a, b, data_range=0.7, channel_axis=2)
+    got = ssim(noisy[0][0], noisy[1][0], window="box", data_range=0.7)
+    assert got == pytest.approx(wanted, abs=1e-6)
+
+
 def test_ssim_of_a_stack_is_the_mean(noisy):
     one, two = (ssim(noisy[0][i], noisy[1][i]) for i in range(2))
     assert ssim(*noisy) == pytest.approx((one + two) / 2, abs=1e-6)
@@ -98,6 +108,62 @@ def test_mask_iou():
     assert mask_iou(a, b) == 1.0
     a[0, :2], b[0, 1:3] = 1, 1
     assert mask_iou(a, b) == pytest.approx(4 / 12)
+
+
+@pytest.mark.parametrize("backbone", ["alex", "vgg"])
+def test_lpips_against_modules(backbone, noisy):
+    """The same network put together from torch's own modules, numbered as torchvision does."""
+    random = torch.Generator().manual_seed(0)
+    tensors = {
+        name: torch.randn(shape, generator=random) / math.prod(shape[1:]) ** 0.5
+        for name, shape in expected_shapes(backbone).items()
+    }
+    modules, taps = [], []
+    for stage in BACKBONES[backbone]:
+        if stage.pool:
+            modules.append(torch.nn.MaxPool2d(stage.pool, 2))
+        for c in stage.convs:
+            assert len(modules) == c.number  # as in torchvision's `features`
+            conv = torch.nn.Conv2d(c.inputs, c.outputs, c.kernel, c.stride, c.padding)
+            conv.weight.data, conv.bias.data = (
+                tensors[f"{c.number}.{p}"] for p in ("weight", "bias")
+            )
+            modules += [conv, torch.nn.ReLU()]
+        taps.append(len(modules) - 1)
+    a, b = noisy
+    x, y = ((p * 2 - 1 - torch.tensor(SHIFT)[:, None, None]) for p in (a, b))
+    x, y = (p / torch.tensor(SCALE)[:, None, None] for p in (x, y))
+    wanted = torch.zeros(len(a))
+    with torch.no_grad():
+        for i, module in enumerate(modules):
+            x, y = module(x), module(y)
+            if i in taps:
+                unit = [v / v.norm(dim=1, keepdim=True).clamp_min(1e-10) for v in (x, y)]
+                head = tensors[f"head{taps.index(i)}"]
+                wanted += (
+                    ((unit[0] - unit[1]) ** 2 * head[:, :, 0, 0, None, None]).sum(1).mean((1, 2))
+                )
+    metric = LPIPS(backbone, tensors)
+    assert metric(a, b) == pytest.approx(wanted.tolist(), rel=1e-4)
+    assert metric(a, a) == [0.0, 0.0]
+    with pytest.raises(ValueError, match="32 pixels"):
+        metric(a[..., :20], b[..., :20])
+
+
+def test_lpips_reads_published_files(tmp_path, noisy):
+    shapes = expected_shapes("alex")
+    features = {f"features.{n}": torch.full(s, 0.01) for n, s in shapes.items() if "head" not in n}
+    heads = {f"lin{i}.model.1.weight": torch.ones(shapes[f"head{i}"]) for i in range(5)}
+    torch.save(features | {"classifier.1.weight": torch.ones(2, 2)}, tmp_path / "alexnet.pth")
+    torch.save(heads, tmp_path / "alex.pth")
+    assert set(LPIPS.load("alex", tmp_path).tensors) == set(shapes)
+    assert LPIPS.load("alex", tmp_path).tensors["head3"].unique().item() == 1
+    bundled = LPIPS.load("alex", tmp_path / "alexnet.pth")  # heads from torchmetrics
+    assert len(bundled.tensors["head3"].unique()) > 100
+    with pytest.raises(WeightsError, match=r"0.weight is missing[\s\S]*alexnet-owt"):
+        LPIPS.load("alex", tmp_path / "alex.pth")
+    with pytest.raises(WeightsError, match="no file vgg"):
+        LPIPS.load("vgg", tmp_path)
 
 
 def test_equal_surfaces_have_no_distance():
@@ -160,6 +226,62 @@ def test_volume_iou_of_cubes_and_balls():
     assert volume_iou(cube(1.0), cube(1.0, (3, 0, 0))) == 0.0
 
 
+def test_occupancy_grid_of_a_box():
+    """Samples on the surface (distance 0) are outside; turned faces do not matter."""
+    box = cube(1.0)
+    grid = occupancy_grid(box, 16)  # samples at multiples of 1/8: -1/2 and 1/2 are among them
+    axis = -1 + 2 * np.arange(16) / 16
+    inside = np.abs(axis) < 0.5
+    assert (grid == inside[:, None, None] & inside[:, None] & inside).all()
+    assert (occupancy_grid(box.flipped(), 16) == grid).all()
+    moved = occupancy_grid(cube(1.0, (0.26, 0, 0)), 16)
+    assert moved.sum(axis=(1, 2)).nonzero()[0].tolist() == list(range(7, 15))
+    assert grid_iou(grid, moved) == pytest.approx(5 / 10)
+    assert grid_iou(np.zeros_like(grid), np.zeros_like(grid)) == 0.0
+
+
+def test_occupancy_grid_agrees_with_windings():
+    mesh = joined(ball(0.3), cube(0.2, (0.55, 0.11, -0.3)))
+    axis = -1 + 2 * np.arange(32) / 32
+    points = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
+    assert (occupancy_grid(mesh, 32).reshape(-1) == inside_mesh(mesh, points)).all()
+
+
+def test_open_edges():
+    box = cube(1.0)
+    assert Surface(box).open_edges == 0
+    assert Surface(replace(box, faces=box.faces[1:])).open_edges == 3
+    split = Mesh(box.vertices[box.faces].reshape(-1, 3), np.arange(36).reshape(-1, 3))
+    assert Surface(split).open_edges == 0  # corners of one place are one vertex
+
+
+def test_point_distances():
+    a, b = np.zeros((2, 3)), np.array([[3.0, 4, 0], [0, 0, 1], [0, 0, 2]])
+    distances = point_distances(a, b)
+    assert distances.a_to_b.tolist() == [1, 1] and distances.b_to_a.tolist() == [5, 1, 2]
+    assert distances.chamfer == pytest.approx((1 + 8 / 3) / 2)
+    assert distances.chamfer_squared == pytest.approx((1 + 10) / 2)
+    assert (distances.precision(1.5), distances.recall(1.5)) == (1.0, pytest.approx(1 / 3))
+    assert distances.f_score(1.5) == pytest.approx(0.5)
+    assert distances.f_score(0.5) == 0.0
+
+
+def test_visible_points_lie_on_what_is_seen():
+    shells = joined(ball(0.45, 5), ball(0.2))  # the inner one is hidden
+    points = visible_points(shells)
+    assert np.abs(np.linalg.norm(points, axis=1) - 0.45).max() < 2e-3
+    assert points[:, 2].max() > 0.44 and points[:, 2].min() < -0.2
+    assert points[:, 2].min() > -0.445  # nothing looks at it from below
+    assert 4 * math.pi * 0.45**2 / 0.01**2 * 0.5 < len(points) < 3 * 4 * math.pi * 45**2
+    with pytest.raises(ValueError, match="sees nothing"):
+        visible_points(cube(0.1, (30, 0, 0)))
+
+
+def test_thinning_keeps_the_mean_of_a_voxel():
+    points = np.array([[0, 0, 0], [0.2, 0, 0], [0.4, 0.2, 0], [2.0, 0, 0]])
+    assert np.allclose(thinned(points, 1.0), [[0.2, 0.2 / 3, 0], [2, 0, 0]])
+
+
 def test_volume_iou_takes_functions():
     def inside(points: np.ndarray) -> np.ndarray:
         return np.linalg.norm(points, axis=1) < 0.4
@@ -198,32 +320,3 @@ def test_normalised_meshes_are_centred_with_longest_side_one():
     vertices = normalised(moved).vertices
     assert np.ptp(vertices, axis=0).max() == pytest.approx(1.0, abs=1e-6)
     assert np.allclose(vertices.min(0) + vertices.max(0), 0, atol=1e-5)
-
-
-@pytest.fixture(scope="module")
-def published() -> tuple[dict, dict, dict]:
-    folder = os.environ.get("STUDIO_PARITY_CASES")
-    if not folder:
-        pytest.skip("STUDIO_PARITY_CASES is not set")
-    from safetensors.numpy import load_file
-
-    case = Path(folder) / "recon" / "metrics_mesh"
-    given, wanted = (load_file(case / f"{name}.safetensors") for name in ("inputs", "outputs"))
-    return given, wanted, json.loads((case / "case.json").read_text())
-
-
-def test_published_protocols(published):
-    """EscherNet: Chamfer on normalised vertices, IoU on a grid. ViewFusion: squared sum."""
-    given, wanted, _ = published
-    a, b = (normalised(Mesh(given[f"verts_{k}"], given[f"faces_{k}"])) for k in ("a", "b"))
-    assert np.allclose(a.vertices, wanted["norm_a"], atol=1e-5)
-    assert np.allclose(b.vertices, wanted["norm_b"], atol=1e-5)
-    assert vertex_chamfer(a, b) == pytest.approx(float(wanted["chamfer_eschernet"]), abs=1e-5)
-    squared = 2 * vertex_chamfer(a, b, squared=True)
-    assert squared == pytest.approx(float(wanted["chamfer_viewfusion_squared_sum"]), rel=2e-3)
-    # 32 voxels per side and a border rule of its own make the published grid coarse.
-    assert volume_iou(a, b) == pytest.approx(float(wanted["iou"]), abs=0.02)
-    rgba = torch.from_numpy(given["img_gt_u8"]).permute(2, 0, 1) / 255
-    shown = torch.from_numpy(given["img_pr_u8"]).permute(2, 0, 1) / 255
-    white = rgba[:3] * rgba[3:] + 1 - rgba[3:]
-    assert psnr(white, shown) == pytest.approx(float(wanted["psnr"]), abs=1e-2)

@@ -1,0 +1,303 @@
+"""`launch.py --evaluate`: one mesh or folder of views against another, under a named protocol."""
+
+from __future__ import annotations
+
+import math
+import platform
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import studio
+from studio.config import parse_config
+from studio.errors import ConfigError, DataError
+from studio.files import write_json
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
+
+    from studio.mesh import Mesh
+    from studio.metrics.lpips import LPIPS
+    from studio.metrics.protocols import Protocol
+
+    Picture = Float[Tensor, "4 h w"]
+    Pictures = dict[str, Callable[[], Picture]]
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+MATCHES = ("name", "order")
+
+
+@dataclass
+class EvaluateConfig:
+    """Words of `--evaluate`."""
+
+    pred: str = ""
+    """What is judged: a mesh file, a folder with transforms.json, or a folder of pictures."""
+    reference: str = ""
+    """What it is judged against, of the same kind."""
+    protocol: str = "studio"
+    """studio, eschernet, syncdreamer or viewfusion."""
+    out: str = "evaluation.json"
+    """Where the result is written."""
+    rotate_deg: float = 0.0
+    """Turn the judged mesh about +Z, counter-clockwise seen from above, before anything else."""
+    match: str = "name"
+    """Which pictures belong together: those of equal name, or in the order of their names."""
+    lpips: str = ""
+    """File or folder with the backbone's weights; empty leaves LPIPS out."""
+
+
+def run_evaluation(words: Sequence[str]) -> int:
+    """Measure, write the JSON file and print a table; returns the exit code.
+
+    Args:
+        words: `key=value` words, the keys of `EvaluateConfig`.
+
+    Raises:
+        StudioError: if a word, a file or the pair cannot be used; nothing has been written then.
+    """
+    cfg = parse_config(EvaluateConfig, dict(word.split("=", 1) for word in words))
+    from studio.metrics.protocols import PROTOCOLS
+
+    if cfg.protocol not in PROTOCOLS:
+        raise ConfigError(f"protocol is '{cfg.protocol}'.", allowed=", ".join(PROTOCOLS))
+    if cfg.match not in MATCHES:
+        raise ConfigError(f"match is '{cfg.match}'.", allowed=", ".join(MATCHES))
+    kinds = {name: _kind(name, getattr(cfg, name)) for name in ("pred", "reference")}
+    if len(set(kinds.values())) > 1:
+        raise ConfigError(
+            f"pred is {kinds['pred']}, reference is {kinds['reference']}.",
+            allowed="two meshes, or two folders of views",
+        )
+    protocol = PROTOCOLS[cfg.protocol]
+    if kinds["pred"] == "a mesh":
+        result = evaluate_meshes(cfg, protocol)
+    else:
+        result = evaluate_views(cfg, protocol)
+    result = {"program": f"studio {studio.__version__}", "versions": _versions(), **result}
+    write_json(cfg.out, _finite(result))
+    print_table(result)
+    print(cfg.out)
+    return 0
+
+
+def _kind(key: str, given: str) -> str:
+    """Say what a path holds: "a mesh" or "a folder of views"."""
+    from studio.export.readers import FORMATS
+
+    path = Path(given)
+    allowed = f"a mesh ({', '.join(FORMATS)}) or a folder of views"
+    if not given:
+        raise ConfigError(f"{key}=... has to be given.", allowed=allowed)
+    if not path.exists():
+        raise DataError(f"{key} is {path}, which does not exist.", allowed=allowed)
+    if path.is_dir() or path.suffix == ".json":
+        return "a folder of views"
+    if path.suffix.lower() not in FORMATS:
+        raise DataError(f"{key} is {path}, a file of another kind.", allowed=allowed)
+    return "a mesh"
+
+
+# --- meshes ---------------------------------------------------------------------------------------
+
+
+def evaluate_meshes(cfg: EvaluateConfig, protocol: Protocol) -> dict[str, Any]:
+    """Judge one mesh against another."""
+    mesh, about_mesh = _read_mesh(cfg.pred)
+    reference, about_reference = _read_mesh(cfg.reference)
+    warnings = [
+        f"{about['path']} has {about['open_edges']} open edges: volume_iou counts crossings of "
+        "its surface, which an open one answers only where the holes are not in the way"
+        for about in (about_mesh, about_reference)
+        if about["open_edges"]
+    ]
+    try:
+        figures = protocol.meshes.measure(turned(mesh, cfg.rotate_deg), reference)
+    except ValueError as error:  # the ring of cameras sees nothing
+        raise DataError(
+            f"{cfg.pred} and {cfg.reference} cannot be compared: {error}.",
+            hint=f"protocol {protocol.name} normalises: {protocol.meshes.normalises}",
+        ) from error
+    return {
+        "kind": "meshes",
+        "protocol": protocol.describe(protocol.meshes) | {"rotate_deg": cfg.rotate_deg},
+        "pred": about_mesh,
+        "reference": about_reference,
+        "metrics": figures,
+        "warnings": warnings,
+    }
+
+
+def turned(mesh: Mesh, degrees: float) -> Mesh:
+    """Turn a mesh about +Z, counter-clockwise seen from above."""
+    import numpy as np
+
+    if not degrees:
+        return mesh
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    rotation = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+    return replace(mesh, vertices=(mesh.vertices @ rotation.T).astype(np.float32), normals=None)
+
+
+def _read_mesh(path: str) -> tuple[Mesh, dict[str, Any]]:
+    import numpy as np
+
+    from studio.export.readers import read_mesh
+    from studio.metrics.surface import Surface
+
+    mesh = read_mesh(path)
+    if not np.isfinite(mesh.vertices).all() or not mesh.area > 0:
+        raise DataError(f"mesh {path} has no area, or vertices that are not finite.")
+    about = {
+        "path": path,
+        "vertices": len(mesh.vertices),
+        "faces": len(mesh.faces),
+        "open_edges": Surface(mesh).open_edges,
+    }
+    return mesh, about
+
+
+# --- views ----------------------------------------------------------------------------------------
+
+
+def evaluate_views(cfg: EvaluateConfig, protocol: Protocol) -> dict[str, Any]:
+    """Judge the pictures of one folder against those of another, one pair at a time."""
+    made, wanted = read_pictures(Path(cfg.pred)), read_pictures(Path(cfg.reference))
+    pairs = matched(made, wanted, cfg)
+    lpips, left_out = _lpips(cfg, protocol)
+    rows = []
+    for name, other in pairs:
+        figures = _judge(protocol, made[name](), wanted[other](), lpips, f"{name} and {other}")
+        rows.append({"pred": name, "reference": other, **figures})
+    keys = [key for key in protocol.views.figures if all(key in row for row in rows)]
+    return {
+        "kind": "views",
+        "protocol": protocol.describe(protocol.views),
+        "pred": {"path": cfg.pred, "pictures": len(made)},
+        "reference": {"path": cfg.reference, "pictures": len(wanted)},
+        "pairs": len(rows),
+        "metrics": {key: sum(row[key] for row in rows) / len(rows) for key in keys},
+        "left_out": left_out,
+        "views": rows,
+        "warnings": [],
+    }
+
+
+def read_pictures(folder: Path) -> Pictures:
+    """Return name and reader of every picture of a `ViewSet` folder or a plain folder.
+
+    Raises:
+        DataError: if there is none, or one cannot be read.
+    """
+    from studio.images import read_rgba
+    from studio.views import ViewSet
+
+    if folder.is_file() or any(folder.glob("transforms*.json")):
+        views = ViewSet.load(folder)
+        names = views.names or tuple(f"{i:03d}" for i in range(len(views)))
+        return {
+            Path(name).stem: (lambda picture=picture: picture)  # type: ignore[misc]
+            for name, picture in zip(names, views.images, strict=True)
+        }
+    files = [p for p in folder.iterdir() if p.suffix.lower() in PICTURES]
+    if not files:
+        raise DataError(
+            f"folder {folder} holds no pictures.",
+            allowed=f"transforms.json, or {', '.join(PICTURES)} files",
+        )
+    names = [p.stem for p in files]
+    if len(set(names)) < len(names):
+        raise DataError(f"folder {folder} holds two pictures of one name, but for the suffix.")
+    return {p.stem: (lambda p=p: read_rgba(p)) for p in sorted(files, key=_natural)}  # type: ignore[misc]
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sorting key by which 2 comes before 10."""
+    return [(int(digits or 0), word) for word, digits in re.findall(r"(\D*)(\d*)", path.stem)]
+
+
+def matched(made: Pictures, wanted: Pictures, cfg: EvaluateConfig) -> list[tuple[str, str]]:
+    """Pair the names; every judged picture needs a reference, not the other way round.
+
+    Raises:
+        DataError: if they cannot be paired.
+    """
+    if cfg.match == "order":
+        if len(made) != len(wanted):
+            raise DataError(
+                f"match is order, but pred has {len(made)} pictures and reference {len(wanted)}.",
+                allowed="equally many",
+            )
+        return list(zip(made, wanted, strict=True))
+    if missing := [name for name in made if name not in wanted]:
+        raise DataError(
+            f"reference {cfg.reference} has no picture named {', '.join(missing[:4])}"
+            f"{' ...' if len(missing) > 4 else ''}.",
+            allowed=f"its names: {', '.join(list(wanted)[:6])}{' ...' if len(wanted) > 6 else ''}",
+            hint="rename the pictures, or give match=order for pairs in the order of names",
+        )
+    return [(name, name) for name in made]
+
+
+def _lpips(cfg: EvaluateConfig, protocol: Protocol) -> tuple[LPIPS | None, dict[str, str]]:
+    from studio.metrics.lpips import BACKBONE_FILES, LPIPS
+
+    backbone = protocol.views.backbone
+    if not cfg.lpips:
+        file = BACKBONE_FILES[backbone]
+        return None, {"lpips": f"needs weights: give lpips=FOLDER with torchvision's {file}"}
+    return LPIPS.load(backbone, cfg.lpips), {}
+
+
+def _judge(
+    protocol: Protocol, a: Picture, b: Picture, lpips: LPIPS | None, what: str
+) -> dict[str, float]:
+    from studio.metrics.lpips import SMALLEST
+
+    if a.shape != b.shape:
+        raise DataError(
+            f"pictures {what} have {a.shape[2]}x{a.shape[1]} and {b.shape[2]}x{b.shape[1]} pixels.",
+            allowed="equal sizes",
+            hint="resize the larger ones first; the way it is done is part of a result",
+        )
+    if min(a.shape[1:]) < SMALLEST:
+        raise DataError(f"pictures {what} are smaller than {SMALLEST} pixels.")
+    return protocol.views.measure(a, b, lpips)
+
+
+# --- the result -----------------------------------------------------------------------------------
+
+
+def _versions() -> dict[str, str]:
+    import numpy
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "torch": str(torch.__version__),
+    }
+
+
+def _finite(value: Any) -> Any:
+    """Write an infinite PSNR (equal pictures) as a word, since JSON has no number for it."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_table(result: dict[str, Any]) -> None:
+    """Print figures with their meanings, what was left out, and warnings."""
+    protocol = result["protocol"]
+    print(f"protocol {protocol['name']}: {result['pred']['path']} | {result['reference']['path']}")
+    for name, value in result["metrics"].items():
+        print(f"  {name:<20} {value:>10.5f}  {protocol['figures'][name]}")
+    for name, reason in result.get("left_out", {}).items():
+        print(f"  {name:<20} {'-':>10}  {reason}")
+    for warning in result["warnings"]:
+        print(f"  warning: {warning}")
