@@ -5,7 +5,10 @@ The arithmetic is that of the official program: its constants are kept.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -19,6 +22,29 @@ def transmittance(alpha: Float[Tensor, "n s"], epsilon: float = 1e-7) -> Float[T
     """
     through = torch.cat([torch.ones_like(alpha[:, :1]), 1 - alpha + epsilon], dim=1)
     return through.cumprod(dim=1)[:, :-1]
+
+
+def section_opacity(
+    sdf: Float[Tensor, " p"],
+    slope: Float[Tensor, " p"],
+    length: Float[Tensor, " p"],
+    inv_s: Float[Tensor, ""],
+    anneal: float = 1.0,
+) -> tuple[Float[Tensor, " p"], Float[Tensor, " p"]]:
+    """Opacity of sections (NeuS, eq. 13), and the logistic CDF of the distance where they begin.
+
+    Args:
+        sdf: signed distance in the middle of the section.
+        slope: its derivative along the ray there.
+        length: of the section.
+        inv_s: sharpness s of the logistic density.
+        anneal: share of the exact form of the slope, in which only rays that approach the surface
+            see it; the rest is a relaxed form that helps while there is no surface yet.
+    """
+    exact, relaxed = F.relu(-slope), F.relu(0.5 - 0.5 * slope)
+    shift = 0.5 * length * (exact * anneal + relaxed * (1 - anneal))
+    enter, leave = torch.sigmoid((sdf + shift) * inv_s), torch.sigmoid((sdf - shift) * inv_s)
+    return ((enter - leave + 1e-5) / (enter + 1e-5)).clamp(0, 1), enter
 
 
 def section_weights(
@@ -81,3 +107,41 @@ def merge(
     """Sort two sets of depths into one, and with them values given in the order (old, new)."""
     joined, order = torch.cat([depths, more], dim=1).sort(dim=1)
     return joined, *(value.gather(1, order) for value in values)
+
+
+def refine(
+    depths: Float[Tensor, "n s"],
+    sdf_at: Callable[[Float[Tensor, "n c"]], Float[Tensor, "n c"]],
+    inside_at: Callable[[Float[Tensor, "n c"]], Bool[Tensor, "n c"]],
+    count: int,
+    *,
+    rounds: int = 4,
+    inv_s: float = 64.0,
+    epsilon: float = 1e-7,
+    watch: Callable[..., None] | None = None,
+) -> Float[Tensor, "n s+c"]:
+    """Add samples near the surface, in rounds of doubled sharpness.
+
+    Args:
+        depths: increasing along each ray.
+        sdf_at: signed distance at depths.
+        inside_at: which depths lie where the object can be.
+        count: samples to add to each ray, an equal part in each round.
+        rounds: how many; after the last one the field is not asked again.
+        inv_s: sharpness of the first round.
+        epsilon: see `transmittance`.
+        watch: called after each round with the new depths, all depths and, but for the last round,
+            the distances there.
+    """
+    sdf = sdf_at(depths)
+    for i in range(rounds):
+        weights = section_weights(depths, sdf, inside_at(depths), inv_s * 2**i, epsilon)
+        more = inverse_cdf(depths, weights, count // rounds)
+        if i + 1 == rounds:
+            depths, known = merge(depths, more)[0], ()
+        else:
+            depths, sdf = merge(depths, more, torch.cat([sdf, sdf_at(more)], dim=1))
+            known = (sdf,)
+        if watch is not None:
+            watch(more, depths, *known)
+    return depths
