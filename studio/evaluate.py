@@ -112,7 +112,7 @@ def evaluate_meshes(cfg: EvaluateConfig, protocol: Protocol) -> dict[str, Any]:
         f"{about['path']} has {about['open_edges']} open edges: volume_iou counts crossings of "
         "its surface, which an open one answers only where the holes are not in the way"
         for about in (about_mesh, about_reference)
-        if about["open_edges"]
+        if about["open_edges"] > 0
     ]
     try:
         figures = protocol.meshes.measure(turned(mesh, cfg.rotate_deg), reference)
@@ -168,7 +168,7 @@ def evaluate_views(cfg: EvaluateConfig, protocol: Protocol) -> dict[str, Any]:
     made, wanted = read_pictures(Path(cfg.pred)), read_pictures(Path(cfg.reference))
     pairs = matched(made, wanted, cfg)
     lpips, left_out = _lpips(cfg, protocol)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, other in pairs:
         figures = _judge(protocol, made[name](), wanted[other](), lpips, f"{name} and {other}")
         rows.append({"pred": name, "reference": other, **figures})
@@ -208,8 +208,7 @@ def read_pictures(folder: Path) -> Pictures:
             f"folder {folder} holds no pictures.",
             allowed=f"transforms.json, or {', '.join(PICTURES)} files",
         )
-    names = [p.stem for p in files]
-    if len(set(names)) < len(names):
+    if len({p.stem for p in files}) < len(files):
         raise DataError(f"folder {folder} holds two pictures of one name, but for the suffix.")
     return {p.stem: (lambda p=p: read_rgba(p)) for p in sorted(files, key=_natural)}  # type: ignore[misc]
 
