@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -37,13 +36,6 @@ def look_at_point(cameras: Cameras) -> Float[Tensor, " 3"]:
     ].float()
 
 
-def centred_at(cameras: Cameras, point: Float[Tensor, " 3"]) -> Cameras:
-    """Return the cameras in a world whose origin is `point`."""
-    c2w = cameras.c2w.clone()
-    c2w[:, :3, 3] -= point.to(c2w)
-    return replace(cameras, c2w=c2w)
-
-
 def seen_half_width(cameras: Cameras) -> float:
     """Return half the median width, in world units, of what the pictures show at the origin."""
     h, w = cameras.size
@@ -62,23 +54,33 @@ def guess_bound(mask: Float[Tensor, "v h w"], cameras: Cameras) -> float:
     Raises:
         DataError: if the cameras look elsewhere.
     """
-    half = seen_half_width(cameras)
     target = look_at_point(cameras)
+    half = seen_half_width(cameras)
     if target.norm() > 0.35 * half:
         at = ", ".join(f"{x:.3g}" for x in target.tolist())
         raise DataError(
             f"the cameras look at ({at}), not at the origin, and no bound is given.",
-            hint="Set data.recentre=true to move that point to the origin, or give the object's\n"
-            "  half size with data.bound=<world units>.",
+            hint="Set data.centre=masks to move the object to the origin, or give its half size\n"
+            "  with data.bound=<world units>.",
         )
+    low, high = hull_box(mask, cameras, half)
+    return min(half, MARGIN * float(torch.maximum(high, -low).max()))
+
+
+def hull_box(
+    mask: Float[Tensor, "v h w"], cameras: Cameras, half: float
+) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
+    """Return the corners of the box around the visual hull on a coarse grid over [-half, half]^3.
+
+    An empty hull (masks that disagree) gives the whole cube.
+    """
     step = math.ceil(len(cameras) / MOST_VIEWS)
     hull = _visual_hull(mask[::step], cameras[::step], half)
     if not hull.any():
-        return half
+        return torch.full((3,), -half), torch.full((3,), half)
     inside = hull.nonzero()
     cell = 2 * half / GRID
-    reach = torch.maximum(inside.max(), GRID - 1 - inside.min()) + 1 - GRID / 2
-    return min(half, MARGIN * float(reach) * cell)
+    return inside.amin(0) * cell - half, (inside.amax(0) + 1) * cell - half
 
 
 def _visual_hull(

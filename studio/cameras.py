@@ -63,6 +63,13 @@ class Cameras:
             )
         if not (torch.isfinite(self.c2w).all() and torch.isfinite(self.intrinsics).all()):
             raise CameraError("a camera matrix holds a NaN or an infinite value.")
+        if self.ortho_scale is not None and (
+            self.ortho_scale.shape != (v,) or not (self.ortho_scale > 0).all()
+        ):
+            raise CameraError(
+                f"ortho_scale is {self.ortho_scale.tolist()}.",
+                allowed=f"{v} positive numbers, one per camera",
+            )
 
     def __len__(self) -> int:
         return len(self.c2w)
@@ -103,12 +110,7 @@ class Cameras:
         """
         h, w = self.size
         if pixels is None:
-            y, x = torch.meshgrid(
-                torch.arange(h, device=self.c2w.device) + 0.5,
-                torch.arange(w, device=self.c2w.device) + 0.5,
-                indexing="ij",
-            )
-            pixels = torch.stack([x, y], dim=-1).reshape(1, -1, 2).expand(len(self), -1, -1)
+            pixels = pixel_grid(self.size).to(self.c2w).expand(len(self), -1, -1)
         homogeneous = torch.cat([pixels, torch.ones_like(pixels[..., :1])], dim=-1)
         local = homogeneous @ torch.linalg.inv(self.intrinsics).transpose(1, 2)
         rotation = self.c2w[:, :3, :3].transpose(1, 2)
@@ -138,6 +140,44 @@ class Cameras:
         safe = torch.where(depth.abs() < 1e-8, torch.full_like(depth, 1e-8), depth)
         return image[..., :2] / safe[..., None], depth
 
+    def placed(self, to_world: Float[Tensor, "4 4"]) -> Cameras:
+        """Return the cameras in a new world, from which the similarity leads to the present one."""
+        c2w, size = posed_in(self.c2w, to_world)
+        scale = None if self.ortho_scale is None else self.ortho_scale / size
+        return replace(self, c2w=c2w, ortho_scale=scale)
+
+    def with_pixel_centres(self, centre: float) -> Cameras:
+        """Read the intrinsics as made for pixel centres at this fraction of a pixel.
+
+        0 is the convention of OpenCV's calibration and of NeuS, 0.5 ours, which changes nothing.
+        """
+        intrinsics = self.intrinsics.clone()
+        intrinsics[:, :2, 2] += 0.5 - centre
+        return replace(self, intrinsics=intrinsics)
+
+    def between(self, i: int, j: int, share: float) -> Cameras:
+        """Return one camera on the way from camera `i` (share 0) to `j` (1).
+
+        As NeuS renders it: world-to-camera rotations turn evenly about one axis, translations move
+        on a straight line, intrinsics are those of camera `i`.
+        """
+        w2c = self.w2c[[i, j]].double()
+        turn = w2c[1, :3, :3] @ w2c[0, :3, :3].T
+        axis = torch.stack(
+            [turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]]
+        )
+        angle = torch.atan2(axis.norm(), torch.trace(turn) - 1)
+        axis = torch.nn.functional.normalize(axis, dim=0) * angle * share
+        zero = torch.zeros_like(angle)
+        skew = torch.stack(
+            [zero, -axis[2], axis[1], axis[2], zero, -axis[0], -axis[1], axis[0], zero]
+        ).reshape(3, 3)
+        rotation = torch.linalg.matrix_exp(skew) @ w2c[0, :3, :3]
+        shift = torch.lerp(w2c[0, :3, 3], w2c[1, :3, 3], share)
+        c2w = torch.eye(4, dtype=torch.float64)
+        c2w[:3, :3], c2w[:3, 3] = rotation.T, -rotation.T @ shift
+        return replace(self[[i]], c2w=c2w[None].to(self.c2w))
+
     def spherical(self) -> tuple[Float[Tensor, "v"], Float[Tensor, "v"], Float[Tensor, "v"]]:
         """Return azimuth and elevation in degrees and the distance of every camera centre."""
         x, y, z = self.centres.unbind(-1)
@@ -155,6 +195,51 @@ def opengl_to_opencv(c2w: Float[Tensor, "... 4 4"]) -> Float[Tensor, "... 4 4"]:
 
 
 opencv_to_opengl = opengl_to_opencv
+
+
+def pixel_grid(size: tuple[int, int], centre: float = 0.5) -> Float[Tensor, "1 n 2"]:
+    """Positions (x, y) of all pixels row by row, `centre` from each pixel's top left corner."""
+    y, x = torch.meshgrid(
+        torch.arange(size[0]) + centre, torch.arange(size[1]) + centre, indexing="ij"
+    )
+    return torch.stack([x, y], dim=-1).reshape(1, -1, 2)
+
+
+def translation(centre: Float[Tensor, "3"]) -> Float[Tensor, "4 4"]:
+    """Return the matrix that leads from a world with its origin at `centre` to the present one."""
+    matrix = torch.eye(4, dtype=centre.dtype)
+    matrix[:3, 3] = centre
+    return matrix
+
+
+def posed_in(
+    c2w: Float[Tensor, "v 4 4"], to_world: Float[Tensor, "4 4"]
+) -> tuple[Float[Tensor, "v 4 4"], float]:
+    """Return camera poses in a new world and the length of its unit in the present one.
+
+    Args:
+        c2w: camera-to-world matrices of the present world.
+        to_world: the similarity (rotation, uniform scale, translation) from the new world to it.
+
+    Raises:
+        CameraError: if the matrix is no such similarity.
+    """
+    linear = to_world[:3, :3].double()
+    size = torch.linalg.det(linear).item()
+    size = size ** (1 / 3) if size > 0 else 0.0
+    square = linear.T @ linear
+    off = (square - size**2 * torch.eye(3, dtype=torch.float64)).abs().max()
+    if size == 0 or off > 1e-4 * size**2:
+        raise CameraError(
+            f"the matrix {to_world.tolist()} cannot place a scene.",
+            allowed="rotation, uniform scale and translation",
+        )
+    rotation = linear.T / size
+    placed = c2w.clone()
+    placed[:, :3, :3] = (rotation @ c2w[:, :3, :3].double()).to(c2w)
+    moved = c2w[:, :3, 3].double() - to_world[:3, 3].double()
+    placed[:, :3, 3] = (moved @ rotation.T / size).to(c2w)
+    return placed, size
 
 
 def pinhole_intrinsics(fov_deg: float, size: tuple[int, int]) -> Float[Tensor, "3 3"]:

@@ -62,8 +62,15 @@ def read_rgba(path: str | Path) -> Float[Tensor, "4 h w"]:
     return read_rgba_or_rgb(path)[0]
 
 
-def read_rgba_or_rgb(path: str | Path) -> tuple[Float[Tensor, "4 h w"], bool]:
-    """Read like `read_rgba`, and say whether the file itself carries transparency."""
+def read_rgba_or_rgb(
+    path: str | Path, *, upright: bool = True
+) -> tuple[Float[Tensor, "4 h w"], bool]:
+    """Read like `read_rgba`, and say whether the file itself carries transparency.
+
+    Args:
+        path: the file.
+        upright: turn the picture by its EXIF tag.
+    """
     path = Path(path)
     _check_file(path)
     try:
@@ -72,7 +79,8 @@ def read_rgba_or_rgb(path: str | Path) -> tuple[Float[Tensor, "4 h w"], bool]:
             with Image.open(path) as opened:
                 _check_size(path, opened.size)
                 opened.load()
-                return _to_tensor(path, ImageOps.exif_transpose(opened)), _carries_alpha(opened)
+                turned = ImageOps.exif_transpose(opened) if upright else opened
+                return _to_tensor(path, turned), _carries_alpha(opened)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(path, "has more pixels than can be decoded safely") from error
     except UnidentifiedImageError as error:
@@ -84,6 +92,23 @@ def read_rgba_or_rgb(path: str | Path) -> tuple[Float[Tensor, "4 h w"], bool]:
             f"picture {path} is broken or cut off ({error}).",
             hint="Copy or download it again; if a viewer opens it, save it anew as PNG.",
         ) from error
+
+
+def picture_size(path: str | Path, *, upright: bool = True) -> tuple[int, int]:
+    """Return (height, width) of a picture file, as `read_rgba_or_rgb` reads it, from its header.
+
+    Raises:
+        DataError: if the file is missing or no picture.
+    """
+    path = Path(path)
+    _check_file(path)
+    try:
+        with Image.open(path) as opened:
+            width, height = opened.size
+            turned = upright and opened.getexif().get(0x0112, 1) >= 5  # tag "orientation"
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} is not a picture.", allowed=READABLE) from error
+    return (width, height) if turned else (height, width)
 
 
 def _check_file(path: Path) -> None:
@@ -207,6 +232,16 @@ def resize(
     return _resample(
         rgba, box, height, width, Image.Resampling.BICUBIC if smooth else Image.Resampling.BOX
     )
+
+
+def resize_8bit(
+    rgba: Float[Tensor, "4 h w"], height: int, width: int
+) -> Float[Tensor, "4 height width"]:
+    """Resample with Pillow's bicubic filter on 8-bit values, colours and alpha each on its own."""
+    pixels = to_uint8(rgba)
+    parts = [Image.fromarray(pixels[..., :3]), Image.fromarray(pixels[..., 3])]
+    resized = [np.asarray(p.resize((width, height), Image.Resampling.BICUBIC)) for p in parts]
+    return from_uint8(np.dstack(resized))
 
 
 def _resample(

@@ -10,24 +10,31 @@ from __future__ import annotations
 import difflib
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
-from studio.bounds import centred_at, guess_bound, look_at_point
-from studio.cameras import opencv_to_opengl
+from studio.bounds import guess_bound
+from studio.cameras import opencv_to_opengl, translation
 from studio.errors import DataError
 from studio.files import json_text, make_folder, remove, write_text
-from studio.images import read_rgba, read_rgba_or_rgb, save_png
-from studio.transforms_cameras import number, read_cameras, studio_block
+from studio.images import picture_size, save_png
+from studio.shots import SUFFIXES, Scene, Shot, find_picture, read_shots
+from studio.transforms_cameras import (
+    frame_intrinsics,
+    frame_lens,
+    frame_pose,
+    ngp_cube,
+    number,
+    studio_block,
+)
 
 if TYPE_CHECKING:
     from studio.views import ViewSet
 
 VERSION = 1  # of the "studio" block
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".PNG", ".JPG", ".JPEG")
 
 
 def write_transforms(views: ViewSet, folder: Path) -> Path:
@@ -130,12 +137,16 @@ def find_transforms(folder: Path, split: str | None = None) -> Path:
     )
 
 
+def has_split(folder: Path, split: str) -> bool:
+    """Whether a folder describes this split on its own, in a file or a nerfstudio list."""
+    if not folder.is_file() and (folder / f"transforms_{split}.json").is_file():
+        return True
+    path = folder if folder.is_file() else folder / "transforms.json"
+    return path.is_file() and f"{split}_filenames" in _load_json(path)
+
+
 def read_transforms(
-    folder: Path,
-    split: str | None = None,
-    *,
-    bound: float | None = None,
-    centre: Tensor | Literal["look-at"] | None = None,
+    folder: Path, split: str | None = None, *, bound: float | None = None
 ) -> ViewSet:
     """Read posed pictures with masks.
 
@@ -146,33 +157,73 @@ def read_transforms(
         folder: a folder or its JSON file.
         split: see `find_transforms`; a nerfstudio file's `<split>_filenames` is honoured.
         bound: half the side of the cube around the origin that holds the object, world units.
-        centre: world point [3] that becomes the origin ("look-at": the one all cameras look at);
-            it is kept in `meta["origin"]`.
 
     Raises:
         DataError: if the file, a matrix, a picture or a mask is missing or cannot be used.
     """
     from studio.views import ViewSet
 
+    scene = read_scene(folder, split)
+    pictures = read_shots(scene)
+    if bound is None:
+        bound = scene.bound
+    if bound is None:
+        bound = guess_bound(pictures.images[:, 3], pictures.cameras)
+    if bound <= 0:
+        raise DataError(
+            f"{scene.source}: bound is {bound:g}.", allowed="a positive number, world units"
+        )
+    names = tuple(shot.name for shot in scene.shots)
+    return ViewSet(pictures.images, pictures.cameras, float(bound), scene.meta, names)
+
+
+def read_scene(folder: Path, split: str | None = None) -> Scene:
+    """Read cameras and file names, no pictures; arguments as `read_transforms` has them.
+
+    Raises:
+        DataError: if the file, a matrix, a picture or a mask is missing or cannot be used.
+    """
     path = find_transforms(folder, split)
     document = _load_json(path)
     frames = _frames(path, document, split)
-    names = _names(frames)
-    pictures = torch.stack(_pictures(path, frames))
-    cameras = read_cameras(path, document, frames, tuple(pictures.shape[-2:]))
     block = studio_block(path, document)
-    meta = dict(block.get("meta") or {})
-    if centre is not None:
-        point = look_at_point(cameras) if isinstance(centre, str) else centre
-        cameras = centred_at(cameras, point)
-        meta["origin"] = point.tolist()
-    if bound is None and "bound" in block:
-        bound = number(path, block, "bound", 0.0)
-    if bound is None:
-        bound = guess_bound(pictures[:, 3], cameras)
-    if bound <= 0:
-        raise DataError(f"{path}: bound is {bound:g}.", allowed="a positive number, world units")
-    return ViewSet(pictures, cameras, float(bound), meta, names)
+    scales = _ortho_scales(path, document, block, len(frames))
+    shots = []
+    for index, (name, frame) in enumerate(zip(_names(frames), frames, strict=True)):
+        picture = _picture_file(path, index, frame["file_path"])
+        given = frame.get("mask_path")
+        size = picture_size(picture)
+        keys = {**document, **frame}
+        shots.append(
+            Shot(
+                name,
+                picture,
+                frame_pose(path, keys),
+                frame_intrinsics(path, keys, *size),
+                size,
+                frame_lens(path, keys),
+                scales[index],
+                _picture_file(path, index, given) if given else None,
+            )
+        )
+    how = 'RGBA pictures whose background is transparent, or "mask_path" per frame'
+    bound = number(path, block, "bound", 0.0) if "bound" in block else None
+    scene = Scene(path, shots, bound, how_to_mask=how, meta=dict(block.get("meta") or {}))
+    if bound is None and (cube := ngp_cube(path, document)) is not None:
+        to_world = translation(cube[0])
+        return replace(scene.placed(to_world), bound=cube[1])
+    return scene
+
+
+def _ortho_scales(
+    path: Path, document: dict[str, Any], block: dict[str, Any], count: int
+) -> list[float] | list[None]:
+    if document.get("camera_model") != "ORTHOGRAPHIC":
+        return [None] * count
+    scale = block.get("ortho_scale")
+    if not isinstance(scale, list) or len(scale) != count:
+        raise DataError(f"{path}: orthographic cameras need one studio.ortho_scale per frame.")
+    return [float(s) for s in scale]
 
 
 def _load_json(path: Path) -> dict[str, Any]:
@@ -212,50 +263,13 @@ def _names(frames: list[dict[str, Any]]) -> tuple[str, ...]:
     return tuple("-".join([*some, stem]) for some, stem in zip(parents, stems, strict=True))
 
 
-def _pictures(path: Path, frames: list[dict[str, Any]]) -> list[Tensor]:
-    pictures: list[Tensor] = []
-    for index, frame in enumerate(frames):
-        file = _picture_file(path, index, frame["file_path"])
-        picture, masked = read_rgba_or_rgb(file)
-        if frame.get("mask_path"):
-            mask_file = _picture_file(path, index, frame["mask_path"])
-            mask = read_rgba(mask_file)
-            if mask.shape != picture.shape:
-                raise _size_error(path, mask_file, mask, picture)
-            picture = torch.cat([picture[:3], picture[3:] * mask[:3].mean(0, True) * mask[3:]])
-        elif not masked:
-            raise _no_mask(path, f"{file.name} has no alpha channel and no mask_path")
-        if pictures and picture.shape != pictures[0].shape:
-            raise _size_error(path, file, picture, pictures[0])
-        pictures.append(picture)
-    if all(bool((picture[3] == 1).all()) for picture in pictures):
-        raise _no_mask(path, "every picture is opaque everywhere")
-    return pictures
-
-
-def _no_mask(path: Path, what: str) -> DataError:
-    return DataError(
-        f"{path}: masks are missing ({what}).",
-        allowed='RGBA pictures whose background is transparent, or "mask_path" per frame',
-        hint="Cut the object out first, for example with `rembg p <pictures> <cut>`.",
-    )
-
-
-def _size_error(path: Path, file: Path, picture: Tensor, first: Tensor) -> DataError:
-    (h, w), (h0, w0) = picture.shape[1:], first.shape[1:]
-    return DataError(
-        f"{path}: {file.name} is {w}x{h} px, others are {w0}x{h0} px.",
-        allowed="pictures and masks of one size",
-    )
-
-
 def _picture_file(path: Path, index: int, given: str) -> Path:
     """Find a picture whose suffix may be left out (NeRF-synthetic)."""
     base = path.parent / given.replace("\\", "/")
-    for candidate in [base, *(base.with_name(base.name + suffix) for suffix in SUFFIXES)]:
-        if candidate.is_file():
-            return candidate
-    raise DataError(
-        f"{path}: frame {index} names {given}, but {base} does not exist.",
-        hint=f"Paths are relative to {path.parent}; png, jpg and webp may be left out.",
-    )
+    found = find_picture(base)
+    if found is None:
+        raise DataError(
+            f"{path}: frame {index} names {given}, but {base} does not exist.",
+            hint=f"Paths are relative to {path.parent}; png, jpg and webp may be left out.",
+        )
+    return found

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -23,6 +24,7 @@ class ViewSet:
         bound: half the side of the axis-aligned cube around the origin that holds the object.
         meta: provenance (method, seed, timings, ...), plain JSON values.
         names: file names without suffix, one per view; numbered where empty.
+        normals: unit surface normals in the world, zero where unknown; not saved by `save`.
     """
 
     images: Float[Tensor, "v 4 h w"]
@@ -30,6 +32,7 @@ class ViewSet:
     bound: float = 0.5
     meta: dict[str, Any] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    normals: Float[Tensor, "v 3 h w"] | None = None
 
     def __post_init__(self) -> None:
         """Check that pictures and cameras belong together.
@@ -44,6 +47,11 @@ class ViewSet:
                 f"of size {self.cameras.size}.",
                 allowed="[V, 4, H, W] RGBA pictures and V cameras of size (H, W)",
             )
+        if self.normals is not None and self.normals.shape != (v, 3, h, w):
+            raise DataError(
+                f"normals {tuple(self.normals.shape)} do not match the {v} pictures.",
+                allowed="[V, 3, H, W]",
+            )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -53,6 +61,12 @@ class ViewSet:
         """Coverage of the object in [0, 1]."""
         return self.images[:, 3]
 
+    @property
+    def to_world(self) -> Float[Tensor, "4 4"]:
+        """Similarity from the views' world to the one that the capture's files speak of."""
+        given = self.meta.get("to_world")
+        return torch.eye(4) if given is None else torch.tensor(given, dtype=torch.float32)
+
     def rgb_on(self, background: float = 1.0) -> Float[Tensor, "v 3 h w"]:
         """Return the pictures composited on a grey level (1 = white), in [0, 1]."""
         alpha = self.images[:, 3:]
@@ -61,7 +75,14 @@ class ViewSet:
     def select(self, index: list[int]) -> ViewSet:
         """Return the views at these positions."""
         names = tuple(self.names[i] for i in index) if self.names else ()
-        return replace(self, images=self.images[index], cameras=self.cameras[index], names=names)
+        normals = None if self.normals is None else self.normals[index]
+        return replace(
+            self,
+            images=self.images[index],
+            cameras=self.cameras[index],
+            names=names,
+            normals=normals,
+        )
 
     def save(self, folder: Path | str) -> Path:
         """Write `transforms.json` and RGBA PNGs that nerfstudio and instant-ngp read, too."""

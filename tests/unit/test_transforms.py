@@ -152,8 +152,8 @@ def mirrored(document: dict[str, Any]) -> None:
         (lambda d: d["frames"][1].update(transform_matrix=[[1, 0], [0, 1]]), "has shape"),
         (lambda d: d["frames"][1].update(transform_matrix=[["x"]]), "no matrix of numbers"),
         (lambda d: d["frames"][1].update(file_path="pics/gone.png"), "frame 1 names pics/gone"),
-        (change("k1", 0.02), r"distortion \(k1\)"),
-        (change("is_fisheye", True), "distortion"),
+        (change("k4", 0.02), r"OPENCV; k4\)"),
+        (change("is_fisheye", True), "OPENCV; is_fisheye"),
         (change("camera_model", "FISHEYE"), "camera_model is FISHEYE"),
         (change("camera_model", "ORTHOGRAPHIC"), "one studio.ortho_scale per frame"),
         (change("fl_x", 0), "focal length along x"),
@@ -192,11 +192,16 @@ def test_missing_masks_are_never_all_ones(tmp_path: Path) -> None:
         read_transforms(tmp_path / "c")
 
 
-def test_sizes_must_agree(tmp_path: Path) -> None:
+def test_sizes_are_brought_to_the_common_one(tmp_path: Path) -> None:
     capture(tmp_path / "c", "nerfstudio")
     one = tmp_path / "c" / "pics" / "r_2.png"
     Image.open(one).resize((20, 20)).save(one)
-    with pytest.raises(DataError, match="r_2.png is 20x20 px, others are 40x40"):
+    views = read_transforms(tmp_path / "c")
+    assert views.cameras.size == (SIZE, SIZE)
+    torch.testing.assert_close(views.cameras.intrinsics, RIG.intrinsics)
+    assert (views.mask[2] - views.mask[1]).abs().mean() < 0.05  # the ball looks the same
+    Image.open(one).resize((20, 30)).save(one)
+    with pytest.raises(DataError, match="says w x h = 40x40, the pictures are 20x30 px"):
         read_transforms(tmp_path / "c")
 
 
@@ -223,12 +228,13 @@ def test_bound_of_cameras_that_look_elsewhere(tmp_path: Path) -> None:
     for frame in document["frames"]:
         frame["transform_matrix"][0][3] += 5.0
     (tmp_path / "c" / "transforms.json").write_text(json.dumps(document))
-    with pytest.raises(DataError, match=r"look at \(5, .*(.|\n)*recentre"):
+    with pytest.raises(DataError, match=r"look at \(5, .*(.|\n)*data.centre=masks"):
         read_transforms(tmp_path / "c")
-    data = TransformsData(TransformsData.Config(root=str(tmp_path / "c"), recentre=True))
+    data = TransformsData(TransformsData.Config(root=str(tmp_path / "c"), centre="look-at"))
     views = data.load()
     assert 0.4 < views.bound < 0.55
-    assert views.meta["origin"] == pytest.approx([5, 0, 0], abs=1e-4)
+    expected = torch.tensor([5.0, 0, 0])
+    torch.testing.assert_close(views.to_world[:3, 3], expected, atol=1e-4, rtol=0)
     torch.testing.assert_close(views.cameras.centres, RIG.centres, atol=1e-4, rtol=0)
 
 

@@ -1,0 +1,230 @@
+"""COLMAP's sparse model files, text and binary, as they are documented on its format page.
+
+cameras: id, model, width, height, parameters. images: id, world-to-camera quaternion (w, x, y, z)
+and translation (OpenCV axes), camera id, file name, 2-D points. points3D: id, position, ...
+Pixel centres lie at half-integers. Binary files are little-endian.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from studio.errors import DataError
+from studio.lens import Lens
+
+T = TypeVar("T")
+
+# number in binary files: name, parameters; those of a class only are refused with its name
+MODELS: dict[int, tuple[str, int]] = {
+    0: ("SIMPLE_PINHOLE", 3),
+    1: ("PINHOLE", 4),
+    2: ("SIMPLE_RADIAL", 4),
+    3: ("RADIAL", 5),
+    4: ("OPENCV", 8),
+    5: ("OPENCV_FISHEYE", 8),
+    6: ("FULL_OPENCV", 12),
+    7: ("FOV", 5),
+    8: ("SIMPLE_RADIAL_FISHEYE", 4),
+    9: ("RADIAL_FISHEYE", 5),
+    10: ("THIN_PRISM_FISHEYE", 12),
+}
+SUPPORTED = ("SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV")
+
+
+@dataclass(frozen=True)
+class ColmapCamera:
+    """A lens and picture size; the parameters' meaning depends on the model."""
+
+    model: str
+    width: int
+    height: int
+    params: tuple[float, ...]
+
+    @property
+    def intrinsics(self) -> Float[Tensor, "3 3"]:
+        """Pixel intrinsics, pixel centres at half-integers."""
+        one = self.model in ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL")
+        fx, fy, cx, cy = (self.params[0], *self.params[:3]) if one else self.params[:4]
+        rows = [[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]]
+        return torch.tensor(rows, dtype=torch.float64)
+
+    @property
+    def lens(self) -> Lens:
+        """Distortion."""
+        if self.model in ("SIMPLE_RADIAL", "RADIAL"):
+            return Lens(*self.params[3:])
+        return Lens(*self.params[4:]) if self.model in ("OPENCV", "FULL_OPENCV") else Lens()
+
+
+@dataclass(frozen=True)
+class ColmapImage:
+    """A registered picture: its file name, camera and world-to-camera pose."""
+
+    name: str
+    camera: int
+    w2c: Float[Tensor, "4 4"]
+
+
+@dataclass(frozen=True)
+class SparseModel:
+    """What a sparse model folder holds."""
+
+    cameras: dict[int, ColmapCamera]
+    images: list[ColmapImage]
+    points: Float[Tensor, "n 3"]
+
+
+def read_sparse(folder: Path) -> SparseModel:
+    """Read a model from cameras, images and points3D, as .bin or .txt; points may be missing.
+
+    Raises:
+        DataError: if a file is missing or broken, or a lens is of a kind that is not supported.
+    """
+    suffix = next((s for s in (".bin", ".txt") if (folder / f"cameras{s}").is_file()), None)
+    if suffix is None or not (folder / f"images{suffix}").is_file():
+        raise DataError(
+            f"{folder} holds no COLMAP model.",
+            allowed="cameras, images and points3D as .bin or .txt",
+        )
+    binary = suffix == ".bin"
+    cameras = _parsed(folder / f"cameras{suffix}", _cameras_bin if binary else _cameras_txt)
+    images = _parsed(folder / f"images{suffix}", _images_bin if binary else _images_txt)
+    points_file = folder / f"points3D{suffix}"
+    points = torch.zeros(0, 3)
+    if points_file.is_file():
+        points = _parsed(points_file, _points_bin if binary else _points_txt)
+    for camera in cameras.values():
+        if camera.model not in SUPPORTED:
+            raise DataError(
+                f"{folder}: the camera model is {camera.model}.",
+                allowed=", ".join(SUPPORTED),
+                hint="Run COLMAP's image_undistorter and give its folder.",
+            )
+    for image in images:
+        if image.camera not in cameras:
+            raise DataError(f"{folder}: {image.name} names camera {image.camera}, which is absent.")
+    return SparseModel(cameras, sorted(images, key=lambda i: i.name), points)
+
+
+def _parsed(path: Path, parse: Callable[[Path], T]) -> T:
+    try:
+        return parse(path)
+    except (struct.error, ValueError, IndexError, KeyError, UnicodeDecodeError, OSError) as error:
+        raise DataError(
+            f"{path} is no file of a COLMAP model, or cut off ({error}).",
+            hint="Copy it again, or write the model anew with COLMAP's model_converter.",
+        ) from error
+
+
+def pose(quaternion: Sequence[float], shift: Sequence[float]) -> Float[Tensor, "4 4"]:
+    """World-to-camera matrix of a quaternion (w, x, y, z) and a translation."""
+    w, x, y, z = torch.nn.functional.normalize(
+        torch.tensor(quaternion, dtype=torch.float64), dim=0
+    ).tolist()
+    matrix = torch.eye(4, dtype=torch.float64)
+    matrix[:3, :3] = torch.tensor(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ],
+        dtype=torch.float64,
+    )
+    matrix[:3, 3] = torch.tensor(shift, dtype=torch.float64)
+    return matrix
+
+
+# --- text ---------------------------------------------------------------------------------------
+
+
+def _lines(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if not line.startswith("#")]
+
+
+def _cameras_txt(path: Path) -> dict[int, ColmapCamera]:
+    found = {}
+    for line in _lines(path):
+        if words := line.split():
+            params = tuple(float(p) for p in words[4:])
+            found[int(words[0])] = ColmapCamera(words[1], int(words[2]), int(words[3]), params)
+    return found
+
+
+def _images_txt(path: Path) -> list[ColmapImage]:
+    """Two lines a picture; the second, its 2-D points, may be empty."""
+    lines = _lines(path)
+    found = []
+    for line in lines[::2]:
+        words = line.split(maxsplit=9)
+        if not words:
+            continue
+        numbers = [float(word) for word in words[1:8]]
+        matrix = pose(numbers[:4], numbers[4:])
+        found.append(ColmapImage(words[9].strip(), int(words[8]), matrix))
+    return found
+
+
+def _points_txt(path: Path) -> Float[Tensor, "n 3"]:
+    rows = [[float(v) for v in line.split()[1:4]] for line in _lines(path) if line.split()]
+    return torch.tensor(rows, dtype=torch.float32).reshape(-1, 3)
+
+
+# --- binary -------------------------------------------------------------------------------------
+
+
+def _unpack(file: BinaryIO, form: str) -> tuple[int | float, ...]:
+    return struct.unpack("<" + form, file.read(struct.calcsize("<" + form)))
+
+
+def _cameras_bin(path: Path) -> dict[int, ColmapCamera]:
+    found = {}
+    with path.open("rb") as file:
+        (count,) = _unpack(file, "Q")
+        for _ in range(int(count)):
+            number, model, width, height = _unpack(file, "iiQQ")
+            name, size = MODELS[int(model)]
+            params = tuple(float(p) for p in _unpack(file, f"{size}d"))
+            found[int(number)] = ColmapCamera(name, int(width), int(height), params)
+    return found
+
+
+def _images_bin(path: Path) -> list[ColmapImage]:
+    found = []
+    with path.open("rb") as file:
+        (count,) = _unpack(file, "Q")
+        for _ in range(int(count)):
+            _, *numbers, camera = _unpack(file, "i7di")
+            name = bytearray()
+            while (byte := file.read(1)) != b"\0":
+                if not byte:
+                    raise ValueError("the file ends within a name")
+                name += byte
+            (points,) = _unpack(file, "Q")
+            file.seek(24 * int(points), 1)  # x, y as doubles and a 64-bit point id
+            matrix = pose(numbers[:4], numbers[4:])
+            found.append(ColmapImage(name.decode(), int(camera), matrix))
+    return found
+
+
+def _points_bin(path: Path) -> Float[Tensor, "n 3"]:
+    """Position at byte 8 of every record, whose track of 8-byte entries has its length at 43."""
+    data = path.read_bytes()
+    (count,) = struct.unpack_from("<Q", data)
+    positions, at = np.empty((count, 3), dtype=np.float32), 8
+    for i in range(count):
+        positions[i] = struct.unpack_from("<3d", data, at + 8)
+        (track,) = struct.unpack_from("<Q", data, at + 43)
+        at += 51 + 8 * track
+    if at > len(data):
+        raise ValueError("the last track is incomplete")
+    return torch.from_numpy(positions)

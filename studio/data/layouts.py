@@ -1,0 +1,225 @@
+"""What all layouts of captures share: options, placing, held-out views.
+
+A layout's plugin only finds its files and reads cameras (`scene`); see `studio.data.capture` for
+how a folder's layout is recognised.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from studio.bounds import guess_bound, seen_half_width
+from studio.cameras import Cameras
+from studio.data.base import SceneData
+from studio.data.placement import CENTRES, UPS, placement
+from studio.errors import DataError
+from studio.shots import FILTERS, MASKS, SUFFIXES, Pictures, Scene, read_shots
+from studio.views import ViewSet
+
+
+@dataclass
+class CaptureConfig:
+    """Options of every capture, whatever its layout."""
+
+    root: str = ""
+    """The capture's folder (or the file that describes it)."""
+    resolution: int | None = None
+    """Longer picture side in pixels after scaling down; null keeps the size (67 megapixels in all)."""  # noqa: E501
+    bound: float | None = None
+    """Half side of the cube around the origin that holds the object; null: from the layout or guessed."""  # noqa: E501
+    centre: str = "auto"
+    """What becomes the origin: keep, masks, look-at, look-at-pairs, points or cameras; auto: keep where the layout fixes it, else masks."""  # noqa: E501
+    up: str = "auto"
+    """What becomes +Z: keep, upright (level pictures), positions (mean camera) or +x .. -z; auto: keep where the layout fixes it, else upright."""  # noqa: E501
+    views: list[int] | None = None
+    """Positions of the training views to use; null for all."""
+    holdout: int = 0
+    """Keep every n-th view back to measure on, where there are no test views; 0 for none."""
+    masks: str = "required"
+    """required, or optional: pictures without a mask count as object everywhere."""
+    downscale: str = "area"
+    """area: mean over each new pixel, weighted by alpha; bicubic: 8-bit, masks apart (instant-nsr)."""  # noqa: E501
+
+
+class LayoutData(SceneData):
+    """Posed views in a folder of some layout."""
+
+    Config: ClassVar[type] = CaptureConfig
+    looks_for: ClassVar[str]
+    """What has to lie in a folder of this layout, for messages."""
+    auto_centre: ClassVar[str] = "keep"
+    """What `centre: auto` means: keep where the layout puts the object at the origin."""
+    auto_up: ClassVar[str] = "keep"
+    """What `up: auto` means: keep where the layout has +Z up."""
+
+    def __init__(self, cfg: Any) -> None:
+        """Check the options; nothing is read before `load`."""
+        if not cfg.root:
+            raise DataError("data.root is not given.", allowed=f"a folder with {self.looks_for}")
+        if cfg.resolution is not None and cfg.resolution < 8:
+            raise DataError(f"data.resolution is {cfg.resolution}.", allowed="8 px or more")
+        for key, names in (
+            ("centre", CENTRES),
+            ("up", UPS),
+            ("masks", MASKS),
+            ("downscale", FILTERS),
+        ):
+            if getattr(cfg, key) not in names:
+                raise DataError(f"data.{key} is {getattr(cfg, key)!r}.", allowed=", ".join(names))
+        if cfg.holdout < 0 or cfg.holdout == 1:
+            raise DataError(f"data.holdout is {cfg.holdout}.", allowed="0, or 2 and more")
+        if cfg.bound is not None and cfg.bound <= 0:
+            raise DataError(f"data.bound is {cfg.bound:g}.", allowed="a positive number")
+        self.cfg = cfg
+        self._to_world = torch.eye(4)
+        self._bound = 0.0
+        self._held_out: ViewSet | None = None
+        self._loaded = False
+
+    @classmethod
+    @abstractmethod
+    def recognises(cls, root: Path) -> bool:
+        """Whether a folder or file is of this layout, by what lies in it; reads no picture."""
+
+    @abstractmethod
+    def scene(self, split: str = "train") -> Scene | None:
+        """Read cameras and file names of the training ("train") or the layout's test views."""
+
+    def load(self) -> ViewSet:
+        """Read the training views and find where the object is."""
+        scene = self.scene("train")
+        assert scene is not None
+        if not scene.shots:
+            raise DataError(f"{scene.source} has no views.", allowed=self.looks_for)
+        pictures = self._read(scene)
+        scene, pictures = self._placed(scene, pictures)
+        self._bound = self._find_bound(scene, pictures)
+        views = self._views(scene, pictures)
+        self._loaded = True
+        if self.cfg.holdout and self.scene("test") is None:
+            kept_back = list(range(0, len(views), self.cfg.holdout))
+            self._held_out = views.select(kept_back)
+            views = views.select([i for i in range(len(views)) if i not in set(kept_back)])
+        return views if self.cfg.views is None else _selected(views, self.cfg.views)
+
+    def test(self) -> ViewSet | None:
+        """Read the held-out views, in the world and with the bound of the training views."""
+        scene = self.scene("test")
+        if scene is None and not self.cfg.holdout:
+            return None
+        if not self._loaded:
+            self.load()
+        if scene is None:
+            return self._held_out
+        return self._views(scene.placed(self._to_world), self._read(scene, self._to_world))
+
+    # --- parts ----------------------------------------------------------------------------------
+
+    def _read(self, scene: Scene, to_world: Tensor | None = None) -> Pictures:
+        cfg = self.cfg
+        if to_world is not None:
+            scene = scene.placed(to_world)
+        return read_shots(scene, resolution=cfg.resolution, masks=cfg.masks, kind=cfg.downscale)
+
+    def _placed(self, scene: Scene, pictures: Pictures) -> tuple[Scene, Pictures]:
+        """Move the scene as `centre` and `up` say."""
+        centre = self.auto_centre if self.cfg.centre == "auto" else self.cfg.centre
+        up = self.auto_up if self.cfg.up == "auto" else self.cfg.up
+        self._to_world = torch.eye(4)
+        if centre == "keep" and up == "keep":
+            return scene, pictures
+        self._to_world = placement(
+            pictures.cameras,
+            centre=centre,
+            up=up,
+            mask=pictures.images[:, 3],
+            points=scene.points,
+            nearest=None if self.auto_centre == "keep" else 1.0,
+        )
+        known = scene.bound if centre == "keep" else None
+        scene = replace(scene.placed(self._to_world), bound=known)
+        cameras = pictures.cameras.placed(self._to_world)
+        axes = self._to_world[:3, :3].T / torch.linalg.det(self._to_world[:3, :3]) ** (1 / 3)
+        normals = pictures.normals
+        if normals is not None:
+            normals = torch.einsum("ij,vjhw->vihw", axes, normals)
+        return scene, Pictures(pictures.images, cameras, normals)
+
+    def _find_bound(self, scene: Scene, pictures: Pictures) -> float:
+        if self.cfg.bound is not None:
+            return float(self.cfg.bound)
+        if scene.bound is not None:
+            if scene.bound <= 0:
+                raise DataError(
+                    f"{scene.source}: bound is {scene.bound:g}.", allowed="a positive number"
+                )
+            return scene.bound
+        mask, cameras = pictures.images[:, 3], pictures.cameras
+        if bool((mask > 0.5).all()) and scene.points is not None and len(scene.points):
+            return bound_of_points(scene.points, cameras)
+        return guess_bound(mask, cameras)
+
+    def _views(self, scene: Scene, pictures: Pictures) -> ViewSet:
+        meta = {**scene.meta, "source": str(scene.source)}
+        if scene.to_world is not None:
+            meta["to_world"] = scene.to_world.tolist()
+        names = tuple(shot.name for shot in scene.shots)
+        return ViewSet(
+            pictures.images, pictures.cameras, self._bound, meta, names, pictures.normals
+        )
+
+
+def bound_of_points(points: Tensor, cameras: Cameras) -> float:
+    """Half side of a cube around the origin for 98 % of the sparse points, with a margin of 10 %.
+
+    It never exceeds what the pictures show at the origin.
+    """
+    reach = torch.quantile(points.abs().amax(1).float(), 0.98).item()
+    return min(1.1 * reach, seen_half_width(cameras))
+
+
+def _selected(views: ViewSet, index: list[int]) -> ViewSet:
+    wrong = [i for i in index if not 0 <= i < len(views)]
+    if wrong or not index:
+        raise DataError(f"data.views is {index}.", allowed=f"one or more of 0 to {len(views) - 1}")
+    return views.select(index)
+
+
+# --- helpers of the readers ---------------------------------------------------------------------
+
+
+def existing(root: Path) -> Path:
+    """Return the folder or file.
+
+    Raises:
+        DataError: if there is none; names a near one.
+    """
+    if root.exists():
+        return root
+    siblings = [p.name for p in root.parent.iterdir()] if root.parent.is_dir() else []
+    near = difflib.get_close_matches(root.name, siblings, n=1, cutoff=0.6)
+    raise DataError(
+        f"folder {root} does not exist.",
+        hint=f"did you mean {root.parent / near[0]}?" if near else None,
+    )
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """Return the picture files of a folder, 2.png before 10.png."""
+    if not folder.is_dir():
+        return []
+    return sorted((p for p in folder.iterdir() if p.suffix in SUFFIXES), key=natural)
+
+
+def natural(path: Path) -> tuple[tuple[int, int | str], ...]:
+    """Sorting key of file names that takes runs of digits as numbers."""
+    parts = re.split(r"(\d+)", path.name)
+    return tuple((0, int(p)) if p.isdigit() else (1, p) for p in parts if p)

@@ -1,0 +1,78 @@
+"""Lens distortion, and pictures as a pinhole camera would have taken them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from studio.images import premultiply, unpremultiply
+
+
+@dataclass(frozen=True)
+class Lens:
+    """Coefficients of OpenCV's rational model (Brown, 1966, with a denominator).
+
+    With r^2 = x^2 + y^2 of a normalised position (x, y), the radial factor is
+    (1 + k1 r^2 + k2 r^4 + k3 r^6) / (1 + k4 r^2 + k5 r^4 + k6 r^6); p1 and p2 are tangential.
+    """
+
+    k1: float = 0.0
+    k2: float = 0.0
+    p1: float = 0.0
+    p2: float = 0.0
+    k3: float = 0.0
+    k4: float = 0.0
+    k5: float = 0.0
+    k6: float = 0.0
+
+    @property
+    def is_pinhole(self) -> bool:
+        """Whether straight lines stay straight."""
+        return not any(vars(self).values())
+
+    def distort(self, positions: Float[Tensor, "*b 2"]) -> Float[Tensor, "*b 2"]:
+        """Where the lens draws what a pinhole sees at a normalised position (x/z, y/z)."""
+        x, y = positions.unbind(-1)
+        r2 = x * x + y * y
+        radial = (1 + r2 * (self.k1 + r2 * (self.k2 + r2 * self.k3))) / (
+            1 + r2 * (self.k4 + r2 * (self.k5 + r2 * self.k6))
+        )
+        across = 2 * x * y
+        return torch.stack(
+            [
+                x * radial + self.p1 * across + self.p2 * (r2 + 2 * x * x),
+                y * radial + self.p2 * across + self.p1 * (r2 + 2 * y * y),
+            ],
+            dim=-1,
+        )
+
+
+def undistort(
+    rgba: Float[Tensor, "4 h w"], lens: Lens, intrinsics: Float[Tensor, "3 3"]
+) -> Float[Tensor, "4 h w"]:
+    """Return the picture that a pinhole camera of the same intrinsics and size takes.
+
+    Bicubic, colours weighted by alpha. Beyond the picture's border its last pixels are repeated.
+
+    Args:
+        rgba: straight alpha in [0, 1].
+        lens: that of the picture.
+        intrinsics: in pixels, pixel centres at half-integers, without skew.
+    """
+    if lens.is_pinhole:
+        return rgba
+    h, w = rgba.shape[1:]
+    focal = torch.stack([intrinsics[0, 0], intrinsics[1, 1]]).double()
+    centre = intrinsics[:2, 2].double()
+    y, x = torch.meshgrid(torch.arange(h) + 0.5, torch.arange(w) + 0.5, indexing="ij")
+    ideal = (torch.stack([x, y], dim=-1).double() - centre) / focal
+    source = lens.distort(ideal) * focal + centre
+    grid = (source / source.new_tensor([w, h]) * 2 - 1).to(rgba.dtype)
+    sampled = F.grid_sample(
+        premultiply(rgba)[None], grid[None], "bicubic", "border", align_corners=False
+    )
+    return unpremultiply(sampled[0].clamp(0, 1))

@@ -1,0 +1,266 @@
+"""`Shot`, a posed picture that lies on disk, and `Scene`, all that a capture's folder says.
+
+Every layout is read into a `Scene`; what happens to pictures and masks then stands here alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from studio.cameras import Cameras, posed_in
+from studio.errors import DataError
+from studio.foreground import foreground
+from studio.images import read_rgba_or_rgb, resize, resize_8bit
+from studio.lens import Lens, undistort
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".PNG", ".JPG", ".JPEG")
+MOST_PIXELS = 2**26  # of all views together: 1 GB as float RGBA
+FILTERS = ("area", "bicubic")
+MASKS = ("required", "optional")
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One posed picture on disk.
+
+    Attributes:
+        name: unique within its scene.
+        picture: its file.
+        c2w: camera-to-world, OpenCV axes.
+        intrinsics: in pixels of a picture of `size`, pixel centres at half-integers.
+        size: (height, width) that the intrinsics belong to.
+        lens: its distortion; the picture is undistorted on reading.
+        ortho_scale: world units per picture height of an orthographic camera.
+        mask: file of the object's mask; it multiplies the picture's own alpha.
+        normal: file of camera-space normals as colours, (n + 1) / 2.
+        normal_axes: rotation [3,3] from the axes of those normals to the world.
+        box: (left, top, right, bottom) of the picture within its file, all of it where None.
+        plain: the background is one even colour and is removed where there is no mask.
+        upright: turn the picture by its EXIF tag.
+    """
+
+    name: str
+    picture: Path
+    c2w: Float[Tensor, "4 4"]
+    intrinsics: Float[Tensor, "3 3"]
+    size: tuple[int, int]
+    lens: Lens = Lens()
+    ortho_scale: float | None = None
+    mask: Path | None = None
+    normal: Path | None = None
+    normal_axes: Float[Tensor, "3 3"] | None = None
+    box: tuple[int, int, int, int] | None = None
+    plain: bool = False
+    upright: bool = True
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a layout's reader finds in a folder.
+
+    Attributes:
+        source: the file or folder, for messages.
+        shots: the pictures.
+        bound: half the side of the cube around the origin that holds the object, where known.
+        points: sparse points on and around the object, where known.
+        to_world: from the shots' world to the one that the files speak of, a similarity.
+        how_to_mask: what the layout offers for masks, for messages.
+        meta: provenance, plain JSON values.
+    """
+
+    source: Path
+    shots: list[Shot]
+    bound: float | None = None
+    points: Float[Tensor, "n 3"] | None = None
+    to_world: Float[Tensor, "4 4"] | None = None
+    how_to_mask: str = "RGBA pictures whose background is transparent"
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def placed(self, to_world: Float[Tensor, "4 4"]) -> Scene:
+        """Return the scene in a new world, from which the similarity leads to the present one.
+
+        The bound is forgotten, as it belongs to the present origin.
+        """
+        to_world = to_world.double()
+        shots = []
+        for shot in self.shots:
+            c2w, size = posed_in(shot.c2w[None], to_world)
+            axes, ortho = shot.normal_axes, shot.ortho_scale
+            if axes is not None:
+                axes = to_world[:3, :3].T / size @ axes.double()
+            ortho = None if ortho is None else ortho / size
+            shots.append(replace(shot, c2w=c2w[0], normal_axes=axes, ortho_scale=ortho))
+        points = self.points
+        if points is not None:
+            inverse = torch.linalg.inv(to_world).to(points)
+            points = points @ inverse[:3, :3].T + inverse[:3, 3]
+        before = torch.eye(4).double() if self.to_world is None else self.to_world.double()
+        return replace(self, shots=shots, bound=None, points=points, to_world=before @ to_world)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What `read_shots` returns: RGBA in [0, 1], their cameras, unit world normals if any."""
+
+    images: Float[Tensor, "v 4 h w"]
+    cameras: Cameras
+    normals: Float[Tensor, "v 3 h w"] | None = None
+
+
+def read_shots(
+    scene: Scene, *, resolution: int | None = None, masks: str = "required", kind: str = "area"
+) -> Pictures:
+    """Read all pictures of a scene: masked, undistorted, scaled down to one common size.
+
+    Args:
+        scene: where they are.
+        resolution: longer side in pixels after scaling down; None keeps the size, as long as all
+            views together have no more than `MOST_PIXELS`.
+        masks: "required", or "optional": a picture without one counts as object everywhere.
+        kind: "area" takes the mean over each new pixel, weighted by alpha; "bicubic" is Pillow's
+            8-bit filter on colours and masks apart, as instant-nsr-pl has it.
+
+    Raises:
+        DataError: if a picture or mask is missing, broken or of another shape than its camera's.
+    """
+    shots = scene.shots
+    most = MOST_PIXELS / max(1, len(shots))
+    loaded = []
+    for shot in shots:
+        rgba = _read(scene, shot, masks == "required")
+        intrinsics = _fitted(scene, shot, rgba)
+        rgba = undistort(rgba, shot.lens, intrinsics)
+        normal = None if shot.normal is None else _normals(shot, rgba)
+        size = _smaller(tuple(rgba.shape[1:]), resolution, most)
+        loaded.append(_scaled(rgba, normal, intrinsics, size, kind))
+    if masks == "required" and all(bool((rgba[3] == 1).all()) for rgba, _, _ in loaded):
+        raise _no_mask(scene, "every picture is opaque everywhere")
+    size = _common_size(scene, [tuple(rgba.shape[1:]) for rgba, _, _ in loaded])
+    loaded = [_scaled(*one, size, kind) for one in loaded]
+    images, normals, intrinsics = zip(*loaded, strict=True)
+    cameras = Cameras(
+        torch.stack([shot.c2w for shot in shots]).float(),
+        torch.stack(intrinsics).float(),
+        (size[0], size[1]),
+        _ortho_scales(scene),
+    )
+    known = [n for n in normals if n is not None]
+    return Pictures(
+        torch.stack(images), cameras, torch.stack(known) if len(known) == len(shots) else None
+    )
+
+
+def _ortho_scales(scene: Scene) -> Float[Tensor, " v"] | None:
+    scales = [shot.ortho_scale for shot in scene.shots if shot.ortho_scale is not None]
+    if scales and len(scales) != len(scene.shots):
+        raise DataError(f"{scene.source} mixes orthographic and perspective cameras.")
+    return torch.tensor(scales) if scales else None
+
+
+def _read(scene: Scene, shot: Shot, required: bool) -> Float[Tensor, "4 h w"]:
+    picture, masked = read_rgba_or_rgb(shot.picture, upright=shot.upright)
+    if shot.box is not None:
+        left, top, right, bottom = shot.box
+        picture = picture[:, top:bottom, left:right]
+    if shot.mask is not None:
+        mask, _ = read_rgba_or_rgb(shot.mask, upright=shot.upright)
+        (h, w), (mh, mw) = picture.shape[1:], mask.shape[1:]
+        if abs(mw * h / mh - w) > 1:
+            raise DataError(
+                f"{scene.source}: {shot.mask.name} is {mw}x{mh} px, its picture {w}x{h} px.",
+                allowed="pictures and masks of one shape",
+            )
+        if (mh, mw) != (h, w):
+            mask = resize(mask, h, w, smooth=True)
+        return torch.cat([picture[:3], picture[3:] * mask[:3].mean(0, True) * mask[3:]])
+    if masked or not (required or shot.plain):
+        return picture
+    if shot.plain:
+        return foreground(picture, "border")
+    raise _no_mask(scene, f"{shot.picture.name} has no alpha channel and no mask")
+
+
+def _no_mask(scene: Scene, what: str) -> DataError:
+    return DataError(
+        f"{scene.source}: masks are missing ({what}).",
+        allowed=scene.how_to_mask,
+        hint="Cut the object out first, for example with `rembg p <pictures> <cut>`.",
+    )
+
+
+def _fitted(scene: Scene, shot: Shot, rgba: Tensor) -> Float[Tensor, "3 3"]:
+    """Intrinsics for the picture as it is: it may have been scaled since."""
+    (height, width), (h, w) = rgba.shape[1:], shot.size
+    if w <= 0 or h <= 0 or abs(w * height / h - width) > max(1, 0.01 * width):
+        raise DataError(
+            f"{scene.source} says w x h = {w}x{h}, the picture {shot.picture.name} is "
+            f"{width}x{height} px."
+        )
+    scale = torch.tensor([width / w, height / h, 1.0], dtype=shot.intrinsics.dtype)
+    return shot.intrinsics * scale[:, None]
+
+
+def _normals(shot: Shot, rgba: Tensor) -> Float[Tensor, "3 h w"]:
+    """Unit normals in the world; zero where the file is transparent or holds none."""
+    assert shot.normal is not None
+    picture, _ = read_rgba_or_rgb(shot.normal)
+    if picture.shape[1:] != rgba.shape[1:]:
+        picture = resize(picture, *rgba.shape[1:])
+    axes = torch.eye(3) if shot.normal_axes is None else shot.normal_axes.float()
+    normal = torch.einsum("ij,jhw->ihw", axes, picture[:3] * 2 - 1)
+    length = normal.norm(dim=0, keepdim=True)
+    known = (length > 0.5) & (picture[3:] > 0.5)
+    return torch.where(known, normal / length.clamp(min=1e-6), 0.0)
+
+
+def _smaller(size: tuple[int, ...], resolution: int | None, most: float) -> tuple[int, int]:
+    height, width = size
+    scale = min(1.0, (most / (height * width)) ** 0.5)
+    if resolution is not None:
+        scale = min(scale, resolution / max(height, width))
+    return round(height * scale), round(width * scale)
+
+
+def _common_size(scene: Scene, sizes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the size that most pictures have, the smallest of several."""
+    count = Counter(sizes)
+    size = min(count, key=lambda s: (-count[s], s[0] * s[1]))
+    if len(count) > 1:
+        others = ", ".join(f"{w}x{h}" for h, w in count if (h, w) != size)
+        logger.info(
+            "%s: pictures of %s px are resampled to %dx%d", scene.source, others, size[1], size[0]
+        )
+    return size
+
+
+def _scaled(
+    rgba: Tensor, normal: Tensor | None, intrinsics: Tensor, size: Sequence[int], kind: str
+) -> tuple[Tensor, Tensor | None, Tensor]:
+    (height, width), (h, w) = size, rgba.shape[1:]
+    if (height, width) == (h, w):
+        return rgba, normal, intrinsics
+    scale = intrinsics.new_tensor([width / w, height / h, 1.0])
+    if normal is not None:
+        normal = torch.nn.functional.interpolate(normal[None], (height, width), mode="area")[0]
+        normal = torch.nn.functional.normalize(normal, dim=0)
+    rgba = (resize if kind == "area" else resize_8bit)(rgba, height, width)
+    return rgba, normal, intrinsics * scale[:, None]
+
+
+def find_picture(base: Path) -> Path | None:
+    """Return a file whose picture suffix may be left out (NeRF-synthetic), None if there is none."""
+    for candidate in [base, *(base.with_name(base.name + suffix) for suffix in SUFFIXES)]:
+        if candidate.is_file():
+            return candidate
+    return None
