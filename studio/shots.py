@@ -259,7 +259,7 @@ def _scaled(
 
 
 def find_picture(base: Path) -> Path | None:
-    """Return a file whose picture suffix may be left out (NeRF-synthetic), None if there is none."""
+    """Return a file whose picture suffix may be left out, as NeRF-synthetic does, or None."""
     for candidate in [base, *(base.with_name(base.name + suffix) for suffix in SUFFIXES)]:
         if candidate.is_file():
             return candidate

@@ -1,4 +1,4 @@
-"""The layout of IDR and NeuS: DTU, BlendedMVS and the like, `cameras_sphere.npz` with projections."""
+"""The layout of IDR and NeuS (DTU, BlendedMVS): `cameras_sphere.npz`, `image`, `mask`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,131 @@
+"""Sets of views without a camera file, whose rig is fixed: SyncDreamer's 16, ViewFusion's 36.
+
+Both are pictures of 256 px with focal length 280 (49.1 degrees), 1.5 from the middle of an object
+whose longest side is 1, all at one elevation, azimuths evenly spaced from +X.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from studio.cameras import CANONICAL_RADIUS, Cameras, look_at, spherical_to_cartesian
+from studio.data.layouts import CaptureConfig, LayoutData, existing, pictures_in
+from studio.errors import DataError
+from studio.images import picture_size
+from studio.registry import register
+from studio.shots import SUFFIXES, Scene, Shot
+
+FOCAL = 280.0 / 256.0  # of the picture's side; official: lens 35 mm on a 32 mm sensor
+BOUND = 0.6  # official: the box of SyncDreamer's mesh extraction
+NO_CUTTING = "RGBA pictures, or ones on an even background"
+
+
+@dataclass
+class RigConfig(CaptureConfig):
+    """Options of fixed rigs."""
+
+    elevation_deg: float = 30.0
+    """Elevation of all cameras, in degrees."""
+    distance: float = CANONICAL_RADIUS
+    """Distance of the cameras from the object's middle; its longest side is 1."""
+    pixel_centre: float = 0.5
+    """Where pixel centres lie: 0.5 is right for rendered pictures, the official recipes take 0."""
+
+
+class RigData(LayoutData):
+    """A ring of views, as one strip of square tiles or one file a view."""
+
+    count: ClassVar[int]
+    """Views of the ring."""
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        """Whether there is a strip of that many square tiles, or that many pictures."""
+        return bool(tiles(root, cls.count))
+
+    def scene(self, split: str = "train") -> Scene | None:
+        """Find the pictures and compute the cameras; there are no test views."""
+        if split != "train":
+            return None
+        cfg, root = self.cfg, existing(Path(self.cfg.root))
+        found = tiles(root, self.count)
+        if not found:
+            raise DataError(f"{root} is no such set of views.", allowed=self.looks_for)
+        cameras = ring_cameras(
+            self.count, cfg.elevation_deg, cfg.distance, found[0][2]
+        ).with_pixel_centres(cfg.pixel_centre)
+        shots = [
+            Shot(f"{i:03d}", file, cameras.c2w[i], cameras.intrinsics[i], size, box=box, plain=True)
+            for i, (file, box, size) in enumerate(found)
+        ]
+        return Scene(root, shots, BOUND, how_to_mask=NO_CUTTING)
+
+
+@register("data", "syncdreamer-16")
+class SyncDreamerData(RigData):
+    """SyncDreamer's 16 views, 22.5 degrees apart at elevation 30: one strip, or one file a view."""
+
+    count = 16
+    looks_for = "one PNG strip of 16 square tiles, or 16 square pictures and nothing else"
+
+    @dataclass
+    class Config(RigConfig):
+        """Options."""
+
+
+@register("data", "spin-36")
+class Spin36Data(RigData):
+    """ViewFusion's spin of 36 views, 10 degrees apart: one file a view, or one strip."""
+
+    count = 36
+    looks_for = "36 square pictures and nothing else, or one PNG strip of 36 square tiles"
+
+    @dataclass
+    class Config(RigConfig):
+        """Options."""
+
+
+Tile = tuple[Path, tuple[int, int, int, int] | None, tuple[int, int]]
+
+
+def tiles(root: Path, count: int) -> list[Tile]:
+    """Return file, box and (height, width) of each view; empty if there are not that many.
+
+    Args:
+        root: a strip, or a folder that holds one strip or `count` square pictures.
+        count: views.
+    """
+    files = [root] if root.is_file() and root.suffix in SUFFIXES else pictures_in(root)
+    if len(files) == count:
+        sizes = [picture_size(file) for file in files]
+        square = all(h == w for h, w in sizes)
+        return [(f, None, s) for f, s in zip(files, sizes, strict=True)] if square else []
+    if len(files) != 1:
+        return []
+    height, width = picture_size(files[0])
+    if width != count * height:
+        return []
+    boxes = [(i * height, 0, (i + 1) * height, height) for i in range(count)]
+    return [(files[0], box, (height, height)) for box in boxes]
+
+
+def ring_cameras(
+    count: int, elevation_deg: float, distance: float, size: tuple[int, int]
+) -> Cameras:
+    """Return cameras at even azimuths from +X that look at the origin, focal length as rendered."""
+    azimuth = torch.arange(count) * (360.0 / count)
+    elevation = torch.full((count,), float(elevation_deg))
+    centres = spherical_to_cartesian(azimuth, elevation, torch.full((count,), float(distance)))
+    return Cameras(look_at(centres), rendered_intrinsics(size).expand(count, 3, 3), size)
+
+
+def rendered_intrinsics(size: tuple[int, int]) -> Float[Tensor, "3 3"]:
+    """Return K = [[280, 0, 128], [0, 280, 128], [0, 0, 1]] of 256 px, scaled to another size."""
+    h, w = size
+    return torch.tensor([[FOCAL * w, 0.0, w / 2], [0.0, FOCAL * h, h / 2], [0.0, 0.0, 1.0]])
