@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import deque
@@ -26,12 +27,14 @@ class StageProgress:
         label: name of the stage.
         total: number of steps.
         done: steps already done before (a resumed run).
+        unit: what is counted: "" for steps, "s" for the seconds of a time budget.
     """
 
-    def __init__(self, label: str, total: int, done: int = 0) -> None:
+    def __init__(self, label: str, total: int, done: int = 0, unit: str = "") -> None:
         self.label = label
         self.total = total
         self.done = done
+        self.unit = unit
         self.line_seconds = LINE_SECONDS
         self._bar: Any = None
         self._task: Any = None
@@ -68,7 +71,8 @@ class StageProgress:
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total, note=self._note(values))
         else:
-            print(f"{self.label}: {done}/{total}  {self._note(values)}", flush=True)
+            unit = f" {self.unit}" if self.unit else ""
+            print(f"{self.label}: {done}/{total}{unit}  {self._note(values)}", flush=True)
 
     def rate(self) -> float:
         """Steps a second, over the last few updates."""
@@ -76,10 +80,12 @@ class StageProgress:
         return (last - first) / (end - start) if end > start else 0.0
 
     def _note(self, values: Mapping[str, Any] | None) -> str:
+        shown = [f"{k.removeprefix('train/')} {float(v):.4g}" for k, v in (values or {}).items()]
+        if self.unit == "s":
+            return "  ".join([*shown, f"{clock(self.total - self.done)} left"])
         rate = self.rate()
         left = f"{clock((self.total - self.done) / rate)} left" if rate > 0 else ""
         speed = f"{rate:.2f} steps/s" if rate >= 0.1 or rate == 0 else f"{1 / rate:.1f} s/step"
-        shown = [f"{k.removeprefix('train/')} {float(v):.4g}" for k, v in (values or {}).items()]
         return "  ".join([*shown, speed, left]).rstrip()
 
     def _open_bar(self) -> None:
@@ -89,6 +95,7 @@ class StageProgress:
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
+            TextColumn(self.unit),
             TextColumn("{task.fields[note]}"),
             refresh_per_second=5,
         )
@@ -105,7 +112,10 @@ def clock(seconds: float) -> str:
 
 
 class TrainingProgress(L.Callback):
-    """Shows training: step, the losses of the progress bar, rate and time left."""
+    """Shows training: step, the losses of the progress bar, rate and time left.
+
+    A system with a `time_budget` (seconds used, seconds in all) is measured by that.
+    """
 
     def __init__(self, label: str = "train") -> None:
         self.label = label
@@ -114,8 +124,9 @@ class TrainingProgress(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the bar."""
         if trainer.is_global_zero:
-            stage = StageProgress(self.label, int(trainer.max_steps), trainer.global_step)
-            self._stage = stage.__enter__()
+            unit = "s" if _time_budget(pl_module) else ""
+            done, total = self._place(trainer, pl_module)
+            self._stage = StageProgress(self.label, total, done, unit).__enter__()
 
     def on_train_batch_end(
         self,
@@ -127,8 +138,19 @@ class TrainingProgress(L.Callback):
     ) -> None:
         """Move it."""
         if self._stage is not None:
-            values = trainer.progress_bar_metrics
-            self._stage(trainer.global_step, int(trainer.max_steps), values)
+            values: dict[str, Any] = dict(trainer.progress_bar_metrics)
+            if self._stage.unit == "s":
+                values = {"step": trainer.global_step, **values}
+            self._stage(*self._place(trainer, pl_module), values)
+
+    @staticmethod
+    def _place(trainer: L.Trainer, pl_module: L.LightningModule) -> tuple[int, int]:
+        """How much is done of how much: seconds under a time budget, otherwise steps."""
+        budget = _time_budget(pl_module)
+        if budget is None:
+            return trainer.global_step, int(trainer.max_steps)
+        used, whole = budget
+        return min(int(used), math.ceil(whole)), math.ceil(whole)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Close it."""
@@ -144,3 +166,8 @@ class TrainingProgress(L.Callback):
         if self._stage is not None:
             self._stage.__exit__(None, None, None)
             self._stage = None
+
+
+def _time_budget(system: Any) -> tuple[float, float] | None:
+    budget: tuple[float, float] | None = getattr(system, "time_budget", None)
+    return budget

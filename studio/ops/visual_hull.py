@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +11,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from studio.views import ViewSet
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,8 @@ def visual_hull(
 ) -> Bool[Tensor, "r r r"]:
     """Find the cells that lie in the masks of enough views.
 
-    Points outside a picture, or behind its camera, count as inside its mask.
+    Points outside a picture, or behind its camera, count as inside its mask; but two views (the
+    only one, of one) have to show a cell within their masks, or nothing speaks for it.
 
     Args:
         views: posed masks.
@@ -72,6 +70,7 @@ def visual_hull(
         alive = alive[within[_cell_of(points, within.shape[0])]]
         points = points[alive]
     against = torch.zeros(len(points), dtype=torch.int32)
+    shown = torch.zeros_like(against)
     allowed = int((1 - agreement) * len(views) + 1e-6)
     h, w = views.cameras.size
     radius = 3**0.5 / resolution * frame.half if cover_cells else 0.0
@@ -82,12 +81,13 @@ def visual_hull(
         mask = _grown(views.mask[i], int(np.ceil(grow)) if grow > 0 else 0)
         grid = (uv / uv.new_tensor([w, h]) * 2 - 1).clamp(-3, 3)
         seen = F.grid_sample(mask[None, None], grid[None, None], align_corners=False)[0, 0, 0]
-        outside = (grid.abs() >= 1).any(-1) | (depth <= 0)
-        against += ((seen < 0.5) & ~outside).int()
+        inside = (grid.abs() < 1).all(-1) & (depth > 0)
+        against += ((seen < 0.5) & inside).int()
+        shown += ((seen >= 0.5) & inside).int()
         keep = against <= allowed
-        alive, points, against = alive[keep], points[keep], against[keep]
+        alive, points, against, shown = alive[keep], points[keep], against[keep], shown[keep]
     hull = torch.zeros(resolution**3, dtype=torch.bool)
-    hull[alive] = True
+    hull[alive[shown >= min(2, len(views))]] = True
     return hull.view(resolution, resolution, resolution)
 
 
@@ -117,9 +117,9 @@ def coverage(views: ViewSet, hull: Bool[Tensor, "r r r"], frame: Frame) -> float
     h, w = views.cameras.size
     shares = []
     for i in range(len(views)):
-        uv = views.cameras[[i]].project(frame.to_world(points))[0][0]
-        x, y = uv[:, 0].long(), uv[:, 1].long()
-        inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
+        uv, depth = (value[0] for value in views.cameras[[i]].project(frame.to_world(points)))
+        x, y = uv.clamp(-1, max(h, w)).floor().long().unbind(-1)
+        inside = (x >= 0) & (x < w) & (y >= 0) & (y < h) & (depth > 0)
         silhouette = torch.zeros(h, w)
         silhouette[y[inside], x[inside]] = 1
         reach = _pixels_per_unit(views, i, frame) * frame.half / hull.shape[0]
@@ -130,7 +130,13 @@ def coverage(views: ViewSet, hull: Bool[Tensor, "r r r"], frame: Frame) -> float
 
 
 def agreed_hull(
-    views: ViewSet, frame: Frame, resolution: int, agreement: float, minimum_coverage: float
+    views: ViewSet,
+    frame: Frame,
+    resolution: int,
+    agreement: float,
+    minimum_coverage: float,
+    *,
+    cover_cells: bool = False,
 ) -> tuple[Bool[Tensor, "r r r"] | None, float]:
     """Carve with as much agreement as the views really have.
 
@@ -140,16 +146,11 @@ def agreed_hull(
         The hull and the agreement used, or (None, 0) if even half of the views do not agree.
     """
     steps = [agreement] + [a for a in (0.95, 0.9, 0.8, 0.7, 0.6, 0.5) if a < agreement]
+    fewest = 1 if cover_cells else 8
     for tried in steps:
-        hull = visual_hull(views, frame, resolution, agreement=tried)
-        if hull.sum() >= 8 and coverage(views, hull, frame) >= minimum_coverage:
-            if tried < agreement:
-                logger.warning(
-                    "the masks agree only in part: visual hull from %.0f %% of the views",
-                    100 * tried,
-                )
+        hull = visual_hull(views, frame, resolution, agreement=tried, cover_cells=cover_cells)
+        if hull.sum() >= fewest and coverage(views, hull, frame) >= minimum_coverage:
             return hull, tried
-    logger.warning("the masks have no visual hull: starting from a sphere")
     return None, 0.0
 
 

@@ -2,91 +2,54 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor
 
-from studio.cameras import Rays
-from studio.errors import DataError
+from studio.errors import ConfigError, TrainingError
 from studio.geometry.base import Geometry
 from studio.ops.backend import keep_freed_memory
 from studio.ops.random import step_generator
-from studio.ops.visual_hull import (
-    Frame,
-    agreed_hull,
-    cell_centres,
-    hull_distance,
-    tight_frame,
-    visual_hull,
-)
-from studio.renderers.base import Renderer
+from studio.ops.visual_hull import cell_centres, hull_distance
+from studio.renderers.base import Renderer, RenderOutput
+from studio.schedule import next_ray_count
+from studio.systems.losses import eikonal
+from studio.systems.objective import LossConfig, Objective
+from studio.systems.optim import FitOptimizerConfig, make_fit_optimizer
+from studio.systems.ray_pool import RayBatch, RayPool
+from studio.systems.start_shape import HullConfig, find_object
 from studio.views import ViewSet
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass
-class LossConfig:
-    """Weights of the losses."""
-
-    colour: float = 1.0
-    """Weight of the colour loss."""
-    colour_norm: str = "l1"
-    """l1 or mse."""
-    mask: float = 0.1
-    """Weight of the binary cross-entropy of the mask."""
-    eikonal: float = 0.03
-    """Weight of (|gradient| - 1)^2 at the samples."""
-
-
-@dataclass
-class HullConfig:
-    """The visual hull: where rays are sampled, and the first shape."""
-
-    enabled: bool = True
-    """Start from the visual hull of the masks; otherwise from the geometry's sphere."""
-    agreement: float = 1.0
-    """Share of the views that must see a cell; 1 for captures, about 0.8 for generated views."""
-    coverage: float = 0.9
-    """Share of the masks the hull has to fill; below it, the agreement is relaxed."""
-    dilation_px: float = 1.5
-    """How far masks are grown for the space that is sampled."""
-    resolution: int = 96
-    """Cells a side of the hull that the first shape is fitted to."""
-    fit_steps: int = 120
-    """Optimiser steps of that fit."""
-
-
-@dataclass
-class FitConfig:
+class FitConfig(FitOptimizerConfig):
     """Options of the fit."""
 
     loss: LossConfig = field(default_factory=LossConfig)
-    """Weights of the losses."""
+    """Losses and their weights."""
     hull: HullConfig = field(default_factory=HullConfig)
     """The visual hull."""
-    lr: float = 1e-2
-    """Learning rate after the warm-up."""
-    lr_end: float = 0.1
-    """Factor of the learning rate at the end; in between exponential in the progress."""
-    warmup_steps: int = 30
-    """Steps of linear warm-up."""
+    rays_per_step: int = 0
+    """Rays per step; 0 lets them follow from samples_per_step."""
     samples_per_step: int = 4096
-    """Samples aimed at per step; the number of rays follows from it."""
+    """Samples aimed at per step."""
     min_rays: int = 256
     """Fewest rays per step."""
     max_rays: int = 8192
     """Most rays per step."""
+    rays_from: str = "all"
+    """Where the rays of a step come from: all views, or one-view (NeuS)."""
+    foreground: float = 0.0
+    """Share of the rays that is drawn from the masks (SyncDreamer: 0.125)."""
     background: str = "random"
     """Behind the training rays: random (per ray), white, black, or none (no compositing)."""
+    view_weights: list[float] = field(default_factory=list)
+    """Weights of the views in the mask and normal losses (Wonder3D); none counts all alike."""
 
 
 class Fitter:
@@ -115,68 +78,40 @@ class Fitter:
         time_budget_s: float = 0.0,
         seed: int = 0,
     ) -> None:
-        if cfg.background not in ("random", "white", "black", "none"):
-            raise ValueError(f"background is {cfg.background!r}: random, white, black or none")
         keep_freed_memory()
         self.geometry, self.renderer, self.cfg = geometry, renderer, cfg
         self.max_steps, self.time_budget_s, self.seed = max_steps, time_budget_s, seed
         renderer.seed = seed
         self.step_count = 0
         self.elapsed_s = 0.0
-        self.samples_per_ray = 12.0
-        self.rays_in_step = 0
+        self.rays = cfg.rays_per_step or cfg.min_rays
         self.device = next(geometry.parameters()).device
-        self.frame, self.start_hull = self._carve(views)
-        self.rays, self.targets = self._ray_pool(views)
-        self.optimizer = make_optimizer([geometry, renderer], cfg)
+        shape = find_object(views, cfg.hull)
+        self.frame, self.start_hull = shape.frame, shape.hull
+        if shape.around is not None:
+            renderer.restrict(shape.around)
+        self.pool = RayPool(
+            views,
+            self.frame,
+            renderer.meets,
+            self.device,
+            background=cfg.background,
+            rays_from=cfg.rays_from,
+            foreground=cfg.foreground,
+        )
+        if len(cfg.view_weights) not in (0, len(views)):
+            raise ConfigError(
+                f"system.view_weights has {len(cfg.view_weights)} numbers for {len(views)} views."
+            )
+        self.objective = Objective(cfg.loss, geometry, renderer, cfg.view_weights)
+        self.learning_rate = cfg.learning_rate()
+        self.optimizer = make_fit_optimizer(self._groups(geometry, renderer), cfg)
 
     # --- preparation ----------------------------------------------------------------------------
 
-    def _carve(self, views: ViewSet) -> tuple[Frame, Tensor | None]:
-        """Find the cube that holds the object, tell the renderer where to sample."""
-        frame = Frame(torch.zeros(3), float(views.bound) * 1.04)
-        cfg = self.cfg.hull
-        if not cfg.enabled:
-            return frame, None
-        if not bool((views.mask > 0.5).any()):
-            raise DataError(
-                "every mask of these views is empty.", allowed="views with an alpha channel"
-            )
-        coarse, agreement = agreed_hull(views, frame, 48, cfg.agreement, cfg.coverage)
-        if coarse is None:
-            return frame, None
-        frame = tight_frame(coarse, frame)
-        around = visual_hull(
-            views,
-            frame,
-            64,
-            agreement=agreement,
-            dilation_px=cfg.dilation_px,
-            cover_cells=True,
-        )
-        self.renderer.restrict(around)
-        fine = visual_hull(views, frame, cfg.resolution, agreement=agreement, within=around)
-        return frame, fine
-
-    def _ray_pool(self, views: ViewSet) -> tuple[Rays, Float[Tensor, "n 4"]]:
-        """Rays that meet the sampled space, in the local frame, and their RGBA."""
-        origins, directions, targets = [], [], []
-        for i in range(len(views)):
-            world = views.cameras[[i]].rays()
-            local = Rays(
-                self.frame.to_local(world.origins).to(self.device), world.directions.to(self.device)
-            )
-            met = self.renderer.meets(local)
-            origins.append(local.origins[met])
-            directions.append(local.directions[met])
-            targets.append(views.images[i].reshape(4, -1).T.to(self.device)[met])
-        rays = Rays(torch.cat(origins), torch.cat(directions))
-        if len(rays) == 0:
-            raise DataError(
-                f"no ray of the {len(views)} views meets the object's cube (bound {views.bound}).",
-                hint="check the camera convention, the object's position and the bound",
-            )
-        return rays, torch.cat(targets)
+    @staticmethod
+    def _groups(*modules: Geometry | Renderer) -> list[dict[str, Any]]:
+        return [group for module in modules for group in module.parameter_groups()]
 
     def start(self) -> None:
         """Bring the geometry to the visual hull; does nothing on a resumed run."""
@@ -187,13 +122,13 @@ class Fitter:
             return
         target = hull_distance(self.start_hull).to(self.device)
         centres = cell_centres(target.shape[0]).to(self.device)
-        optimizer = make_optimizer([self.geometry], self.cfg, lr=1e-2)
+        optimizer = make_fit_optimizer(self._groups(self.geometry), self.cfg, lr=1e-2)
         for step in range(self.cfg.hull.fit_steps):
             generator = step_generator(self.seed, step, stream=2)
             index = torch.randint(len(centres), (6144,), generator=generator).to(self.device)
             output = self.geometry(centres[index])
             off = output.sdf - target.reshape(-1)[index]
-            loss = off.abs().mean() + 0.05 * eikonal_loss(output.gradient)
+            loss = off.abs().mean() + 0.05 * eikonal(output.gradient)
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -201,10 +136,10 @@ class Fitter:
     def _warm_up(self) -> None:
         """Compile kernels before the clock of the time budget runs; changes nothing."""
         self.renderer.train()
-        rays, target, background = self._batch(0)
-        output = self.renderer(rays, self.geometry, background)
+        batch = self.pool.batch(self.rays, seed=self.seed, step=0)
+        output = self.renderer(batch.rays, self.geometry, batch.background)
         if output.samples > 0:
-            self._losses(output, target, background)["loss"].backward()
+            self._losses(output, batch)["loss"].backward()
         self.optimizer.zero_grad()
 
     # --- the loop -------------------------------------------------------------------------------
@@ -232,94 +167,71 @@ class Fitter:
         self.renderer.train()
         self.geometry.advance(progress, step)
         self.renderer.advance(self.geometry, progress, step)
+        factor = self.learning_rate(step, self.expected_steps)
         for group in self.optimizer.param_groups:
-            warm = min(1.0, (step + 1) / max(self.cfg.warmup_steps, 1))
-            group["lr"] = group["base_lr"] * warm * self.cfg.lr_end**progress
-        rays, target, background = self._batch(step)
-        output = self.renderer(rays, self.geometry, background, step=step)
+            group["lr"] = group["base_lr"] * factor
+        batch = self.pool.batch(self.rays, seed=self.seed, step=step)
+        output = self.renderer(batch.rays, self.geometry, batch.background, step=step)
         losses = {}
         if output.samples > 0:
-            losses = self._losses(output, target, background)
+            losses = self._losses(output, batch)
+            self.check(losses)
             losses["loss"].backward()
             (update or self.optimizer.step)()
             self.optimizer.zero_grad()
-        self.rays_in_step = len(rays)
-        seen = output.samples / len(rays)
-        self.samples_per_ray = 0.95 * self.samples_per_ray + 0.05 * max(seen, 1.0)
+        self.rays_in_step = len(batch.rays)
+        self._adapt_rays(output.samples)
         self.step_count += 1
         self.elapsed_s += time.perf_counter() - began
         return {name: value.detach() for name, value in losses.items()}
 
-    def _batch(self, step: int) -> tuple[Rays, Tensor, Tensor | None]:
-        cfg = self.cfg
-        count = int(cfg.samples_per_step / self.samples_per_ray)
-        count = max(cfg.min_rays, min(cfg.max_rays, count))
-        generator = step_generator(self.seed, step)
-        index = torch.randint(len(self.rays), (count,), generator=generator).to(self.device)
-        background = None
-        if cfg.background == "random":
-            background = torch.rand(count, 3, generator=generator).to(self.device)
-        elif cfg.background != "none":
-            background = torch.full(
-                (count, 3), float(cfg.background == "white"), device=self.device
-            )
-        rays = Rays(self.rays.origins[index], self.rays.directions[index])
-        return rays, self.targets[index], background
+    @property
+    def expected_steps(self) -> float:
+        """Steps in all, as far as can be told: fewer than max_steps where time runs out first."""
+        if self.progress > 0:
+            return self.step_count / self.progress
+        return self.max_steps or math.inf
 
-    def _losses(self, output: Any, target: Tensor, background: Tensor | None) -> dict[str, Tensor]:
-        cfg = self.cfg.loss
-        alpha = target[:, 3:]
-        wanted = target[:, :3] * alpha
-        if background is not None:
-            wanted = wanted + background * (1 - alpha)
-        off = output.rgb - wanted
-        losses = {"colour": off.abs().mean() if cfg.colour_norm == "l1" else off.square().mean()}
-        # official NeuS: opacity clipped to [1e-3, 1 - 1e-3] before the cross-entropy
-        losses["mask"] = F.binary_cross_entropy(output.mask.clamp(1e-3, 1 - 1e-3), alpha[:, 0])
-        losses["eikonal"] = eikonal_loss(output.gradients)
-        losses["loss"] = sum(getattr(cfg, name) * value for name, value in losses.items())
-        return losses
+    def _losses(self, output: RenderOutput, batch: RayBatch) -> dict[str, Tensor]:
+        return self.objective(
+            output, batch, seed=self.seed, step=self.step_count, progress=self.progress
+        )
+
+    def _adapt_rays(self, samples: int) -> None:
+        """Follow the samples that the rays need, unless the number of rays is fixed."""
+        cfg = self.cfg
+        if not cfg.rays_per_step:
+            rays = next_ray_count(self.rays, samples, cfg.samples_per_step, cfg.max_rays)
+            self.rays = max(cfg.min_rays, rays)
 
     def check(self, losses: dict[str, Tensor]) -> None:
-        """Stop a run that has gone wrong.
+        """Stop a run that has gone wrong, before its weights are touched.
 
         Raises:
-            FloatingPointError: naming the step and the loss that is not finite.
+            TrainingError: naming the step and the losses that are not finite.
         """
-        for name, value in losses.items():
-            if not math.isfinite(float(value)):
-                raise FloatingPointError(
-                    f"loss {name!r} is {float(value)} at step {self.step_count}"
-                )
+        if "loss" in losses and math.isfinite(float(losses["loss"].detach())):
+            return
+        values = {name: float(value.detach()) for name, value in losses.items()}
+        bad = ", ".join(f"{k} = {v}" for k, v in values.items() if not math.isfinite(v))
+        if bad:
+            raise TrainingError(
+                f"step {self.step_count} of the fit: {bad}.",
+                hint="lower system.lr, or look at the pictures and cameras for numbers that "
+                "are not finite",
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs beside the weights and the optimiser."""
         return {
             "step_count": self.step_count,
             "elapsed_s": self.elapsed_s,
-            "samples_per_ray": self.samples_per_ray,
+            "rays": self.rays,
             "seed": self.seed,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
         self.step_count, self.elapsed_s = state["step_count"], state["elapsed_s"]
-        self.samples_per_ray, self.seed = state["samples_per_ray"], state["seed"]
+        self.rays, self.seed = state["rays"], state["seed"]
         self.renderer.seed = self.seed
-
-
-def eikonal_loss(gradients: Float[Tensor, "p 3"]) -> Float[Tensor, ""]:
-    """Mean of (|gradient| - 1)^2."""
-    g = gradients.T
-    return ((g * g).sum(0).add(1e-12).sqrt() - 1).square().mean()
-
-
-def make_optimizer(
-    modules: Sequence[Geometry | Renderer], cfg: FitConfig, lr: float | None = None
-) -> torch.optim.Optimizer:
-    """Adam over the parameter groups; ``base_lr`` of a group is its full learning rate."""
-    groups = []
-    for group in [group for module in modules for group in module.parameter_groups()]:
-        rate = (cfg.lr if lr is None else lr) * group.get("lr_scale", 1.0)
-        groups.append({"params": group["params"], "lr": rate, "base_lr": rate})
-    return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)

@@ -1,4 +1,4 @@
-"""Optimiser and learning-rate schedule shared by the training systems."""
+"""Optimisers and learning-rate schedules of the training systems and of the fit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+
+from studio.errors import ConfigError
+from studio.schedule import LEARNING_RATES, LearningRate
 
 
 @dataclass
@@ -48,3 +51,65 @@ def warmup_plateau_decay(cfg: OptimizerConfig, max_steps: int) -> Callable[[int]
         return max(0.0, min(1.0, rise, fall))
 
     return factor
+
+
+@dataclass
+class FitOptimizerConfig:
+    """Optimiser of a fit and its learning rate; the defaults suit the hash-grid geometry."""
+
+    optimizer: str = "adam"
+    """adam or adamw (decoupled weight decay)."""
+    lr: float = 1e-2
+    """Learning rate at its highest; groups of parameters scale it."""
+    lr_schedule: str = "exponential"
+    """exponential (throughout), warmup-exponential (instant-nsr), constant-exponential (its DTU
+    settings), warmup-cosine (NeuS), or stairs (SyncDreamer)."""
+    lr_start: float = 0.0
+    """Factor of the learning rate at the first step of the warm-up."""
+    lr_end: float = 0.1
+    """Factor of the learning rate at the end."""
+    warmup_steps: int = 30
+    """Steps of linear warm-up (of the plateau, for constant-exponential)."""
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.99])
+    """Adam's moment decays."""
+    eps: float = 1e-15
+    """Added to the root of the second moment; small, as most rows of a hash table rest."""
+    weight_decay: float = 0.0
+    """Weight decay, of all parameters."""
+
+    def learning_rate(self) -> LearningRate:
+        """Factor of the learning rate by step.
+
+        Raises:
+            ConfigError: for a curve that does not exist.
+        """
+        if self.lr_schedule not in LEARNING_RATES:
+            raise ConfigError(
+                f"system.lr_schedule is {self.lr_schedule!r}.", allowed=", ".join(LEARNING_RATES)
+            )
+        return LearningRate(self.lr_schedule, self.warmup_steps, self.lr_start, self.lr_end)
+
+
+def make_fit_optimizer(
+    groups: list[dict[str, Any]], cfg: FitOptimizerConfig, lr: float | None = None
+) -> torch.optim.Optimizer:
+    """Return Adam over groups {"params", "lr_scale"}; ``base_lr`` of one is its full learning rate.
+
+    Raises:
+        ConfigError: for an optimiser that does not exist.
+    """
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    if cfg.optimizer not in kinds:
+        raise ConfigError(f"system.optimizer is {cfg.optimizer!r}.", allowed=", ".join(kinds))
+    rates = [(cfg.lr if lr is None else lr) * group.get("lr_scale", 1.0) for group in groups]
+    return kinds[cfg.optimizer](
+        [
+            {"params": group["params"], "lr": rate, "base_lr": rate}
+            for group, rate in zip(groups, rates, strict=True)
+            if group["params"]
+        ],
+        betas=(cfg.betas[0], cfg.betas[1]),
+        eps=cfg.eps,
+        weight_decay=cfg.weight_decay,
+        fused=True,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from studio.cameras import Rays
-from studio.errors import DataError
+from studio.errors import DataError, TrainingError
 from studio.geometry.base import Geometry
 from studio.ops.visual_hull import Frame, distance_to_cells
 from studio.registry import build, register
@@ -163,17 +164,36 @@ class Reconstruction(System):
         block = self.cfg.steps_per_block
         losses: dict[str, Tensor] = {}
         began, rays = fitter.elapsed_s, 0
-        while not fitter.done:
-            losses = fitter.step(optimizer.step) or losses
-            rays += fitter.rays_in_step
-            if fitter.step_count % block == 0:
-                break
-        fitter.check(losses)
+        try:
+            while not fitter.done:
+                losses = fitter.step(optimizer.step) or losses
+                rays += fitter.rays_in_step
+                if fitter.step_count % block == 0:
+                    break
+        except TrainingError as error:
+            if "resume=last" in str(error):
+                raise
+            raise TrainingError(str(error), hint=self._way_back()) from error
         if fitter.done:  # by time: the number of steps is known only now
             self.trainer.fit_loop.epoch_loop.max_steps = self.trainer.global_step
         speed = rays / max(fitter.elapsed_s - began, 1e-9)
         self.log_dict({f"train/{k}": v for k, v in losses.items()}, prog_bar=True, batch_size=1)
         self.log("train/rays_per_s", speed, batch_size=1)
+
+    def _way_back(self) -> str:
+        """What a run that went wrong can be continued from."""
+        if self.run is None or not self.run.last_checkpoint.is_file():
+            return "no checkpoint had been written yet"
+        return f"the last good checkpoint is {self.run.last_checkpoint}: resume=last goes on there"
+
+    @property
+    def time_budget(self) -> tuple[float, float] | None:
+        """Seconds used and seconds in all, for the progress; None if steps alone decide."""
+        fitter = self.fitter
+        if fitter.time_budget_s <= 0:
+            return None
+        used, progress = fitter.elapsed_s, fitter.progress
+        return used, min(fitter.time_budget_s, used / progress if progress > 0 else math.inf)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightning's hook: store where the fit is."""

@@ -1,0 +1,151 @@
+"""The rays a fit is shown: all those that can meet the object, and batches of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from studio.cameras import Rays
+from studio.errors import ConfigError, DataError
+from studio.ops.random import step_generator
+from studio.ops.visual_hull import Frame
+from studio.views import ViewSet
+
+BACKGROUNDS = ("random", "white", "black", "none")
+SOURCES = ("all", "one-view")
+
+
+@dataclass(frozen=True)
+class RayBatch:
+    """N rays of a training step and what they have to see.
+
+    Attributes:
+        rays: in the geometry's frame.
+        target: RGBA with straight alpha in [0, 1].
+        background: colour behind each ray; None where colours are not composited.
+        view: view that each ray belongs to.
+        normals: unit normals of the views, where they carry some.
+    """
+
+    rays: Rays
+    target: Float[Tensor, "n 4"]
+    background: Float[Tensor, "n 3"] | None
+    view: Int[Tensor, " n"]
+    normals: Float[Tensor, "n 3"] | None = None
+
+    @property
+    def mask(self) -> Float[Tensor, " n"]:
+        """Coverage by the object in [0, 1]."""
+        return self.target[:, 3]
+
+    @property
+    def colours(self) -> Float[Tensor, "n 3"]:
+        """Colours over the background (black where there is none)."""
+        alpha = self.target[:, 3:]
+        colours = self.target[:, :3] * alpha
+        return colours if self.background is None else colours + self.background * (1 - alpha)
+
+
+class RayPool:
+    """Every ray of some views that can meet the object.
+
+    Args:
+        views: posed pictures.
+        frame: the cube the geometry works in.
+        meets: tells which rays of the frame can meet the object.
+        device: where batches are wanted.
+        background: behind the training rays: random (per ray), white, black, or none.
+        rays_from: where the rays of a step come from: all views, or one-view (NeuS).
+        foreground: least share of rays from the masks.
+
+    Raises:
+        DataError: if no ray meets the object's cube.
+    """
+
+    def __init__(
+        self,
+        views: ViewSet,
+        frame: Frame,
+        meets: Callable[[Rays], Bool[Tensor, " n"]],
+        device: torch.device,
+        *,
+        background: str = "random",
+        rays_from: str = "all",
+        foreground: float = 0.0,
+    ) -> None:
+        for name, given, allowed in (
+            ("background", background, BACKGROUNDS),
+            ("rays_from", rays_from, SOURCES),
+        ):
+            if given not in allowed:
+                raise ConfigError(f"system.{name} is {given!r}.", allowed=", ".join(allowed))
+        if not 0 <= foreground <= 1:
+            raise ConfigError(f"system.foreground is {foreground}.", allowed="0 to 1")
+        self.background, self.rays_from, self.share = background, rays_from, foreground
+        origins, directions, targets, normals, counts = [], [], [], [], []
+        for i in range(len(views)):
+            world = views.cameras[[i]].rays()
+            local = Rays(frame.to_local(world.origins).to(device), world.directions.to(device))
+            met = meets(local)
+            origins.append(local.origins[met])
+            directions.append(local.directions[met])
+            targets.append(views.images[i].reshape(4, -1).T.to(device)[met])
+            if views.normals is not None:
+                normals.append(views.normals[i].reshape(3, -1).T.to(device)[met])
+            counts.append(len(origins[-1]))
+        self.rays = Rays(torch.cat(origins), torch.cat(directions))
+        self.target = torch.cat(targets)
+        self.normals = torch.cat(normals) if normals else None
+        if len(self.rays) == 0:
+            raise DataError(
+                f"no ray of the {len(views)} views meets the object's cube (bound {views.bound}).",
+                hint="check the camera convention, the object's position and the bound",
+            )
+        self.offsets = torch.tensor([0, *counts]).cumsum(0)
+        self.view = torch.repeat_interleave(torch.arange(len(views)), torch.tensor(counts))
+        self.inside = (self.target[:, 3].cpu() > 0.5).nonzero()[:, 0]
+
+    def __len__(self) -> int:
+        return len(self.rays)
+
+    def batch(self, count: int, *, seed: int, step: int) -> RayBatch:
+        """Return ``count`` random rays, a function of (seed, step)."""
+        generator = step_generator(seed, step)
+        low, high, inside = self._range(seed, step)
+        index = low + torch.randint(high - low, (count,), generator=generator)
+        wanted = round(self.share * count)
+        if wanted and len(inside):
+            chosen = torch.randint(len(inside), (wanted,), generator=generator)
+            index[:wanted] = inside[chosen]
+        behind = self._background(count, generator)
+        view, device = self.view[index], self.target.device
+        index = index.to(device)
+        return RayBatch(
+            Rays(self.rays.origins[index], self.rays.directions[index]),
+            self.target[index],
+            behind if behind is None else behind.to(device),
+            view.to(device),
+            None if self.normals is None else self.normals[index],
+        )
+
+    def _range(self, seed: int, step: int) -> tuple[int, int, Tensor]:
+        """First ray, end, and rays on the object, of those that a step may use."""
+        if self.rays_from == "all":
+            return 0, len(self.rays), self.inside
+        useful = self.offsets.diff().nonzero()[:, 0]
+        generator = step_generator(seed, step // len(useful), stream=5)
+        order = torch.randperm(len(useful), generator=generator)
+        view = useful[order[step % len(useful)]]
+        low, high = int(self.offsets[view]), int(self.offsets[view + 1])
+        return low, high, self.inside[(self.inside >= low) & (self.inside < high)]
+
+    def _background(self, count: int, generator: torch.Generator) -> Float[Tensor, "n 3"] | None:
+        if self.background == "random":
+            return torch.rand(count, 3, generator=generator)
+        if self.background == "none":
+            return None
+        return torch.full((count, 3), float(self.background == "white"))

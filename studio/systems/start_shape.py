@@ -1,0 +1,171 @@
+"""Where the object is and its first shape, from the masks of the views."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from studio.errors import ConfigError, DataError
+from studio.ops.visual_hull import (
+    Frame,
+    agreed_hull,
+    cell_centres,
+    hull_distance,
+    tight_frame,
+    visual_hull,
+)
+from studio.views import ViewSet
+
+logger = logging.getLogger(__name__)
+
+COARSE = 48
+"""Cells a side of the first look at the whole cube."""
+NO_HULL = "or set system.hull.enabled=false, to start from a sphere in the whole cube"
+
+
+@dataclass
+class HullConfig:
+    """The visual hull: where rays are sampled, and the first shape."""
+
+    enabled: bool = True
+    """Start from the visual hull of the masks; otherwise from the geometry's sphere."""
+    agreement: float = 1.0
+    """Share of the views that must see a cell; 1 for captures, about 0.8 for generated views."""
+    coverage: float = 0.9
+    """Share of the masks the hull has to fill; below it, the agreement is relaxed."""
+    dilation_px: float = 1.5
+    """How far masks are grown for the space that is sampled."""
+    resolution: int = 96
+    """Cells a side of the hull that the first shape is fitted to."""
+    fit_steps: int = 120
+    """Optimiser steps of that fit."""
+
+
+@dataclass(frozen=True)
+class StartShape:
+    """The object's cube, the cells of it that may hold the object, and its hull.
+
+    Attributes:
+        frame: place of the local cube [-1, 1]^3.
+        around: cells outside of which nothing is; None where the masks do not tell.
+        hull: the first shape; None where the masks do not tell.
+    """
+
+    frame: Frame
+    around: Bool[Tensor, "q q q"] | None = None
+    hull: Bool[Tensor, "r r r"] | None = None
+
+
+def find_object(views: ViewSet, cfg: HullConfig) -> StartShape:
+    """Carve the object's cube by the masks.
+
+    Views without any object in their mask contradict all others and are left out. Where less than
+    half of the views agree on anything, the start is the geometry's own shape in the whole cube.
+
+    Raises:
+        DataError: if the masks say nothing, or the cameras and the cube do not fit together.
+    """
+    whole = Frame(torch.zeros(3), float(views.bound) * 1.04)
+    if not cfg.enabled:
+        return StartShape(whole)
+    if not 0.5 <= cfg.agreement <= 1:
+        raise ConfigError(f"system.hull.agreement is {cfg.agreement}.", allowed="0.5 to 1")
+    views = _useful(views)
+    frame, agreement = _locate(views, whole, cfg)
+    if agreement == 0:
+        _explain(views, whole)
+        logger.warning("the masks have no visual hull: starting from a sphere")
+        return StartShape(whole)
+    if agreement < cfg.agreement:
+        logger.warning(
+            "the masks agree only in part: visual hull from %.0f %% of the views", 100 * agreement
+        )
+    around = visual_hull(
+        views, frame, 64, agreement=agreement, dilation_px=cfg.dilation_px, cover_cells=True
+    )
+    hull = visual_hull(views, frame, cfg.resolution, agreement=agreement, within=around)
+    _refuse_cameras_inside(views, frame, hull)
+    if len(views) < 3:
+        logger.warning("%d view(s): the shape of what no view shows is a guess", len(views))
+    return StartShape(frame, around, hull)
+
+
+def _useful(views: ViewSet) -> ViewSet:
+    """The views whose masks hold something; refuses masks that outline nothing at all."""
+    share = (views.mask > 0.5).float().mean((1, 2))
+    if len(views) == 0 or float(share.max()) == 0:
+        raise DataError(
+            f"every mask of these {len(views)} views is empty.",
+            allowed="views with an alpha channel that shows the object",
+        )
+    if float(share.min()) > 0.995:
+        raise DataError(
+            f"the masks of all {len(views)} views are full: nothing tells object from background.",
+            allowed="pictures whose alpha channel outlines the object",
+            hint=f"cut the object out (data that removes backgrounds), {NO_HULL}",
+        )
+    empty = (share == 0).nonzero()[:, 0].tolist()
+    if not empty:
+        return views
+    named = ", ".join(views.names[i] if views.names else str(i) for i in empty[:8])
+    logger.warning("%d view(s) show no object and do not carve the hull: %s", len(empty), named)
+    return views.select([i for i in range(len(views)) if i not in set(empty)])
+
+
+def _locate(views: ViewSet, frame: Frame, cfg: HullConfig) -> tuple[Frame, float]:
+    """Find the object's bounding cube, and the agreement of the masks on it (0: none)."""
+    agreement = 0.0
+    for _ in range(5):  # each look at a small object is closer
+        look = (views, frame, COARSE, cfg.agreement, cfg.coverage)
+        hull, agreement = agreed_hull(*look)
+        if hull is None:  # it may be so small that it lies between the cells' centres
+            hull, agreement = agreed_hull(*look, cover_cells=True)
+        if hull is None:
+            break
+        last, frame = frame, tight_frame(hull, frame)
+        if frame.half > 0.25 * last.half:
+            break
+    return frame, agreement
+
+
+def _explain(views: ViewSet, whole: Frame) -> None:
+    """Refuse cameras and cubes that cannot belong together.
+
+    Raises:
+        DataError: if no camera sees the cube, or the cube is lost inside the object.
+    """
+    points = whole.to_world(cell_centres(16))
+    h, w = views.cameras.size
+    uv, depth = views.cameras.project(points)
+    seen = (uv >= 0).all(-1) & (uv < uv.new_tensor([w, h])).all(-1) & (depth > 0)
+    scale = f"the object's cube reaches to {views.bound:g} from the origin"
+    if not bool(seen.any()):
+        raise DataError(
+            f"none of the {len(views)} cameras looks at the object: {scale}.",
+            hint="check the cameras' axes (OpenCV or OpenGL), units and the bound",
+        )
+    if float(visual_hull(views, whole, 16, agreement=0.5).float().mean()) > 0.9:
+        raise DataError(
+            f"the object is larger than its cube: {scale}, and lies within nearly all masks.",
+            hint="check the units of the cameras' positions, or enlarge the bound",
+        )
+
+
+def _refuse_cameras_inside(views: ViewSet, frame: Frame, hull: Bool[Tensor, "r r r"]) -> None:
+    if views.cameras.ortho_scale is not None:
+        return
+    local = frame.to_local(views.cameras.centres)
+    cell = ((local + 1) * (0.5 * len(hull))).long().clamp(0, len(hull) - 1)
+    deep = hull_distance(hull)[cell.unbind(-1)] < -0.05
+    inside = (deep & (local.abs() < 1).all(-1)).nonzero()[:, 0].tolist()
+    if inside:
+        named = ", ".join(views.names[i] if views.names else str(i) for i in inside[:8])
+        raise DataError(
+            f"{len(inside)} of {len(views)} cameras stand inside the object that the masks "
+            f"outline: {named}.",
+            hint=f"check the units of their positions and the bound ({views.bound:g}), {NO_HULL}",
+        )
