@@ -16,9 +16,10 @@ def central_differences(
     points: Float[Tensor, "n 3"],
     epsilon: float,
     *,
+    bound: float = 1.0,
     exact: bool = True,
 ) -> tuple[Float[Tensor, "n f"], Float[Tensor, "n 3"], Float[Tensor, " n"]]:
-    """Evaluate a field at points of [-1, 1]^3 and its first output at six taps around each.
+    """Evaluate a field at points of a cube and its first output at six taps around each.
 
     Taps stay in the cube. Where that moves one, the gradient is divided by the real spacing and the
     second derivative along that axis counts as 0; the released instant-nsr-pl divides by twice
@@ -26,8 +27,9 @@ def central_differences(
 
     Args:
         field: [n, 3] to [n, f]; called once.
-        points: where.
+        points: where, in [-bound, bound]^3.
         epsilon: distance of the taps.
+        bound: half side of the cube.
         exact: treat the faces of the cube rightly.
 
     Returns:
@@ -37,7 +39,7 @@ def central_differences(
     offsets = epsilon * torch.eye(3, dtype=points.dtype, device=points.device)
     offsets = torch.stack([offsets, -offsets], 1).reshape(6, 3)  # +x, -x, +y, -y, +z, -z
     wanted = points[:, None] + offsets
-    taps = wanted.clamp(-1, 1)
+    taps = wanted.clamp(-bound, bound)
     out = field(torch.cat([points, taps.reshape(-1, 3)]))
     centre, around = out[:count], out[count:, 0].reshape(count, 6)
     spacing = torch.full_like(points, 2 * epsilon)

@@ -67,7 +67,7 @@ class InstantNSR(Geometry):
         level_after: int = 0
         """Step from which openings are counted."""
         hidden: int = 64
-        """Hidden units of the networks."""
+        """Hidden units of the SDF network."""
         layers: int = 1
         """Hidden layers of the SDF network."""
         features: int = 13
@@ -92,6 +92,8 @@ class InstantNSR(Geometry):
         """Bands of the harmonics, or octaves."""
         texture: str = "vanilla"
         """Texture network: vanilla (biases) or fused (tiny-cuda-nn's, without)."""
+        texture_hidden: int = 64
+        """Hidden units of the texture network."""
         texture_layers: int = 2
         """Hidden layers of the texture network."""
         geometry_lr_scale: float = 1.0
@@ -118,7 +120,7 @@ class InstantNSR(Geometry):
         )
         self.direction_encoding = DirectionEncoding(cfg.directions, cfg.direction_degree)
         inputs = cfg.features + self.direction_encoding.width + 3
-        options = {"hidden": cfg.hidden, "layers": cfg.texture_layers}
+        options = {"hidden": cfg.texture_hidden, "layers": cfg.texture_layers}
         self.texture: nn.Module = (
             FusedMLP(inputs, 3, **options)
             if cfg.texture == "fused"
@@ -144,74 +146,81 @@ class InstantNSR(Geometry):
 
     @property
     def epsilon(self) -> float:
-        """Present step of the finite differences, in the cube [-1, 1]^3."""
-        cfg, grid = self.cfg, self.encoding
+        """Present step of the finite differences, in the authors' world."""
+        cfg, grid, side = self.cfg, self.encoding, 2 * self.cfg.radius
         if cfg.difference == "fixed" or not isinstance(grid, HashEncoding):
-            return cfg.epsilon / cfg.radius
+            return cfg.epsilon
         if cfg.difference == "level":
-            return 2.0 / grid.resolution
+            return side / grid.resolution
         finest = cfg.base_resolution * cfg.growth ** (cfg.levels - 1)
-        return 1.0 / smooth_resolution(
+        cells = smooth_resolution(
             int(self.step),
             base=cfg.base_resolution,
             growth=cfg.growth,
             every=cfg.level_every,
             limit=finest,
         )
+        return 0.5 * side / cells  # Neuralangelo as sdfstudio has it: half a cell
 
     def forward(self, points: Float[Tensor, "n 3"]) -> GeometryOutput:
         """Evaluate the field in [-1, 1]^3; points themselves receive no gradient."""
         points = points.detach().to(next(self.network.parameters()).dtype)
+        out = self.in_world(points * self.cfg.radius)
+        unit = 1.0 / self.cfg.radius
+        laplacian = None if out.laplacian is None else out.laplacian * self.cfg.radius
+        return GeometryOutput(out.sdf * unit, out.gradient, out.feature, laplacian)
+
+    def in_world(self, points: Float[Tensor, "n 3"]) -> GeometryOutput:
+        """Evaluate the field in the authors' world, [-radius, radius]^3; distances are its own."""
         if self.cfg.gradient == "finite-difference":
-            return self._numerical(points)
+            out, gradient, laplacian = central_differences(
+                self._outputs,
+                points,
+                self.epsilon,
+                bound=self.cfg.radius,
+                exact=self.cfg.border == "exact",
+            )
+            return GeometryOutput(out[:, 0], gradient, out, laplacian)
         if isinstance(self.encoding, HashEncoding) and self.encoding.native(points.device):
             return self._native(points, self.encoding)
         return self._reference(points)
 
+    def _unit(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        return (points + self.cfg.radius) / (2 * self.cfg.radius)
+
     def _outputs(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n f"]:
         """Raw network outputs; the network sees the position in [-1, 1] and its encoding."""
-        return self.network(torch.cat([points, self.encoding(points * 0.5 + 0.5)], 1))
+        unit = self._unit(points)
+        return self.network(torch.cat([unit * 2 - 1, self.encoding(unit)], 1))
 
     def _native(self, points: Float[Tensor, "n 3"], grid: HashEncoding) -> GeometryOutput:
-        """Normals from one encode; only the small network is differentiated twice."""
+        """Gradients from one encode; only the small network is differentiated twice."""
         training = torch.is_grad_enabled()
-        x = points.T.contiguous()
-        y, token, jacobian = encode(x * 0.5 + 0.5, grid.table, grid.layout, normals=True)
+        unit = self._unit(points).detach()
+        y, token, jacobian = encode(unit.T.contiguous(), grid.table, grid.layout, normals=True)
         with torch.enable_grad():
-            position = points.requires_grad_()
+            position = unit.requires_grad_()
             y = y if y.requires_grad else y.detach().requires_grad_()
-            out = self.network(torch.cat([position, y.T * grid.mask], 1))
+            out = self.network(torch.cat([position * 2 - 1, y.T * grid.mask], 1))
             by_feature, by_position = torch.autograd.grad(
                 out[:, 0].sum(), (y, position), create_graph=training
             )
-        gradient = 0.5 * contract(by_feature, token, jacobian).T + by_position
-        return self._result(out if training else out.detach(), gradient)
+        gradient = (contract(by_feature, token, jacobian).T + by_position) / (2 * self.cfg.radius)
+        out = out if training else out.detach()
+        return GeometryOutput(out[:, 0], gradient, out)
 
     def _reference(self, points: Float[Tensor, "n 3"]) -> GeometryOutput:
         training = torch.is_grad_enabled()
         with torch.enable_grad():
-            x = points.requires_grad_()
+            x = points.detach().requires_grad_()
             out = self._outputs(x)
             (gradient,) = torch.autograd.grad(out[:, 0].sum(), x, create_graph=training)
-        return self._result(out if training else out.detach(), gradient)
-
-    def _numerical(self, points: Float[Tensor, "n 3"]) -> GeometryOutput:
-        out, gradient, laplacian = central_differences(
-            self._outputs, points, self.epsilon, exact=self.cfg.border == "exact"
-        )
-        return self._result(out, gradient, laplacian)
-
-    def _result(
-        self, out: Tensor, gradient: Tensor, laplacian: Tensor | None = None
-    ) -> GeometryOutput:
-        """Scale from the network's world to the cube; features are the raw outputs."""
-        unit = 1.0 / self.cfg.radius
-        laplacian = None if laplacian is None else laplacian * unit
-        return GeometryOutput(out[:, 0] * unit, gradient * unit, out, laplacian)
+        out = out if training else out.detach()
+        return GeometryOutput(out[:, 0], gradient, out)
 
     def sdf(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
         """Evaluate the signed distance alone."""
-        points = points.to(next(self.network.parameters()).dtype)
+        points = points.to(next(self.network.parameters()).dtype) * self.cfg.radius
         return self._outputs(points)[:, 0] / self.cfg.radius
 
     def colour(

@@ -21,8 +21,7 @@ class WeightNormLinear(nn.Module):
 
     def forward(self, x: Float[Tensor, "n i"]) -> Float[Tensor, "n o"]:
         """Apply the layer."""
-        length = (self.weight_v * self.weight_v).sum(1, keepdim=True).sqrt()
-        return F.linear(x, self.weight_v * (self.weight_g / length), self.bias)
+        return F.linear(x, torch._weight_norm(self.weight_v, self.weight_g, 0), self.bias)
 
 
 class VanillaMLP(nn.Module):

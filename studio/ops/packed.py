@@ -31,6 +31,11 @@ def density_alpha(
     return -torch.expm1(-density * section)
 
 
+def expected_depth(depth: Float[Tensor, " n"], opacity: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Mean distance of what a ray sees, from the weighted sum; 0 where it sees nothing."""
+    return depth / opacity.clamp(min=torch.finfo(opacity.dtype).eps)
+
+
 def transmittance(alpha: Float[Tensor, " p"], offsets: Int[Tensor, " n+1"]) -> Float[Tensor, " p"]:
     """Share of light that reaches each sample: the product of (1 - alpha) of those before it.
 

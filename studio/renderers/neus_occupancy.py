@@ -1,22 +1,38 @@
-"""NeuS (Wang et al. 2021) with an occupancy grid: packed samples, scheduled sharpness."""
+"""NeuS (Wang et al. 2021) with an occupancy grid: packed samples, scheduled or learned sharpness.
+
+The defaults are the fast ones. With ``sharpness: learned``, ``slope: unit`` and
+``occupancy: opacity`` it is the renderer of instant-nsr-pl, Wonder3D and threestudio.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from studio.cameras import Rays
+from studio.errors import ConfigError
 from studio.geometry.base import Geometry
-from studio.ops.composite import composite, neus_alpha
+from studio.ops.composite import composite, neus_alpha, neus_alpha_reference
+from studio.ops.packed import pack, visible
 from studio.ops.random import step_generator
 from studio.ops.ray_march import RaySamples, march
 from studio.registry import register
 from studio.renderers.base import Renderer, RenderOutput
+from studio.renderers.learned_background import BackgroundConfig, LearnedBackground
 from studio.renderers.occupancy import OccupancyGrid
+from studio.renderers.occupancy_ema import RunningOccupancy
+from studio.renderers.sharpness import LearnedSharpness
+
+CHOICES = {
+    "sharpness": ("schedule", "learned"),
+    "slope": ("raw", "unit"),
+    "occupancy": ("distance", "opacity"),
+}
 
 
 @register("renderer", "neus-occupancy")
@@ -29,10 +45,20 @@ class NeuSOccupancyRenderer(Renderer):
 
         grid_resolution: int = 64
         """Cells a side of the occupancy grid."""
+        sharpness: str = "schedule"
+        """schedule (from sharpness_start to sharpness_end) or learned."""
         sharpness_start: float = 60.0
         """Sharpness s of the logistic density at the start of training."""
         sharpness_end: float = 250.0
         """Sharpness at the end; in between log-linear in the progress."""
+        variance: float = 0.3
+        """Learned sharpness: s = exp(10 variance) at the start."""
+        sharpness_limit: list[float] = field(default_factory=list)
+        """Learned sharpness: none, or [start step, reach step, largest s] of a growing limit."""
+        sharpness_lr_scale: float = 0.1
+        """Learned sharpness: factor of its learning rate."""
+        slope: str = "raw"
+        """Gradient in the section's slope: raw (NeuS) or unit (instant-nsr)."""
         step_min: float = 0.01
         """Shortest section between samples."""
         step_max: float = 0.02
@@ -43,18 +69,57 @@ class NeuSOccupancyRenderer(Renderer):
         """Steps between updates of the occupancy grid in the first fifth of training."""
         update_every_late: int = 40
         """Steps between updates afterwards."""
+        occupancy: str = "distance"
+        """Cells to sample: near the surface by distance, or by a running maximum of opacity."""
+        occupancy_threshold: float = 0.001
+        """Opacity of a section above which a cell is sampled."""
+        occupancy_decay: float = 0.95
+        """Factor of a cell's running maximum at each update."""
+        occupancy_warmup: int = 256
+        """Steps in which updates of the running maximum visit every cell."""
+        visible_threshold: float = 0.0
+        """Least opacity of samples, judged before colours are computed; 0 keeps all."""
+        background: BackgroundConfig = field(default_factory=BackgroundConfig)
+        """What lies outside the cube, for captures without masks."""
         backend: str = "auto"
         """auto, cpu (numba kernels) or torch (reference)."""
 
     def __init__(self, cfg: Config) -> None:
         super().__init__()
+        for name, allowed in CHOICES.items():
+            if getattr(cfg, name) not in allowed:
+                raise ConfigError(
+                    f"neus-occupancy: {name} is {getattr(cfg, name)!r}.", allowed=", ".join(allowed)
+                )
         self.cfg = cfg
-        self.grid = OccupancyGrid(cfg.grid_resolution)
+        self.grid: OccupancyGrid | RunningOccupancy = OccupancyGrid(cfg.grid_resolution)
+        if cfg.occupancy == "opacity":
+            self.grid = RunningOccupancy(
+                cfg.grid_resolution,
+                threshold=cfg.occupancy_threshold,
+                decay=cfg.occupancy_decay,
+                warmup=cfg.occupancy_warmup,
+            )
+        learned = cfg.sharpness == "learned"
+        self.sharpness = LearnedSharpness(cfg.variance, cfg.sharpness_limit) if learned else None
+        self.background = LearnedBackground(cfg.background) if cfg.background.enabled else None
         self.register_buffer("progress", torch.zeros((), dtype=torch.float64))
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the learned sharpness and background, where there are any."""
+        groups: list[dict[str, Any]] = []
+        if self.sharpness is not None:
+            scale = self.cfg.sharpness_lr_scale
+            groups.append({"params": list(self.sharpness.parameters()), "lr_scale": scale})
+        if self.background is not None:
+            groups.append({"params": list(self.background.parameters()), "lr_scale": 1.0})
+        return groups
 
     @property
     def inv_s(self) -> float:
         """Present sharpness s."""
+        if self.sharpness is not None:
+            return float(self.sharpness())
         start, end = math.log(self.cfg.sharpness_start), math.log(self.cfg.sharpness_end)
         return math.exp(start + float(self.progress) * (end - start))
 
@@ -66,13 +131,21 @@ class NeuSOccupancyRenderer(Renderer):
     def advance(self, geometry: Geometry, progress: float, step: int) -> None:
         """Set the sharpness for a progress in [0, 1] and update the grid when it is due."""
         self.progress.fill_(min(max(progress, 0.0), 1.0))
+        if self.sharpness is not None:
+            self.sharpness.advance(step)
         every = self.cfg.update_every if progress < 0.2 else self.cfg.update_every_late
         if step % every == 0:
-            self.refresh(geometry)
+            self.refresh(geometry, step)
+            if self.background is not None:
+                self.background.advance(step, step_generator(self.seed, step, stream=4))
 
-    def refresh(self, geometry: Geometry) -> None:
+    def refresh(self, geometry: Geometry, step: int = 0) -> None:
         """Update the occupancy grid from the field now."""
-        self.grid.update(geometry, reach=4.0 / self.inv_s + self.section)
+        if isinstance(self.grid, OccupancyGrid):
+            self.grid.update(geometry, reach=4.0 / self.inv_s + self.section)
+        else:
+            generator = step_generator(self.seed, step, stream=3)
+            self.grid.update(lambda x: self.head_on(geometry.sdf(x)), step, generator)
 
     def restrict(self, hull: Bool[Tensor, "r r r"]) -> None:
         """Sample nowhere outside ``hull``."""
@@ -88,13 +161,24 @@ class NeuSOccupancyRenderer(Renderer):
     ) -> RenderOutput:
         """Render rays; while training, samples are shifted at random (seeded by ``step``)."""
         samples = self.sample(rays, step)
+        if self.cfg.visible_threshold > 0 and len(samples) > 0:
+            samples = self.visible(samples, geometry)
+        if self.background is not None:
+            background, _ = self.background(rays, self._jitter(rays, step, 5), background)
         if len(samples) == 0:
             return self._nothing(rays, background)
+        return self.shade(samples, geometry, background)
+
+    def shade(
+        self, samples: RaySamples, geometry: Geometry, background: Float[Tensor, "n 3"] | None
+    ) -> RenderOutput:
+        """Evaluate given samples and composite them."""
         field = geometry(samples.points.T)
         gradient = field.gradient.T
         length = (gradient * gradient).sum(0).add(1e-12).sqrt()
         normal = gradient / length
-        alpha = self.opacity(field.sdf, (gradient * samples.directions).sum(0))
+        slope = normal if self.cfg.slope == "unit" else gradient
+        alpha = self.opacity(field.sdf, (slope * samples.directions).sum(0), samples.step)
         rgb = geometry.colour(samples.points.T, normal.T, samples.directions.T, field.feature)
         values = rgb.T
         if not self.training:
@@ -117,22 +201,44 @@ class NeuSOccupancyRenderer(Renderer):
             laplacian=field.laplacian,
             ray_index=samples.ray_index,
             t=samples.t,
-            sections=samples.t.new_tensor(samples.step).expand_as(samples.t),
+            sections=torch.as_tensor(samples.step).to(samples.t).expand_as(samples.t),
         )
 
     def sample(self, rays: Rays, step: int) -> RaySamples:
         """Place the samples of a batch of rays."""
-        jitter = torch.full((len(rays),), 0.5, device=rays.origins.device)
-        if self.training:
-            generator = step_generator(self.seed, step, stream=1)
-            jitter = torch.rand(len(rays), generator=generator).to(jitter)
         return march(
             rays.origins,
             rays.directions,
-            jitter,
+            self._jitter(rays, step, 1),
             self.grid.state,
             self.section,
             backend=self.cfg.backend,
+        )
+
+    def _jitter(self, rays: Rays, step: int, stream: int) -> Float[Tensor, " n"]:
+        """Shift of each ray's samples in sections: random while training, else half."""
+        jitter = torch.full((len(rays),), 0.5, device=rays.origins.device)
+        if self.training:
+            generator = step_generator(self.seed, step, stream=stream)
+            jitter = torch.rand(len(rays), generator=generator).to(jitter)
+        return jitter
+
+    @torch.no_grad()
+    def visible(self, samples: RaySamples, geometry: Geometry) -> RaySamples:
+        """Keep the samples that can be seen, were all surfaces seen head-on."""
+        alpha = self.head_on(geometry.sdf_in_chunks(samples.points.T))
+        least = self.cfg.visible_threshold
+        if isinstance(self.grid, RunningOccupancy):
+            least = min(least, self.grid.mean)
+        keep = visible(alpha, samples.offsets, threshold=least)
+        ray = samples.ray_index[keep]
+        return RaySamples(
+            points=samples.points[:, keep],
+            directions=samples.directions[:, keep],
+            t=samples.t[keep],
+            ray_index=ray,
+            offsets=pack(ray, len(samples.offsets) - 1),
+            step=samples.step,
         )
 
     @property
@@ -151,14 +257,33 @@ class NeuSOccupancyRenderer(Renderer):
         )
         return first.offsets.diff() > 0
 
-    def opacity(self, sdf: Float[Tensor, " p"], cosine: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
+    def opacity(
+        self,
+        sdf: Float[Tensor, " p"],
+        cosine: Float[Tensor, " p"],
+        section: float | Float[Tensor, " p"] | None = None,
+    ) -> Float[Tensor, " p"]:
         """NeuS opacity of the sections around samples; the slope is annealed early on."""
         exact = cosine.clamp(max=0)
         anneal = self.cfg.cosine_anneal
         ratio = 1.0 if anneal <= 0 else min(1.0, float(self.progress) / anneal)
         if ratio < 1:  # official NeuS: also rays that leave the surface see it at first
             exact = ratio * exact - (1 - ratio) * (0.5 - 0.5 * cosine).clamp(min=0)
-        return neus_alpha(sdf, exact, self.section, self.inv_s, backend=self.cfg.backend)
+        return self._alpha(sdf, exact, self.section if section is None else section)
+
+    @torch.no_grad()
+    def head_on(self, sdf: Float[Tensor, " p"]) -> Float[Tensor, " p"]:
+        """Opacity of a section that meets the surface at a right angle, never annealed.
+
+        It is about 1 also deep inside, where both logistic values vanish.
+        """
+        return self._alpha(sdf, torch.full_like(sdf, -1.0), self.section)
+
+    def _alpha(self, sdf: Tensor, slope: Tensor, section: float | Tensor) -> Tensor:
+        if self.sharpness is None and not isinstance(section, Tensor):
+            return neus_alpha(sdf, slope, section, self.inv_s, backend=self.cfg.backend)
+        sharpness = self.inv_s if self.sharpness is None else self.sharpness()
+        return neus_alpha_reference(sdf, slope, section, sharpness)
 
     def _nothing(self, rays: Rays, background: Float[Tensor, "n 3"] | None) -> RenderOutput:
         """Rays that met no cell to sample see the background alone."""
