@@ -14,10 +14,13 @@ from torch import Tensor
 from studio.errors import ConfigError
 from studio.export.cleanup import vertex_normals
 from studio.export.isosurface import extract_mesh
-from studio.export.texture import bake_texture, query_colours
+from studio.export.readers import read_mesh
+from studio.export.texture import TextureBaker, query_colours
 from studio.export.unwrap import unwrap
+from studio.export.view_colours import refine_vertex_colours
 from studio.files import atomic_write
 from studio.mesh import Mesh
+from studio.metrics.renders import mesh_psnr
 from studio.registry import register
 from studio.views import ViewSet
 
@@ -52,13 +55,13 @@ class MeshExporter:
         """Options of the mesh exporter."""
 
         resolution: int = 192
-        """Grid cells along the side of the object cube."""
+        """Grid cells along the longest side of the object."""
         faces: int = 20000
         """Triangles after decimation; 0 keeps all."""
         smooth: int = 0
         """Rounds of Taubin smoothing before decimation."""
         keep_components: float = 0.05
-        """Drop loose parts with less than this share of the largest part's area; 0 keeps all."""
+        """Drop loose parts with less than this share of the largest part's area, unless the views' outlines need them; 0 keeps all."""  # noqa: E501
         slope: float = 2.0
         """Largest gradient length expected of the field; raise it if parts are missing."""
         memory_gb: float = 4.0
@@ -67,8 +70,8 @@ class MeshExporter:
         """Any of glb, ply, obj."""
         texture_size: int = 1024
         """Side of the base colour texture in texels."""
-        texture_source: str = "field"
-        """field: its own colours; views: the pictures where they see it, else the field."""
+        texture_source: str = "auto"
+        """field: its own colours; views: those, corrected by the pictures; auto: views, if any."""
         unwrap: str = "auto"
         """xatlas, box (fast, more seams), or auto: xatlas unless it takes too long."""
         unwrap_time_limit_s: float = 8.0
@@ -81,15 +84,20 @@ class MeshExporter:
         """Picture height in pixels; colours and bare shape stand side by side."""
         preview: bool = True
         """Write preview.png: input, views, and the mesh from the same and from unseen sides."""
+        inspect: bool = True
+        """Write inspect.glb, where there are views: the mesh, all cameras and their pictures."""
+        psnr_views: int = 16
+        """Views that the finished file is compared with, for mesh_psnr; 0 does not compare."""
 
     def __init__(self, cfg: Config) -> None:
         """Check the options."""
         self.cfg = cfg
+        self.figures: dict[str, Any] = {}
         wrong = [name for name in cfg.formats if name not in FORMATS]
         if wrong:
             raise ConfigError(f"exporter.formats contains {wrong}.", allowed=", ".join(FORMATS))
         for key, allowed in (
-            ("texture_source", ("field", "views")),
+            ("texture_source", ("auto", "field", "views")),
             ("unwrap", ("auto", "xatlas", "box")),
         ):
             if getattr(cfg, key) not in allowed:
@@ -107,31 +115,34 @@ class MeshExporter:
         """Extract, texture and write everything that the config asks for.
 
         Args:
-            source: the trained field.
-            views: what it was trained on; shown in the preview, painted on the mesh if configured.
-            folder: where the files go; made if missing, existing files are replaced.
-            input_picture: what guidance was asked with, RGBA in [0, 1]; shown in the preview.
+                source: the trained field.
+        views: what it was trained on; shown in the preview, used for the texture.
+                folder: where the files go; made if missing, existing files are replaced.
+                input_picture: what guidance was asked with, RGBA in [0, 1]; shown in the preview.
 
         Returns:
-            Path by what it is: ``glb, ply, obj, turntable, preview``.
+            Path by what it is: ``glb, ply, obj, inspect, turntable, preview``. What was measured
+            lies in ``figures``: ``mesh_psnr`` of the first file, read back, against the views,
+            ``mesh_psnr_field`` of the field's own colours, faces, and seconds per part.
 
         Raises:
-            ExportError: if the field has no surface in its cube.
-            ConfigError: if colours are to come from views and there are none.
+                ExportError: if the field has no surface in its cube.
+                ConfigError: if colours are to come from views and there are none.
         """
         cfg = self.cfg
         if cfg.texture_source == "views" and views is None:
             raise ConfigError(
-                "exporter.texture_source is 'views', but this run has none.", allowed="field"
+                "exporter.texture_source is 'views', but this run has none.", allowed="auto, field"
             )
         device = getattr(source, "device", "cpu")
-        clock = _Clock()
+        clock, self.figures = _Clock(), {}
         mesh = extract_mesh(
             source.sdf,
             source.bound,
             cfg.resolution,
             slope=cfg.slope,
             keep_components=cfg.keep_components,
+            views=views,
             smooth=cfg.smooth,
             faces=cfg.faces or None,
             memory_gb=cfg.memory_gb,
@@ -139,10 +150,13 @@ class MeshExporter:
         ).with_normals()
         clock.lap("surface")
         mesh, textured = self._colour(mesh, source, views, device, clock)
-        written = self._write_meshes(mesh, textured, Path(folder))
+        written = self._write_meshes(mesh, textured, views, Path(folder))
         clock.lap("files")
         written |= self._write_pictures(textured or mesh, views, Path(folder), input_picture)
         clock.lap("pictures")
+        self._measure(written, views)
+        clock.lap("measuring")
+        self.figures |= {"mesh_faces": len(mesh.faces), "export_s": clock.laps}
         _log.info("exported %d faces to %s (%s)", len(mesh.faces), folder, clock)
         return written
 
@@ -151,15 +165,14 @@ class MeshExporter:
     ) -> tuple[Mesh, Mesh | None]:
         """The mesh with vertex colours, and with a texture if a format needs one."""
         cfg = self.cfg
-        painted = views if cfg.texture_source == "views" else None
-        normals = vertex_normals(mesh)
-        colours = query_colours(mesh.vertices, normals, source.colour, device=device)
-        if painted is not None:
-            from studio.export.view_colours import colours_from_views
-
-            seen, certainty = colours_from_views(mesh, painted, mesh.vertices, normals)
-            colours += certainty[:, None] * (seen - colours)
-        mesh = replace(mesh, colours=colours)
+        painted = None if cfg.texture_source == "field" else views
+        if "ply" in cfg.formats:
+            normals = vertex_normals(mesh)
+            colours = query_colours(mesh.vertices, normals, source.colour, device=device)
+            mesh = replace(mesh, colours=colours)
+            if painted is not None:
+                mesh = refine_vertex_colours(mesh, painted, normals)
+            clock.lap("vertex colours")
         if not {"glb", "obj"} & set(cfg.formats):
             return mesh, None
         cut = unwrap(
@@ -169,12 +182,36 @@ class MeshExporter:
             time_limit_s=cfg.unwrap_time_limit_s,
         )
         clock.lap("unwrap")
-        textured = bake_texture(cut, source.colour, cfg.texture_size, views=painted, device=device)
+        baker = TextureBaker(cut, cfg.texture_size)
+        texels = baker.query(source.colour, device=device)
         clock.lap("bake")
-        return mesh, textured
+        if painted is not None:
+            if cfg.psnr_views:
+                field_only = baker.textured(texels)
+                self.figures["mesh_psnr_field"] = mesh_psnr(field_only, painted, cfg.psnr_views)
+            texels = baker.refined(texels, painted)
+            clock.lap("views")
+        return mesh, baker.textured(texels)
 
-    def _write_meshes(self, mesh: Mesh, textured: Mesh | None, folder: Path) -> dict[str, Path]:
+    def _measure(self, written: dict[str, Path], views: ViewSet | None) -> None:
+        """Read the main file back and compare it with the views."""
+        if views is None or not self.cfg.psnr_views:
+            return
+        mesh = read_mesh(written[self.cfg.formats[0]])
+        self.figures["mesh_psnr"] = mesh_psnr(mesh, views, self.cfg.psnr_views)
+        _log.info(
+            "mesh_psnr %.2f dB against the views%s",
+            self.figures["mesh_psnr"],
+            f" ({self.figures['mesh_psnr_field']:.2f} dB with the field's colours alone)"
+            if "mesh_psnr_field" in self.figures
+            else "",
+        )
+
+    def _write_meshes(
+        self, mesh: Mesh, textured: Mesh | None, views: ViewSet | None, folder: Path
+    ) -> dict[str, Path]:
         from studio.export import writers
+        from studio.export.inspection import write_inspection
 
         written: dict[str, Path] = {}
         for name in self.cfg.formats:
@@ -182,6 +219,8 @@ class MeshExporter:
             write = getattr(writers, f"write_{name}")
             write(mesh if name == "ply" else textured, path)
             written[name] = path
+        if self.cfg.inspect and views is not None:
+            written["inspect"] = write_inspection(textured or mesh, views, folder / "inspect.glb")
         return written
 
     def _write_pictures(
@@ -211,11 +250,11 @@ class _Clock:
 
     def __init__(self) -> None:
         self._last = time.perf_counter()
-        self._laps: dict[str, float] = {}
+        self.laps: dict[str, float] = {}
 
     def lap(self, name: str) -> None:
         now = time.perf_counter()
-        self._laps[name], self._last = now - self._last, now
+        self.laps[name], self._last = round(now - self._last, 3), now
 
     def __str__(self) -> str:
-        return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self._laps.items())
+        return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.laps.items())

@@ -18,12 +18,15 @@ from torch import Tensor
 
 from studio.errors import ExportError
 from studio.export import cleanup
+from studio.export.parts import keep_parts
 from studio.mesh import Mesh
+from studio.views import ViewSet
 
 SdfFn = Callable[[Float[Tensor, "n 3"]], Float[Tensor, " n"]]
 MaskFn = Callable[[Float[Tensor, "n 3"]], Tensor]
 
 BLOCK = 64  # cells per side that marching cubes sees at once
+COARSE = 64  # cells along the box in which the object is looked for first
 BYTES_PER_SAMPLE = 6  # two boolean grids, their temporaries and the sparse values
 
 
@@ -33,8 +36,10 @@ def extract_mesh(
     resolution: int = 192,
     *,
     outside: MaskFn | None = None,
+    fit: bool = True,
     slope: float = 2.0,
     keep_components: float = 0.05,
+    views: ViewSet | None = None,
     smooth: int = 0,
     faces: int | None = None,
     chunk: int = 2**18,
@@ -50,9 +55,12 @@ def extract_mesh(
         box: half the side of a cube around the origin, or ``((x0, y0, z0), (x1, y1, z1))``.
         resolution: cells along the longest side of the box.
         outside: true where a point is known to be empty, whatever the field says there.
+        fit: look for the object first, and let ``box`` be the box around it, a tenth larger.
         slope: upper bound of the field's gradient length, used to skip empty space; larger is
             safer and slower.
-        keep_components: drop parts with less than this share of the largest one's area (0: none).
+        keep_components: drop parts with less than this share of the largest one's area (0: none),
+            and the walls of closed cavities, which nobody can see.
+        views: smaller parts stay where the outlines in these pictures need them.
         smooth: rounds of Taubin smoothing (0 for none).
         faces: decimate to about this many triangles (None keeps all).
         chunk: points per call of ``sdf_fn``.
@@ -66,12 +74,16 @@ def extract_mesh(
     grid = _grid(box, resolution, memory_gb)
     field = _Field(sdf_fn, outside, grid, chunk, torch.device(device))
     with torch.no_grad():
+        if fit and (smaller := _object_box(field, slope, memory_gb)) is not None:
+            grid = _grid(smaller, resolution, memory_gb)
+            field = _Field(sdf_fn, outside, grid, chunk, torch.device(device))
         inside, index, values = _sample_near_surface(field, slope)
     vertices, triangles = _march(grid, inside, index, values)
+    del inside, index, values
     vertices = grid.lower + vertices * grid.voxel
     vertices, triangles = cleanup.remove_degenerate(vertices, triangles)
     if keep_components > 0:
-        vertices, triangles = cleanup.keep_large_components(vertices, triangles, keep_components)
+        vertices, triangles = keep_parts(vertices, triangles, keep_components, views)
     if smooth:
         vertices = cleanup.taubin_smooth(vertices, triangles, smooth)
     if faces is not None and len(triangles) > faces:
@@ -165,6 +177,30 @@ class _Field:
         return np.where(beyond, np.maximum(np.abs(values), grid.voxel), values)
 
 
+def _object_box(field: _Field, slope: float, memory_gb: float) -> np.ndarray | None:
+    """The box around what is inside, found on a coarse grid and made a tenth larger on each side.
+
+    None if nothing is found there (what is thinner than a coarse cell may still be found later), or
+    if the given box is no more than a fifth longer.
+    """
+    given = field.grid
+    box = np.stack([given.lower, given.lower + given.used * given.voxel])
+    grid = _grid(box, COARSE, memory_gb)
+    coarse = _Field(field.sdf_fn, field.outside, grid, field.chunk, field.device)
+    try:
+        inside, _, _ = _sample_near_surface(coarse, slope)
+    except ExportError as error:
+        if "NaN" in str(error):
+            raise
+        return None
+    at = [np.flatnonzero(inside.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    low, high = (np.array([a[end] for a in at], dtype=np.float64) for end in (0, -1))
+    margin = 0.1 * (high - low) + 1
+    ends = np.stack([np.maximum(low - margin, 0), np.minimum(high + margin, grid.used)])
+    found: np.ndarray = grid.lower + ends * grid.voxel
+    return found if np.ptp(found, axis=0).max() < 0.8 * np.ptp(box, axis=0).max() else None
+
+
 def _sample_near_surface(field: _Field, slope: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Find the sign at every grid sample and the value at those near the surface.
 
@@ -182,6 +218,8 @@ def _sample_near_surface(field: _Field, slope: float) -> tuple[np.ndarray, np.nd
         near = np.zeros(shape, dtype=bool)
         near[at] = np.abs(values) <= slope * 0.5 * np.sqrt(3) * stride * grid.voxel
         near |= _sign_changes(inside) | (inside & _at_border(shape, grid, stride))
+        if not near.any():
+            raise _no_surface(field)
         if stride == 2:
             break
         stride //= 2
@@ -190,15 +228,13 @@ def _sample_near_surface(field: _Field, slope: float) -> tuple[np.ndarray, np.nd
         todo = (np.argwhere(near)[:, None] * 2 + np.indices((2, 2, 2)).reshape(3, -1).T).reshape(
             -1, 3
         )
-        if len(todo) == 0:
-            break
     samples = np.pad(_doubled(inside), ((0, 1),) * 3, mode="edge")
     cell_mask, needed = _doubled(near), np.zeros(grid.samples, dtype=bool)
     for offset in product((0, 1), repeat=3):
         needed[tuple(slice(o, n + o) for o, n in zip(offset, grid.cells, strict=True))] |= cell_mask
     index = np.flatnonzero(needed)
     coordinates = np.stack(np.unravel_index(index, grid.samples), 1)
-    fine = field(coordinates) if len(index) else np.empty(0, np.float32)
+    fine = field(coordinates)
     samples.reshape(-1)[index] = fine < 0
     if not samples.any() or (samples[1:-1, 1:-1, 1:-1].all()):
         raise _no_surface(field)
@@ -253,10 +289,6 @@ def _no_surface(field: _Field) -> ExportError:
     )
 
 
-def _blocks(cells: tuple[int, int, int]) -> Iterator[tuple[int, ...]]:
-    return product(*(range(0, n, BLOCK) for n in cells))
-
-
 def _march(
     grid: _Grid, inside: np.ndarray, index: np.ndarray, values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -271,17 +303,7 @@ def _march(
     magnitude = np.clip(np.abs(values), 3e-3 * unit, 20 * unit)
     values = np.where(values < 0, -magnitude, magnitude).astype(np.float32)
     parts, triangles, names, count = [], [], [], 0
-    for corner in _blocks(grid.cells):
-        window = tuple(slice(c, c + BLOCK + 1) for c in corner)
-        signs = inside[window]
-        if signs.all() or not signs.any():
-            continue
-        volume = np.where(signs, -unit, unit).astype(np.float32)
-        local = np.indices(signs.shape).reshape(3, -1) + np.array(corner)[:, None]
-        flat = np.ravel_multi_index(tuple(local), grid.samples)
-        found = np.searchsorted(index, flat)
-        hit = index[np.minimum(found, len(index) - 1)] == flat
-        volume.reshape(-1)[hit] = values[found[hit]]
+    for corner, volume in _volumes(grid, inside, index, values, unit):
         vertices, block_faces, _, _ = marching_cubes(volume, 0.0)
         vertices = vertices.astype(np.float64) + corner
         parts.append(vertices)
@@ -290,6 +312,32 @@ def _march(
         count += len(vertices)
     _, first, inverse = np.unique(np.concatenate(names), return_index=True, return_inverse=True)
     return np.concatenate(parts)[first], inverse[np.concatenate(triangles)]
+
+
+def _volumes(
+    grid: _Grid, inside: np.ndarray, index: np.ndarray, values: np.ndarray, unit: float
+) -> Iterator[tuple[tuple[int, int, int], np.ndarray]]:
+    """Blocks of samples that the surface passes through, with the corner of each.
+
+    Samples that were not evaluated hold ``unit`` with their sign.
+    """
+    plane = grid.samples[1] * grid.samples[2]
+    for x in range(0, grid.cells[0], BLOCK):
+        slab = slice(*np.searchsorted(index, [x * plane, (x + BLOCK + 1) * plane]))
+        flat, slab_values = index[slab], values[slab]
+        rows = flat // grid.samples[2] % grid.samples[1]
+        for y in range(0, grid.cells[1], BLOCK):
+            in_row = np.flatnonzero((rows >= y) & (rows <= y + BLOCK))
+            columns = flat[in_row] % grid.samples[2]
+            for z in range(0, grid.cells[2], BLOCK):
+                signs = inside[x : x + BLOCK + 1, y : y + BLOCK + 1, z : z + BLOCK + 1]
+                if signs.all() or not signs.any():
+                    continue
+                volume = np.where(signs, -unit, unit).astype(np.float32)
+                here = in_row[(columns >= z) & (columns <= z + BLOCK)]
+                i, j, k = np.unravel_index(flat[here], grid.samples)
+                volume[i - x, j - y, k - z] = slab_values[here]
+                yield (x, y, z), volume
 
 
 def _edge_names(vertices: np.ndarray, samples: tuple[int, int, int], count: int) -> np.ndarray:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from studio.errors import DataError
-from studio.export.writers import Z_UP_TO_Y_UP, linear_to_srgb
+from studio.export.gltf import Z_UP_TO_Y_UP
+from studio.export.writers import linear_to_srgb
 from studio.mesh import Mesh
 
 FORMATS = (".glb", ".gltf", ".ply", ".obj", ".stl", ".off")
@@ -64,16 +65,14 @@ def _texture(visual: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
         return None, None
     uv, material = np.asarray(visual.uv, dtype=np.float32), visual.material
     picture = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
-    if picture is None or _is_placeholder(material):
+    if picture is None or _is_placeholder(picture):
         return uv, None
     return uv, np.asarray(picture.convert("RGB"))
 
 
-def _is_placeholder(material: Any) -> bool:
-    """Whether trimesh made the material up, for texture coordinates that came without any."""
-    from trimesh.visual.material import SimpleMaterial
-
-    return isinstance(material, SimpleMaterial) and not material.kwargs and material.name is None
+def _is_placeholder(picture: Any) -> bool:
+    """Whether trimesh made the picture up, for texture coordinates that came without any."""
+    return picture.format is None and picture.size == (2, 2)
 
 
 def _colours(visual: Any) -> np.ndarray | None:

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
+from torch.nn.functional import grid_sample
 
 from studio.export.cleanup import vertex_normals
+from studio.export.view_colours import Hits, refine_from_views
 from studio.mesh import Mesh
 from studio.views import ViewSet
 
@@ -108,18 +110,59 @@ def bake_texture(
         mesh: with ``uv``.
         colour_fn: rgb in [0, 1] at world points with unit outward normals.
         size: texture side in texels.
-        views: if given, their pictures are painted on what they see; ``colour_fn`` does the rest.
+        views: if given, their pictures correct what they see; ``colour_fn`` gives the rest.
         chunk: points per call of ``colour_fn``.
         device: where the query points are created.
     """
-    texels = rasterise_uv(mesh, size)
-    colours = query_colours(texels.points, texels.normals, colour_fn, chunk, device)
-    if views is not None:
-        from studio.export.view_colours import colours_from_views
+    baker = TextureBaker(mesh, size)
+    colours = baker.query(colour_fn, chunk, device)
+    return baker.textured(colours if views is None else baker.refined(colours, views))
 
-        seen, certainty = colours_from_views(mesh, views, texels.points, texels.normals)
-        colours += certainty[:, None] * (seen - colours)
-    return replace(mesh, texture=fill_texture(colours, texels.covered))
+
+class TextureBaker:
+    """Texel colours of one unwrapped mesh, from several sources.
+
+    Args:
+        mesh: with ``uv``.
+        size: texture side in texels.
+    """
+
+    def __init__(self, mesh: Mesh, size: int = 1024) -> None:
+        self.mesh, self.texels = mesh, rasterise_uv(mesh, size)
+        self._spread = _Spread(self.texels.covered)
+
+    def query(
+        self, colour_fn: ColourFn, chunk: int = 2**18, device: torch.device | str = "cpu"
+    ) -> Float[np.ndarray, "n 3"]:
+        """Colours of the covered texels from a function of position and normal."""
+        return query_colours(self.texels.points, self.texels.normals, colour_fn, chunk, device)
+
+    def refined(
+        self, colours: Float[np.ndarray, "n 3"], views: ViewSet
+    ) -> Float[np.ndarray, "n 3"]:
+        """Colours of the covered texels, corrected by what pictures show of them."""
+        points, normals = self.texels.points, self.texels.normals
+        return refine_from_views(colours, self.mesh, views, points, normals, self._at_hits)
+
+    def textured(self, colours: Float[np.ndarray, "n 3"]) -> Mesh:
+        """The mesh with these texel colours; gaps between charts take the nearest ones."""
+        pixels = np.round(self._spread(colours) * 255.0).astype(np.uint8)
+        return replace(self.mesh, texture=pixels)
+
+    def _at_hits(
+        self, colours: Float[np.ndarray, "n 3"], all_hits: list[Hits]
+    ) -> list[Float[np.ndarray, "k 3"]]:
+        """What rays that meet the mesh see of the texture (bilinear)."""
+        assert self.mesh.uv is not None
+        corners = self.mesh.uv[self.mesh.faces] * np.float32([2, -2]) + np.float32([-1, 1])
+        texture = torch.from_numpy(self._spread(colours)).permute(2, 0, 1)[None].contiguous()
+        seen = []
+        for hits in all_hits:
+            at = np.einsum("kc,kcd->kd", hits.weights, corners[hits.face])
+            grid = torch.from_numpy(at)[None, None]
+            part = grid_sample(texture, grid, padding_mode="border", align_corners=False)
+            seen.append(part[0, :, 0].T.numpy())
+        return seen
 
 
 def query_colours(
@@ -142,15 +185,33 @@ def query_colours(
     return np.clip(colours, 0.0, 1.0)
 
 
+class _Spread:
+    """Fills a texture: every texel takes the colour of the nearest covered one.
+
+    Args:
+        covered: true where there are colours of the surface.
+    """
+
+    def __init__(self, covered: Bool[np.ndarray, "h w"]) -> None:
+        from scipy.ndimage import distance_transform_edt
+
+        number = np.cumsum(covered.reshape(-1)).reshape(covered.shape) - 1
+        if not covered.all() and covered.any():
+            rows, columns = distance_transform_edt(
+                ~covered, return_distances=False, return_indices=True
+            )
+            number = number[rows, columns]
+        self.source = number
+
+    def __call__(self, colours: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "h w 3"]:
+        """The whole texture, given the colours of covered texels row by row."""
+        if len(colours) == 0:
+            return np.zeros((*self.source.shape, 3), dtype=np.float32)
+        return np.asarray(colours, dtype=np.float32)[self.source]
+
+
 def fill_texture(
     colours: Float[np.ndarray, "n 3"], covered: Bool[np.ndarray, "h w"]
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Spread colours from covered texels to all others: seams and mip levels stay clean."""
-    from scipy.ndimage import distance_transform_edt
-
-    texture = np.zeros((*covered.shape, 3), dtype=np.uint8)
-    texture[covered] = np.round(colours * 255.0).astype(np.uint8)
-    if covered.all() or not covered.any():
-        return texture
-    rows, columns = distance_transform_edt(~covered, return_distances=False, return_indices=True)
-    return texture[rows, columns]
+    return np.round(_Spread(covered)(colours) * 255.0).astype(np.uint8)

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import json
-import struct
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image
 
 from studio.errors import ExportError
+from studio.export.gltf import GltfScene, png_bytes
 from studio.files import write_bytes, write_text
 from studio.mesh import Mesh
-
-Z_UP_TO_Y_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=np.float32)
-"""World to glTF: -90 degrees about X. Blender's importer turns it back, so coordinates agree."""
-
-ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963  # glTF 2.0, section 3.6.2
-FLOAT, UNSIGNED_INT = 5126, 5125
 
 
 def write_glb(mesh: Mesh, path: str | Path) -> Path:
@@ -33,92 +23,24 @@ def write_glb(mesh: Mesh, path: str | Path) -> Path:
         ExportError: if the mesh is empty or holds a NaN.
         StudioError: if the system refuses to write.
     """
-    _check(mesh, path)
+    check_mesh(mesh, path)
+    scene = GltfScene()
+    add_object(scene, mesh)
+    return scene.write(path)
+
+
+def add_object(scene: GltfScene, mesh: Mesh) -> None:
+    """Add a mesh with its texture or vertex colours to a glTF scene."""
     normals = smooth_normals(mesh) if mesh.normals is None else mesh.normals
-    attributes = {
-        "POSITION": mesh.vertices @ Z_UP_TO_Y_UP.T,
-        "NORMAL": _normalised(normals) @ Z_UP_TO_Y_UP.T,
-    }
+    attributes = {"POSITION": mesh.vertices, "NORMAL": _normalised(normals)}
+    picture = None
     if mesh.texture is not None and mesh.uv is not None:
+        picture = mesh.texture
         attributes["TEXCOORD_0"] = np.stack([mesh.uv[:, 0], 1 - mesh.uv[:, 1]], axis=1)
     elif mesh.colours is not None:
         attributes["COLOR_0"] = srgb_to_linear(mesh.colours)
-    write_bytes(path, _glb(*_document(mesh, attributes)))
-    return Path(path)
-
-
-def _document(mesh: Mesh, attributes: dict[str, np.ndarray]) -> tuple[dict[str, Any], bytes]:
-    chunks: list[bytes] = []
-    views: list[dict[str, int]] = []
-
-    def add(content: bytes, **keys: int) -> int:
-        start = sum(map(len, chunks))
-        views.append({"buffer": 0, "byteOffset": start, "byteLength": len(content), **keys})
-        chunks.append(content + b"\0" * (-len(content) % 4))
-        return len(views) - 1
-
-    accessors: list[dict[str, Any]] = []
-    for name, values in attributes.items():
-        array = np.ascontiguousarray(values, dtype="<f4")
-        accessor = {
-            "bufferView": add(array.tobytes(), target=ARRAY_BUFFER),
-            "componentType": FLOAT,
-            "count": len(array),
-            "type": f"VEC{array.shape[1]}",
-        }
-        if name == "POSITION":
-            accessor |= {"min": array.min(axis=0).tolist(), "max": array.max(axis=0).tolist()}
-        accessors.append(accessor)
-    indices = np.ascontiguousarray(mesh.faces, dtype="<u4")
-    accessors.append(
-        {
-            "bufferView": add(indices.tobytes(), target=ELEMENT_ARRAY_BUFFER),
-            "componentType": UNSIGNED_INT,
-            "count": indices.size,
-            "type": "SCALAR",
-        }
-    )
-    primitive = {
-        "attributes": {name: i for i, name in enumerate(attributes)},
-        "indices": len(accessors) - 1,
-        "material": 0,
-    }
-    surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
-    document: dict[str, Any] = {
-        "asset": {"version": "2.0", "generator": "studio"},
-        "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0, "name": "object"}],
-        "meshes": [{"primitives": [primitive], "name": "object"}],
-        "materials": [{"name": "surface", "pbrMetallicRoughness": surface}],
-        "accessors": accessors,
-    }
-    if "TEXCOORD_0" in attributes:
-        surface["baseColorTexture"] = {"index": 0}
-        document |= {
-            "textures": [{"source": 0, "sampler": 0}],
-            "images": [{"bufferView": add(_png(mesh)), "mimeType": "image/png"}],
-            # linear with mip-maps, clamped to the edge
-            "samplers": [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}],
-        }
-    binary = b"".join(chunks)
-    document |= {"bufferViews": views, "buffers": [{"byteLength": len(binary)}]}
-    return document, binary
-
-
-def _glb(document: dict[str, Any], binary: bytes) -> bytes:
-    """Pack the two chunks (glTF 2.0, section 4.4); `binary` is already a multiple of 4 long."""
-    text = json.dumps(document, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 4)
-    total = 12 + 8 + len(text) + 8 + len(binary)
-    return b"".join(
-        [
-            struct.pack("<4sII", b"glTF", 2, total),
-            struct.pack("<I4s", len(text), b"JSON"),
-            text,
-            struct.pack("<I4s", len(binary), b"BIN\0"),
-            binary,
-        ]
+    scene.add_mesh(
+        "object", attributes, mesh.faces.reshape(-1), scene.add_material("surface", picture)
     )
 
 
@@ -129,7 +51,7 @@ def write_ply(mesh: Mesh, path: str | Path) -> Path:
         ExportError: if the mesh is empty or holds a NaN.
         StudioError: if the system refuses to write.
     """
-    _check(mesh, path)
+    check_mesh(mesh, path)
     columns = [(axis, "<f4", mesh.vertices[:, i]) for i, axis in enumerate("xyz")]
     if mesh.normals is not None:
         columns += [(f"n{a}", "<f4", mesh.normals[:, i]) for i, a in enumerate("xyz")]
@@ -159,13 +81,13 @@ def write_obj(mesh: Mesh, path: str | Path) -> Path:
         ExportError: if the mesh is empty or holds a NaN.
         StudioError: if the system refuses to write.
     """
-    _check(mesh, path)
+    check_mesh(mesh, path)
     path = Path(path)
     base = path.stem.replace(" ", "_")  # names in OBJ and MTL end at a space
     textured = mesh.texture is not None and mesh.uv is not None
     lines: list[str] = []
-    if textured:
-        write_bytes(path.with_name(f"{base}.png"), _png(mesh))
+    if mesh.texture is not None and textured:
+        write_bytes(path.with_name(f"{base}.png"), png_bytes(mesh.texture))
         material = f"newmtl surface\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {base}.png\n"
         write_text(path.with_name(f"{base}.mtl"), material)
         lines = [f"mtllib {base}.mtl", "usemtl surface"]
@@ -240,13 +162,8 @@ def _normalised(normals: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
     )
 
 
-def _png(mesh: Mesh) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(mesh.texture)).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def _check(mesh: Mesh, path: str | Path) -> None:
+def check_mesh(mesh: Mesh, path: str | Path) -> None:
+    """Refuse a mesh that is empty, not finite or inconsistent."""
     if len(mesh.vertices) == 0 or len(mesh.faces) == 0:
         raise ExportError(
             f"{path} is not written: the mesh is empty.",

@@ -72,7 +72,7 @@ def exported(tmp_path_factory, lamp_views) -> dict[str, Path]:
 
 def test_every_file_is_written_and_nothing_else_is_left(exported):
     written = exported
-    assert set(written) == {"glb", "ply", "obj", "turntable", "preview"}
+    assert set(written) == {"glb", "ply", "obj", "inspect", "turntable", "preview"}
     assert all(path.stat().st_size > 1000 for path in written.values())
     names = {path.name for path in written["glb"].parent.iterdir()}
     assert {path.name for path in written.values()} <= names
@@ -141,7 +141,7 @@ def test_no_frames_is_an_error(tmp_path):
     "options, words",
     [
         ({"formats": ["stl"]}, "glb, ply, obj"),
-        ({"texture_source": "sky"}, "field, views"),
+        ({"texture_source": "sky"}, "auto, field, views"),
         ({"unwrap": "fast"}, "auto, xatlas, box"),
     ],
 )
@@ -166,6 +166,7 @@ def test_view_colours_are_written(tmp_path, lamp_views):
         unwrap="box",
         turntable=False,
         preview=False,
+        inspect=False,
     )
     written = MeshExporter(config).export(Lamp(), lamp_views, tmp_path)
     assert list(written) == ["glb"] and [p.name for p in tmp_path.iterdir()] == ["model.glb"]

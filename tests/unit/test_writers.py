@@ -262,11 +262,42 @@ def test_unreadable_meshes(tmp_path: Path, name: str, content: bytes | None, wor
         read_mesh(tmp_path / name)
 
 
+def obj_corners(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Position [M, 3, 3] and texture coordinate [M, 3, 2] of every face's corners, read by hand."""
+    rows: dict[str, list[list[str]]] = {"v": [], "vt": [], "f": []}
+    for line in path.read_text().splitlines():
+        keyword, *words = line.split() or [""]
+        if keyword in rows:
+            rows[keyword].append(words)
+    v = np.array(rows["v"], dtype=float)[:, :3]
+    vt = np.array(rows["vt"], dtype=float)[:, :2]
+    index = np.array([[corner.split("/")[:2] for corner in face] for face in rows["f"]], dtype=int)
+    return v[index[..., 0] - 1], vt[index[..., 1] - 1]
+
+
+def test_obj_keeps_seams_where_a_vertex_has_two_texture_coordinates(tmp_path: Path) -> None:
+    """Two triangles share an edge, but not its texture coordinates."""
+    path = tmp_path / "seam.obj"
+    path.write_text(
+        "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\n"
+        "vt 0 0\nvt 0.4 0\nvt 0.4 0.4\nvt 0.6 0.6\nvt 1 1\nvt 0.6 1\n"
+        "f 1/1 2/2 3/3\nf 1/4 3/5 4/6\n"
+    )
+    mesh = read_mesh(path)
+    positions, uv = obj_corners(path)
+    assert mesh.uv is not None and mesh.texture is None and mesh.colours is None
+    np.testing.assert_allclose(mesh.vertices[mesh.faces], positions)
+    np.testing.assert_allclose(mesh.uv[mesh.faces], uv, atol=1e-7)
+
+
 @pytest.mark.skipif(not os.environ.get("STUDIO_TEST_DATA"), reason="STUDIO_TEST_DATA is not set")
 def test_spot_keeps_its_texture_coordinates(tmp_path: Path) -> None:
     source = Path(os.environ["STUDIO_TEST_DATA"]) / "meshes" / "spot_triangulated.obj"
     mesh = read_mesh(source)
+    positions, uv = obj_corners(source)
     assert mesh.uv is not None and mesh.volume > 0
+    np.testing.assert_allclose(mesh.vertices[mesh.faces], positions, atol=1e-6)
+    np.testing.assert_allclose(mesh.uv[mesh.faces], uv, atol=1e-6)
     grid = np.add.outer(np.arange(64) * 3, np.arange(64)).astype(np.uint8)
     mesh = dataclasses.replace(mesh, texture=np.stack([grid, grid.T, grid], axis=-1))
     loaded = read_mesh(write_glb(mesh, tmp_path / "spot.glb"))

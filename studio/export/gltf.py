@@ -1,0 +1,158 @@
+"""A small builder of binary glTF 2.0 files: meshes, lines, textures, cameras, nodes.
+
+Everything given is in the world (+Z up); nodes turn it to glTF's +Y up in the numbers themselves,
+so that readers that ignore node transforms agree with those that do not.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int64, UInt8
+from PIL import Image
+
+from studio.files import write_bytes
+
+Z_UP_TO_Y_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=np.float32)
+"""World to glTF: -90 degrees about X. Blender's importer turns it back, so coordinates agree."""
+
+ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963  # glTF 2.0, section 3.6.2
+FLOAT, UNSIGNED_INT = 5126, 5125
+LINES, TRIANGLES = 1, 4
+LINEAR, LINEAR_MIPMAP_LINEAR, CLAMP_TO_EDGE = 9729, 9987, 33071
+
+
+class GltfScene:
+    """Collects what a file holds; :meth:`write` packs it."""
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+        self._length = 0
+        self._document: dict[str, Any] = {
+            "asset": {"version": "2.0", "generator": "studio"},
+            "scene": 0,
+            "scenes": [{"nodes": []}],
+            "nodes": [],
+        }
+
+    def add_mesh(
+        self,
+        name: str,
+        attributes: dict[str, Float[np.ndarray, "n c"]],
+        indices: Int64[np.ndarray, " k"],
+        material: int,
+        mode: int = TRIANGLES,
+    ) -> None:
+        """Add a node with one mesh; POSITION and NORMAL are in the world, uv start at the top."""
+        named = {}
+        for key, values in attributes.items():
+            turned = values @ Z_UP_TO_Y_UP.T if key in ("POSITION", "NORMAL") else values
+            array = np.ascontiguousarray(turned, dtype="<f4")
+            bounds = (
+                {"min": array.min(axis=0).tolist(), "max": array.max(axis=0).tolist()}
+                if key == "POSITION"
+                else {}
+            )
+            named[key] = self._accessor(array, ARRAY_BUFFER, FLOAT, bounds)
+        flat = np.ascontiguousarray(indices, dtype="<u4").reshape(-1, 1)
+        primitive = {
+            "attributes": named,
+            "indices": self._accessor(flat, ELEMENT_ARRAY_BUFFER, UNSIGNED_INT, {}),
+            "material": material,
+        } | ({} if mode == TRIANGLES else {"mode": mode})
+        mesh = self._append("meshes", {"primitives": [primitive], "name": name})
+        self._add_node({"mesh": mesh, "name": name})
+
+    def add_camera(self, name: str, c2w: Float[np.ndarray, "4 4"], lens: dict[str, Any]) -> None:
+        """Add a camera node: pose with OpenCV axes in the world, and glTF's lens properties."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = Z_UP_TO_Y_UP @ c2w[:3, :3] @ np.diag([1.0, -1.0, -1.0])
+        matrix[:3, 3] = Z_UP_TO_Y_UP @ c2w[:3, 3]
+        camera = self._append("cameras", {"name": name, **lens})
+        self._add_node({"camera": camera, "name": name, "matrix": matrix.T.reshape(-1).tolist()})
+
+    def add_material(
+        self,
+        name: str,
+        picture: UInt8[np.ndarray, "h w c"] | None = None,
+        *,
+        colour: tuple[float, float, float] | None = None,
+        unlit: bool = False,
+    ) -> int:
+        """Add a rough, not metallic material; ``unlit`` ones show their colours as they are.
+
+        A picture with four channels is blended by its alpha and shows from both sides.
+        """
+        surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 1.0}
+        material: dict[str, Any] = {"name": name, "pbrMetallicRoughness": surface}
+        if colour is not None:
+            surface["baseColorFactor"] = [*colour, 1.0]
+        if picture is not None:
+            surface["baseColorTexture"] = {"index": self._add_texture(picture)}
+            if picture.shape[-1] == 4:
+                material |= {"alphaMode": "BLEND", "doubleSided": True}
+        if unlit:
+            material["extensions"] = {"KHR_materials_unlit": {}}
+            self._document["extensionsUsed"] = ["KHR_materials_unlit"]
+        return self._append("materials", material)
+
+    def write(self, path: str | Path) -> Path:
+        """Write the file (glTF 2.0, section 4.4: a JSON and a binary chunk)."""
+        binary = b"".join(self._chunks)
+        document = {**self._document, "buffers": [{"byteLength": len(binary)}]}
+        text = json.dumps(document, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 4)
+        head = struct.pack("<4sII", b"glTF", 2, 12 + 8 + len(text) + 8 + len(binary))
+        parts = [head, struct.pack("<I4s", len(text), b"JSON"), text]
+        write_bytes(path, b"".join([*parts, struct.pack("<I4s", len(binary), b"BIN\0"), binary]))
+        return Path(path)
+
+    def _append(self, key: str, entry: dict[str, Any]) -> int:
+        entries: list[dict[str, Any]] = self._document.setdefault(key, [])
+        entries.append(entry)
+        return len(entries) - 1
+
+    def _add_node(self, node: dict[str, Any]) -> None:
+        self._document["scenes"][0]["nodes"].append(self._append("nodes", node))
+
+    def _add_texture(self, picture: UInt8[np.ndarray, "h w c"]) -> int:
+        image = {"bufferView": self._view(png_bytes(picture)), "mimeType": "image/png"}
+        sampler = {
+            "magFilter": LINEAR,
+            "minFilter": LINEAR_MIPMAP_LINEAR,
+            "wrapS": CLAMP_TO_EDGE,
+            "wrapT": CLAMP_TO_EDGE,
+        }
+        texture = {
+            "source": self._append("images", image),
+            "sampler": self._append("samplers", sampler),
+        }
+        return self._append("textures", texture)
+
+    def _accessor(self, array: np.ndarray, target: int, kind: int, keys: dict[str, Any]) -> int:
+        accessor = {
+            "bufferView": self._view(array.tobytes(), target=target),
+            "componentType": kind,
+            "count": len(array),
+            "type": "SCALAR" if array.shape[1] == 1 else f"VEC{array.shape[1]}",
+            **keys,
+        }
+        return self._append("accessors", accessor)
+
+    def _view(self, content: bytes, **keys: int) -> int:
+        view = {"buffer": 0, "byteOffset": self._length, "byteLength": len(content), **keys}
+        self._chunks.append(content + b"\0" * (-len(content) % 4))
+        self._length += len(self._chunks[-1])
+        return self._append("bufferViews", view)
+
+
+def png_bytes(picture: UInt8[np.ndarray, "h w c"]) -> bytes:
+    """A picture as PNG; fast rather than small."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, format="PNG", compress_level=4)
+    return buffer.getvalue()
