@@ -41,6 +41,7 @@ class Cameras:
         intrinsics: in pixels, pixel centres at half-integers.
         size: picture (height, width).
         ortho_scale: world units per picture height of orthographic cameras, None for perspective.
+            Their intrinsics give the principal point and the shape of a pixel, fy / fx.
     """
 
     c2w: Float[Tensor, "v 4 4"]
@@ -108,7 +109,6 @@ class Cameras:
         Returns:
             V * N rays, camera by camera.
         """
-        h, w = self.size
         if pixels is None:
             pixels = pixel_grid(self.size).to(self.c2w).expand(len(self), -1, -1)
         homogeneous = torch.cat([pixels, torch.ones_like(pixels[..., :1])], dim=-1)
@@ -118,12 +118,15 @@ class Cameras:
         if self.ortho_scale is None:
             directions = torch.nn.functional.normalize(local @ rotation, dim=-1)
             return Rays(centres.reshape(-1, 3), directions.reshape(-1, 3))
-        shift = torch.cat([pixels, torch.zeros_like(pixels[..., :1])], dim=-1)
-        shift = (shift - shift.new_tensor([w / 2, h / 2, 0])) * (self.ortho_scale / h)[
-            :, None, None
-        ]
+        shift = local * local.new_tensor([1.0, 1.0, 0.0]) * self._ortho_depth[:, None, None]
         forward = self.c2w[:, None, :3, 2].expand_as(centres)
         return Rays((centres + shift @ rotation).reshape(-1, 3), forward.reshape(-1, 3))
+
+    @property
+    def _ortho_depth(self) -> Float[Tensor, "v"]:
+        """Depth at which a pinhole of the same intrinsics sees a picture of the same height."""
+        assert self.ortho_scale is not None
+        return self.ortho_scale / self.size[0] * self.intrinsics[:, 1, 1]
 
     def project(
         self, points: Float[Tensor, "n 3"]
@@ -133,9 +136,9 @@ class Cameras:
         local = points @ w2c[:, :3, :3].transpose(1, 2) + w2c[:, None, :3, 3]
         depth = local[..., 2]
         if self.ortho_scale is not None:
-            h, w = self.size
-            centre = points.new_tensor([w / 2, h / 2])
-            return local[..., :2] * (h / self.ortho_scale)[:, None, None] + centre, depth
+            flat = local[..., :2] / self._ortho_depth[:, None, None]
+            local = torch.cat([flat, torch.ones_like(flat[..., :1])], dim=-1)
+            return (local @ self.intrinsics.transpose(1, 2))[..., :2], depth
         image = local @ self.intrinsics.transpose(1, 2)
         safe = torch.where(depth.abs() < 1e-8, torch.full_like(depth, 1e-8), depth)
         return image[..., :2] / safe[..., None], depth
@@ -177,6 +180,21 @@ class Cameras:
         c2w = torch.eye(4, dtype=torch.float64)
         c2w[:3, :3], c2w[:3, 3] = rotation.T, -rotation.T @ shift
         return replace(self[[i]], c2w=c2w[None].to(self.c2w))
+
+    def clip_matrices(self, near: float, far: float) -> Float[Tensor, "v 4 4"]:
+        """Return world-to-clip matrices for rasterisers of OpenGL's cube, first row at the top.
+
+        Perspective cameras only. The clip cube's y is that of the picture, growing downwards.
+        """
+        h, w = self.size
+        k = self.intrinsics
+        clip = k.new_zeros(len(self), 4, 4)
+        clip[:, 0, 0], clip[:, 0, 1] = 2 * k[:, 0, 0] / w, 2 * k[:, 0, 1] / w
+        clip[:, 0, 2] = 2 * k[:, 0, 2] / w - 1
+        clip[:, 1, 1], clip[:, 1, 2] = 2 * k[:, 1, 1] / h, 2 * k[:, 1, 2] / h - 1
+        clip[:, 2, 2], clip[:, 2, 3] = (far + near) / (far - near), -2 * far * near / (far - near)
+        clip[:, 3, 2] = 1.0
+        return clip @ self.w2c
 
     def spherical(self) -> tuple[Float[Tensor, "v"], Float[Tensor, "v"], Float[Tensor, "v"]]:
         """Return azimuth and elevation in degrees and the distance of every camera centre."""

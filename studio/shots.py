@@ -218,10 +218,17 @@ def _normals(shot: Shot, rgba: Tensor) -> Float[Tensor, "3 h w"]:
     if picture.shape[1:] != rgba.shape[1:]:
         picture = resize(picture, *rgba.shape[1:])
     axes = torch.eye(3) if shot.normal_axes is None else shot.normal_axes.float()
-    normal = torch.einsum("ij,jhw->ihw", axes, picture[:3] * 2 - 1)
+    normal = world_normals(picture[:3], axes)
     length = normal.norm(dim=0, keepdim=True)
     known = (length > 0.5) & (picture[3:] > 0.5)
     return torch.where(known, normal / length.clamp(min=1e-6), 0.0)
+
+
+def world_normals(
+    colours: Float[Tensor, "3 h w"], axes: Float[Tensor, "3 3"]
+) -> Float[Tensor, "3 h w"]:
+    """Decode normals stored as (n + 1) / 2 and turn them by `axes`; their length is kept."""
+    return torch.einsum("ij,jhw->ihw", axes, colours * 2 - 1)
 
 
 def _smaller(size: tuple[int, ...], resolution: int | None, most: float) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import torch
 from studio.data.colmap_files import read_sparse
 from studio.data.layouts import CaptureConfig, LayoutData, existing
 from studio.errors import DataError
+from studio.lens import Lens
 from studio.registry import register
 from studio.shots import SUFFIXES, Scene, Shot
 
@@ -32,6 +33,8 @@ class ColmapData(LayoutData):
         """Folder of the pictures."""
         mask_folder: str = "masks"
         """Folder of the masks, white on the object: <name>, <name>.png or <stem>.png."""
+        undistort: bool = True
+        """Undistort the pictures; false ignores the lens, as instant-nsr-pl does."""
         model: str | None = None
         """Folder of the sparse model; null: sparse/0, sparse, colmap/sparse/0 or the root."""
 
@@ -66,7 +69,7 @@ class ColmapData(LayoutData):
                     torch.linalg.inv(image.w2c),
                     camera.intrinsics,
                     (camera.height, camera.width),
-                    camera.lens,
+                    camera.lens if cfg.undistort else Lens(),
                     mask=_mask(masks, image.name),
                     upright=False,  # COLMAP works on pictures as they are stored
                 )

@@ -34,6 +34,8 @@ class DTUData(LayoutData):
         """Camera file; null: cameras_sphere.npz, cameras_large.npz, cameras.npz or cameras_linear_init.npz."""  # noqa: E501
         object_cameras: str = "cameras_sphere.npz"
         """File whose scale_mat_0 is the region of the mesh, as NeuS has it; ignored if absent."""
+        skew: bool = True
+        """Keep the calibration's skew; instant-nsr-pl drops it."""
         pixel_centre: float = 0.0
         """Where pixel centres lie for the calibration: 0 (OpenCV, NeuS) or 0.5 (instant-nsr-pl)."""
 
@@ -55,6 +57,8 @@ class DTUData(LayoutData):
             raise DataError(f"{root}: {len(pictures)} pictures, but {len(masks)} masks.")
         c2w, intrinsics = decompose(world @ scale)
         intrinsics[:, :2, 2] += 0.5 - cfg.pixel_centre
+        if not cfg.skew:
+            intrinsics[:, 0, 1] = 0.0
         shots = [
             Shot(
                 p.stem, p, c2w[i], intrinsics[i], picture_size(p), mask=masks[i] if masks else None

@@ -64,8 +64,8 @@ class LayoutData(SceneData):
         """Check the options; nothing is read before `load`."""
         if not cfg.root:
             raise DataError("data.root is not given.", allowed=f"a folder with {self.looks_for}")
-        if cfg.resolution is not None and cfg.resolution < 8:
-            raise DataError(f"data.resolution is {cfg.resolution}.", allowed="8 px or more")
+        if cfg.resolution is not None and cfg.resolution < 4:
+            raise DataError(f"data.resolution is {cfg.resolution}.", allowed="4 px or more")
         for key, names in (
             ("centre", CENTRES),
             ("up", UPS),

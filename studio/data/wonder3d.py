@@ -1,7 +1,8 @@
-"""Wonder3D's six orthographic views with normal maps, `rgb_000_<view>.png`, `normals_000_<view>.png`.
+"""Wonder3D's six orthographic views, `rgb_000_<view>.png`, with `normals_000_<view>.png`.
 
-The pictures show [-1, 1]^2; the object's longest side is 1 where the picture's side is 1.35. Normals
-are colours (n + 1) / 2 in the axes (x right, y up, z towards the viewer) of the front camera.
+The pictures show [-1, 1]^2; the object's longest side is 1 where the picture's side is 1.35.
+Normals are colours (n + 1) / 2 in the axes (x right, y up, z towards the viewer) of the front
+camera.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.cameras import look_at, opengl_to_opencv
+from studio.cameras import look_at, opengl_to_opencv, spherical_to_cartesian
 from studio.data.layouts import CaptureConfig, LayoutData, existing
 from studio.errors import DataError
 from studio.images import picture_size
 from studio.registry import register
 from studio.shots import Scene, Shot, find_picture
 
-# azimuth in degrees and distance of the centres; official: fixed_poses (diagonal ones stand further)
+# azimuth in degrees and distance of the centre; official: fixed_poses
 VIEWS = {
     "front": (270.0, 1.3),
     "front_right": (315.0, 1.3 * math.sqrt(2)),
@@ -46,6 +48,8 @@ class Wonder3DData(LayoutData):
 
         normal_system: str = "front"
         """Axes of the normals: front (all in the front camera's) or self (each in its own)."""
+        poses: str | None = None
+        """Folder of 000_<view>_RT.txt (3x4 world-to-camera, Blender axes); null: Wonder3D's own."""
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
@@ -59,27 +63,24 @@ class Wonder3DData(LayoutData):
         root, system = existing(Path(self.cfg.root)), self.cfg.normal_system
         if system not in SYSTEMS:
             raise DataError(f"data.normal_system is {system!r}.", allowed=", ".join(SYSTEMS))
+        poses = fixed_poses() if self.cfg.poses is None else read_poses(Path(self.cfg.poses))
         shots = []
-        for view in VIEWS:
-            picture, normal = _file(root, "rgb", view), _file(root, "normals", view)
+        for view, pose in poses.items():
+            picture = _file(root / "masked_colors", "rgb", view) or _file(root, "rgb", view)
             if picture is None:
                 raise DataError(f"{root} has no rgb_000_{view}.", allowed=self.looks_for)
-            height, width = picture_size(picture)
-            if height != width:
-                raise DataError(f"{picture} is {width}x{height} px.", allowed="square pictures")
-            k = torch.tensor([[width / 2, 0, width / 2], [0, width / 2, width / 2], [0, 0, 1.0]])
-            axes = normal_axes("front" if system == "front" else view)
-            masked = _file(root / "masked_colors", "rgb", view) or picture
+            h, w = size = picture_size(picture)
+            k = torch.tensor([[w / 2, 0, w / 2], [0, h / 2, h / 2], [0, 0, 1.0]])
             shots.append(
                 Shot(
                     view,
-                    masked,
-                    view_pose(view),
+                    picture,
+                    pose,
                     k,
-                    (height, width),
+                    size,
                     ortho_scale=2.0,
-                    normal=normal,
-                    normal_axes=axes,
+                    normal=_file(root, "normals", view),
+                    normal_axes=normal_axes(poses["front"] if system == "front" else pose),
                     plain=True,
                 )
             )
@@ -91,13 +92,33 @@ def _file(root: Path, kind: str, view: str) -> Path | None:
     return find_picture(root / f"{kind}_000_{view}")
 
 
-def view_pose(view: str) -> Float[Tensor, "4 4"]:
-    """Return a view's camera-to-world matrix, OpenCV axes."""
-    azimuth, distance = VIEWS[view]
-    a = math.radians(azimuth)
-    return look_at(torch.tensor([[distance * math.cos(a), distance * math.sin(a), 0.0]]))[0]
+def fixed_poses() -> dict[str, Float[Tensor, "4 4"]]:
+    """Return the six views' camera-to-world matrices, OpenCV axes."""
+    azimuth, distance = (torch.tensor(v) for v in zip(*VIEWS.values(), strict=True))
+    centres = spherical_to_cartesian(azimuth, torch.zeros(len(VIEWS)), distance)
+    return dict(zip(VIEWS, look_at(centres), strict=True))
 
 
-def normal_axes(view: str) -> Float[Tensor, "3 3"]:
-    """Return the rotation from a view's normals (OpenGL camera axes) to the world."""
-    return opengl_to_opencv(view_pose(view))[:3, :3]
+def read_poses(folder: Path) -> dict[str, Float[Tensor, "4 4"]]:
+    """Read 000_<view>_RT.txt files as camera-to-world matrices, OpenCV axes.
+
+    Raises:
+        DataError: if there is none for the front, or one is no 3x4 matrix.
+    """
+    poses = {}
+    for file in sorted(folder.glob("*_RT.txt")):
+        try:
+            matrix = np.loadtxt(file).reshape(3, 4)
+        except ValueError as error:
+            raise DataError(f"{file} holds no 3x4 matrix: {error}.") from error
+        w2c = torch.from_numpy(np.vstack([matrix, [0, 0, 0, 1]])).float()
+        view = file.name.removesuffix("_RT.txt").partition("_")[2]
+        poses[view] = opengl_to_opencv(torch.linalg.inv(w2c))
+    if "front" not in poses:
+        raise DataError(f"{folder} has no 000_front_RT.txt.")
+    return poses
+
+
+def normal_axes(c2w: Float[Tensor, "4 4"]) -> Float[Tensor, "3 3"]:
+    """Return the rotation from normals in a camera's OpenGL axes to the world."""
+    return opengl_to_opencv(c2w)[:3, :3]
