@@ -17,7 +17,7 @@ from studio.export.isosurface import extract_mesh
 from studio.export.readers import read_mesh
 from studio.export.texture import TextureBaker, query_colours
 from studio.export.unwrap import unwrap
-from studio.export.view_colours import refine_vertex_colours
+from studio.export.view_colours import Footage
 from studio.files import atomic_write
 from studio.mesh import Mesh
 from studio.metrics.renders import mesh_psnr
@@ -166,13 +166,13 @@ class MeshExporter:
         """The mesh with vertex colours, and with a texture if a format needs one."""
         cfg = self.cfg
         painted = None if cfg.texture_source == "field" else views
+        footage = None if painted is None else Footage(mesh, painted)
         if "ply" in cfg.formats:
             normals = vertex_normals(mesh)
             colours = query_colours(mesh.vertices, normals, source.colour, device=device)
             mesh = replace(mesh, colours=colours)
-            if painted is not None:
-                mesh = refine_vertex_colours(mesh, painted, normals)
-            clock.lap("vertex colours")
+            mesh = mesh if footage is None else footage.refine_vertices(mesh)
+        clock.lap("vertex colours")
         if not {"glb", "obj"} & set(cfg.formats):
             return mesh, None
         cut = unwrap(
@@ -185,11 +185,11 @@ class MeshExporter:
         baker = TextureBaker(cut, cfg.texture_size)
         texels = baker.query(source.colour, device=device)
         clock.lap("bake")
-        if painted is not None:
+        if painted is not None and footage is not None:
             if cfg.psnr_views:
                 field_only = baker.textured(texels)
                 self.figures["mesh_psnr_field"] = mesh_psnr(field_only, painted, cfg.psnr_views)
-            texels = baker.refined(texels, painted)
+            texels = baker.refined(texels, footage)
             clock.lap("views")
         return mesh, baker.textured(texels)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from studio.export.cleanup import vertex_normals
-from studio.export.view_colours import Hits, refine_from_views
+from studio.export.view_colours import Footage, Hits
 from studio.mesh import Mesh
 from studio.views import ViewSet
 
@@ -116,7 +116,9 @@ def bake_texture(
     """
     baker = TextureBaker(mesh, size)
     colours = baker.query(colour_fn, chunk, device)
-    return baker.textured(colours if views is None else baker.refined(colours, views))
+    return baker.textured(
+        colours if views is None else baker.refined(colours, Footage(mesh, views))
+    )
 
 
 class TextureBaker:
@@ -138,11 +140,11 @@ class TextureBaker:
         return query_colours(self.texels.points, self.texels.normals, colour_fn, chunk, device)
 
     def refined(
-        self, colours: Float[np.ndarray, "n 3"], views: ViewSet
+        self, colours: Float[np.ndarray, "n 3"], footage: Footage
     ) -> Float[np.ndarray, "n 3"]:
         """Colours of the covered texels, corrected by what pictures show of them."""
         points, normals = self.texels.points, self.texels.normals
-        return refine_from_views(colours, self.mesh, views, points, normals, self._at_hits)
+        return footage.refine(colours, points, normals, self._at_hits)
 
     def textured(self, colours: Float[np.ndarray, "n 3"]) -> Mesh:
         """The mesh with these texel colours; gaps between charts take the nearest ones."""

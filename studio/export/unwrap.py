@@ -49,6 +49,8 @@ def unwrap(
 ) -> Mesh:
     """Return the mesh cut along its charts, with ``uv`` in [0, 1], origin at the bottom left.
 
+    Faces keep their order and their first corner.
+
     Args:
         mesh: closed or open triangles; vertices on chart borders are duplicated.
         texture_size: side of the texture that will be baked, in texels.

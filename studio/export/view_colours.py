@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from studio.cameras import Cameras
 from studio.data.render import RayCaster
+from studio.export.cleanup import vertex_normals
 from studio.mesh import Mesh
 from studio.views import ViewSet
 
@@ -55,114 +56,136 @@ HitColours = Callable[[Float[np.ndarray, "n 3"], list[Hits]], list[Float[np.ndar
 
 
 @dataclass(frozen=True)
-class _Shot:
-    """One picture, the mesh as its camera sees it, and the points that it shows."""
+class Shot:
+    """One picture, and the mesh as its camera sees it.
 
+    Attributes:
+        camera: a single one.
+        rgb: of the picture.
+        usable: 1 where picture and mesh fill the pixel.
+        trust: how far inside the object, away from its outlines, a pixel lies: 0 to 1.
+        hits: of two by two rays per pixel.
+        depth: distance along each of these rays, infinite beside the mesh.
+    """
+
+    camera: Cameras
     rgb: Float[np.ndarray, "h*w 3"]
-    usable: Float[np.ndarray, " h*w"]  # 1 where the picture and the mesh fill the pixel
+    usable: Float[np.ndarray, " h*w"]
+    trust: Float[np.ndarray, "h w"]
     hits: Hits
-    index: Int[Tensor, " j"]  # of the points it shows
+    depth: Float[np.ndarray, "2*h 2*w"]
+
+
+@dataclass(frozen=True)
+class _Sight:
+    """The surface points that one picture shows."""
+
+    index: Int[Tensor, " j"]
     grid: Float[Tensor, "1 1 j 2"]  # where it shows them, in grid_sample's units
     weight: Float[Tensor, " j"]
 
 
-def refine_from_views(
-    colours: Float[np.ndarray, "n 3"],
-    mesh: Mesh,
-    views: ViewSet,
-    points: Float[np.ndarray, "n 3"],
-    normals: Float[np.ndarray, "n 3"],
-    hit_colours: HitColours,
-    rounds: int = 3,
-) -> Float[np.ndarray, "n 3"]:
-    """Correct the colours of surface points until renders look like the pictures.
+class Footage:
+    """All that posed pictures tell about the surface of one mesh.
 
     Args:
-        colours: to start from, rgb in [0, 1].
-        mesh: the surface, for occlusion and renders.
+        mesh: its faces may be cut apart later, if they keep their order.
         views: RGBA pictures; only what lies well inside their masks is used.
-        points: world positions on the surface.
-        normals: unit outward normals.
-        hit_colours: colours at ray hits, given those of the points.
-        rounds: corrections; the first brings most.
     """
-    shots = _shots(mesh, views, points, normals)
-    total = torch.zeros(len(points))
-    for shot in shots:
-        total.index_add_(0, shot.index, shot.weight)
-    share = ((total / FULL_TRUST).clamp(max=1) / total.clamp(min=1e-12))[:, None]
-    size = views.cameras.size
-    for _ in range(rounds):
-        change = torch.zeros(len(points), 3)
-        rendered = hit_colours(colours, [shot.hits for shot in shots])
-        for shot, rgb in zip(shots, rendered, strict=True):
-            excess = (shot.rgb - _mean_in_pixels(rgb, shot.hits.pixel, size)) * shot.usable[:, None]
-            seen = _look_up(excess, size, shot.grid)
-            change.index_add_(0, shot.index, seen * shot.weight[:, None])
-        colours = np.clip(colours + (share * change).numpy(), 0.0, 1.0)
-    return colours
+
+    def __init__(self, mesh: Mesh, views: ViewSet) -> None:
+        caster = RayCaster(mesh.vertices, mesh.faces)
+        self.size = float(np.ptp(mesh.vertices, axis=0).max())
+        step = max(1, int(np.ceil(float((views.mask > SOLID).sum()) / MOST_PIXELS)))
+        if step > 1:
+            _log.info("texture: one of every %d pictures is used of %d", step, len(views))
+        self.shots = [_shot(caster, views, i, self.size) for i in range(0, len(views), step)]
+
+    def refine(
+        self,
+        colours: Float[np.ndarray, "n 3"],
+        points: Float[np.ndarray, "n 3"],
+        normals: Float[np.ndarray, "n 3"],
+        hit_colours: HitColours,
+        rounds: int = 3,
+    ) -> Float[np.ndarray, "n 3"]:
+        """Correct the colours of surface points until renders look like the pictures.
+
+        Args:
+            colours: to start from, rgb in [0, 1].
+            points: world positions on the surface.
+            normals: unit outward normals.
+            hit_colours: colours at ray hits, given those of the points.
+            rounds: corrections; the first brings most.
+        """
+        where, outward = (torch.from_numpy(np.asarray(x, np.float32)) for x in (points, normals))
+        sights = [_sight(shot, where, outward, DEPTH_BIAS * self.size) for shot in self.shots]
+        total = torch.zeros(len(points))
+        for sight in sights:
+            total.index_add_(0, sight.index, sight.weight)
+        share = ((total / FULL_TRUST).clamp(max=1) / total.clamp(min=1e-12))[:, None]
+        for _ in range(rounds):
+            change = torch.zeros(len(points), 3)
+            rendered = hit_colours(colours, [shot.hits for shot in self.shots])
+            for shot, sight, rgb in zip(self.shots, sights, rendered, strict=True):
+                size = shot.camera.size
+                excess = shot.rgb - _mean_in_pixels(rgb, shot.hits.pixel, size)
+                seen = _look_up(excess * shot.usable[:, None], size, sight.grid)
+                change.index_add_(0, sight.index, seen * sight.weight[:, None])
+            colours = np.clip(colours + (share * change).numpy(), 0.0, 1.0)
+        return colours
+
+    def refine_vertices(self, mesh: Mesh) -> Mesh:
+        """Return a mesh with vertex colours with those corrected."""
+        assert mesh.colours is not None, "the mesh has no vertex colours to start from"
+
+        def at_hits(colours: np.ndarray, hits: list[Hits]) -> list[np.ndarray]:
+            return [np.einsum("kc,kcd->kd", h.weights, colours[mesh.faces[h.face]]) for h in hits]
+
+        normals = vertex_normals(mesh)
+        colours = self.refine(mesh.colours, mesh.vertices, normals, at_hits)
+        return replace(mesh, colours=colours.astype(np.float32))
 
 
-def refine_vertex_colours(mesh: Mesh, views: ViewSet, normals: Float[np.ndarray, "n 3"]) -> Mesh:
-    """Return a mesh with vertex colours with those colours corrected by what views show."""
-    assert mesh.colours is not None, "the mesh has no vertex colours to start from"
-
-    def at_hits(colours: np.ndarray, all_hits: list[Hits]) -> list[np.ndarray]:
-        return [np.einsum("kc,kcd->kd", h.weights, colours[mesh.faces[h.face]]) for h in all_hits]
-
-    colours = refine_from_views(mesh.colours, mesh, views, mesh.vertices, normals, at_hits)
-    return replace(mesh, colours=colours.astype(np.float32))
-
-
-def _shots(mesh: Mesh, views: ViewSet, points: np.ndarray, normals: np.ndarray) -> list[_Shot]:
-    caster = RayCaster(mesh.vertices, mesh.faces)
-    size = float(np.ptp(mesh.vertices, axis=0).max())
-    where = torch.from_numpy(np.asarray(points, np.float32))
-    outward = torch.from_numpy(np.asarray(normals, np.float32))
-    filled = float((views.mask > SOLID).sum())
-    step = int(np.ceil(filled / MOST_PIXELS)) or 1
-    if step > 1:
-        _log.info("texture: every %d. of %d pictures is used", step, len(views))
-    return [_shot(caster, views, i, where, outward, size) for i in range(0, len(views), step)]
-
-
-def _shot(
-    caster: RayCaster, views: ViewSet, i: int, points: Tensor, normals: Tensor, size: float
-) -> _Shot:
+def _shot(caster: RayCaster, views: ViewSet, i: int, size: float) -> Shot:
     image, (h, w) = views.images[i].detach().float().cpu(), views.cameras.size
-    camera = views.cameras[i : i + 1].to("cpu")
-    hits, depth = _cast(caster, camera, image[3].numpy() > 0.02, 2)
-    covered = np.bincount(hits.pixel, minlength=h * w) == 4
-    usable = covered & (image[3].reshape(-1).numpy() > SOLID)
-    trust = _trust(usable.reshape(h, w), depth, DEPTH_EDGE * size)
+    camera, alpha = views.cameras[[i]].to("cpu"), image[3].numpy()
+    hits, depth = _cast(caster, camera, alpha > 0.02)
+    covered = np.bincount(hits.pixel, minlength=h * w).reshape(h, w) == 4
+    usable = covered & (alpha > SOLID)
+    trust = _trust(usable, depth, DEPTH_EDGE * size)
+    rgb = image[:3].reshape(3, -1).T.numpy()
+    return Shot(camera, rgb, usable.reshape(-1).astype(np.float32), trust, hits, depth)
 
+
+def _sight(shot: Shot, points: Tensor, normals: Tensor, bias: float) -> _Sight:
+    camera, (h, w) = shot.camera, shot.camera.size
+    forward = camera.c2w[0, :3, 2]
+    ray = points - camera.centres
     if camera.ortho_scale is None:
-        ray = points - camera.centres
         distance = (ray * ray).sum(1).sqrt()
         facing = -(normals * ray).sum(1) / distance.clamp(min=1e-12)
     else:
-        distance = (points - camera.centres) @ camera.c2w[0, :3, 2]
-        facing = -(normals @ camera.c2w[0, :3, 2])
+        distance, facing = ray @ forward, -(normals @ forward)
     index = (facing > GRAZING).nonzero()[:, 0]
     uv, along = (x[0] for x in camera.project(points[index]))
     framed = ((uv >= 0) & (uv < uv.new_tensor([w, h]))).all(1) & (along > 0)
     index, uv = index[framed], uv[framed]
-    distance, facing = distance[index], facing[index]
-    column, row = (uv * 2).long().clamp(max=torch.tensor([2 * w - 1, 2 * h - 1])).unbind(1)
-    clear = distance < torch.from_numpy(depth)[row, column] + DEPTH_BIAS * size
+    column, row = (uv * 2).long().unbind(1)
+    clear = distance[index] < torch.from_numpy(shot.depth)[row, column] + bias
+    index, uv = index[clear], uv[clear]
     grid = (2 * uv / uv.new_tensor([w, h]) - 1)[None, None]
-    weight = facing**SHARPNESS * clear * _look_up(trust.reshape(-1, 1), (h, w), grid)[:, 0]
+    trust = _look_up(shot.trust.reshape(-1, 1), (h, w), grid)[:, 0]
+    weight = facing[index] ** SHARPNESS * trust
     used = weight > 1e-4
-    rgb = image[:3].reshape(3, -1).T.numpy()
-    return _Shot(rgb, usable.astype(np.float32), hits, index[used], grid[:, :, used], weight[used])
+    return _Sight(index[used], grid[:, :, used], weight[used])
 
 
 def _cast(
-    caster: RayCaster, camera: Cameras, wanted: np.ndarray, supersample: int
-) -> tuple[Hits, Float[np.ndarray, "h*s w*s"]]:
-    """Meet the mesh with the rays of one picture; its depth map is infinite beside the object."""
-    h, w = wanted.shape
-    s = supersample
+    caster: RayCaster, camera: Cameras, wanted: Bool[np.ndarray, "h w"]
+) -> tuple[Hits, Float[np.ndarray, "2*h 2*w"]]:
+    """Cast two by two rays per wanted pixel; the depth is infinite where none meets the mesh."""
+    (h, w), s = wanted.shape, 2
     row, column = np.nonzero(np.kron(wanted, np.ones((s, s), dtype=bool)))
     at = torch.from_numpy(np.stack([(column + 0.5) / s, (row + 0.5) / s], 1).astype(np.float32))
     rays = camera.rays(at[None])
