@@ -3,95 +3,55 @@
 Samples are spread over the part of a ray near the object, then drawn to the surface in rounds
 without gradient; sharpness is learned. What the published programs do differently are switches:
 
-=====================  ==========================  ====================================
-option                 NeuS, Wonder3D's NeuS       SyncDreamer, EscherNet, ViewFusion
-=====================  ==========================  ====================================
-radius                 1                           sqrt(3) / 2 (1.0 is the world's unit)
-gate, gate_size        sphere, 1                   cube, 0.6
-evaluate_outside       true                        false
-last_section           coarse                      previous
-eikonal_radius         1.2                         0 (every sample that is evaluated)
-=====================  ==========================  ====================================
+================  ======  ==================================
+option            NeuS    SyncDreamer, EscherNet, ViewFusion
+================  ======  ==================================
+radius            1       sqrt(3) / 2
+gate              sphere  cube
+gate_size         1       0.6
+evaluate_outside  true    false
+last_section      coarse  previous
+eikonal_radius    1.2     0: every sample that is evaluated
+================  ======  ==================================
 
+Lengths are in the programs' own units: give ``scale`` here and to the geometry. Wonder3D's NeuS
+samples between fixed depths (``near`` 0.2, ``far`` 2.4) and is otherwise the official one.
 instant-nsr takes the slope along unit normals (``slope: unit``, ``colour_normal: unit``) and no
 epsilon in the transmittance.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from studio.cameras import Rays
 from studio.errors import ConfigError
 from studio.geometry.base import Geometry
 from studio.geometry.neus_checkpoint import load_parts
-from studio.ops.importance import refine, section_opacity, transmittance
+from studio.ops.importance import refine
 from studio.ops.random import step_generator
 from studio.registry import register
 from studio.renderers.background import BackgroundNeRF, outside_depths
 from studio.renderers.base import Renderer, RenderOutput
 from studio.renderers.gate import Gate
+from studio.renderers.neus_sections import (
+    SectionRules,
+    Sections,
+    check_rules,
+    points_at,
+    render_sections,
+)
+from studio.renderers.sharpness import LearnedSharpness
 
-CHOICES = {
-    "gate": ("sphere", "cube"),
-    "last_section": ("coarse", "previous"),
-    "slope": ("raw", "unit"),
-    "colour_normal": ("raw", "unit"),
-}
 POINTS = 131072
 """Samples rendered at once where no gradient is recorded."""
-
-
-class LearnedSharpness(nn.Module):
-    """The sharpness s = exp(10 v) of the logistic density, with one parameter v."""
-
-    def __init__(self, start: float = 0.3) -> None:
-        super().__init__()
-        self.variance = nn.Parameter(torch.tensor(start))
-
-    @property
-    def inv_s(self) -> Float[Tensor, ""]:
-        """Present sharpness s."""
-        return torch.exp(10 * self.variance).clamp(1e-6, 1e6)
-
-
-@dataclass(frozen=True)
-class Sections:
-    """What N rays see in their S sections; P of the N * S samples were evaluated.
-
-    Attributes:
-        middle: depth of the samples, the middles of the sections.
-        length: of the sections.
-        inside: which samples pass the gate.
-        index: positions of the evaluated samples among all N * S.
-        points: the evaluated samples.
-        sdf: signed distance there.
-        gradient: its derivative there, raw.
-        laplacian: sum of its second derivatives, where the geometry gives it.
-        cdf: sigmoid of s times the distance at the beginning of the section; 0 if not evaluated.
-        weights: of the sections and of O further ones of the background.
-        rgb: colour of each ray without a constant background.
-    """
-
-    middle: Float[Tensor, "n s"]
-    length: Float[Tensor, "n s"]
-    inside: Bool[Tensor, "n s"]
-    index: Int[Tensor, " p"]
-    points: Float[Tensor, "p 3"]
-    sdf: Float[Tensor, " p"]
-    gradient: Float[Tensor, "p 3"]
-    laplacian: Float[Tensor, " p"] | None
-    cdf: Float[Tensor, "n s"]
-    weights: Float[Tensor, "n s+o"]
-    rgb: Float[Tensor, "n 3"]
 
 
 @register("renderer", "neus")
@@ -99,9 +59,11 @@ class NeuSRenderer(Renderer):
     """The official NeuS: hierarchical samples, learned sharpness, optional NeRF++ background."""
 
     @dataclass
-    class Config:
-        """Options of the renderer; lengths are in units of half the object's cube."""
+    class Config(SectionRules):
+        """Options of the renderer; the defaults are the published ones."""
 
+        scale: float = 1.0
+        """Turns half sides of the object's cube into the unit of lengths and sharpness here."""
         samples: int = 64
         """Samples a ray that are spread evenly."""
         importance: int = 64
@@ -118,20 +80,6 @@ class NeuSRenderer(Renderer):
         """Depth at which sampling ends; 0 samples around the origin instead, see radius."""
         perturb: bool = True
         """Shift the samples of a ray at random while training."""
-        gate: str = "sphere"
-        """Shape of the space that holds the object: sphere or cube."""
-        gate_size: float = 1.0
-        """Its radius or half side."""
-        evaluate_outside: bool = True
-        """Evaluate samples outside the gate too; otherwise they are empty."""
-        last_section: str = "coarse"
-        """Length of a ray's last section: coarse (2 / samples) or previous (that before it)."""
-        slope: str = "raw"
-        """Slope of the field along a ray, from its gradient: raw or unit."""
-        colour_normal: str = "raw"
-        """Gradient that the geometry's colour is given: raw or unit (hash-sdf expects unit)."""
-        epsilon: float = 1e-7
-        """What an opaque section still lets through."""
         eikonal_radius: float = 1.2
         """Samples within it count in the eikonal loss; 0 counts all that are evaluated."""
         anneal_steps: int = 0
@@ -167,13 +115,15 @@ class NeuSRenderer(Renderer):
                 octaves=cfg.outside_octaves,
                 view_octaves=cfg.outside_view_octaves,
             )
-        self.gate = Gate(cfg.gate, cfg.gate_size)
+        self.unit = 1 / cfg.scale
+        self.gate = Gate(cfg.gate, cfg.gate_size * self.unit)
         if cfg.weights is not None:
             load_parts(cfg.weights, self.neus_parts())
 
     def neus_parts(self) -> dict[str, nn.Module]:
         """What published checkpoints call the parts here."""
-        parts: dict[str, nn.Module] = {"sharpness": self.sharpness}
+        variance = nn.ParameterDict({"variance": self.sharpness.variance})
+        parts: dict[str, nn.Module] = {"sharpness": variance}
         return parts if self.background is None else {**parts, "background": self.background}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -203,10 +153,11 @@ class NeuSRenderer(Renderer):
         """Depths between which rays are sampled; they may be negative."""
         o, d = rays.origins, rays.directions
         if self.cfg.far > 0:
-            one = torch.ones_like(o[:, :1])
-            return self.cfg.near * one, self.cfg.far * one
+            unit = torch.full_like(o[:, :1], self.unit)
+            return self.cfg.near * unit, self.cfg.far * unit
         middle = -(o * d).sum(1, keepdim=True) / (d * d).sum(1, keepdim=True)
-        return middle - self.cfg.radius, middle + self.cfg.radius
+        radius = self.cfg.radius * self.unit
+        return middle - radius, middle + radius
 
     def depths(
         self,
@@ -227,12 +178,12 @@ class NeuSRenderer(Renderer):
             even = even + shift * self._coarse  # official: a length of 2, whatever the span's
         outside = even[:, :0]
         if cfg.outside > 0:
-            outside = outside_depths(far, cfg.outside, 1 / cfg.samples, noise)
+            outside = outside_depths(far, cfg.outside, 0.5 * self._coarse, noise)
         return even, outside
 
     @property
     def _coarse(self) -> float:
-        return 2 / self.cfg.samples
+        return 2 / self.cfg.samples * self.unit
 
     @torch.no_grad()
     def refine(
@@ -246,15 +197,23 @@ class NeuSRenderer(Renderer):
         cfg = self.cfg
 
         def sdf_at(t: Tensor) -> Tensor:
-            return geometry.sdf_in_chunks(_at(rays, t).flatten(0, 1)).view_as(t).to(t)
+            return geometry.sdf_in_chunks(points_at(rays, t).flatten(0, 1)).view_as(t).to(t)
 
         def inside_at(t: Tensor) -> Tensor:
-            return self.gate(_at(rays, t))
+            return self.gate(points_at(rays, t))
 
-        options = {"rounds": cfg.rounds, "inv_s": cfg.round_sharpness, "epsilon": cfg.epsilon}
         if cfg.importance == 0:
             return depths
-        return refine(depths, sdf_at, inside_at, cfg.importance, watch=watch, **options)
+        return refine(
+            depths,
+            sdf_at,
+            inside_at,
+            cfg.importance,
+            rounds=cfg.rounds,
+            inv_s=cfg.round_sharpness * cfg.scale,
+            epsilon=cfg.epsilon,
+            watch=watch,
+        )
 
     # --- what rays see --------------------------------------------------------------------------
 
@@ -304,7 +263,7 @@ class NeuSRenderer(Renderer):
         """Say which samples count in the eikonal loss; None means all."""
         if self.cfg.eikonal_radius <= 0:
             return None
-        return (points.norm(dim=1) < self.cfg.eikonal_radius).to(points)
+        return (points.norm(dim=1) < self.cfg.eikonal_radius * self.unit).to(points)
 
     def anneal(self, step: int) -> float:
         """Share of the exact form of slopes at a training step; evaluation takes them exactly."""
@@ -321,56 +280,13 @@ class NeuSRenderer(Renderer):
         *,
         anneal: float = 1.0,
     ) -> Sections:
-        """Evaluate the field in the middles of sections and composite their colours.
-
-        Args:
-            rays: unit directions.
-            geometry: the field.
-            depths: where the sections begin, increasing.
-            outside: depths of the background, beyond the gate.
-            anneal: share of the exact form of slopes; the rest is the relaxed form, in which rays
-                that leave the surface see it too.
-        """
-        length = depths.diff(dim=1)
-        coarse = torch.full_like(depths[:, :1], self._coarse)
-        last = coarse if self.cfg.last_section == "coarse" else length[:, -1:]
-        length = torch.cat([length, last], dim=1)
-        middle = depths + 0.5 * length
-        points = _at(rays, middle)
-        inside = self.gate(points)
-        wanted = self.gate.in_hull(points) if self.cfg.evaluate_outside else inside
-        index = wanted.flatten().nonzero()[:, 0]
-        x = points.flatten(0, 1)[index]
-        view = rays.directions[index // depths.shape[1]]
-        field = geometry(x)
-        unit = F.normalize(field.gradient, dim=1)
-        slope = (view * (unit if self.cfg.slope == "unit" else field.gradient)).sum(1)
-        inv_s = self.sharpness.inv_s
-        alpha, cdf = section_opacity(field.sdf, slope, length.flatten()[index], inv_s, anneal)
-        shown = unit if self.cfg.colour_normal == "unit" else field.gradient
-        rgb = geometry.colour(x, shown, view, field.feature)
-        flat = depths.new_zeros(depths.numel())
-        alpha = flat.index_copy(0, index, alpha).view_as(depths)
-        rgb = flat.new_zeros(len(flat), 3).index_copy(0, index, rgb).view_as(points)
+        """Evaluate the field in the middles of sections; see `render_sections`."""
+        inv_s, coarse = self.sharpness() * self.cfg.scale, self._coarse
+        behind = None
         if self.background is not None:
-            far_alpha, far_rgb = self.background_sections(rays, depths, outside)
-            s = depths.shape[1]
-            alpha = torch.cat([torch.where(inside, alpha, far_alpha[:, :s]), far_alpha[:, s:]], 1)
-            near_rgb = torch.where(inside[..., None], rgb, far_rgb[:, :s])
-            rgb = torch.cat([near_rgb, far_rgb[:, s:]], 1)
-        weights = alpha * transmittance(alpha, self.cfg.epsilon)
-        return Sections(
-            middle=middle,
-            length=length,
-            inside=inside,
-            index=index,
-            points=x,
-            sdf=field.sdf,
-            gradient=field.gradient,
-            laplacian=field.laplacian,
-            cdf=flat.index_copy(0, index, cdf).view_as(depths),
-            weights=weights,
-            rgb=(weights[..., None] * rgb).sum(1),
+            behind = self.background_sections(rays, depths, outside)
+        return render_sections(
+            rays, geometry, depths, behind, self.cfg, self.gate, inv_s, coarse, anneal
         )
 
     def background_sections(
@@ -378,7 +294,7 @@ class NeuSRenderer(Renderer):
     ) -> tuple[Float[Tensor, "n s+o"], Float[Tensor, "n s+o 3"]]:
         """Opacity and colour of the background in the sections of all depths, sorted."""
         assert self.background is not None
-        size = self.cfg.gate_size  # the background's sphere has radius 1
+        size = self.gate.size  # the background's sphere has radius 1
         scaled = Rays(rays.origins / size, rays.directions)
         both = torch.cat([depths, outside], dim=1).sort(dim=1).values / size
         return self.background.render(scaled, both, self._coarse / size)
@@ -392,16 +308,8 @@ class NeuSRenderer(Renderer):
         return super().render_in_chunks(rays, geometry, background, chunk)
 
 
-def _at(rays: Rays, depths: Float[Tensor, "n s"]) -> Float[Tensor, "n s 3"]:
-    return rays.origins[:, None] + rays.directions[:, None] * depths[..., None]
-
-
 def _check(cfg: NeuSRenderer.Config) -> None:
-    for name, allowed in CHOICES.items():
-        if getattr(cfg, name) not in allowed:
-            raise ConfigError(
-                f"renderer.{name} is {getattr(cfg, name)!r}.", allowed=" or ".join(allowed)
-            )
+    check_rules(cfg)
     if cfg.samples < 2 or cfg.importance < 0 or cfg.rounds < 1 or cfg.importance % cfg.rounds:
         raise ConfigError(
             f"renderer has {cfg.samples} samples and {cfg.importance} in {cfg.rounds} rounds.",
@@ -413,5 +321,8 @@ def _check(cfg: NeuSRenderer.Config) -> None:
         )
     if cfg.far and not cfg.near < cfg.far:
         raise ConfigError(f"renderer.near is {cfg.near}, far {cfg.far}.", allowed="near < far")
-    if not math.isfinite(cfg.variance) or cfg.radius <= 0 or cfg.gate_size <= 0:
-        raise ConfigError("renderer: variance, radius and gate_size.", allowed="finite, above 0")
+    if min(cfg.scale, cfg.radius, cfg.gate_size) <= 0:
+        raise ConfigError(
+            f"renderer: scale {cfg.scale}, radius {cfg.radius}, gate_size {cfg.gate_size}.",
+            allowed="numbers above 0",
+        )

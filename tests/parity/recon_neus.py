@@ -13,7 +13,8 @@ from studio.geometry.neus_mlp import NeuSMLP
 from studio.geometry.neus_networks import positional_embedding
 from studio.ops import importance
 from studio.renderers.background import BackgroundNeRF
-from studio.renderers.neus import LearnedSharpness, NeuSRenderer, Sections
+from studio.renderers.neus import NeuSRenderer
+from studio.renderers.neus_sections import Sections
 from studio.systems import losses
 from tests.parity.case import Adapter, Case
 
@@ -100,14 +101,16 @@ def embedder(case: Case) -> dict[str, Tensor]:
 def neus_networks(case: Case) -> dict[str, Tensor]:
     """All four networks, and the gradients of a loss over them."""
     given, config = case.inputs, case.config
-    geometry, background = geometry_of(config), background_of(config)
-    sharpness = LearnedSharpness(config["variance_network"]["init_val"])
-    parts = {**geometry.neus_parts(), "sharpness": sharpness, "background": background}
+    geometry = geometry_of(config)
+    renderer = renderer_of({**config, "n_samples": 2, "n_outside": 1})
+    parts = {**geometry.neus_parts(), **renderer.neus_parts()}
     load_parts(case.weights_path, parts)
+    background = renderer.background
+    assert background is not None
     field = geometry(given["pts"])
     rgb = geometry.colour(given["pts"], field.gradient, given["dirs"], field.feature)
     density, far_rgb = background(given["pts4"], given["dirs"])
-    eikonal, inv_s, probe = losses.eikonal(field.gradient), sharpness.inv_s, given["probe"]
+    eikonal, inv_s, probe = losses.eikonal(field.gradient), renderer.sharpness(), given["probe"]
     loss = eikonal + (rgb * probe).mean() + field.sdf.square().mean()
     loss = loss + density.mean() + (far_rgb * probe).mean() + 0.01 * inv_s
     return {
@@ -152,7 +155,7 @@ def neus_render_core(case: Case) -> dict[str, Tensor]:
         "sdf": seen.sdf[:, None],
         "dists": seen.length,
         "gradients": seen.gradient.view(*depths.shape, 3),
-        "s_val": (1 / renderer.sharpness.inv_s).expand(depths.numel(), 1),
+        "s_val": (1 / renderer.sharpness()).expand(depths.numel(), 1),
         "mid_z_vals": seen.middle,
         "weights": seen.weights,
         "cdf": seen.cdf,
@@ -188,7 +191,7 @@ def neus_render_full(case: Case) -> dict[str, Tensor]:
         colour = renderer.over(seen, torch.tensor(background).reshape(1, 3))
     return {
         "color_fine": colour,
-        "s_val": (1 / renderer.sharpness.inv_s).expand(len(rays), 1),
+        "s_val": (1 / renderer.sharpness()).expand(len(rays), 1),
         "cdf_fine": seen.cdf,
         "weight_sum": seen.weights.sum(1, keepdim=True),
         "weight_max": seen.weights.amax(1, keepdim=True),
