@@ -6,8 +6,9 @@ it into the list of steps of one run, `ddim_update` performs one of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,7 +18,11 @@ from torch import Tensor
 
 from studio.cameras import Cameras
 from studio.errors import ConfigError
+from studio.guidance.autoencoder import encode, latent_side
 from studio.views import ViewSet
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 SPACINGS = ("zero123", "leading", "trailing")
@@ -223,6 +228,54 @@ def guide(
 ) -> Float[Tensor, "b ..."]:
     """Classifier-free guidance: uncond + scale * (cond - uncond)."""
     return uncond + scale * (cond - uncond)
+
+
+def guided_prediction(
+    network: Callable[..., Float[Tensor, "b ..."]],
+    condition: tuple[Float[Tensor, "b ..."], ...],
+    null: tuple[Float[Tensor, "b ..."], ...],
+    scale: float,
+    *,
+    batched: bool = True,
+) -> tuple[Float[Tensor, "b ..."], Float[Tensor, "b ..."] | None]:
+    """Run a network with classifier-free guidance.
+
+    Args:
+        network: from its inputs at x_t to its output, for any batch size.
+        condition: the inputs.
+        null: the same with the condition taken out.
+        scale: of the guidance; at 1 the null inputs are not run.
+        batched: run both in one batch; otherwise one after the other, in half the memory.
+
+    Returns:
+        the guided output and the unconditional one, None at scale 1.
+    """
+    if scale == 1:
+        return network(*condition), None
+    if batched:
+        both = network(*(torch.cat(pair) for pair in zip(null, condition, strict=True)))
+        uncond, cond = both.chunk(2)
+    else:
+        uncond, cond = network(*null), network(*condition)
+    return guide(uncond, cond, scale), uncond
+
+
+def target_latents(
+    vae: AutoencoderKL, batch: dict[str, Any], generator: torch.Generator | None
+) -> Float[Tensor, "b v c g u"]:
+    """Return scaled latents of a training batch's target views.
+
+    Stored posterior means (`batch["latents"]`) are taken as they are; pictures are encoded to a
+    draw from the posterior, the only one made here.
+    """
+    if batch.get("latents") is not None:
+        return batch["latents"] * vae.config.scaling_factor
+    objects, views = batch["images"].shape[:2]
+    pixels = batch["images"].flatten(0, 1)
+    side = latent_side(vae, pixels.shape[-1])
+    shape = (len(pixels), vae.config.latent_channels, side, side)
+    latents = encode(vae, pixels, randn_like(pixels.new_empty(shape), generator))
+    return latents.unflatten(0, (objects, views)) * vae.config.scaling_factor
 
 
 def randn_like(

@@ -205,7 +205,7 @@ def _pose(case: Case) -> Tensor:
 
 def _rig(model: EpiDiffGuidance, case: Case) -> geo.Rig:
     intrinsics, c2w = geo.unpack_cameras(case.inputs["cameras"])
-    return model.rig(intrinsics, c2w, case.inputs["k_near_indices"])
+    return model.rigs.given(intrinsics, c2w, case.inputs["k_near_indices"])
 
 
 @torch.no_grad()

@@ -9,13 +9,16 @@ import torch
 
 from studio.cameras import orbit_cameras
 from studio.errors import ConfigError
+from studio.guidance.autoencoder import build_vae, encode
 from studio.guidance.diffusion import (
     NoiseSchedule,
     ddim_plan,
     ddim_timesteps,
     ddim_update,
     guide,
+    guided_prediction,
     randn_like,
+    target_latents,
     views_on_white,
 )
 
@@ -174,3 +177,41 @@ def test_views_keep_white_parts_inside_the_object() -> None:
     assert 0 < views.mask[0, 12, 24] < 1
     torch.testing.assert_close(views.rgb_on(1.0), pixels / 2 + 0.5, atol=1e-5, rtol=0)
     assert views.meta == {"guidance": "test"}
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_guided_prediction_runs_both_halves(batched: bool) -> None:
+    calls = []
+
+    def network(x: torch.Tensor, token: torch.Tensor) -> torch.Tensor:
+        calls.append(len(x))
+        return x + token
+
+    given = torch.ones(2, 3), torch.full((2, 3), 4.0)
+    null = torch.ones(2, 3), torch.zeros(2, 3)
+    guided, uncond = guided_prediction(network, given, null, 3.0, batched=batched)
+    assert torch.equal(guided, torch.full((2, 3), 13.0))
+    assert uncond is not None and torch.equal(uncond, torch.ones(2, 3))
+    assert calls == ([4] if batched else [2, 2])
+    guided, uncond = guided_prediction(network, given, null, 1.0)
+    assert torch.equal(guided, torch.full((2, 3), 5.0)) and uncond is None
+
+
+def test_target_latents_are_scaled_and_drawn_once() -> None:
+    torch.manual_seed(0)
+    options = {
+        "block_out_channels": (32, 32),
+        "down_block_types": ("DownEncoderBlock2D",) * 2,
+        "up_block_types": ("UpDecoderBlock2D",) * 2,
+        "scaling_factor": 0.5,
+    }
+    vae = build_vae(options).requires_grad_(False)
+    images = torch.rand(2, 3, 3, 8, 8) * 2 - 1
+    latents = target_latents(vae, {"images": images}, torch.Generator().manual_seed(5))
+    noise = torch.randn(6, 4, 4, 4, generator=torch.Generator().manual_seed(5))
+    wanted = 0.5 * encode(vae, images.flatten(0, 1), noise)
+    assert torch.equal(latents.flatten(0, 1), wanted) and latents.shape == (2, 3, 4, 4, 4)
+    stored, unused = torch.rand(2, 3, 4, 4, 4), torch.Generator().manual_seed(5)
+    before = unused.get_state()
+    assert torch.equal(target_latents(vae, {"latents": stored}, unused), 0.5 * stored)
+    assert torch.equal(unused.get_state(), before)

@@ -281,7 +281,7 @@ def test_drops_of_the_condition() -> None:
         model.mv_model.register_forward_hook(
             lambda _m, inputs, _y, seen=seen: seen.update(x=inputs[0], token=inputs[2])
         )
-        rig = model.make_rig(batch["intrinsics"] / 64, batch["c2w"], batch["cond_c2w"])
+        rig = model.rigs.make(batch["intrinsics"] / 64, batch["c2w"], batch["cond_c2w"])
         drop = torch.tensor([0.9, 0.0] if settings == "right" else [0.0])
         model.denoising_loss(
             batch["latents"],
@@ -338,8 +338,9 @@ def test_generate_makes_the_ring_and_repeats() -> None:
 def test_pose_of_the_two_signs() -> None:
     cameras = orbit_cameras([0.0, 90.0], [30.0, 50.0])
     c2w, eye = cameras.c2w[None], cameras.c2w[:1]
-    right = tiny().pose_numbers(c2w, eye)[0, 1]
-    released = tiny(settings="released", fourth_number="abs_elevation").pose_numbers(c2w, eye)[0, 1]
+    right = tiny().rigs.pose_numbers(c2w, eye)[0, 1]
+    other = tiny(settings="released", fourth_number="abs_elevation")
+    released = other.rigs.pose_numbers(c2w, eye)[0, 1]
     step = torch.deg2rad(torch.tensor(20.0))
     torch.testing.assert_close(right, torch.tensor([-step, 1.0, 0.0, 0.0]), atol=1e-5, rtol=0)
     expected = torch.tensor([step, 1.0, 0.0, torch.deg2rad(torch.tensor(30.0))])
@@ -401,6 +402,7 @@ def test_full_size_model_takes_every_released_key(full_size: EpiDiffGuidance) ->
     kept, left_out = official_tensors(tensors)
     assert sorted(left_out["optional"]) == sorted(optional)
     assert left_out["dead"] == []
+    assert all(v.is_meta for v in full_size.state_dict().values())  # 7 GB otherwise
     own = {k: list(v.shape) for k, v in full_size.state_dict().items()}
     assert own == {k: list(v.shape) for k, v in kept.items()}
     assert len(own) == 1603

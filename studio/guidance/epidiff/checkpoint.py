@@ -17,7 +17,9 @@ from studio.config import parse_config, plain
 from studio.errors import WeightsError
 from studio.files import make_folder, write_json
 from studio.guidance.epidiff.network import DEAD_PREFIXES, EpipolarModule, MVModel
+from studio.guidance.epidiff.options import EpiDiffConfig
 from studio.guidance.zero123.guidance import Zero123Guidance
+from studio.guidance.zero123.options import Zero123Config
 
 if TYPE_CHECKING:
     from studio.guidance.epidiff.guidance import EpiDiffGuidance
@@ -69,7 +71,7 @@ def save_folder(model: EpiDiffGuidance, folder: Path, full: bool = False) -> Non
     write_json(folder / "config.json", options)
 
 
-def saved_config(cls: type[EpiDiffGuidance.Config], folder: Path) -> EpiDiffGuidance.Config:
+def saved_config(cls: type[EpiDiffConfig], folder: Path) -> EpiDiffConfig:
     """Return the options of a folder of `save_folder`, pointing at its weights and base.
 
     Raises:
@@ -92,7 +94,7 @@ def saved_config(cls: type[EpiDiffGuidance.Config], folder: Path) -> EpiDiffGuid
     return parse_config(cls, options, key=str(folder / "config.json"))
 
 
-def with_saved_options(cfg: EpiDiffGuidance.Config) -> EpiDiffGuidance.Config:
+def with_saved_options(cfg: EpiDiffConfig) -> EpiDiffConfig:
     """Return the config with what a folder of weights fixes; other configs as they are."""
     if not cfg.weights or not Path(cfg.weights).is_dir():
         return cfg
@@ -103,16 +105,16 @@ def with_saved_options(cfg: EpiDiffGuidance.Config) -> EpiDiffGuidance.Config:
 
 
 def load_base(
-    cfg: EpiDiffGuidance.Config, parts: dict[str, nn.Module] | None
-) -> tuple[Zero123Guidance.Config, dict[str, nn.Module]]:
+    cfg: EpiDiffConfig, parts: dict[str, nn.Module] | None
+) -> tuple[Zero123Config, dict[str, nn.Module]]:
     """Return options and networks of the Zero-1-to-3 model, which a released .ckpt holds, too."""
     key = "system.guidance.zero123"
     if cfg.base and parts is None:
         base = Zero123Guidance.from_pretrained(cfg.base)
         options = {**plain(base.cfg), **cfg.zero123, "weights": ""}
-        base_cfg = parse_config(Zero123Guidance.Config, options, key=key)
+        base_cfg = parse_config(Zero123Config, options, key=key)
     else:
-        base = Zero123Guidance(parse_config(Zero123Guidance.Config, cfg.zero123, key=key), parts)
+        base = Zero123Guidance(parse_config(Zero123Config, cfg.zero123, key=key), parts)
         base_cfg = base.cfg
     return base_cfg, {name: getattr(base, name) for name in PARTS}
 

@@ -6,9 +6,7 @@ what the nano model is trained with, "released" is what the published weights we
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +16,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from studio.cameras import CANONICAL_RADIUS, Cameras, orbit_cameras
-from studio.errors import ConfigError
 from studio.guidance.autoencoder import decode, encode, latent_side
 from studio.guidance.base import Guidance, Progress, ViewContract
 from studio.guidance.diffusion import (
@@ -26,149 +23,30 @@ from studio.guidance.diffusion import (
     NoiseSchedule,
     ddim_plan,
     ddim_update,
-    guide,
+    guided_prediction,
     randn_like,
+    target_latents,
     views_on_white,
 )
 from studio.guidance.epidiff import checkpoint
 from studio.guidance.epidiff import conditioning as cond
-from studio.guidance.epidiff.geometry import RayOptions, Rig, near_views, square_intrinsics
-from studio.guidance.epidiff.network import BlockOptions, MVModel
+from studio.guidance.epidiff.geometry import Rig
+from studio.guidance.epidiff.network import MVModel
+from studio.guidance.epidiff.options import EpiDiffConfig, block_options, resolve
+from studio.guidance.epidiff.rigs import RigMaker
 from studio.guidance.zero123 import network as zero123
-from studio.guidance.zero123.guidance import Zero123Guidance, condition_pixels
+from studio.guidance.zero123.guidance import condition_pixels
 from studio.registry import register
 from studio.views import Condition, ViewSet
-
-SETTINGS: dict[str, dict[str, Any]] = {
-    "right": {
-        "neighbour_features": "gather",
-        "ray_axes": "image",
-        "align_corners": False,
-        "use_residual": True,
-        "near_distance": "sphere",
-        "frame": "condition",
-        "pose_sign": "zero123",
-        "picture_input": "zero123",
-        "condition_latents": "mode",
-        "condition_drop": "object",
-        "rig": "exact",
-    },
-    "released": {
-        "neighbour_features": "own",
-        "ray_axes": "swapped",
-        "align_corners": True,
-        "use_residual": False,
-        "near_distance": "plane",
-        "frame": "world",
-        "pose_sign": "epidiff",
-        "picture_input": "processor",
-        "condition_latents": "sample",
-        "condition_drop": "batch",
-        "rig": "truncated",
-        "fourth_number": "zero",
-    },
-}
-"""What options left empty become."""
-
-CHOICES = {
-    "frame": ("condition", "world"),
-    "pose_sign": ("zero123", "epidiff"),
-    "picture_input": ("zero123", "processor"),
-    "condition_latents": ("mode", "sample"),
-    "condition_drop": ("object", "batch"),
-    "rig": ("exact", "truncated"),
-    "fourth_number": zero123.FOURTH_NUMBERS,
-}
 
 
 @register("guidance", "epidiff")
 class EpiDiffGuidance(Guidance):
     """EpiDiff: sixteen views at once, held together by attention along epipolar lines."""
 
-    @dataclass
-    class Config:
-        """Options; the defaults are the nano model's. Empty ones follow `settings`."""
+    Config = EpiDiffConfig
 
-        weights: str = ""
-        """Folder of trained blocks, or the authors' .ckpt; empty: untrained blocks."""
-        base: str = ""
-        """Folder of the Zero-1-to-3 model that the blocks sit in; empty: fresh random weights."""
-        allow_pickle: bool = False
-        """Open a .ckpt that cannot be read safely, running whatever code it holds."""
-        zero123: dict[str, Any] = field(default_factory=dict)
-        """Options of that Zero-1-to-3 model, over those in its folder."""
-        settings: str = "right"
-        """right (the paper's mathematics) or released (what the published weights need)."""
-        neighbour_features: str | None = None
-        """Features sampled: gather (the near views', right) or own (released)."""
-        ray_axes: str | None = None
-        """Picture axes of the rays: image (right) or swapped (released)."""
-        align_corners: bool | None = None
-        """Bilinear sampling of feature maps: false (right) or true (released)."""
-        use_residual: bool | None = None
-        """Add the block's output (right) or put it in the feature's place (released: false)."""
-        near_distance: str | None = None
-        """Nearness of views: sphere (right) or plane (released; azimuths do not wrap around)."""
-        frame: str | None = None
-        """Azimuth 0 of the ray embeddings: the condition's (right) or the world's (released)."""
-        pose_sign: str | None = None
-        """Sign of the elevation given to the base: zero123 (right) or epidiff (released)."""
-        picture_input: str | None = None
-        """Resizing of the condition picture: zero123 (right) or processor (released; 8 bit)."""
-        condition_latents: str | None = None
-        """VAE latents of the condition: mode (right) or sample (released)."""
-        condition_drop: str | None = None
-        """Dropped in training: object (latents and token of each, right) or batch (released)."""
-        fourth_number: str | None = None
-        """Last pose number: the base's (right), zero (released script), abs_elevation (trained)."""
-        rig: str | None = None
-        """Azimuths of the default rig: exact (right) or truncated to whole degrees (released)."""
-        insert_stages: list[str] = field(default_factory=lambda: ["mid", "up"])
-        """Where epipolar blocks go: down, mid, up."""
-        insert_up_layers: list[int] = field(default_factory=lambda: [0, 1])
-        """Up blocks that get one, counted from the deepest (released: 0 to 3)."""
-        depth: int = 1
-        """Transformer blocks per epipolar block (released: 2)."""
-        use_resnet: bool = True
-        """A residual convolution block in every epipolar block."""
-        pos_encs: list[str] = field(default_factory=lambda: ["abs"])
-        """Ray embeddings: abs (of the view itself), ref (of the near view)."""
-        head_width: int = 64
-        """Channels per attention head."""
-        ray_chunk: int = 0
-        """Rays handled at once when sampling; 0: all. Lower it when memory is short."""
-        arithmetic: str = "fast"
-        """fast, or reference: the released code's order of operations, 1.6 times slower."""
-        k_near_views: int = 5
-        """Near views per view, itself included (released: 16)."""
-        add_global_k: int = 0
-        """Additional near views: the last ones, for every view."""
-        ray_start: float = 1.0
-        """First sample on a ray, distance from the camera (released: 0.5)."""
-        ray_end: float = 2.0
-        """Last sample on a ray (released: 2.8)."""
-        n_samples: int = 8
-        """Samples per ray."""
-        disparity_space_sampling: bool = False
-        """Space the samples evenly in 1/distance."""
-        views: int = 16
-        """Views of the default rig."""
-        rig_elevation_deg: float = 30.0
-        """Elevation of the default rig."""
-        condition_dropout: float = 0.1
-        """Probability that the condition is dropped in training."""
-        train_unet: bool = False
-        """Also train the base's UNet, at 0.01 of the learning rate."""
-        steps: int = 50
-        """Sampling steps."""
-        guidance_scale: float = 3.0
-        """Classifier-free guidance; 1 skips the unconditional pass."""
-        timestep_spacing: str | None = None
-        """Choice of timesteps: leading (released) or trailing; empty: the base's own."""
-        batched_guidance: bool = True
-        """Both halves of classifier-free guidance at once; false halves the memory."""
-
-    def __init__(self, cfg: Config, parts: dict[str, nn.Module] | None = None) -> None:
+    def __init__(self, cfg: EpiDiffConfig, parts: dict[str, nn.Module] | None = None) -> None:
         """Build the blocks around the base's networks.
 
         Args:
@@ -191,36 +69,18 @@ class EpiDiffGuidance(Guidance):
         self.contract = ViewContract(
             ("image",), cfg.views, cfg.rig_elevation_deg, resolution=self.base_cfg.resolution
         )
-        self.rays = RayOptions(
-            cfg.ray_start,
-            cfg.ray_end,
-            cfg.n_samples,
-            cfg.disparity_space_sampling,
-            str(cfg.ray_axes),
-            bool(cfg.align_corners),
-        )
-        block = BlockOptions(
-            cfg.depth,
-            cfg.use_resnet,
-            tuple(p for p in ("abs", "ref") if p in cfg.pos_encs),
-            str(cfg.neighbour_features),
-            cfg.head_width,
-            parts["unet"].time_embedding.linear_2.out_features,
-            cfg.ray_chunk,
-            cfg.arithmetic,
-        )
         self.vae, self.image_encoder = parts["vae"], parts["image_encoder"]
         self.clip_camera_projection = parts["clip_camera_projection"]
         self.requires_grad_(False)
         parts["unet"].requires_grad_(cfg.train_unet)
         self.mv_model = MVModel(
             parts["unet"],
-            block,
+            block_options(cfg, parts["unet"].time_embedding.linear_2.out_features),
             tuple(cfg.insert_stages),
             tuple(cfg.insert_up_layers),
             bool(cfg.use_residual),
         )
-        self._last_rig: Rig | None = None
+        self.rigs = RigMaker(cfg)
         checkpoint.load_weights(self)
 
     def trainable_parameters(self) -> list[dict[str, Any]]:
@@ -230,58 +90,6 @@ class EpiDiffGuidance(Guidance):
         if self.cfg.train_unet:  # official: 0.01
             groups.append({"params": list(self.mv_model.unet.parameters()), "lr_scale": 0.01})
         return groups
-
-    # ---------------------------------------------------------------- cameras
-
-    def make_rig(
-        self,
-        intrinsics: Float[Tensor, "b f 3 3"],
-        c2w: Float[Tensor, "b f 4 4"],
-        cond_c2w: Float[Tensor, "b 4 4"],
-    ) -> Rig:
-        """Return the epipolar geometry of target cameras; the last one is kept and reused.
-
-        Args:
-            intrinsics: normalised by picture size.
-            c2w: target cameras, OpenCV axes.
-            cond_c2w: condition cameras.
-        """
-        if self.cfg.frame == "condition":
-            c2w = cond.turn_world(c2w, cond_c2w)
-        if (c2w[:1] == c2w).all() and (intrinsics[:1] == intrinsics).all():
-            c2w, intrinsics = c2w[:1], intrinsics[:1]  # one rig serves all objects
-        intrinsics, last = square_intrinsics(intrinsics), self._last_rig
-        if last is None or not (_same(last.c2w, c2w) and _same(last.intrinsics, intrinsics)):
-            elevation, azimuth = cond.viewing_angles(c2w)
-            neighbours = near_views(
-                elevation,
-                azimuth,
-                min(self.cfg.k_near_views, c2w.shape[1] - self.cfg.add_global_k),
-                str(self.cfg.near_distance),
-                self.cfg.add_global_k,
-            )
-            last = self._last_rig = self.rig(intrinsics, c2w, neighbours)
-        return last
-
-    def rig(
-        self,
-        intrinsics: Float[Tensor, "b f 4 4"],
-        c2w: Float[Tensor, "b f 4 4"],
-        neighbours: Int[Tensor, "b f k"],
-    ) -> Rig:
-        """Return the rig of given cameras (intrinsics normalised, 4x4) and near views."""
-        return Rig(intrinsics, c2w, neighbours, self.rays, "ref" in self.cfg.pos_encs)
-
-    def pose_numbers(
-        self, c2w: Float[Tensor, "b f 4 4"], cond_c2w: Float[Tensor, "b 4 4"]
-    ) -> Float[Tensor, "b f 4"]:
-        """Return what the base is told about each target camera."""
-        pose = zero123.pose_vector(
-            cond_c2w[:, None, :3, 3], c2w[..., :3, 3], str(self.cfg.fourth_number)
-        )
-        if self.cfg.pose_sign == "epidiff":
-            pose = pose * pose.new_tensor([-1.0, 1.0, 1.0, 1.0])
-        return pose
 
     # ---------------------------------------------------------------- condition
 
@@ -341,29 +149,18 @@ class EpiDiffGuidance(Guidance):
             else:
                 concat = self.condition_latents(cond_image, self._condition_noise(like, generator))
             drop = _uniform(objects if self.cfg.condition_drop == "object" else 1, like, generator)
-            clean = self._target_latents(batch, like, generator)
+            clean = target_latents(self.vae, batch, generator)
             draw_on = like.device if generator is None else generator.device
             t = torch.randint(
                 len(self.schedule), (objects,), generator=generator, device=draw_on
             ).to(like.device)
-            tokens = self.tokens(cond_image, self.pose_numbers(c2w, batch["cond_c2w"]))
+            tokens = self.tokens(cond_image, self.rigs.pose_numbers(c2w, batch["cond_c2w"]))
             width, height = cond_image.shape[-1], cond_image.shape[-2]
             scale = batch["intrinsics"].new_tensor([1 / width, 1 / height, 1.0])
-            rig = self.make_rig(batch["intrinsics"] * scale[:, None], c2w, batch["cond_c2w"])
+            rig = self.rigs.make(batch["intrinsics"] * scale[:, None], c2w, batch["cond_c2w"])
             if noise is None:
                 noise = randn_like(clean, generator)
         return self.denoising_loss(clean, concat, tokens, rig, t, noise, drop)
-
-    def _target_latents(
-        self, batch: dict[str, Any], like: Tensor, generator: torch.Generator | None
-    ) -> Float[Tensor, "b f c g u"]:
-        scale = self.vae.config.scaling_factor
-        if batch.get("latents") is not None:
-            return batch["latents"] * scale
-        objects, views = batch["images"].shape[:2]
-        noise = randn_like(like.new_empty(objects * views, *like.shape[1:]), generator)
-        clean = encode(self.vae, batch["images"].flatten(0, 1), noise)
-        return clean.unflatten(0, (objects, views)) * scale
 
     def denoising_loss(
         self,
@@ -422,25 +219,22 @@ class EpiDiffGuidance(Guidance):
 
         The null condition is zeros for the latents and for the token after projection.
         """
-        objects, views = latents.shape[:2]
-        times = torch.full((objects * views,), t, device=latents.device)
-        x = torch.cat([latents, concat[:, None].expand(-1, views, -1, -1, -1)], dim=2).flatten(0, 1)
-        context, scale = tokens.flatten(0, 1), self.cfg.guidance_scale
-        if scale == 1:
-            return self.mv_model(x, times, context, rig).view_as(latents), None
-        null = torch.cat([latents, torch.zeros_like(latents)], dim=2).flatten(0, 1)
-        if self.cfg.batched_guidance:
-            both = self.mv_model(
-                torch.cat([null, x]),
-                torch.cat([times, times]),
-                torch.cat([torch.zeros_like(context), context]),
-                rig,
-            )
-            uncond, conditional = both.chunk(2)
-        else:
-            uncond = self.mv_model(null, times, torch.zeros_like(context), rig)
-            conditional = self.mv_model(x, times, context, rig)
-        return guide(uncond, conditional, scale).view_as(latents), uncond.view_as(latents)
+        views, context = latents.shape[1], tokens.flatten(0, 1)
+        x = torch.cat([latents, concat[:, None].expand(-1, views, -1, -1, -1)], dim=2)
+        null = torch.cat([latents, torch.zeros_like(latents)], dim=2)
+
+        def network(x: Tensor, context: Tensor) -> Tensor:
+            times = torch.full((len(x),), t, device=x.device)
+            return self.mv_model(x, times, context, rig)
+
+        guided, uncond = guided_prediction(
+            network,
+            (x.flatten(0, 1), context),
+            (null.flatten(0, 1), torch.zeros_like(context)),
+            self.cfg.guidance_scale,
+            batched=self.cfg.batched_guidance,
+        )
+        return guided.view_as(latents), None if uncond is None else uncond.view_as(latents)
 
     @torch.no_grad()
     def sample(
@@ -496,12 +290,12 @@ class EpiDiffGuidance(Guidance):
         ).c2w.to(device)
         c2w = cameras.c2w[None].to(device)
         normalised = cameras.intrinsics / cameras.intrinsics.new_tensor([side, side, 1])[:, None]
-        rig = self.make_rig(normalised[None].to(device), c2w, eye)
+        rig = self.rigs.make(normalised[None].to(device), c2w, eye)
         grid = latent_side(self.vae, side)
         like = pixels.new_empty(1, len(cameras), self.vae.config.latent_channels, grid, grid)
         start = randn_like(like, generator) if noise is None else noise.to(device).view_as(like)
         concat = self.condition_latents(pixels, self._condition_noise(like[:, 0], generator))
-        tokens = self.tokens(pixels, self.pose_numbers(c2w, eye))
+        tokens = self.tokens(pixels, self.rigs.pose_numbers(c2w, eye))
         plan = self.plan()
         done = iter(range(1, len(plan) + 1))
         latents = self.sample(
@@ -565,33 +359,6 @@ class EpiDiffGuidance(Guidance):
             WeightsError: naming every key that is missing, left over or of another shape.
         """
         return checkpoint.load_official(self, source, self.cfg.allow_pickle)
-
-
-def resolve(cfg: EpiDiffGuidance.Config, base: Zero123Guidance.Config) -> EpiDiffGuidance.Config:
-    """Fill the options left empty from the settings and the base's options.
-
-    Raises:
-        ConfigError: if a name is unknown.
-    """
-    if cfg.settings not in SETTINGS:
-        raise ConfigError(f"settings is {cfg.settings!r}.", allowed=", ".join(SETTINGS))
-    defaults = {
-        "fourth_number": base.fourth_number,
-        "timestep_spacing": base.timestep_spacing,
-        **SETTINGS[cfg.settings],
-    }
-    empty = {k: v for k, v in defaults.items() if getattr(cfg, k) is None}
-    cfg = dataclasses.replace(cfg, **empty)
-    for name, allowed in CHOICES.items():
-        if getattr(cfg, name) not in allowed:
-            raise ConfigError(f"{name} is {getattr(cfg, name)!r}.", allowed=", ".join(allowed))
-    if cfg.k_near_views < 2:
-        raise ConfigError(f"k_near_views is {cfg.k_near_views}.", allowed="2 or more")
-    return cfg
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and a.device == b.device and torch.equal(a, b)
 
 
 def _uniform(count: int, like: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -22,6 +22,7 @@ from studio.files import make_folder, write_json
 from studio.guidance.autoencoder import build_vae
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.official import convert
+from studio.guidance.zero123.options import Zero123Config
 
 if TYPE_CHECKING:
     from studio.guidance.zero123.guidance import Zero123Guidance
@@ -92,7 +93,7 @@ def save_part(name: str, module: Any, folder: Path) -> None:
         write_tensors(folder / "diffusion_pytorch_model.safetensors", module.state_dict())
 
 
-def _scheduler(cfg: Zero123Guidance.Config) -> dict[str, Any]:
+def _scheduler(cfg: Zero123Config) -> dict[str, Any]:
     return {
         "_class_name": "DDIMScheduler",
         "num_train_timesteps": cfg.train_timesteps,
@@ -241,7 +242,7 @@ def materialised(module: nn.Module) -> nn.Module:
 # -------------------------------------------------------------------- whole models
 
 
-def build_parts(cfg: Zero123Guidance.Config) -> dict[str, Any]:
+def build_parts(cfg: Zero123Config) -> dict[str, Any]:
     """Return the four networks of a config: read from `cfg.weights`, or fresh where it is empty.
 
     Raises:
@@ -258,7 +259,7 @@ def build_parts(cfg: Zero123Guidance.Config) -> dict[str, Any]:
     return {name: materialised(module) for name, module in parts.items()}
 
 
-def fresh_parts(cfg: Zero123Guidance.Config) -> dict[str, nn.Module]:
+def fresh_parts(cfg: Zero123Config) -> dict[str, nn.Module]:
     """Build the four networks with random weights; a `vae_weights` folder is read from disk."""
     if cfg.vae_weights:
         vae: nn.Module = read_part("vae", Path(cfg.vae_weights))
@@ -301,7 +302,7 @@ def fill(
         load_strict(module, found.get(name, {}), source)
 
 
-def with_saved_options(cfg: Zero123Guidance.Config) -> Zero123Guidance.Config:
+def with_saved_options(cfg: Zero123Config) -> Zero123Config:
     """Return the config with what a local folder of weights fixes; other configs as they are."""
     folder = Path(cfg.weights) if cfg.weights else None
     if folder is None or not folder.is_dir():

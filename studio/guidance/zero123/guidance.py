@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,96 +24,31 @@ from studio.guidance.diffusion import (
     NoiseSchedule,
     ddim_plan,
     ddim_update,
-    guide,
+    guided_prediction,
     randn_like,
+    target_latents,
     views_on_white,
 )
 from studio.guidance.zero123 import checkpoint
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.checkpoint import build_parts
+from studio.guidance.zero123.options import NULL_TOKENS, RELEASED, Zero123Config
 from studio.registry import register
 from studio.views import Condition, ViewSet
-
-NULL_TOKENS = ("right", "released")
 
 
 @register("guidance", "zero123")
 class Zero123Guidance(Guidance):
     """Zero-1-to-3: every view on its own from one picture and its relative camera."""
 
-    @dataclass
-    class Config:
-        """Options; the defaults are the nano model's."""
-
-        weights: str = ""
-        """Folder or released .ckpt to start from; empty: fresh random weights of `size`."""
-        ema: bool = True
-        """Of a released .ckpt take the UNet's running averages, not its last weights."""
-        allow_pickle: bool = False
-        """Open a .ckpt that cannot be read safely, running whatever code it holds."""
-        allow_download: bool = False
-        """Fetch `weights` from the hub where it names a repository (owner/name)."""
-        size: str = "nano"
-        """Widths that `unet`, `vae` and `clip` start from: nano or full (the released model)."""
-        unet: dict[str, Any] = field(default_factory=dict)
-        """Changes to the arguments of diffusers' UNet2DConditionModel."""
-        vae: dict[str, Any] = field(default_factory=dict)
-        """Changes to the arguments of diffusers' AutoencoderKL."""
-        clip: dict[str, Any] = field(default_factory=dict)
-        """Changes to the arguments of transformers' CLIPVisionConfig."""
-        vae_weights: str = ""
-        """Folder of a trained AutoencoderKL; replaces `vae`."""
-        resolution: int = 64
-        """Picture side in pixels."""
-        views: int = 16
-        """Views of the default rig."""
-        rig_elevation_deg: float = 30.0
-        """Elevation of the default rig."""
-        train_clip: bool = True
-        """Train the CLIP tower with the UNet (released model: false)."""
-        gradient_checkpointing: bool = False
-        """Trade time for memory in training."""
-        prediction_type: str = "v_prediction"
-        """What the UNet returns: epsilon (released model), v_prediction or sample (latents)."""
-        beta_schedule: str = "scaled_linear"
-        """Shape of the noise schedule: scaled_linear or linear."""
-        beta_start: float = 0.00085
-        """First variance of the noise schedule."""
-        beta_end: float = 0.012
-        """Last variance of the noise schedule."""
-        train_timesteps: int = 1000
-        """Length of the training chain."""
-        zero_terminal_snr: bool = False
-        """Make the last timestep pure noise (needs v_prediction)."""
-        min_snr_gamma: float = 0.0
-        """Min-SNR weighting of the loss; 0: off (released model)."""
-        condition_dropout: float = 0.05
-        """p: text only, both, latents only are each dropped with this probability."""
-        null_token: str = "right"
-        """Token of a dropped condition in training: right (zeros, as in sampling) or released."""
-        scale_condition: bool = False
-        """Multiply the condition's latents by the VAE's scaling factor, too."""
-        fourth_number: str = "distance"
-        """Last pose number: distance, polar (Stable-Zero123), abs_elevation or zero."""
-        projection_lr_scale: float = 1.0
-        """Learning rate of the camera projection relative to the UNet's (released: 10)."""
-        steps: int = 25
-        """Requested sampling steps (released: 75)."""
-        guidance_scale: float = 3.0
-        """Classifier-free guidance; 1 skips the unconditional pass."""
-        eta: float = 0.0
-        """Fresh noise while sampling: 0 none (DDIM), 1 as DDPM (released)."""
-        timestep_spacing: str = "trailing"
-        """Choice of timesteps: zero123 (released), leading or trailing."""
-        view_batch: int = 16
-        """Views denoised at once; lower it when memory is short."""
+    Config = Zero123Config
 
     unet: UNet2DConditionModel
     vae: AutoencoderKL
     image_encoder: CLIPVisionModelWithProjection
     clip_camera_projection: net.CLIPCameraProjection
 
-    def __init__(self, cfg: Config, parts: dict[str, Any] | None = None) -> None:
+    def __init__(self, cfg: Zero123Config, parts: dict[str, Any] | None = None) -> None:
         """Build the networks, or take finished ones.
 
         Args:
@@ -210,7 +144,7 @@ class Zero123Guidance(Guidance):
         cond_image, c2w = batch["cond_image"], batch["c2w"]
         objects, views = c2w.shape[:2]
         with torch.no_grad():
-            clean = self._target_latents(batch, generator)
+            clean = target_latents(self.vae, batch, generator).flatten(0, 1)
             if batch.get("cond_latents") is not None:
                 concat = self._scaled_condition(batch["cond_latents"])
             else:
@@ -232,16 +166,6 @@ class Zero123Guidance(Guidance):
             randn_like(clean, generator) if noise is None else noise,
             drop.to(clean.device),
         )
-
-    def _target_latents(self, batch: dict[str, Any], generator: torch.Generator | None) -> Tensor:
-        if batch.get("latents") is not None:
-            clean = batch["latents"].flatten(0, 1)
-        else:
-            pixels = batch["images"].flatten(0, 1)
-            side = latent_side(self.vae, pixels.shape[-1])
-            shape = (len(pixels), self.vae.config.latent_channels, side, side)
-            clean = encode(self.vae, pixels, randn_like(pixels.new_empty(shape), generator))
-        return clean * self.vae.config.scaling_factor
 
     def denoising_loss(
         self,
@@ -301,19 +225,12 @@ class Zero123Guidance(Guidance):
 
         The null condition is zeros for the latents and for the token after projection.
         """
-        if scale == 1:
-            return self._unet(latents, t, context, concat), None
-        both = self._unet(
-            torch.cat([latents, latents]),
-            t,
-            torch.cat([torch.zeros_like(context), context]),
-            torch.cat([torch.zeros_like(concat), concat]),
+        return guided_prediction(
+            lambda x, token: self.unet(x, t, token, return_dict=False)[0],
+            (torch.cat([latents, concat], 1), context),
+            (torch.cat([latents, torch.zeros_like(concat)], 1), torch.zeros_like(context)),
+            scale,
         )
-        uncond, cond = both.chunk(2)
-        return guide(uncond, cond, scale), uncond
-
-    def _unet(self, latents: Tensor, t: int, context: Tensor, concat: Tensor) -> Tensor:
-        return self.unet(torch.cat([latents, concat], 1), t, context, return_dict=False)[0]
 
     @torch.no_grad()
     def sample(
@@ -404,20 +321,9 @@ class Zero123Guidance(Guidance):
     # ---------------------------------------------------------------- weights
 
     @classmethod
-    def released(cls, **changes: Any) -> Config:
+    def released(cls, **changes: Any) -> Zero123Config:
         """Return the options of the released models, with some changed."""
-        options: dict[str, Any] = {
-            "size": "full",
-            "resolution": 256,
-            "train_clip": False,
-            "prediction_type": "epsilon",
-            "null_token": "released",
-            "projection_lr_scale": 10.0,
-            "steps": 75,
-            "eta": 1.0,
-            "timestep_spacing": "zero123",
-        }
-        return cls.Config(**{**options, **changes})
+        return Zero123Config(**{**RELEASED, **changes})
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write the folder layout of diffusers, plus our options in `config.json`."""

@@ -1,0 +1,83 @@
+"""From cameras to what EpiDiff's blocks and its base are told about them."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from studio.guidance.epidiff.conditioning import turn_world, viewing_angles
+from studio.guidance.epidiff.geometry import RayOptions, Rig, near_views, square_intrinsics
+from studio.guidance.epidiff.options import EpiDiffConfig
+from studio.guidance.zero123.network import pose_vector
+
+
+class RigMaker:
+    """Makes the epipolar geometry of target cameras; the last rig is kept and reused.
+
+    Args:
+        cfg: options, all of them filled in.
+    """
+
+    def __init__(self, cfg: EpiDiffConfig) -> None:
+        self.cfg = cfg
+        self.rays = RayOptions(
+            cfg.ray_start,
+            cfg.ray_end,
+            cfg.n_samples,
+            cfg.disparity_space_sampling,
+            str(cfg.ray_axes),
+            bool(cfg.align_corners),
+        )
+        self._last: Rig | None = None
+
+    def make(
+        self,
+        intrinsics: Float[Tensor, "b f 3 3"],
+        c2w: Float[Tensor, "b f 4 4"],
+        cond_c2w: Float[Tensor, "b 4 4"],
+    ) -> Rig:
+        """Return the rig of target cameras, with the near views that the options ask for.
+
+        Args:
+            intrinsics: normalised by picture size.
+            c2w: target cameras, OpenCV axes.
+            cond_c2w: condition cameras.
+        """
+        cfg, last = self.cfg, self._last
+        if cfg.frame == "condition":
+            c2w = turn_world(c2w, cond_c2w)
+        if (c2w[:1] == c2w).all() and (intrinsics[:1] == intrinsics).all():
+            c2w, intrinsics = c2w[:1], intrinsics[:1]  # one rig serves all objects
+        intrinsics = square_intrinsics(intrinsics)
+        if last is None or not (_same(last.c2w, c2w) and _same(last.intrinsics, intrinsics)):
+            neighbours = near_views(
+                *viewing_angles(c2w),
+                min(cfg.k_near_views, c2w.shape[1] - cfg.add_global_k),
+                str(cfg.near_distance),
+                cfg.add_global_k,
+            )
+            last = self._last = self.given(intrinsics, c2w, neighbours)
+        return last
+
+    def given(
+        self,
+        intrinsics: Float[Tensor, "b f 4 4"],
+        c2w: Float[Tensor, "b f 4 4"],
+        neighbours: Int[Tensor, "b f k"],
+    ) -> Rig:
+        """Return the rig of given cameras (intrinsics normalised, 4x4) and near views."""
+        return Rig(intrinsics, c2w, neighbours, self.rays, "ref" in self.cfg.pos_encs)
+
+    def pose_numbers(
+        self, c2w: Float[Tensor, "b f 4 4"], cond_c2w: Float[Tensor, "b 4 4"]
+    ) -> Float[Tensor, "b f 4"]:
+        """Return what the base is told about each target camera."""
+        pose = pose_vector(cond_c2w[:, None, :3, 3], c2w[..., :3, 3], str(self.cfg.fourth_number))
+        if self.cfg.pose_sign == "epidiff":
+            pose = pose * pose.new_tensor([-1.0, 1.0, 1.0, 1.0])
+        return pose
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and a.device == b.device and torch.equal(a, b)

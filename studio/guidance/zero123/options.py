@@ -1,0 +1,89 @@
+"""Options of Zero-1-to-3."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+NULL_TOKENS = ("right", "released")
+
+RELEASED: dict[str, Any] = {
+    "size": "full",
+    "resolution": 256,
+    "train_clip": False,
+    "prediction_type": "epsilon",
+    "null_token": "released",
+    "projection_lr_scale": 10.0,
+    "steps": 75,
+    "eta": 1.0,
+    "timestep_spacing": "zero123",
+}
+"""What the released models were made with, where it differs from the defaults."""
+
+
+@dataclass
+class Zero123Config:
+    """Options of Zero-1-to-3; the defaults are the nano model's."""
+
+    weights: str = ""
+    """Folder or released .ckpt to start from; empty: fresh random weights of `size`."""
+    ema: bool = True
+    """Of a released .ckpt take the UNet's running averages, not its last weights."""
+    allow_pickle: bool = False
+    """Open a .ckpt that cannot be read safely, running whatever code it holds."""
+    allow_download: bool = False
+    """Fetch `weights` from the hub where it names a repository (owner/name)."""
+    size: str = "nano"
+    """Widths that `unet`, `vae` and `clip` start from: nano or full (the released model)."""
+    unet: dict[str, Any] = field(default_factory=dict)
+    """Changes to the arguments of diffusers' UNet2DConditionModel."""
+    vae: dict[str, Any] = field(default_factory=dict)
+    """Changes to the arguments of diffusers' AutoencoderKL."""
+    clip: dict[str, Any] = field(default_factory=dict)
+    """Changes to the arguments of transformers' CLIPVisionConfig."""
+    vae_weights: str = ""
+    """Folder of a trained AutoencoderKL; replaces `vae`."""
+    resolution: int = 64
+    """Picture side in pixels."""
+    views: int = 16
+    """Views of the default rig."""
+    rig_elevation_deg: float = 30.0
+    """Elevation of the default rig."""
+    train_clip: bool = True
+    """Train the CLIP tower with the UNet (released model: false)."""
+    gradient_checkpointing: bool = False
+    """Trade time for memory in training."""
+    prediction_type: str = "v_prediction"
+    """What the UNet returns: epsilon (released model), v_prediction or sample (latents)."""
+    beta_schedule: str = "scaled_linear"
+    """Shape of the noise schedule: scaled_linear or linear."""
+    beta_start: float = 0.00085
+    """First variance of the noise schedule."""
+    beta_end: float = 0.012
+    """Last variance of the noise schedule."""
+    train_timesteps: int = 1000
+    """Length of the training chain."""
+    zero_terminal_snr: bool = False
+    """Make the last timestep pure noise (needs v_prediction)."""
+    min_snr_gamma: float = 0.0
+    """Min-SNR weighting of the loss; 0: off (released model)."""
+    condition_dropout: float = 0.05
+    """p: text only, both, latents only are each dropped with this probability."""
+    null_token: str = "right"
+    """Token of a dropped condition in training: right (zeros, as in sampling) or released."""
+    scale_condition: bool = False
+    """Multiply the condition's latents by the VAE's scaling factor, too."""
+    fourth_number: str = "distance"
+    """Last pose number: distance, polar (Stable-Zero123), abs_elevation or zero."""
+    projection_lr_scale: float = 1.0
+    """Learning rate of the camera projection relative to the UNet's (released: 10)."""
+    steps: int = 25
+    """Requested sampling steps (released: 75)."""
+    guidance_scale: float = 3.0
+    """Classifier-free guidance; 1 skips the unconditional pass."""
+    eta: float = 0.0
+    """Fresh noise while sampling: 0 none (DDIM), 1 as DDPM (released)."""
+    timestep_spacing: str = "trailing"
+    """Choice of timesteps: zero123 (released), leading or trailing."""
+    view_batch: int = 16
+    """Views denoised at once; lower it when memory is short."""
