@@ -20,12 +20,11 @@ from studio.cameras import (
     opencv_to_opengl,
     orbit_cameras,
     pinhole_intrinsics,
-    pixel_grid,
     spherical_to_cartesian,
 )
 from studio.data.dtu import decompose, object_box, read_projections
 from studio.data.fixed_rigs import rendered_intrinsics, ring_cameras
-from studio.data.wonder3d import fixed_poses, normal_axes, read_poses
+from studio.data.wonder3d import normal_axes, read_poses
 from studio.images import composite
 from studio.registry import build
 from studio.renderers.neus import NeuSRenderer
@@ -213,7 +212,7 @@ def dtu_insr(case: Case) -> dict[str, Tensor]:
 
 def neus_dtu(case: Case) -> dict[str, Tensor]:
     """DTU as NeuS reads it: integer pixel centres, BGR / 256."""
-    given, config = case.inputs, case.config
+    config = case.config
     h, w, level = config["h"], config["w"], config["resolution_level"]
     with tempfile.TemporaryDirectory() as name:
         _write_dtu(case, Path(name), "{:03d}.png", "{:03d}.png")
