@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +18,7 @@ from studio.cli import main
 from studio.data.rings import RingBatches, Rings, ring_batch
 from studio.guidance.autoencoder import build_vae, decode, encode, start_from_pca
 from studio.run import RUN_VARIABLE
+from tests.conftest import REPOSITORY, environment
 
 CONFIG = """
 name: tiny
@@ -109,6 +115,31 @@ def test_resumed_training_ends_with_the_same_weights(weights) -> None:
     weights("parts", "trainer.max_steps=3")
     resumed = weights("parts", "resume=last")
     assert whole.keys() == resumed.keys()
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_killed_training_resumes_with_the_same_weights(weights, tmp_path: Path) -> None:
+    whole = weights("whole", "trainer.max_steps=60", "trainer.checkpoint_every=10")
+    config = tmp_path / "killed.yaml"
+    config.write_text(CONFIG.format(root=tmp_path / "killed"))
+    words = ["--config", str(config), "--train", "trainer.max_steps=60"]
+    process = subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "launch.py"), *words, "trainer.checkpoint_every=10"],
+        env=environment({}),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    saved = tmp_path / "killed" / "tiny" / "t" / "ckpts" / "last.ckpt"
+    while process.poll() is None and not saved.exists():
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "it was over before it could be killed"
+    assert 10 <= torch.load(saved, weights_only=True)["global_step"] < 60
+    resumed = weights(
+        "killed", "trainer.max_steps=60", "trainer.checkpoint_every=10", "resume=last"
+    )
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
 
