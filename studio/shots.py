@@ -142,22 +142,23 @@ def read_shots(
         intrinsics = _fitted(scene, shot, rgba)
         rgba = undistort(rgba, shot.lens, intrinsics)
         normal = None if shot.normal is None else _normals(shot, rgba)
-        size = _smaller(tuple(rgba.shape[1:]), resolution, most)
-        loaded.append(_scaled(rgba, normal, intrinsics, size, kind))
+        smaller = _smaller(rgba.shape[1], rgba.shape[2], resolution, most)
+        loaded.append(_scaled(rgba, normal, intrinsics, smaller, kind))
     if masks == "required" and all(bool((rgba[3] == 1).all()) for rgba, _, _ in loaded):
         raise _no_mask(scene, "every picture is opaque everywhere")
-    size = _common_size(scene, [tuple(rgba.shape[1:]) for rgba, _, _ in loaded])
+    size = _common_size(scene, [(rgba.shape[1], rgba.shape[2]) for rgba, _, _ in loaded])
     loaded = [_scaled(*one, size, kind) for one in loaded]
-    images, normals, intrinsics = zip(*loaded, strict=True)
     cameras = Cameras(
         torch.stack([shot.c2w for shot in shots]).float(),
-        torch.stack(intrinsics).float(),
-        (size[0], size[1]),
+        torch.stack([intrinsics for _, _, intrinsics in loaded]).float(),
+        size,
         _ortho_scales(scene),
     )
-    known = [n for n in normals if n is not None]
+    normals = [normal for _, normal, _ in loaded if normal is not None]
     return Pictures(
-        torch.stack(images), cameras, torch.stack(known) if len(known) == len(shots) else None
+        torch.stack([rgba for rgba, _, _ in loaded]),
+        cameras,
+        torch.stack(normals) if len(normals) == len(shots) else None,
     )
 
 
@@ -231,15 +232,14 @@ def world_normals(
     return torch.einsum("ij,jhw->ihw", axes, colours * 2 - 1)
 
 
-def _smaller(size: tuple[int, ...], resolution: int | None, most: float) -> tuple[int, int]:
-    height, width = size
+def _smaller(height: int, width: int, resolution: int | None, most: float) -> tuple[int, int]:
     scale = min(1.0, (most / (height * width)) ** 0.5)
     if resolution is not None:
         scale = min(scale, resolution / max(height, width))
     return round(height * scale), round(width * scale)
 
 
-def _common_size(scene: Scene, sizes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+def _common_size(scene: Scene, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
     """Return the size that most pictures have, the smallest of several."""
     count = Counter(sizes)
     size = min(count, key=lambda s: (-count[s], s[0] * s[1]))

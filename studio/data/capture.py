@@ -37,7 +37,7 @@ class CaptureData(SceneData):
         if not cfg.root:
             raise DataError("data.root is not given.", allowed="the folder of a capture")
         self.layout = recognise(Path(cfg.root))
-        cls = find("data", self.layout)
+        cls = _plugin(self.layout)
         given = {f.name: getattr(cfg, f.name) for f in dataclasses.fields(CaptureConfig)}
         self.data: LayoutData = cls(config_class(cls)(**given))
 
@@ -58,15 +58,21 @@ def recognise(root: Path) -> str:
     """
     existing(root)
     for name in LAYOUTS:
-        if find("data", name).recognises(root):
+        if _plugin(name).recognises(root):
             return name
-    wanted = "\n".join(f"    {name}: {find('data', name).looks_for}" for name in LAYOUTS)
+    wanted = "\n".join(f"    {name}: {_plugin(name).looks_for}" for name in LAYOUTS)
     there = sorted(p.name + "/" * p.is_dir() for p in root.iterdir()) if root.is_dir() else []
     raise DataError(
         f"{root} is no capture of a known layout; it holds {_some(there)}.",
         allowed=f"a folder with\n{wanted}",
         hint="If you know the layout, say it: data_type=<name>.",
     )
+
+
+def _plugin(name: str) -> type[LayoutData]:
+    cls = find("data", name)
+    assert issubclass(cls, LayoutData)
+    return cls
 
 
 def _some(names: list[str]) -> str:

@@ -171,7 +171,7 @@ def colmap(case: Case) -> dict[str, Tensor]:
 
 def _write_dtu(case: Case, root: Path, picture: str, mask: str) -> None:
     given = case.inputs
-    mats: dict[str, np.ndarray] = {}
+    mats: dict[str, Any] = {}
     for i, pixels in enumerate(given["images_bgr_u8"]):
         _save(root / "image" / picture.format(i), pixels.flip(-1).contiguous())
         _save(root / "mask" / mask.format(i), given["masks_u8"][i])
@@ -179,7 +179,7 @@ def _write_dtu(case: Case, root: Path, picture: str, mask: str) -> None:
         mats[f"scale_mat_{i}"] = given["scale_mats"][i].numpy()
     np.savez(root / "cameras_large.npz", **mats)
     if "object_scale_mat_0" in given:
-        region = {"world_mat_0": mats["world_mat_0"]}
+        region: dict[str, Any] = {"world_mat_0": mats["world_mat_0"]}
         region["scale_mat_0"] = given["object_scale_mat_0"].numpy()
         np.savez(root / "cameras_sphere.npz", **region)
 
