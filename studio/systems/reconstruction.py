@@ -21,6 +21,7 @@ from studio.registry import build, register
 from studio.renderers.base import Renderer, RenderOutput
 from studio.systems.base import System
 from studio.systems.fitting import FitConfig, Fitter
+from studio.systems.flat_base import lowest_seen
 from studio.views import ViewSet
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class Reconstruction(System):
         """Wall seconds of training, 0 for no limit; it ends earlier if trainer.max_steps is met."""
         steps_per_block: int = 20
         """Optimiser steps between two looks of the trainer (checkpoints, logs, signals)."""
+        flat_base: bool = False
+        """End the mesh flat below the lowest surface seen; for views that all look from above."""
         seed: int = 0
         """Of all noise; step s is a function of (seed, s)."""
 
@@ -87,6 +90,7 @@ class Reconstruction(System):
         self._fitter: Fitter | None = None
         self._fitter_state: dict[str, Any] | None = None
         self._hull_distance: Tensor | None = None
+        self._base: tuple[int, float] | None = None  # of a step
 
     # --- data -----------------------------------------------------------------------------------
 
@@ -115,7 +119,7 @@ class Reconstruction(System):
         self.centre.copy_(self.fitter.frame.centre)
         self.half_side.fill_(self.fitter.frame.half)
         self.cube.fill_(views.bound)
-        self._hull_distance = None
+        self._hull_distance = self._base = None
 
     @property
     def fitter(self) -> Fitter:
@@ -203,7 +207,7 @@ class Reconstruction(System):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightning's hook: keep where the fit was, for the start of training."""
         self._fitter_state = checkpoint.get("fitter")
-        self._hull_distance = None
+        self._hull_distance = self._base = None
 
     # --- measuring ------------------------------------------------------------------------------
 
@@ -272,7 +276,19 @@ class Reconstruction(System):
         value = hull + 0.25 * self._cell
         inside = hull <= 0
         value[inside] = self.geometry.sdf_in_chunks(local[inside])
-        return value * float(self.half_side)
+        value *= float(self.half_side)
+        return torch.maximum(value, self.base - points[:, 2].to(value))
+
+    @property
+    def base(self) -> float:
+        """Height at which the mesh ends flat, in world units; -inf where it does not."""
+        step = self.fitter.step_count if self._fitter is not None else 0
+        if self._base is None or self._base[0] != step:
+            lowest = None
+            if self.cfg.flat_base and self.views is not None:
+                lowest = lowest_seen(self.render, self.views, scale=float(self.half_side))
+            self._base = step, -math.inf if lowest is None else lowest
+        return self._base[1]
 
     @property
     def _cell(self) -> float:
