@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from studio.views import ViewSet
@@ -64,6 +64,40 @@ def visual_hull(
         cover_cells: grow the masks by half a cell diagonal, so that no part of a cell is missed.
         within: a hull of another resolution, outside of which nothing is looked for.
     """
+    alive, _ = _votes(
+        views,
+        frame,
+        resolution,
+        allowed=_allowed(agreement, views),
+        dilation_px=dilation_px,
+        cover_cells=cover_cells,
+        within=within,
+    )
+    return _marked(alive, resolution)
+
+
+def _allowed(agreement: float, views: ViewSet) -> int:
+    """How many views may speak against a cell."""
+    return int((1 - agreement) * len(views) + 1e-6)
+
+
+def _marked(cells: Int[Tensor, " m"], resolution: int) -> Bool[Tensor, "r r r"]:
+    hull = torch.zeros(resolution**3, dtype=torch.bool)
+    hull[cells] = True
+    return hull.view(resolution, resolution, resolution)
+
+
+def _votes(
+    views: ViewSet,
+    frame: Frame,
+    resolution: int,
+    *,
+    allowed: int,
+    dilation_px: float = 0.0,
+    cover_cells: bool = False,
+    within: Bool[Tensor, "q q q"] | None = None,
+) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
+    """Cells that at most ``allowed`` views speak against, and how many do."""
     points = cell_centres(resolution)
     alive = torch.arange(resolution**3)
     if within is not None:
@@ -71,7 +105,6 @@ def visual_hull(
         points = points[alive]
     against = torch.zeros(len(points), dtype=torch.int32)
     shown = torch.zeros_like(against)
-    allowed = int((1 - agreement) * len(views) + 1e-6)
     h, w = views.cameras.size
     radius = 3**0.5 / resolution * frame.half if cover_cells else 0.0
     for i in range(len(views)):
@@ -86,9 +119,8 @@ def visual_hull(
         shown += ((seen >= 0.5) & inside).int()
         keep = against <= allowed
         alive, points, against, shown = alive[keep], points[keep], against[keep], shown[keep]
-    hull = torch.zeros(resolution**3, dtype=torch.bool)
-    hull[alive[shown >= min(2, len(views))]] = True
-    return hull.view(resolution, resolution, resolution)
+    speaks = shown >= min(2, len(views))
+    return alive[speaks], against[speaks]
 
 
 def _cell_of(points: Float[Tensor, "n 3"], resolution: int) -> tuple[Tensor, ...]:
@@ -107,15 +139,22 @@ def _pixels_per_unit(views: ViewSet, i: int, frame: Frame) -> float:
 def _grown(mask: Float[Tensor, "h w"], pixels: int) -> Float[Tensor, "h w"]:
     if pixels <= 0:
         return mask
+    pixels = min(pixels, max(mask.shape))
     rows = F.max_pool2d(mask[None, None], (1, 2 * pixels + 1), stride=1, padding=(0, pixels))
     return F.max_pool2d(rows, (2 * pixels + 1, 1), stride=1, padding=(pixels, 0))[0, 0]
 
 
-def coverage(views: ViewSet, hull: Bool[Tensor, "r r r"], frame: Frame) -> float:
-    """Share of the masks' pixels that the hull's silhouettes cover, the mean over the views."""
+def silhouette_match(
+    views: ViewSet, hull: Bool[Tensor, "r r r"], frame: Frame
+) -> tuple[float, float]:
+    """How well the hull's silhouettes, a cell wider, match the masks: means over the views.
+
+    Returns:
+        The share of the masks' pixels that they cover, and their intersection over union.
+    """
     points = cell_centres(hull.shape[0])[hull.reshape(-1)]
     h, w = views.cameras.size
-    shares = []
+    covered, overlap = [], []
     for i in range(len(views)):
         uv, depth = (value[0] for value in views.cameras[[i]].project(frame.to_world(points)))
         x, y = uv.clamp(-1, max(h, w)).floor().long().unbind(-1)
@@ -123,10 +162,11 @@ def coverage(views: ViewSet, hull: Bool[Tensor, "r r r"], frame: Frame) -> float
         silhouette = torch.zeros(h, w)
         silhouette[y[inside], x[inside]] = 1
         reach = _pixels_per_unit(views, i, frame) * frame.half / hull.shape[0]
-        mask = views.mask[i] > 0.5
-        covered = _grown(silhouette, int(np.ceil(reach)))[mask]
-        shares.append(float(covered.mean()) if len(covered) else 1.0)
-    return float(np.mean(shares))
+        shape, mask = _grown(silhouette, int(np.ceil(reach))) > 0, views.mask[i] > 0.5
+        both = float((shape & mask).sum())
+        covered.append(both / max(float(mask.sum()), 1))
+        overlap.append(both / max(float((shape | mask).sum()), 1))
+    return float(np.mean(covered)), float(np.mean(overlap))
 
 
 def agreed_hull(
@@ -140,18 +180,33 @@ def agreed_hull(
 ) -> tuple[Bool[Tensor, "r r r"] | None, float]:
     """Carve with as much agreement as the views really have.
 
-    Where the hull does not fill the masks (inconsistent views), the agreement is relaxed in steps.
+    Where the hull does not fill the masks (inconsistent views), the agreement is relaxed in steps,
+    on until the silhouettes match the masks no better.
 
     Returns:
         The hull and the agreement used, or (None, 0) if even half of the views do not agree.
     """
+    alive, against = _votes(
+        views,
+        frame,
+        resolution,
+        allowed=_allowed(min(agreement, 0.5), views),
+        cover_cells=cover_cells,
+    )
     steps = [agreement] + [a for a in (0.95, 0.9, 0.8, 0.7, 0.6, 0.5) if a < agreement]
     fewest = 1 if cover_cells else 8
+    best: tuple[Bool[Tensor, "r r r"] | None, float] = (None, 0.0)
+    best_overlap = 0.0
     for tried in steps:
-        hull = visual_hull(views, frame, resolution, agreement=tried, cover_cells=cover_cells)
-        if hull.sum() >= fewest and coverage(views, hull, frame) >= minimum_coverage:
-            return hull, tried
-    return None, 0.0
+        hull = _marked(alive[against <= _allowed(tried, views)], resolution)
+        if hull.sum() < fewest:
+            continue
+        covered, overlap = silhouette_match(views, hull, frame)
+        if overlap > best_overlap and covered >= minimum_coverage:
+            best, best_overlap = (hull, tried), overlap
+        if covered > 0.98 or (best_overlap > 0 and overlap < best_overlap):
+            break
+    return best
 
 
 def tight_frame(hull: Bool[Tensor, "r r r"], frame: Frame, margin: float = 1.08) -> Frame:

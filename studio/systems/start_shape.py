@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 COARSE = 48
 """Cells a side of the first look at the whole cube."""
+FULL = 0.995
+"""Share of a picture from which on a mask is full and says nothing."""
 NO_HULL = "or set system.hull.enabled=false, to start from a sphere in the whole cube"
 
 
@@ -63,8 +65,9 @@ class StartShape:
 def find_object(views: ViewSet, cfg: HullConfig) -> StartShape:
     """Carve the object's cube by the masks.
 
-    Views without any object in their mask contradict all others and are left out. Where less than
-    half of the views agree on anything, the start is the geometry's own shape in the whole cube.
+    Views with an empty mask contradict all others, full masks say nothing: neither carves. Where
+    less than half of the views agree on anything, the start is the geometry's own shape in the
+    whole cube.
 
     Raises:
         DataError: if the masks say nothing, or the cameras and the cube do not fit together.
@@ -74,7 +77,7 @@ def find_object(views: ViewSet, cfg: HullConfig) -> StartShape:
         return StartShape(whole)
     if not 0.5 <= cfg.agreement <= 1:
         raise ConfigError(f"system.hull.agreement is {cfg.agreement}.", allowed="0.5 to 1")
-    views = _useful(views)
+    given, views = views, _useful(views)
     frame, agreement = _locate(views, whole, cfg)
     if agreement == 0:
         _explain(views, whole)
@@ -88,32 +91,46 @@ def find_object(views: ViewSet, cfg: HullConfig) -> StartShape:
         views, frame, 64, agreement=agreement, dilation_px=cfg.dilation_px, cover_cells=True
     )
     hull = visual_hull(views, frame, cfg.resolution, agreement=agreement, within=around)
-    _refuse_cameras_inside(views, frame, hull)
+    _refuse_cameras_inside(given, frame, hull)
     if len(views) < 3:
         logger.warning("%d view(s): the shape of what no view shows is a guess", len(views))
     return StartShape(frame, around, hull)
 
 
 def _useful(views: ViewSet) -> ViewSet:
-    """The views whose masks hold something; refuses masks that outline nothing at all."""
+    """The views whose masks outline something.
+
+    Raises:
+        DataError: if there is none.
+    """
     share = (views.mask > 0.5).float().mean((1, 2))
     if len(views) == 0 or float(share.max()) == 0:
         raise DataError(
             f"every mask of these {len(views)} views is empty.",
             allowed="views with an alpha channel that shows the object",
         )
-    if float(share.min()) > 0.995:
+    full = share > FULL
+    if bool(full.all()):
         raise DataError(
             f"the masks of all {len(views)} views are full: nothing tells object from background.",
             allowed="pictures whose alpha channel outlines the object",
             hint=f"cut the object out (data that removes backgrounds), {NO_HULL}",
         )
     empty = (share == 0).nonzero()[:, 0].tolist()
-    if not empty:
-        return views
-    named = ", ".join(views.names[i] if views.names else str(i) for i in empty[:8])
-    logger.warning("%d view(s) show no object and do not carve the hull: %s", len(empty), named)
-    return views.select([i for i in range(len(views)) if i not in set(empty)])
+    if empty:
+        logger.warning(
+            "%d view(s) show no object and do not carve the hull: %s",
+            len(empty),
+            _named(views, empty),
+        )
+    outlines = ((share > 0) & ~full).nonzero()[:, 0].tolist()
+    return views.select(outlines) if len(outlines) < len(views) else views
+
+
+def _named(views: ViewSet, index: list[int]) -> str:
+    """Names or numbers of a few views."""
+    names = [views.names[i] if views.names else str(i) for i in index[:8]]
+    return ", ".join([*names, "..."] if len(index) > 8 else names)
 
 
 def _locate(views: ViewSet, frame: Frame, cfg: HullConfig) -> tuple[Frame, float]:
@@ -136,7 +153,8 @@ def _explain(views: ViewSet, whole: Frame) -> None:
     """Refuse cameras and cubes that cannot belong together.
 
     Raises:
-        DataError: if no camera sees the cube, or the cube is lost inside the object.
+        DataError: if no camera sees the cube, the cube is lost inside the object, or the cameras
+            stand inside the cube.
     """
     points = whole.to_world(cell_centres(16))
     h, w = views.cameras.size
@@ -147,6 +165,13 @@ def _explain(views: ViewSet, whole: Frame) -> None:
         raise DataError(
             f"none of the {len(views)} cameras looks at the object: {scale}.",
             hint="check the cameras' axes (OpenCV or OpenGL), units and the bound",
+        )
+    near = (views.cameras.centres.abs() < whole.half).all(-1)
+    if views.cameras.ortho_scale is None and bool(near.float().mean() > 0.5):
+        raise DataError(
+            f"{int(near.sum())} of {len(views)} cameras stand inside the object's cube, and their "
+            f"masks outline nothing in common: {scale}.",
+            hint="check the units of the cameras' positions, or make the bound smaller",
         )
     if float(visual_hull(views, whole, 16, agreement=0.5).float().mean()) > 0.9:
         raise DataError(
@@ -163,9 +188,8 @@ def _refuse_cameras_inside(views: ViewSet, frame: Frame, hull: Bool[Tensor, "r r
     deep = hull_distance(hull)[cell.unbind(-1)] < -0.05
     inside = (deep & (local.abs() < 1).all(-1)).nonzero()[:, 0].tolist()
     if inside:
-        named = ", ".join(views.names[i] if views.names else str(i) for i in inside[:8])
         raise DataError(
             f"{len(inside)} of {len(views)} cameras stand inside the object that the masks "
-            f"outline: {named}.",
+            f"outline: {_named(views, inside)}.",
             hint=f"check the units of their positions and the bound ({views.bound:g}), {NO_HULL}",
         )

@@ -30,7 +30,9 @@ RADIUS = 0.3
 WHOLE = Frame(torch.zeros(3), 0.5)
 
 
-def sphere_views(size: int = 32, centre: tuple[float, float, float] = (0, 0, 0)) -> ViewSet:
+def sphere_views(
+    size: int = 32, centre: tuple[float, float, float] = (0, 0, 0), radius: float = RADIUS
+) -> ViewSet:
     """Eleven views of a sphere whose colour is its normal."""
     cameras = orbit_cameras([45.0 * i for i in range(8)], 10.0, size=size)
     above = orbit_cameras([0.0, 120.0, 240.0], [60.0, -60.0, -40.0], size=size)
@@ -42,10 +44,10 @@ def sphere_views(size: int = 32, centre: tuple[float, float, float] = (0, 0, 0))
     rays = cameras.rays()
     offset = rays.origins - torch.tensor(centre)
     along = (offset * rays.directions).sum(-1)
-    root = along**2 - offset.square().sum(-1) + RADIUS**2
+    root = along**2 - offset.square().sum(-1) + radius**2
     hit = root > 0
     surface = offset + (-along - root.clamp(min=0).sqrt())[:, None] * rays.directions
-    rgba = torch.cat([surface / RADIUS * 0.5 + 0.5, hit[:, None].float()], 1)
+    rgba = torch.cat([surface / radius * 0.5 + 0.5, hit[:, None].float()], 1)
     rgba[~hit] = 0
     images = rgba.view(len(cameras), size, size, 4).permute(0, 3, 1, 2).clamp(0, 1)
     return ViewSet(images, cameras, bound=0.5)
