@@ -17,7 +17,7 @@ from torch import Tensor
 from studio.errors import ConfigError
 from studio.geometry.base import Geometry, GeometryOutput
 from studio.geometry.neus_checkpoint import load_parts
-from studio.geometry.neus_networks import ColourNetwork, SDFNetwork
+from studio.geometry.neus_networks import ColourNetwork, SDFNetwork, embedding_width
 from studio.registry import register
 
 MODES = ("idr", "no_view_dir", "no_normal", "reflected")
@@ -78,6 +78,12 @@ class NeuSMLP(Geometry):
         if not all(1 <= i <= cfg.layers for i in cfg.skips):
             raise ConfigError(
                 f"geometry.skips is {cfg.skips}.", allowed=f"layers from 1 to {cfg.layers}"
+            )
+        embedded = embedding_width(3, cfg.octaves)
+        if cfg.skips and cfg.hidden <= embedded:
+            raise ConfigError(
+                f"geometry.hidden is {cfg.hidden}.",
+                allowed=f"more than {embedded}, the width of the embedded point, or skips: []",
             )
         self.cfg = cfg
         self.sdf_network = SDFNetwork(

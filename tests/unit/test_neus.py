@@ -176,6 +176,8 @@ def test_wrong_options_are_named() -> None:
         NeuSMLP(NeuSMLP.Config(colour_mode="rgb"))
     with pytest.raises(ConfigError, match="skips"):
         NeuSMLP(NeuSMLP.Config(skips=[0]))
+    with pytest.raises(ConfigError, match="hidden is 39"):
+        NeuSMLP(NeuSMLP.Config(hidden=39))
     for options, message in [
         ({"gate": "box"}, "renderer.gate is 'box'"),
         ({"importance": 30}, "30 in 4 rounds"),
