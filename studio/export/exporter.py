@@ -15,7 +15,7 @@ from studio.errors import ConfigError
 from studio.export.cleanup import vertex_normals
 from studio.export.isosurface import extract_mesh
 from studio.export.readers import read_mesh
-from studio.export.texture import TextureBaker, query_colours
+from studio.export.texture import TextureBaker, fitting_size, query_colours
 from studio.export.unwrap import unwrap
 from studio.export.view_colours import Footage
 from studio.files import atomic_write
@@ -68,8 +68,8 @@ class MeshExporter:
         """Refuse resolutions whose sampling grids would need more than this."""
         formats: list[str] = field(default_factory=lambda: ["glb", "ply"])
         """Any of glb, ply, obj."""
-        texture_size: int = 1024
-        """Side of the base colour texture in texels."""
+        texture_size: int = 0
+        """Side of the base colour texture in texels; 0: two texels per pixel of the views."""
         texture_source: str = "auto"
         """field: its own colours; views: those, corrected by the pictures; auto: views, if any."""
         unwrap: str = "auto"
@@ -175,14 +175,15 @@ class MeshExporter:
         clock.lap("vertex colours")
         if not {"glb", "obj"} & set(cfg.formats):
             return mesh, None
+        size = cfg.texture_size or fitting_size(mesh, views)
         cut = unwrap(
             replace(mesh, colours=None),
-            cfg.texture_size,
+            size,
             method=cfg.unwrap,
             time_limit_s=cfg.unwrap_time_limit_s,
         )
         clock.lap("unwrap")
-        baker = TextureBaker(cut, cfg.texture_size)
+        baker = TextureBaker(cut, size)
         texels = baker.query(source.colour, device=device)
         clock.lap("bake")
         if painted is not None and footage is not None:
@@ -239,7 +240,8 @@ class MeshExporter:
             written["turntable"] = write_video(frames, folder / "turntable.mp4")
         if cfg.preview:
             written["preview"] = folder / "preview.png"
-            sheet = contact_sheet(mesh, views, input_picture)
+            label = "views" if input_picture is None else "generated views"
+            sheet = contact_sheet(mesh, views, input_picture, views_label=label)
             with atomic_write(written["preview"]) as temporary:
                 sheet.save(temporary, optimize=True)
         return written

@@ -19,6 +19,24 @@ from studio.views import ViewSet
 ColourFn = Callable[[Float[Tensor, "n 3"], Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
 
 CANDIDATES = 4_000_000  # texel and triangle pairs tested at a time
+FINENESS = 2.0  # texels per pixel of the views, along a line
+FILLED = 0.5  # share of a texture that charts cover, about
+
+
+def fitting_size(mesh: Mesh, views: ViewSet | None) -> int:
+    """Side of the texture that holds what views show: a power of two, 256 to 2048.
+
+    Two texels per pixel keep all detail; more would cost time and space. 1024 without views.
+    """
+    if views is None:
+        return 1024
+    cameras, centre = views.cameras.to("cpu"), torch.from_numpy(mesh.vertices.mean(0))
+    if cameras.ortho_scale is not None:
+        pixel = cameras.ortho_scale / cameras.size[0]
+    else:
+        pixel = (cameras.centres - centre).norm(dim=1) / cameras.intrinsics[:, 1, 1]
+    texels = mesh.area * (FINENESS / float(pixel.median())) ** 2 / FILLED
+    return int(2 ** np.clip(np.ceil(0.5 * np.log2(max(texels, 1.0))), 8, 11))
 
 
 @dataclass(frozen=True)
