@@ -12,12 +12,12 @@ from studio.geometry.mlp import FusedMLP, VanillaMLP
 
 class _TruncExp(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x):
+    def forward(ctx, x):  # type: ignore[no-untyped-def]
         ctx.save_for_backward(x)
         return torch.exp(x)
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx, grad):  # type: ignore[no-untyped-def]
         (x,) = ctx.saved_tensors
         return grad * torch.exp(x.clamp(max=15))
 

@@ -98,6 +98,8 @@ class InstantNSR(Geometry):
         """Hidden layers of the texture network."""
         geometry_lr_scale: float = 1.0
         """Factor of the learning rate of everything but the texture."""
+        weights: str = ""
+        """Weights of instant-nsr-pl or Wonder3D (a Lightning checkpoint) to start from."""
         backend: str = "auto"
         """auto, cpu (numba kernels) or torch (reference)."""
 
@@ -127,6 +129,10 @@ class InstantNSR(Geometry):
             else VanillaMLP(inputs, 3, **options)
         )
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        if cfg.weights:
+            from studio.geometry.instant_nsr_checkpoint import read_instant_nsr
+
+            read_instant_nsr(cfg.weights, self)
 
     step: Tensor
 

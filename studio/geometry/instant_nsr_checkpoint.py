@@ -74,16 +74,18 @@ def _translate(module: nn.Module, table: Mapping[str, str]) -> dict[str, str]:
 
 
 def read_instant_nsr(
-    path: Path | str, geometry: InstantNSR, renderer: nn.Module | None = None
+    path: Path | str, geometry: InstantNSR | None = None, renderer: nn.Module | None = None
 ) -> None:
     """`load_instant_nsr` from a file."""
     load_instant_nsr(read_tensors(path), geometry, renderer)
 
 
 def load_instant_nsr(
-    tensors: Mapping[str, Tensor], geometry: InstantNSR, renderer: nn.Module | None = None
+    tensors: Mapping[str, Tensor],
+    geometry: InstantNSR | None = None,
+    renderer: nn.Module | None = None,
 ) -> None:
-    """Fill a geometry `instant-nsr` and, if given, a renderer `neus-occupancy`.
+    """Fill a geometry `instant-nsr`, a renderer `neus-occupancy`, or both.
 
     The sharpness is turned from the authors' world into the cube [-1, 1]^3: it grows by the radius.
     Occupancy grids are taken where both sides have them.
@@ -92,40 +94,35 @@ def load_instant_nsr(
         WeightsError: naming the tensors that are missing, unknown or of another size.
     """
     given = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
-    _check_box(geometry, given)
-    names = geometry_names(geometry)
-    for one, other in (
-        (GEOMETRY["encoding.table"], OPENING),
-        (OPENING, GEOMETRY["encoding.table"]),
-    ):
-        if names.get("encoding.table") == one and one not in given and other in given:
-            given[one] = given.pop(other)  # trained with other openings: the same numbers
-    known = set(names.values())
-    _fill(geometry, names, given)
+    if geometry is not None:
+        _check_box(geometry, given)
+        names = geometry_names(geometry)
+        wanted = names.get("encoding.table")
+        for other in (GEOMETRY["encoding.table"], OPENING):
+            if wanted is not None and wanted not in given and other in given:
+                given[wanted] = given.pop(other)  # trained with other openings: the same numbers
+        _fill(geometry, names, given, ("geometry.", "texture."))
     if renderer is not None:
         names = renderer_names(renderer)
-        known |= set(names.values())
-        wanted = {o: t for o, t in names.items() if t in given or "grid." not in o}
-        _fill(renderer, wanted, given, math.log(geometry.cfg.radius) / 10)
-    parts = ("geometry.", "texture.") + (("geometry_bg.", "texture_bg.") if renderer else ())
-    unknown = [n for n in given if n.startswith(parts) and n not in known and n not in UNUSED]
-    if unknown:
-        raise WeightsError(
-            f"weights hold {', '.join(unknown[:4])}, which these options do not make.",
-            hint="see texture, layers, weight_norm, and the renderer's background.enabled",
-        )
+        names = {o: t for o, t in names.items() if t in given or "grid." not in o}
+        _fill(renderer, names, given, ("geometry_bg.", "texture_bg."))
 
 
 @torch.no_grad()
 def _fill(
-    module: nn.Module, names: Mapping[str, str], given: Mapping[str, Tensor], shift: float = 0.0
+    module: nn.Module, names: Mapping[str, str], given: Mapping[str, Tensor], parts: tuple[str, ...]
 ) -> None:
+    """Copy tensors into a module; ``parts`` of the weights have to be used up."""
     state = module.state_dict()  # shares memory with the module
     missing = [theirs for theirs in names.values() if theirs not in given]
-    if missing:
+    known = {*names.values(), *UNUSED}
+    unknown = [name for name in given if name.startswith(parts) and name not in known]
+    if missing or unknown:
         raise WeightsError(
-            f"weights lack {', '.join(missing[:4])}.",
-            hint="texture=fused for a texture of tiny-cuda-nn; weight_norm and layers as trained",
+            f"the weights lack {', '.join(missing[:3]) or 'nothing'}, and hold "
+            f"{', '.join(unknown[:3]) or 'nothing'} beside what the options make.",
+            hint="texture=fused for one of tiny-cuda-nn; directions, layers, weight_norm and "
+            "background.enabled as trained",
         )
     for ours, theirs in names.items():
         value, target = given[theirs], state[ours]
@@ -134,16 +131,24 @@ def _fill(
                 f"{theirs} has {value.numel()} numbers, the options make {target.numel()}.",
                 hint="set levels, base_resolution, growth, log2_rows, features and hidden alike",
             )
-        value = value.reshape(target.shape)
-        target.copy_(value + shift if theirs == "variance.variance" else value)
+        if theirs == "variance.variance":
+            value = value + math.log(_radius(given)) / 10
+        target.copy_(value.reshape(target.shape))
+
+
+def _radius(given: Mapping[str, Tensor]) -> float:
+    """Half side of the authors' cube; 1 where the weights do not say."""
+    box = given.get("scene_aabb")
+    return 1.0 if box is None else float(box.abs().max())
 
 
 def _check_box(geometry: InstantNSR, given: Mapping[str, Tensor]) -> None:
-    radius, box = geometry.cfg.radius, given.get("scene_aabb")
-    if box is not None and not bool(((box.abs() - radius).abs() < 1e-4 * radius).all()):
+    radius, trained = geometry.cfg.radius, _radius(given)
+    if "scene_aabb" in given and abs(radius - trained) > 1e-4 * radius:
         raise WeightsError(
-            f"the weights are of the box {box.tolist()}, the geometry's radius is {radius:g}.",
-            hint=f"set the geometry's radius to {float(box.abs().max()):g}",
+            f"the weights are of a cube of half side {trained:g}, the geometry's radius is "
+            f"{radius:g}.",
+            hint=f"set the geometry's radius to {trained:g}",
         )
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from studio.cameras import Rays
 from studio.errors import ConfigError
 from studio.geometry.base import Geometry
+from studio.geometry.instant_nsr_checkpoint import read_instant_nsr
 from studio.ops.composite import composite, neus_alpha, neus_alpha_reference
 from studio.ops.packed import pack, visible
 from studio.ops.random import step_generator
@@ -81,6 +82,8 @@ class NeuSOccupancyRenderer(Renderer):
         """Least opacity of samples, judged before colours are computed; 0 keeps all."""
         background: BackgroundConfig = field(default_factory=BackgroundConfig)
         """What lies outside the cube, for captures without masks."""
+        weights: str = ""
+        """Weights of instant-nsr-pl or Wonder3D: learned sharpness, grids and background."""
         backend: str = "auto"
         """auto, cpu (numba kernels) or torch (reference)."""
 
@@ -104,6 +107,8 @@ class NeuSOccupancyRenderer(Renderer):
         self.sharpness = LearnedSharpness(cfg.variance, cfg.sharpness_limit) if learned else None
         self.background = LearnedBackground(cfg.background) if cfg.background.enabled else None
         self.register_buffer("progress", torch.zeros((), dtype=torch.float64))
+        if cfg.weights:
+            read_instant_nsr(cfg.weights, renderer=self)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the learned sharpness and background, where there are any."""
@@ -119,7 +124,7 @@ class NeuSOccupancyRenderer(Renderer):
     def inv_s(self) -> float:
         """Present sharpness s."""
         if self.sharpness is not None:
-            return float(self.sharpness())
+            return float(self.sharpness().detach())
         start, end = math.log(self.cfg.sharpness_start), math.log(self.cfg.sharpness_end)
         return math.exp(start + float(self.progress) * (end - start))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,6 @@ from studio.geometry.mlp import VanillaMLP
 from studio.ops.box import ray_box
 from studio.ops.composite import composite
 from studio.ops.hash_grid import HashGridLayout, encode_reference
-from studio.ops.resample import resample_intervals
 from studio.ops.nerfstudio_hash import encode_nerfstudio, scalings
 from studio.ops.packed import density_alpha, expected_depth, pack, transmittance, visible
 from studio.ops.progressive import (
@@ -27,6 +27,7 @@ from studio.ops.progressive import (
     smooth_resolution,
 )
 from studio.ops.ray_march import RaySamples
+from studio.ops.resample import resample_intervals
 from studio.ops.spherical_harmonics import spherical_harmonics
 from studio.renderers.neus_occupancy import NeuSOccupancyRenderer
 from studio.renderers.occupancy_ema import RunningOccupancy
@@ -320,6 +321,11 @@ def nerfacc_render(case: Case) -> dict[str, Tensor]:
     return out
 
 
+def _recorded(draws: Tensor | None, _: int) -> Tensor:
+    assert draws is not None, "the case holds no draws of occupied cells"
+    return draws
+
+
 def occupancy_grid(case: Case) -> dict[str, Tensor]:
     """Updates with recorded draws, queries, unseen cells, boxes, resampled intervals."""
     given, config = case.inputs, case.config
@@ -346,7 +352,8 @@ def occupancy_grid(case: Case) -> dict[str, Tensor]:
         final.binary.copy_(given[f"{run}_binaries_before"][0])
         uniform = given.get(f"{run}_randint0", torch.zeros(0, dtype=torch.long))
         step = config["warmup_steps"] if run.startswith("late") else 0
-        cells = final.cells(step, uniform, lambda _, r=run: given[f"{r}_randint1"])
+        pick = partial(_recorded, given.get(f"{run}_randint1"))
+        cells = final.cells(step, uniform, pick)
         final.take(cells, occupancy(final.points(cells, given[f"{run}_jitter"]) * radius))
         out |= {f"{run}_occs": final.values, f"{run}_binaries": final.binary[None]}
     out["query_value"], out["query_in_grid"] = final.query(given["query_points"] / radius)
