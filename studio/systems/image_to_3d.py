@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from studio.config import plain
 from studio.errors import ConfigError
 from studio.images import save_png
 from studio.registry import build, find, register
-from studio.run import hash_of
+from studio.run import hash_of, read_json
 from studio.systems.fitting import FitConfig
 from studio.systems.reconstruction import Reconstruction
 from studio.views import Condition, ViewSet
@@ -37,6 +38,7 @@ class ImageTo3D(Reconstruction):
         super().__init__(cfg, run=run)
         self._condition: Condition | None = None
         self._guidance: Any = None
+        self._views_key = ""
 
     # --- stage 1 --------------------------------------------------------------------------------
 
@@ -51,7 +53,8 @@ class ImageTo3D(Reconstruction):
                 "system_type 'image-to-3d' needs a picture.", allowed="data_type: single-image"
             )
         self._condition = data.condition()
-        if not self._views_current():
+        self._views_key = self._hash_views(self._condition)
+        if not self.run.stage_current("views", self._views_key):
             cfg = self.cfg
             self._guidance = build(
                 "guidance", cfg.guidance_type, cfg.guidance, key="system.guidance"
@@ -82,21 +85,16 @@ class ImageTo3D(Reconstruction):
         meta = {**views.meta, "condition": condition.meta, "seed": self.cfg.seed}
         views = ViewSet(views.images, views.cameras, views.bound, meta, views.names)
         views.save(self.run.views)
-        self.run.stage_done("views", self._views_key(), [self.run.views])
+        self.run.stage_done("views", self._views_key, [self.run.views])
         self.run.write_metrics({"views_seconds": round(time.monotonic() - began, 2)})
 
-    def _views_current(self) -> bool:
-        return self.run.stage_current("views", self._views_key())
-
-    def _views_key(self) -> str:
+    def _hash_views(self, condition: Condition) -> str:
         """Hash of all that decides the views: picture, options, weights, seed."""
-        cfg, condition = self.cfg, self._condition
-        assert condition is not None and condition.image is not None
+        cfg = self.cfg
         cls = find("guidance", cfg.guidance_type)
-        weights = [Path(v) for v in cfg.guidance.values() if isinstance(v, str) and "/" in v]
         pose = [condition.elevation_deg, condition.azimuth_deg]
         options = [cls.__qualname__, cfg.guidance_type, cfg.guidance, cfg.seed]
-        return hash_of(condition.image, pose, options, weights)
+        return hash_of(condition.image, pose, options, weight_paths(cfg.guidance))
 
     # --- stage 2 --------------------------------------------------------------------------------
 
@@ -113,4 +111,23 @@ class ImageTo3D(Reconstruction):
         picture = None if self._condition is None else self._condition.image
         written = self.exporter.export(self, self.views, self.run.export, picture)
         self.run.write_metrics({"export": {k: str(v) for k, v in written.items()}})
+        self.run.write_metrics(getattr(self.exporter, "figures", {}))
         return next(iter(written.values()))
+
+
+def weight_paths(options: Mapping[str, Any], folder: Path = Path()) -> list[Path]:
+    """Files and folders that options name, and those that a folder's config.json names in turn.
+
+    Args:
+        options: of a guidance plugin, nested ones included.
+        folder: what relative paths start from.
+    """
+    found: list[Path] = []
+    for value in options.values():
+        if isinstance(value, Mapping):
+            found += weight_paths(value, folder)
+        elif isinstance(value, str) and value and (path := folder / value).exists():
+            found.append(path)
+            if (path / "config.json").is_file():
+                found += weight_paths(read_json(path / "config.json"), path)
+    return found

@@ -1,0 +1,189 @@
+"""The chain from a picture to a mesh: what it makes, what it makes anew, and what it refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from studio import run as run_module
+from studio.cli import main
+from studio.export.readers import read_mesh
+from studio.images import save_png
+from studio.systems.image_to_3d import weight_paths
+from studio.views import ViewSet
+
+GUIDANCE = '''
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from studio.guidance.base import Guidance
+from studio.registry import register
+from tests.unit.test_reconstruction import sphere_views
+
+
+@register("guidance", "balls")
+class Balls(Guidance):
+    """Knows balls only; notes in calls.txt when it is asked."""
+
+    @dataclass
+    class Config:
+        weights: str = ""
+        radius: float = 0.3
+
+    def __init__(self, cfg):
+        super().__init__()
+        self.cfg = cfg
+
+    def generate(self, condition, cameras=None, *, generator=None, noise=None, progress=None):
+        with Path("calls.txt").open("a") as stream:
+            stream.write(f"{condition.elevation_deg:g}\\n")
+        progress(1, 1)
+        return sphere_views(radius=self.cfg.radius)
+
+    def training_loss(self, batch, *, generator=None, noise=None):
+        return {"loss": torch.zeros(())}
+
+    def save_pretrained(self, folder):
+        pass
+
+    @classmethod
+    def from_pretrained(cls, source):
+        return cls(cls.Config())
+'''
+
+CONFIG = """\
+name: ball
+tag: run
+use_timestamp: false
+data_type: single-image
+data: {image: ball.png, background: alpha, resolution: 32}
+system_type: image-to-3d
+system:
+  guidance_type: balls
+  guidance: {weights: weights}
+  geometry: {levels: 4, max_resolution: 32, log2_rows: 10, hidden: 16}
+  renderer: {grid_resolution: 16}
+  hull: {resolution: 24, fit_steps: 10}
+  samples_per_step: 512
+  min_rays: 32
+  exporter: {resolution: 24, formats: [ply], turntable: false, unwrap: box, texture_size: 64}
+trainer: {max_steps: 10, accelerator: cpu, threads: 1}
+"""
+
+RUN = Path("outputs/ball/run")
+
+
+@pytest.fixture
+def chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_plugins: None) -> Path:
+    """A working folder with a guidance plugin, its weights, a picture and a config."""
+    monkeypatch.chdir(tmp_path)
+    plugin = tmp_path / "custom" / "balls"
+    plugin.mkdir(parents=True)
+    (plugin / "__init__.py").write_text(GUIDANCE)
+    (tmp_path / "ball.yaml").write_text(CONFIG)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "model.bin").write_bytes(b"one")
+    picture = torch.full((4, 32, 32), 0.6)
+    picture[3] = (torch.linspace(-1, 1, 32)[:, None].hypot(torch.linspace(-1, 1, 32)) < 0.7).float()
+    save_png("ball.png", picture)
+    return tmp_path
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files and folders that went into hashes."""
+    names: list[str] = []
+    feed = run_module._feed_path
+
+    def noted(digest: hashlib._Hash, path: Path) -> None:
+        names.append(path.name)
+        feed(digest, path)
+
+    monkeypatch.setattr(run_module, "_feed_path", noted)
+    return names
+
+
+def go(*words: str) -> int:
+    os.environ.pop("STUDIO_RUN_DIR", None)
+    try:
+        return main(["--config", "ball.yaml", "--train", *words])
+    finally:
+        os.environ.pop("STUDIO_RUN_DIR", None)
+
+
+def calls() -> int:
+    return len(Path("calls.txt").read_text().splitlines())
+
+
+def stamp(stage: str) -> str:
+    return json.loads((RUN / "logs" / f"stage-{stage}.json").read_text())["key"]
+
+
+def test_a_picture_becomes_a_mesh_and_finished_stages_are_kept(
+    chain: Path, hashed: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert go("--export") == 0
+    assert hashed.count("model.bin") == 1  # weights can be large: read once for the stamp
+    views = ViewSet.load(RUN / "views")
+    assert len(views) == 11 and views.meta["condition"]["image"] == "ball.png"
+    assert (RUN / "save" / "input.png").is_file()
+    mesh = read_mesh(RUN / "export" / "model.ply")
+    size = mesh.vertices.max(0) - mesh.vertices.min(0)
+    assert ((size > 0.4) & (size < 0.8)).all()
+    metrics = json.loads((RUN / "metrics.json").read_text())
+    assert metrics["views_seconds"] >= 0 and metrics["train_seconds"] > 0
+    assert calls() == 1
+    keys, weights = (stamp("views"), stamp("train")), (RUN / "ckpts" / "last.ckpt").stat()
+
+    capsys.readouterr()
+    assert go() == 0  # the same again: nothing is redone
+    said = capsys.readouterr().out
+    assert "views: already made" in said and "training: already done" in said
+    assert (RUN / "ckpts" / "last.ckpt").stat().st_mtime_ns == weights.st_mtime_ns
+    assert calls() == 1
+
+    assert go("system.lr=0.02") == 0  # a reconstruction's option: the second stage alone
+    said = capsys.readouterr().out
+    assert "views: already made" in said and "training: already done" not in said
+    assert calls() == 1
+    assert stamp("views") == keys[0] and stamp("train") != keys[1]
+
+    (chain / "weights" / "model.bin").write_bytes(b"two")  # other weights: both stages
+    assert go("system.lr=0.02", "trainer.max_steps=2") == 0
+    assert "already" not in capsys.readouterr().out
+    assert calls() == 2 and stamp("views") != keys[0]
+
+
+def test_weights_that_weights_name_count(tmp_path: Path) -> None:
+    for name in ("blocks", "base", "vae"):
+        (tmp_path / name).mkdir()
+    config = {"base": "../base", "settings": "right", "zero123": {"vae_weights": "../vae"}}
+    (tmp_path / "blocks" / "config.json").write_text(json.dumps(config))
+    options = {"weights": str(tmp_path / "blocks"), "steps": 5, "base": "", "size": "nano"}
+    found = [path.resolve().name for path in weight_paths(options)]
+    assert found == ["blocks", "base", "vae"]
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("data_type=epidiff-views", "data={}"), "needs a picture"),
+        (("data.image=none.png",), "none.png does not exist"),
+        (("system.guidance_type=bals",), "did you mean 'balls'"),
+        (("system.guidance.radius=big",), "system.guidance.radius"),
+    ],
+)
+def test_mistakes_leave_nothing(
+    chain: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], text: str
+) -> None:
+    assert go(*words) == 2
+    error = capsys.readouterr().err
+    assert text in error and "Traceback" not in error
+    assert not Path("outputs").exists()
