@@ -46,7 +46,7 @@ class LossConfig:
     """Weight of the error of rendered normals, where views carry normals (Wonder3D)."""
     normal_keep: float = 1.0
     """Share of rays that stay in the normal loss."""
-    eikonal: Any = 0.03
+    eikonal: Any = 0.1
     """Weight of (|gradient| - 1)^2 at the samples."""
     curvature: Any = 0.0
     """Weight of |laplacian|, for geometries that compute it."""
@@ -60,13 +60,13 @@ class LossConfig:
     """Weight of the distortion loss of mip-NeRF 360."""
     orient: Any = 0.0
     """Weight of visible normals that look away from the camera."""
-    smooth: Any = 0.0
-    """Weight of changes of the normal over `smooth_distance`."""
+    smooth: Any = 0.05
+    """Weight of changes of the normal over `smooth_distance`: against a hammered look."""
     smooth_at: str = "surface"
     """Where it is measured: surface (at visible samples) or random points (Wonder3D)."""
-    smooth_distance: float = 0.01
+    smooth_distance: float = 0.03
     """Standard deviation of the step, in units of half the cube."""
-    smooth_from: float = 0.0
+    smooth_from: float = 0.3
     """Share of training after which it is measured."""
     outside: Any = 0.0
     """Weight of negative distances at random points outside the visual hull."""

@@ -66,7 +66,7 @@ class FitOptimizerConfig:
     settings), warmup-cosine (NeuS), or stairs (SyncDreamer)."""
     lr_start: float = 0.0
     """Factor of the learning rate at the first step of the warm-up."""
-    lr_end: float = 0.1
+    lr_end: float = 0.03
     """Factor of the learning rate at the end."""
     warmup_steps: int = 30
     """Steps of linear warm-up (of the plateau, for constant-exponential)."""
