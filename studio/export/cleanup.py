@@ -38,13 +38,6 @@ def face_components(faces: Faces) -> np.ndarray:
     return np.unique(labels, return_inverse=True)[1]
 
 
-def keep_large_components(vertices: Vertices, faces: Faces, share: float) -> tuple[Vertices, Faces]:
-    """Keep the connected parts with at least ``share`` of the largest part's surface area."""
-    labels = face_components(faces)
-    area = np.bincount(labels, weights=_face_areas(vertices, faces))
-    return compact(vertices, faces[(area >= share * area.max())[labels]])
-
-
 def taubin_smooth(
     vertices: Vertices, faces: Faces, rounds: int, shrink: float = 0.5, grow: float = -0.53
 ) -> Vertices:
@@ -143,8 +136,3 @@ def vertex_normals(mesh: Mesh) -> Float[np.ndarray, "n 3"]:
     normals = mesh.normals if mesh.normals is not None else mesh.with_normals().normals
     assert normals is not None
     return normals
-
-
-def _face_areas(vertices: Vertices, faces: Faces) -> np.ndarray:
-    a, b, c = (vertices[faces[:, i]] for i in range(3))
-    return 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)

@@ -7,27 +7,21 @@ Marching cubes then runs block by block; blocks are welded exactly along their s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from studio.errors import ExportError
 from studio.export import cleanup
+from studio.export.grid import Field, Grid, MaskFn, SdfFn, make_grid
+from studio.export.marching import march
 from studio.export.parts import keep_parts
 from studio.mesh import Mesh
 from studio.views import ViewSet
 
-SdfFn = Callable[[Float[Tensor, "n 3"]], Float[Tensor, " n"]]
-MaskFn = Callable[[Float[Tensor, "n 3"]], Tensor]
-
-BLOCK = 64  # cells per side that marching cubes sees at once
 COARSE = 64  # cells along the box in which the object is looked for first
-BYTES_PER_SAMPLE = 6  # two boolean grids, their temporaries and the sparse values
 
 
 def extract_mesh(
@@ -71,14 +65,14 @@ def extract_mesh(
         ExportError: if the field has no zero level set in the box or is not finite, or if the
             grid is too large.
     """
-    grid = _grid(box, resolution, memory_gb)
-    field = _Field(sdf_fn, outside, grid, chunk, torch.device(device))
+    grid = make_grid(box, resolution, memory_gb)
+    field = Field(sdf_fn, outside, grid, chunk, torch.device(device))
     with torch.no_grad():
         if fit and (smaller := _object_box(field, slope, memory_gb)) is not None:
-            grid = _grid(smaller, resolution, memory_gb)
-            field = _Field(sdf_fn, outside, grid, chunk, torch.device(device))
+            grid = make_grid(smaller, resolution, memory_gb)
+            field = Field(sdf_fn, outside, grid, chunk, torch.device(device))
         inside, index, values = _sample_near_surface(field, slope)
-    vertices, triangles = _march(grid, inside, index, values)
+    vertices, triangles = march(grid, inside, index, values)
     del inside, index, values
     vertices = grid.lower + vertices * grid.voxel
     vertices, triangles = cleanup.remove_degenerate(vertices, triangles)
@@ -92,92 +86,7 @@ def extract_mesh(
     return Mesh(vertices.astype(np.float32), triangles.astype(np.int64))
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """Cells per axis (a multiple of ``stride``), their side, the corner of sample (0, 0, 0)."""
-
-    cells: tuple[int, int, int]
-    used: np.ndarray  # cells per axis that lie in the box; the rest pads to a multiple of stride
-    stride: int
-    voxel: float
-    lower: np.ndarray
-
-    @property
-    def samples(self) -> tuple[int, int, int]:
-        x, y, z = self.cells
-        return x + 1, y + 1, z + 1
-
-
-def _grid(box: float | Sequence[Sequence[float]], resolution: int, memory_gb: float) -> _Grid:
-    if resolution < 8:
-        raise ExportError(
-            f"resolution is {resolution}.", allowed="8 or more cells", hint="128 to 256 is usual."
-        )
-    corners = np.array(
-        [[-box] * 3, [box] * 3] if isinstance(box, int | float) else box, dtype=np.float64
-    )
-    extent = corners[1] - corners[0]
-    if corners.shape != (2, 3) or not (np.isfinite(corners).all() and (extent > 0).all()):
-        raise ExportError(
-            f"the export box is {corners.tolist()}.",
-            allowed="two corners, the second one larger in x, y and z",
-        )
-    voxel = float(extent.max()) / resolution
-    used = np.ceil(extent / voxel - 1e-6).astype(np.int64)
-    stride = 2 ** int(np.clip(np.log2(resolution / 12), 1, 4))
-    x, y, z = (int(np.ceil(n / stride)) * stride for n in used)
-    cells = (x, y, z)
-    needed = np.prod([n + 1.0 for n in cells]) * BYTES_PER_SAMPLE / 2**30
-    if needed > memory_gb:
-        fits = int(resolution * (memory_gb / needed) ** (1 / 3))
-        raise ExportError(
-            f"resolution {resolution} needs {needed:.1f} GiB, the limit is {memory_gb:g} GiB.",
-            allowed=f"up to about {fits}",
-            hint="lower the resolution or raise memory_gb.",
-        )
-    return _Grid(cells, used, stride, voxel, corners[0])
-
-
-class _Field:
-    """The field at grid coordinates, in chunks; positive on the border and ``outside``."""
-
-    def __init__(
-        self, sdf_fn: SdfFn, outside: MaskFn | None, grid: _Grid, chunk: int, device: torch.device
-    ) -> None:
-        self.sdf_fn, self.outside, self.grid, self.chunk, self.device = (
-            sdf_fn,
-            outside,
-            grid,
-            chunk,
-            device,
-        )
-
-    def __call__(self, coordinates: np.ndarray) -> np.ndarray:
-        """Values at [N, 3] positions in units of cells."""
-        values = np.empty(len(coordinates), dtype=np.float32)
-        for start in range(0, len(coordinates), self.chunk):
-            part = coordinates[start : start + self.chunk]
-            values[start : start + self.chunk] = self._evaluate(part)
-        return values
-
-    def _evaluate(self, coordinates: np.ndarray) -> np.ndarray:
-        grid = self.grid
-        beyond = ((coordinates <= 0) | (coordinates >= grid.used)).any(1)
-        world = grid.lower + np.clip(coordinates, 0, grid.used) * grid.voxel
-        points = torch.from_numpy(world.astype(np.float32)).to(self.device)
-        values = self.sdf_fn(points).detach().reshape(-1).float().cpu().numpy()
-        if not np.isfinite(values).all():
-            bad = int((~np.isfinite(values)).sum())
-            raise ExportError(
-                f"the field returned {bad} NaN or infinite distances out of {len(values)}.",
-                hint="training diverged: resume from an earlier checkpoint or lower the lr.",
-            )
-        if self.outside is not None:
-            beyond |= self.outside(points).reshape(-1).cpu().numpy().astype(bool)
-        return np.where(beyond, np.maximum(np.abs(values), grid.voxel), values)
-
-
-def _object_box(field: _Field, slope: float, memory_gb: float) -> np.ndarray | None:
+def _object_box(field: Field, slope: float, memory_gb: float) -> np.ndarray | None:
     """The box around what is inside, found on a coarse grid and made a tenth larger on each side.
 
     None if nothing is found there (what is thinner than a coarse cell may still be found later), or
@@ -185,8 +94,8 @@ def _object_box(field: _Field, slope: float, memory_gb: float) -> np.ndarray | N
     """
     given = field.grid
     box = np.stack([given.lower, given.lower + given.used * given.voxel])
-    grid = _grid(box, COARSE, memory_gb)
-    coarse = _Field(field.sdf_fn, field.outside, grid, field.chunk, field.device)
+    grid = make_grid(box, COARSE, memory_gb)
+    coarse = Field(field.sdf_fn, field.outside, grid, field.chunk, field.device)
     try:
         inside, _, _ = _sample_near_surface(coarse, slope)
     except ExportError as error:
@@ -201,7 +110,7 @@ def _object_box(field: _Field, slope: float, memory_gb: float) -> np.ndarray | N
     return found if np.ptp(found, axis=0).max() < 0.8 * np.ptp(box, axis=0).max() else None
 
 
-def _sample_near_surface(field: _Field, slope: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _sample_near_surface(field: Field, slope: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Find the sign at every grid sample and the value at those near the surface.
 
     Returns:
@@ -258,7 +167,7 @@ def _sign_changes(inside: np.ndarray) -> np.ndarray:
     return changes
 
 
-def _at_border(shape: tuple[int, ...], grid: _Grid, stride: int) -> np.ndarray:
+def _at_border(shape: tuple[int, ...], grid: Grid, stride: int) -> np.ndarray:
     """Cells of this stride that touch or pass the border of the box, where walls are put."""
     border = np.zeros(shape, dtype=bool)
     for axis in range(3):
@@ -268,7 +177,7 @@ def _at_border(shape: tuple[int, ...], grid: _Grid, stride: int) -> np.ndarray:
     return border
 
 
-def _no_surface(field: _Field) -> ExportError:
+def _no_surface(field: Field) -> ExportError:
     half = field.grid.used / 2.0
     ring = half + (np.array(list(product((-1, 0, 1), repeat=3))) * half * 0.98)
     centre, border = field(half[None])[0], field(ring[np.abs(ring - half).any(1)])
@@ -287,68 +196,3 @@ def _no_surface(field: _Field) -> ExportError:
         hint="the object vanished or lies outside: check bound and masks, train longer, lower the"
         " sparsity and mask weights.",
     )
-
-
-def _march(
-    grid: _Grid, inside: np.ndarray, index: np.ndarray, values: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Marching cubes in blocks, welded.
-
-    Values are kept away from zero by a few thousandths of their usual size, so every vertex lies
-    strictly inside a grid edge: no triangle collapses, and the edge names the vertex at joints.
-    """
-    from skimage.measure import marching_cubes
-
-    unit = float(np.median(np.abs(values))) or grid.voxel
-    magnitude = np.clip(np.abs(values), 3e-3 * unit, 20 * unit)
-    values = np.where(values < 0, -magnitude, magnitude).astype(np.float32)
-    parts, triangles, names, count = [], [], [], 0
-    for corner, volume in _volumes(grid, inside, index, values, unit):
-        vertices, block_faces, _, _ = marching_cubes(volume, 0.0)
-        vertices = vertices.astype(np.float64) + corner
-        parts.append(vertices)
-        triangles.append(block_faces.astype(np.int64) + count)
-        names.append(_edge_names(vertices, grid.samples, count))
-        count += len(vertices)
-    _, first, inverse = np.unique(np.concatenate(names), return_index=True, return_inverse=True)
-    return np.concatenate(parts)[first], inverse[np.concatenate(triangles)]
-
-
-def _volumes(
-    grid: _Grid, inside: np.ndarray, index: np.ndarray, values: np.ndarray, unit: float
-) -> Iterator[tuple[tuple[int, int, int], np.ndarray]]:
-    """Blocks of samples that the surface passes through, with the corner of each.
-
-    Samples that were not evaluated hold ``unit`` with their sign.
-    """
-    plane = grid.samples[1] * grid.samples[2]
-    for x in range(0, grid.cells[0], BLOCK):
-        slab = slice(*np.searchsorted(index, [x * plane, (x + BLOCK + 1) * plane]))
-        flat, slab_values = index[slab], values[slab]
-        rows = flat // grid.samples[2] % grid.samples[1]
-        for y in range(0, grid.cells[1], BLOCK):
-            in_row = np.flatnonzero((rows >= y) & (rows <= y + BLOCK))
-            columns = flat[in_row] % grid.samples[2]
-            for z in range(0, grid.cells[2], BLOCK):
-                signs = inside[x : x + BLOCK + 1, y : y + BLOCK + 1, z : z + BLOCK + 1]
-                if signs.all() or not signs.any():
-                    continue
-                volume = np.where(signs, -unit, unit).astype(np.float32)
-                here = in_row[(columns >= z) & (columns <= z + BLOCK)]
-                i, j, k = np.unravel_index(flat[here], grid.samples)
-                volume[i - x, j - y, k - z] = slab_values[here]
-                yield (x, y, z), volume
-
-
-def _edge_names(vertices: np.ndarray, samples: tuple[int, int, int], count: int) -> np.ndarray:
-    """A number that two vertices share if and only if they lie on the same grid edge.
-
-    Marching cubes may add a vertex in the middle of a cell; it belongs to one block and gets a
-    negative number.
-    """
-    fractional = np.abs(vertices - np.round(vertices)) > 3e-5
-    base = np.where(fractional, np.floor(vertices), np.round(vertices)).astype(np.int64)
-    names = np.ravel_multi_index(tuple(base.T), samples) * 3 + fractional.argmax(1)
-    own = fractional.sum(1) != 1
-    names[own] = -1 - count - np.flatnonzero(own)
-    return names

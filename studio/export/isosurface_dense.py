@@ -7,17 +7,14 @@ make ``resolution - 1`` cells, which are longer along longer sides of the box.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from studio.errors import ExportError
+from studio.export.grid import SdfFn
 from studio.mesh import Mesh
 
-SdfFn = Callable[[Float[Tensor, "n 3"]], Float[Tensor, " n"]]
 Box = Float[np.ndarray, "2 3"]  # lower and upper corner in world units
 
 

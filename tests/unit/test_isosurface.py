@@ -9,9 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from studio.cameras import orbit_cameras
+from studio.data.render import render_mesh
 from studio.errors import ExportError
 from studio.export import cleanup
 from studio.export.isosurface import extract_mesh
+from studio.export.isosurface_dense import dense_mesh, two_pass_mesh
 
 
 def sphere(points: Tensor) -> Tensor:
@@ -134,6 +137,88 @@ def test_errors_say_what_is_wrong(field, words):
     with pytest.raises(ExportError) as caught:
         extract_mesh(field, 0.5, 32)
     assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize("fit", [True, False])
+def test_an_empty_field_is_refused_at_every_resolution(fit):
+    """At 192 cells the search starts so coarse that no cell is ever refined."""
+    with pytest.raises(ExportError, match="no surface"):
+        extract_mesh(lambda p: torch.ones(len(p)), 0.5, 192, fit=fit)
+
+
+def test_a_small_object_in_a_large_box_gets_all_cells():
+    centre = torch.tensor([1.1, -0.7, 0.4])
+
+    def ball(p: Tensor) -> Tensor:
+        return (p - centre).norm(dim=1) - 0.15
+
+    mesh = extract_mesh(ball, 2.0, 64)
+    loose = extract_mesh(ball, 2.0, 64, fit=False)
+    assert len(mesh.faces) > 20 * len(loose.faces)
+    assert mesh.volume == pytest.approx(4 / 3 * math.pi * 0.15**3, rel=0.01)
+    assert cleanup.is_watertight(mesh.faces)
+
+
+def test_a_plate_too_thin_for_the_search_is_still_found():
+    def plate(p: Tensor) -> Tensor:
+        return (p - torch.tensor([0, 0, 0.0078])).abs().sub(torch.tensor([0.3, 0.3, 0.004])).amax(1)
+
+    mesh = extract_mesh(plate, 0.5, 192)
+    assert np.ptp(mesh.vertices[:, 0]) == pytest.approx(0.6, abs=0.01)
+
+
+def test_sparse_blocks_agree_with_the_dense_twin():
+    box = np.array([[-0.5] * 3, [0.5] * 3])
+    sparse, dense = extract_mesh(torus, 0.5, 96, fit=False), dense_mesh(torus, box, 97)
+    assert len(sparse.vertices) == len(dense.vertices) and len(sparse.faces) == len(dense.faces)
+    order = [np.lexsort(m.vertices.round(3).T[::-1]) for m in (sparse, dense)]
+    one, two = (m.vertices[o] for m, o in zip((sparse, dense), order, strict=True))
+    assert np.abs(one.mean(0) - two.mean(0)).max() < 1e-5
+    assert sparse.volume == pytest.approx(dense.volume, rel=1e-4)
+    assert sparse.area == pytest.approx(dense.area, rel=1e-4)
+
+
+def test_the_second_pass_of_the_twin_is_finer():
+    cube = np.array([[-1.0] * 3, [1.0] * 3])
+    errors = [
+        np.abs(np.linalg.norm(mesh.vertices[mesh.faces].mean(1), axis=1) - 0.35).mean()
+        for mesh in (dense_mesh(sphere, cube, 24), two_pass_mesh(sphere, 1.0, 24))
+    ]
+    assert errors[1] < 0.3 * errors[0]
+    with pytest.raises(ExportError, match="never crosses"):
+        dense_mesh(lambda p: sphere(p) + 9, cube, 8)
+
+
+def balls(*centres_and_radii: tuple[float, float, float, float]):
+    """A field of several balls."""
+
+    def field(p: Tensor) -> Tensor:
+        parts = [(p - torch.tensor(c[:3])).norm(dim=1) - c[3] for c in centres_and_radii]
+        return torch.stack(parts).amin(0)
+
+    return field
+
+
+def test_closed_cavities_are_filled():
+    def shell(p: Tensor) -> Tensor:
+        return torch.maximum(p.norm(dim=1) - 0.35, 0.25 - p.norm(dim=1))
+
+    assert extract_mesh(shell, 0.5, 64).volume == pytest.approx(4 / 3 * math.pi * 0.35**3, rel=0.01)
+    hollow = extract_mesh(shell, 0.5, 64, keep_components=0)
+    assert hollow.volume == pytest.approx(4 / 3 * math.pi * (0.35**3 - 0.25**3), rel=0.01)
+
+
+def test_small_parts_stay_where_outlines_need_them():
+    """The views show the body and one small ball beside it; the other small ball is a floater."""
+    body, real, floater = (0.0, 0, 0, 0.25), (0.36, 0, 0, 0.04), (0, 0, 0.38, 0.04)
+    true = extract_mesh(balls(body, real), 0.5, 64, keep_components=0)
+    views = render_mesh(true, orbit_cameras([0, 60, 120, 200, 280], 15.0, size=96))
+    field = balls(body, real, floater)
+    blind = extract_mesh(field, 0.5, 64)
+    seeing = extract_mesh(field, 0.5, 64, views=views)
+    assert len(np.unique(cleanup.face_components(blind.faces))) == 1
+    assert len(np.unique(cleanup.face_components(seeing.faces))) == 2
+    assert seeing.vertices[:, 0].max() > 0.39 and seeing.vertices[:, 2].max() < 0.3
 
 
 def test_too_large_a_grid_is_refused_with_the_size_that_fits():

@@ -11,9 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 
+from studio.cameras import orbit_cameras
+from studio.data.render import render_mesh
 from studio.errors import DataError, ExportError, StudioError
+from studio.export.inspection import write_inspection
 from studio.export.readers import read_mesh
 from studio.export.writers import (
     linear_to_srgb,
@@ -260,6 +264,53 @@ def test_unreadable_meshes(tmp_path: Path, name: str, content: bytes | None, wor
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=words):
         read_mesh(tmp_path / name)
+
+
+def test_inspection_holds_mesh_cameras_and_pictures(tmp_path: Path) -> None:
+    mesh = textured_box()
+    cameras = orbit_cameras([10, 100, 250], [0.0, 30.0, -20.0], 2.0, 40.0, (48, 64))
+    views = dataclasses.replace(render_mesh(mesh, cameras, shading=False), names=("a", "b", "c"))
+    document, _ = glb_parts(write_inspection(mesh, views, tmp_path / "inspect.glb"))
+    named = {node["name"]: node for node in document["nodes"]}
+    assert list(named) == ["object", "frusta", "pictures", "a", "b", "c"]
+    for i, name in enumerate("abc"):  # glTF cameras look along -z, +y is up
+        matrix = np.array(named[name]["matrix"]).reshape(4, 4).T
+        x, y, z = cameras.centres[i].tolist()
+        np.testing.assert_allclose(matrix[:3, 3], (x, z, -y), atol=1e-6)
+        towards = -matrix[:3, 3] / np.linalg.norm(matrix[:3, 3])
+        np.testing.assert_allclose(-matrix[:3, 2], towards, atol=1e-5)
+        assert matrix[1, 1] > 0 and np.linalg.det(matrix) == pytest.approx(1)
+    lens = document["cameras"][0]["perspective"]
+    assert np.degrees(lens["yfov"]) == pytest.approx(40) and lens["aspectRatio"] == 64 / 48
+    scene = trimesh.load_scene(tmp_path / "inspect.glb", process=False)
+    stored = scene.geometry["object"]
+    assert stored.volume == pytest.approx(mesh.volume, rel=1e-5)
+    assert np.array_equal(np.asarray(stored.visual.material.baseColorTexture), mesh.texture)
+    assert np.array_equal(
+        np.asarray(read_mesh(tmp_path / "inspect.glb").vertices)[:24].shape, (24, 3)
+    )
+
+
+def test_inspected_pictures_hang_where_their_cameras_see_them(tmp_path: Path) -> None:
+    """From its own camera each picture covers the view, the right way round."""
+    mesh = textured_box()
+    cameras = orbit_cameras([10, 100, 250], [0.0, 30.0, -20.0], 2.0, 40.0, (48, 64))
+    views = render_mesh(mesh, cameras, shading=False)
+    write_inspection(mesh, views, tmp_path / "inspect.glb")
+    quads = trimesh.load_scene(tmp_path / "inspect.glb", process=False).geometry["pictures"]
+    corners = np.asarray(quads.vertices) @ np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]]).T
+    sheet = np.asarray(quads.visual.material.baseColorTexture)
+    for i in range(3):
+        own = torch.from_numpy(corners[4 * i : 4 * i + 4]).float()
+        pixel, depth = cameras[[i]].project(own)
+        np.testing.assert_allclose(pixel[0], [[0, 0], [64, 0], [64, 48], [0, 48]], atol=1e-3)
+        assert 0 < depth.min() and depth.max() < 1
+        u, v = np.asarray(quads.visual.uv)[4 * i : 4 * i + 4].T
+        rows, columns = (1 - v) * len(sheet), u * sheet.shape[1]
+        assert rows[0] == rows.min() and columns[0] == columns.min()
+        top, left = int(rows.min()), int(columns.min())
+        shown = (views.images[i, 3] * 255).round().numpy()
+        assert np.abs(sheet[top : top + 48, left : left + 64, 3] - shown).max() <= 1
 
 
 def obj_corners(path: Path) -> tuple[np.ndarray, np.ndarray]:
