@@ -87,6 +87,14 @@ class Scene:
     how_to_mask: str = "RGBA pictures whose background is transparent"
     meta: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """What a ViewSet's meta says of where its views come from."""
+        meta = {**self.meta, "source": str(self.source)}
+        if self.to_world is not None:
+            meta["to_world"] = self.to_world.tolist()
+        return meta
+
     def placed(self, to_world: Float[Tensor, "4 4"]) -> Scene:
         """Return the scene in a new world, from which the similarity leads to the present one.
 
@@ -236,7 +244,7 @@ def _smaller(height: int, width: int, resolution: int | None, most: float) -> tu
     scale = min(1.0, (most / (height * width)) ** 0.5)
     if resolution is not None:
         scale = min(scale, resolution / max(height, width))
-    return round(height * scale), round(width * scale)
+    return int(height * scale + 0.5), int(width * scale + 0.5)
 
 
 def _common_size(scene: Scene, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -174,7 +174,8 @@ def read_transforms(
             f"{scene.source}: bound is {bound:g}.", allowed="a positive number, world units"
         )
     names = tuple(shot.name for shot in scene.shots)
-    return ViewSet(pictures.images, pictures.cameras, float(bound), scene.meta, names)
+    meta = scene.meta if scene.to_world is None else scene.record
+    return ViewSet(pictures.images, pictures.cameras, float(bound), meta, names)
 
 
 def read_scene(folder: Path, split: str | None = None) -> Scene:

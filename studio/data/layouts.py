@@ -168,12 +168,9 @@ class LayoutData(SceneData):
         return guess_bound(mask, cameras)
 
     def _views(self, scene: Scene, pictures: Pictures) -> ViewSet:
-        meta = {**scene.meta, "source": str(scene.source)}
-        if scene.to_world is not None:
-            meta["to_world"] = scene.to_world.tolist()
         names = tuple(shot.name for shot in scene.shots)
         return ViewSet(
-            pictures.images, pictures.cameras, self._bound, meta, names, pictures.normals
+            pictures.images, pictures.cameras, self._bound, scene.record, names, pictures.normals
         )
 
 

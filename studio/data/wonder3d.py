@@ -67,6 +67,8 @@ class Wonder3DData(LayoutData):
         shots = []
         for view, pose in poses.items():
             picture = _file(root / "masked_colors", "rgb", view) or _file(root, "rgb", view)
+            if picture is None and self.cfg.poses is not None:
+                continue  # a folder of poses may know more views
             if picture is None:
                 raise DataError(f"{root} has no rgb_000_{view}.", allowed=self.looks_for)
             h, w = size = picture_size(picture)

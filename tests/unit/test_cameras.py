@@ -157,3 +157,81 @@ def test_nonsense_is_refused() -> None:
         Cameras(bad, good.intrinsics, good.size)
     with pytest.raises(CameraError, match="do not belong together"):
         Cameras(good.c2w, good.intrinsics[:2], good.size)
+
+
+def test_a_new_world_and_back() -> None:
+    """A similarity moves points, cameras and orthographic scales alike."""
+    to_world = torch.eye(4)
+    to_world[:3, :3] = 2.5 * look_at(torch.tensor([[1.0, 2.0, 0.5]]))[0, :3, :3]
+    to_world[:3, 3] = torch.tensor([3.0, -1.0, 0.5])
+    points = torch.rand(20, 3, generator=torch.Generator().manual_seed(0)) - 0.5
+    new = (points - to_world[:3, 3]) @ torch.linalg.inv(to_world[:3, :3]).T
+    for cameras in (rig(), orthographic()):
+        placed = cameras.placed(to_world)
+        pixels, depth = placed.project(new)
+        expected, expected_depth = cameras.project(points)
+        torch.testing.assert_close(pixels, expected, atol=1e-3, rtol=0)
+        torch.testing.assert_close(depth * 2.5, expected_depth, atol=1e-4, rtol=0)
+        back = placed.placed(torch.linalg.inv(to_world))
+        torch.testing.assert_close(back.c2w, cameras.c2w, atol=1e-5, rtol=0)
+    sheared = torch.eye(4)
+    sheared[0, 1] = 0.5
+    for wrong in (sheared, torch.diag(torch.tensor([1.0, 1, -1, 1])), torch.zeros(4, 4)):
+        with pytest.raises(CameraError, match="cannot place a scene"):
+            rig().placed(wrong)
+
+
+def test_orthographic_pixels_of_any_shape() -> None:
+    """Rays pass through what is projected, with oblong pixels and a shifted principal point."""
+    cameras = orthographic()
+    intrinsics = cameras.intrinsics.clone()
+    intrinsics[:, 0, 0] *= 1.7
+    intrinsics[:, :2, 2] += 3.25
+    cameras = dataclasses.replace(cameras, intrinsics=intrinsics)
+    points = torch.rand(20, 3, generator=torch.Generator().manual_seed(0)) - 0.5
+    pixels, depth = cameras.project(points)
+    rays = cameras.rays(pixels)
+    again = rays.origins + rays.directions * depth.reshape(-1, 1)
+    torch.testing.assert_close(again.reshape(4, 20, 3), points.expand(4, 20, 3))
+    with pytest.raises(CameraError, match="ortho_scale is"):
+        dataclasses.replace(cameras, ortho_scale=torch.tensor([1.0, -1.0, 1.0, 1.0]))
+
+
+def test_integer_pixel_centres() -> None:
+    """A calibration for integer centres means the same rays, half a pixel further."""
+    cameras = rig()
+    integer = torch.tensor([[[3.0, 5.0]]]).expand(4, 1, 2)
+    shifted = cameras.with_pixel_centres(0.0).rays(integer + 0.5)
+    torch.testing.assert_close(shifted.directions, cameras.rays(integer).directions)
+    assert torch.equal(cameras.with_pixel_centres(0.5).intrinsics, cameras.intrinsics)
+
+
+def test_between_two_cameras() -> None:
+    cameras = rig()
+    for share, i in ((0.0, 1), (1.0, 2)):
+        way = cameras.between(1, 2, share)
+        torch.testing.assert_close(way.c2w[0], cameras.c2w[i], atol=1e-5, rtol=0)
+    first, half = cameras.between(1, 2, 0.3), cameras.between(1, 2, 0.65)
+    steps = [
+        torch.trace(a.c2w[0, :3, :3].T @ b.c2w[0, :3, :3])
+        for a, b in ((cameras[[1]], first), (first, half), (half, cameras[[2]]))
+    ]
+    angles = torch.stack(steps).sub(1).div(2).clamp(-1, 1).acos()
+    torch.testing.assert_close(
+        angles / angles.sum(), torch.tensor([0.3, 0.35, 0.35]), atol=1e-3, rtol=0
+    )
+
+
+def test_clip_matrices_are_those_of_a_rasteriser() -> None:
+    """Clip coordinates run from -1 to 1 over the picture and from near to far."""
+    cameras = rig()
+    points = torch.rand(20, 3, generator=torch.Generator().manual_seed(0)) - 0.5
+    pixels, depth = cameras.project(points)
+    homogeneous = torch.cat([points, torch.ones(20, 1)], dim=1)
+    clip = homogeneous @ cameras.clip_matrices(0.1, 10.0).transpose(1, 2)
+    ndc = clip[..., :3] / clip[..., 3:]
+    torch.testing.assert_close(clip[..., 3], depth)
+    size = torch.tensor([64.0, 48.0])
+    torch.testing.assert_close((ndc[..., :2] + 1) / 2 * size, pixels, atol=1e-3, rtol=0)
+    expected = (10.1 - 2.0 / depth) / 9.9
+    torch.testing.assert_close(ndc[..., 2], expected, atol=1e-4, rtol=0)
