@@ -11,7 +11,7 @@ FAST = {"contract", "nsz", "arcp", "reassoc"}
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
-def alpha_forward(sdf, cosine, step, inv_s, alpha, slope_sdf, slope_cosine):
+def _alpha_forward(sdf, cosine, step, inv_s, alpha, slope_sdf, slope_cosine):
     """Opacity of sections and its derivatives (zero where it is clamped)."""
     real = sdf.dtype.type
     one, half, tiny = real(1), real(0.5), real(1e-5)
@@ -49,12 +49,12 @@ def _composite_ray(alpha, values, start, stop, n, sums, opacity, weights):
 
 @njit(cache=True, error_model="numpy")
 def _composite_ray_backward(
-    alpha,
-    values,
-    weights,
     start,
     stop,
     n,
+    alpha,
+    values,
+    weights,
     grad_sums,
     grad_opacity,
     grad_weights,
@@ -89,19 +89,35 @@ def _composite_serial(alpha, values, offsets, sums, opacity, weights):
         _composite_ray(alpha, values, offsets[n], offsets[n + 1], n, sums, opacity, weights)
 
 
+@njit(cache=True, parallel=True)
+def _backward_parallel(offsets, arrays):
+    for n in prange(offsets.shape[0] - 1):
+        _composite_ray_backward(offsets[n], offsets[n + 1], n, *arrays)
+
+
 @njit(cache=True)
-def composite_backward(
-    alpha, values, weights, offsets, grad_sums, grad_opacity, grad_weights, grad_alpha, grad_values
-):
-    """Gradients by the opacities and values of every sample (a reverse sweep per ray)."""
+def _backward_serial(offsets, arrays):
     for n in range(offsets.shape[0] - 1):
-        _composite_ray_backward(
-            alpha, values, weights, offsets[n], offsets[n + 1], n,
-            grad_sums, grad_opacity, grad_weights, grad_alpha, grad_values,
-        )  # fmt: skip
+        _composite_ray_backward(offsets[n], offsets[n + 1], n, *arrays)
+
+
+def alpha_forward(sdf, cosine, step, inv_s, alpha, slope_sdf, slope_cosine) -> None:
+    """Opacity of sections and its derivatives (zero where it is clamped)."""
+    results = (alpha.numpy(), slope_sdf.numpy(), slope_cosine.numpy())
+    _alpha_forward(sdf.numpy(), cosine.numpy(), step, inv_s, *results)
 
 
 def composite_forward(alpha, values, offsets, sums, opacity, weights) -> None:
     """Weighted sums per ray, opacity per ray and weight per sample."""
     run = _composite_parallel if in_parallel() else _composite_serial
-    run(alpha, values, offsets, sums, opacity, weights)
+    run(*(a.numpy() for a in (alpha, values, offsets, sums, opacity, weights)))
+
+
+def composite_backward(
+    alpha, values, weights, offsets, grad_sums, grad_opacity, grad_weights, grad_alpha, grad_values
+) -> None:
+    """Gradients by the opacities and values of every sample (a reverse sweep per ray)."""
+    inputs = (alpha, values, weights, grad_sums, grad_opacity, grad_weights)
+    arrays = tuple(a.numpy() for a in (*inputs, grad_alpha, grad_values))
+    run = _backward_parallel if in_parallel() else _backward_serial
+    run(offsets.numpy(), arrays)

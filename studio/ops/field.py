@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.ops.backend import contiguous_float
+from studio.ops.backend import ready
 
 CURVE = 1e-3
 
@@ -34,8 +34,8 @@ class _SdfNetwork(torch.autograd.Function):
     def forward(ctx, y, w1, b1, w2, b2):
         from studio.ops import field_cpu
 
-        y, w1, b1 = contiguous_float("y", y), contiguous_float("w1", w1), contiguous_float("b1", b1)
-        w2, b2 = contiguous_float("w2", w2), contiguous_float("b2", b2)
+        y, w1, b1 = ready("y", y), ready("w1", w1), ready("b1", b1)
+        w2, b2 = ready("w2", w2), ready("b2", b2)
         z = w1 @ y
         hidden, slope = torch.empty_like(z), torch.empty_like(z)
         field_cpu.activate(z.numpy(), b1.numpy(), w2[0].numpy(), hidden.numpy(), slope.numpy())
@@ -73,9 +73,10 @@ def sdf_network(
     w2: Float[Tensor, "o h"],
     b2: Tensor,
 ) -> tuple[Float[Tensor, "o n"], Float[Tensor, "k n"]]:
-    """Outputs and the derivative g of the first output by the input, with native CPU loops.
+    """Outputs and the derivative g of the first output by the input.
 
     Differentiable once, in both results (the backward pass of g contains the second derivative).
+    On the CPU the passes over the hidden units are native loops, elsewhere tensor operations.
 
     Args:
         y: encoded points, feature-major.
@@ -84,4 +85,6 @@ def sdf_network(
         w2: output weights; row 0 gives the SDF.
         b2: output biases.
     """
+    if y.device.type != "cpu":
+        return sdf_network_reference(y, w1, b1, w2, b2)
     return _SdfNetwork.apply(y, w1, b1, w2, b2)

@@ -1,4 +1,4 @@
-"""Numba loops of the SDF network: contraction with the Jacobian and the squareplus passes."""
+"""Numba loops of the SDF network: the squareplus passes, forward and backward."""
 
 from __future__ import annotations
 
@@ -8,30 +8,7 @@ from numba import njit, prange
 from studio.ops.backend import in_parallel
 
 FAST = {"contract", "nsz", "arcp", "reassoc"}
-BLOCK = 1024
 CURVE = 1e-3  # squareplus: (z + sqrt(z^2 + CURVE)) / 2
-
-
-@njit(cache=True, fastmath=FAST, error_model="numpy")
-def _contract_range(jacobian, g, normal, start, stop):
-    for d in range(3):
-        for p in range(start, stop):
-            normal[d, p] = jacobian[0, d, p] * g[0, p]
-    for k in range(1, g.shape[0]):
-        for d in range(3):
-            for p in range(start, stop):
-                normal[d, p] += jacobian[k, d, p] * g[k, p]
-
-
-@njit(cache=True, fastmath=FAST, error_model="numpy")
-def _expand_range(jacobian, grad_normal, grad_g, start, stop):
-    for k in range(grad_g.shape[0]):
-        for p in range(start, stop):
-            grad_g[k, p] = (
-                jacobian[k, 0, p] * grad_normal[0, p]
-                + jacobian[k, 1, p] * grad_normal[1, p]
-                + jacobian[k, 2, p] * grad_normal[2, p]
-            )
 
 
 @njit(cache=True, fastmath=FAST, error_model="numpy")
@@ -66,22 +43,6 @@ def _activate_backward_row(z, weight, grad_hidden, grad_slope):
 
 
 @njit(cache=True, parallel=True)
-def _contract_parallel(jacobian, g, normal):
-    count = g.shape[1]
-    for block in prange((count + BLOCK - 1) // BLOCK):
-        _contract_range(jacobian, g, normal, block * BLOCK, min(count, block * BLOCK + BLOCK))
-
-
-@njit(cache=True, parallel=True)
-def _expand_parallel(jacobian, grad_normal, grad_g):
-    count = grad_g.shape[1]
-    for block in prange((count + BLOCK - 1) // BLOCK):
-        _expand_range(
-            jacobian, grad_normal, grad_g, block * BLOCK, min(count, block * BLOCK + BLOCK)
-        )
-
-
-@njit(cache=True, parallel=True)
 def _activate_parallel(z, bias, weight, hidden, slope):
     for row in prange(z.shape[0]):
         _activate_row(z[row], bias[row], weight[row], hidden[row], slope[row])
@@ -107,22 +68,6 @@ def _activate_backward_serial(z, weight, grad_hidden, grad_slope, sums, slope_su
         sums[row], slope_sums[row] = _activate_backward_row(
             z[row], weight[row], grad_hidden[row], grad_slope[row]
         )
-
-
-def contract(jacobian, g, normal) -> None:
-    """normal[d, p] = sum_k jacobian[k, d, p] g[k, p]."""
-    if in_parallel():
-        _contract_parallel(jacobian, g, normal)
-    else:
-        _contract_range(jacobian, g, normal, 0, g.shape[1])
-
-
-def expand(jacobian, grad_normal, grad_g) -> None:
-    """grad_g[k, p] = sum_d jacobian[k, d, p] grad_normal[d, p]."""
-    if in_parallel():
-        _expand_parallel(jacobian, grad_normal, grad_g)
-    else:
-        _expand_range(jacobian, grad_normal, grad_g, 0, grad_g.shape[1])
 
 
 def activate(z, bias, weight, hidden, slope) -> None:

@@ -6,7 +6,8 @@ levels follow one another in one ``[rows, features]`` table.
 Normals use one encode: with J the derivative of the features by the position and g the derivative
 of the SDF by the features, n = J^T g, so the gradient with respect to J is the outer product of g
 and the gradient of n. J is therefore never an autograd tensor; `encode` keeps it in an `Encoding`,
-`contract` turns it into normals, and one scatter writes the whole gradient of the table.
+`contract` turns it into normals, and one scatter writes the whole gradient of the table. The numba
+and Triton kernels share this scheme; the torch twin and tiny-cuda-nn differentiate twice instead.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.ops.backend import contiguous_float
+from studio.ops.backend import choose_backend, kernels, ready
 
 
 @dataclass(frozen=True)
@@ -111,28 +112,26 @@ def encode_reference(
 class Encoding:
     """What the encoder, the contraction and their backward passes share for one batch of points."""
 
-    def __init__(self) -> None:
-        self.jacobian: Tensor | None = None  # [2L, 3, P]
-        self.g: Tensor | None = None  # [2L, P], derivative of the SDF by the features
+    def __init__(self, backend: str) -> None:
+        self.backend = backend
+        self.jacobian: Tensor | None = None  # [LF, 3, P], of native kernels
+        self.g: Tensor | None = None  # [LF, P], derivative of the SDF by the features
         self.grad_normal: Tensor | None = None  # [3, P]
+        self.points: Tensor | None = None  # [3, P] and [LF, P] with a graph between them, of
+        self.features: Tensor | None = None  # backends that differentiate twice
 
 
 class _Encode(torch.autograd.Function):
     """Operation A: features, and a token that orders the backward passes (contract first)."""
 
     @staticmethod
-    def forward(ctx, points, table, layout, encoding):
-        from studio.ops import hash_grid_cpu
-
-        points, table = contiguous_float("points", points), contiguous_float("table", table)
+    def forward(ctx, points, table, layout, encoding, normals):
+        points, table = ready("points", points), ready("table", table)
         count = points.shape[1]
         features = points.new_empty(layout.width, count)
-        encoding.jacobian = points.new_empty(
-            layout.width, 3, count if encoding.jacobian is None else 0
-        )
-        hash_grid_cpu.encode(
-            points.numpy(), table.numpy(), layout, features.numpy(), encoding.jacobian.numpy()
-        )
+        encoding.jacobian = points.new_empty(layout.width, 3, count if normals else 0)
+        run = kernels("hash_grid", encoding.backend)
+        run.encode(points, table, layout, features, encoding.jacobian)
         ctx.save_for_backward(points)
         ctx.layout, ctx.encoding, ctx.shape = layout, encoding, table.shape
         return features, points.new_zeros(())
@@ -140,25 +139,17 @@ class _Encode(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_features, _):
-        from studio.ops import hash_grid_cpu
-
         (points,) = ctx.saved_tensors
         encoding = ctx.encoding
         empty = points.new_empty(3, 0)
         g = encoding.g if encoding.g is not None else empty
         grad_normal = encoding.grad_normal if encoding.grad_normal is not None else empty
         grad_table = points.new_zeros(ctx.shape)
-        grad_features = contiguous_float("grad_features", grad_features)
-        hash_grid_cpu.scatter(
-            points.numpy(),
-            ctx.layout,
-            grad_features.numpy(),
-            g.numpy(),
-            grad_normal.numpy(),
-            grad_table.numpy(),
-        )
+        grad_features = ready("grad_features", grad_features)
+        run = kernels("hash_grid", encoding.backend)
+        run.scatter(points, ctx.layout, grad_features, g, grad_normal, grad_table)
         encoding.g = encoding.grad_normal = encoding.jacobian = None
-        return None, grad_table, None, None
+        return None, grad_table, None, None, None
 
 
 class _Contract(torch.autograd.Function):
@@ -166,11 +157,9 @@ class _Contract(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, g, token, encoding):
-        from studio.ops import field_cpu
-
-        g = contiguous_float("g", g)
+        g = ready("g", g)
         normal = g.new_empty(3, g.shape[1])
-        field_cpu.contract(encoding.jacobian.numpy(), g.numpy(), normal.numpy())
+        kernels("hash_grid", encoding.backend).contract(encoding.jacobian, g, normal)
         ctx.save_for_backward(g)
         ctx.encoding = encoding
         return normal
@@ -178,26 +167,39 @@ class _Contract(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad_normal):
-        from studio.ops import field_cpu
-
         (g,) = ctx.saved_tensors
         encoding = ctx.encoding
         if encoding.jacobian is None:
             raise RuntimeError("the normals of one encoding can be differentiated only once")
-        encoding.g, encoding.grad_normal = g, contiguous_float("grad_normal", grad_normal)
+        encoding.g, encoding.grad_normal = g, ready("grad_normal", grad_normal)
         grad_g = torch.empty_like(g)
-        field_cpu.expand(encoding.jacobian.numpy(), encoding.grad_normal.numpy(), grad_g.numpy())
+        run = kernels("hash_grid", encoding.backend)
+        run.expand(encoding.jacobian, encoding.grad_normal, grad_g)
         return grad_g, g.new_zeros(()), None
+
+
+def _encode_by_autograd(points, table, layout, encoding, normals):
+    """Features whose derivatives autograd finds: the torch twin and tiny-cuda-nn."""
+    if encoding.backend == "tcnn":
+        from studio.ops.tcnn import encode_tcnn as run
+    else:
+        run = encode_reference
+    with torch.set_grad_enabled(normals or torch.is_grad_enabled()):
+        encoding.points = points.detach().requires_grad_(normals)
+        features = run(encoding.points.T, table, layout).T
+    encoding.features = features if normals else None
+    return features if torch.is_grad_enabled() else features.detach()
 
 
 def encode(
     points: Float[Tensor, "3 n"],
-    table: Float[Tensor, "rows 2"],
+    table: Float[Tensor, "rows f"],
     layout: HashGridLayout,
     *,
     normals: bool,
+    backend: str = "auto",
 ) -> tuple[Float[Tensor, "lf n"], Float[Tensor, ""], Encoding]:
-    """Encode points in [0, 1]^3 (feature-major) with the native CPU kernels.
+    """Encode points in [0, 1]^3 (feature-major).
 
     Differentiable once, with respect to the table only (not the points).
 
@@ -205,15 +207,18 @@ def encode(
         points: positions; coordinates are clamped to the unit cube.
         table: the hash table.
         layout: its level sizes.
-        normals: keep the Jacobian for `contract`.
+        normals: keep what `contract` needs.
+        backend: ``auto``, ``cpu`` (numba, two features per level), ``triton``, ``tcnn``, ``torch``.
 
     Returns:
-        Features, the token to hand to `contract`, and the encoding that carries the Jacobian.
+        Features, the token to hand to `contract`, and the encoding to hand to `contract`.
     """
-    encoding = Encoding()
-    if not normals:
-        encoding.jacobian = points.new_empty(0)
-    features, token = _Encode.apply(points, table, layout, encoding)
+    backend = choose_backend("hash grid", backend, points.device, supported=layout.features == 2)
+    encoding = Encoding(backend)
+    if backend in ("torch", "tcnn"):
+        features = _encode_by_autograd(points, table, layout, encoding, normals)
+        return features, points.new_zeros(()), encoding
+    features, token = _Encode.apply(points, table, layout, encoding, normals)
     return features, token, encoding
 
 
@@ -221,4 +226,9 @@ def contract(
     g: Float[Tensor, "lf n"], token: Float[Tensor, ""], encoding: Encoding
 ) -> Float[Tensor, "3 n"]:
     """Gradient of the SDF by the encoded position, from its gradient ``g`` by the features."""
-    return _Contract.apply(g, token, encoding)
+    if encoding.features is None:
+        return _Contract.apply(g, token, encoding)
+    (normal,) = torch.autograd.grad(
+        encoding.features, encoding.points, g, create_graph=torch.is_grad_enabled()
+    )
+    return normal

@@ -11,6 +11,8 @@ from numba import njit, prange
 from studio.ops.backend import in_parallel
 
 BLOCK = 2048  # points per task: one block of points, features and Jacobian stays in the cache
+ROW_BLOCK = 1024  # points per task of the contraction
+SUM = {"contract", "nsz", "arcp", "reassoc"}
 
 PRIME_Y = np.int64(2654435761)  # tiny-cuda-nn: coherent prime hash
 PRIME_Z = np.int64(805459861)
@@ -190,13 +192,77 @@ def _scatter_serial(points, grid, grad_y, g, grad_n, grad_table):
         _scatter_task(points, grid, level, grad_y, g, grad_n, grad_table)
 
 
+@njit(cache=True, fastmath=SUM, error_model="numpy")
+def _contract_range(jacobian, g, normal, start, stop):
+    for d in range(3):
+        for p in range(start, stop):
+            normal[d, p] = jacobian[0, d, p] * g[0, p]
+    for k in range(1, g.shape[0]):
+        for d in range(3):
+            for p in range(start, stop):
+                normal[d, p] += jacobian[k, d, p] * g[k, p]
+
+
+@njit(cache=True, fastmath=SUM, error_model="numpy")
+def _expand_range(jacobian, grad_normal, grad_g, start, stop):
+    for k in range(grad_g.shape[0]):
+        for p in range(start, stop):
+            grad_g[k, p] = (
+                jacobian[k, 0, p] * grad_normal[0, p]
+                + jacobian[k, 1, p] * grad_normal[1, p]
+                + jacobian[k, 2, p] * grad_normal[2, p]
+            )
+
+
+@njit(cache=True, parallel=True)
+def _contract_parallel(jacobian, g, normal):
+    count = g.shape[1]
+    for block in prange((count + ROW_BLOCK - 1) // ROW_BLOCK):
+        _contract_range(
+            jacobian, g, normal, block * ROW_BLOCK, min(count, block * ROW_BLOCK + ROW_BLOCK)
+        )
+
+
+@njit(cache=True, parallel=True)
+def _expand_parallel(jacobian, grad_normal, grad_g):
+    count = grad_g.shape[1]
+    for block in prange((count + ROW_BLOCK - 1) // ROW_BLOCK):
+        _expand_range(
+            jacobian,
+            grad_normal,
+            grad_g,
+            block * ROW_BLOCK,
+            min(count, block * ROW_BLOCK + ROW_BLOCK),
+        )
+
+
 def encode(points, table, layout, features, jacobian) -> None:
     """Fill ``features`` [2L, P] and, unless it has no points, ``jacobian`` [2L, 3, P]."""
     run = _encode_parallel if in_parallel() else _encode_serial
-    run(points, table, layout.arrays(table.dtype), features, jacobian)
+    arrays = (points.numpy(), table.numpy(), layout.arrays(table.numpy().dtype))
+    run(*arrays, features.numpy(), jacobian.numpy())
 
 
 def scatter(points, layout, grad_y, g, grad_n, grad_table) -> None:
     """Add the gradient with respect to the table to ``grad_table`` (levels are independent)."""
     run = _scatter_parallel if in_parallel() else _scatter_serial
-    run(points, layout.arrays(grad_table.dtype), grad_y, g, grad_n, grad_table)
+    gradients = (grad_y.numpy(), g.numpy(), grad_n.numpy(), grad_table.numpy())
+    run(points.numpy(), layout.arrays(gradients[-1].dtype), *gradients)
+
+
+def contract(jacobian, g, normal) -> None:
+    """normal[d, p] = sum_k jacobian[k, d, p] g[k, p]."""
+    jacobian, g, normal = jacobian.numpy(), g.numpy(), normal.numpy()
+    if in_parallel():
+        _contract_parallel(jacobian, g, normal)
+    else:
+        _contract_range(jacobian, g, normal, 0, g.shape[1])
+
+
+def expand(jacobian, grad_normal, grad_g) -> None:
+    """grad_g[k, p] = sum_d jacobian[k, d, p] grad_normal[d, p]."""
+    jacobian, grad_normal, grad_g = jacobian.numpy(), grad_normal.numpy(), grad_g.numpy()
+    if in_parallel():
+        _expand_parallel(jacobian, grad_normal, grad_g)
+    else:
+        _expand_range(jacobian, grad_normal, grad_g, 0, grad_g.shape[1])

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from studio.ops.backend import choose_backend, contiguous_float
+from studio.ops.backend import choose_backend, kernels, ready
 
 EMPTY, NEAR, INSIDE = 0, 1, 2
 NO_LIMIT = 2**15
@@ -53,7 +53,9 @@ def march_reference(
     a, b = (-1 - origins) * inverse, (1 - origins) * inverse
     near = torch.minimum(a, b).amax(-1).clamp(min=0)
     far = torch.maximum(a, b).amin(-1)
-    lattice = torch.arange(math.ceil(2 * 3**0.5 / step) + 2, device=origins.device)
+    lattice = torch.arange(math.ceil(2 * 3**0.5 / step) + 2, device=origins.device).to(
+        origins.dtype
+    )
     t = (near + jitter * step)[:, None] + lattice * step
     points = origins[:, None] + t[..., None] * directions[:, None]
     cell = ((points + 1) * (0.5 * resolution)).long().clamp(0, resolution - 1)
@@ -84,19 +86,15 @@ def march(
         grid: state of each cell, indexed [x, y, z].
         step: distance of the lattice points.
         limit: most samples of a ray.
-        backend: ``auto``, ``cpu`` (skips empty cells) or ``torch`` (dense).
+        backend: ``auto``, ``cpu`` or ``triton`` (skip empty cells), ``nerfacc``, ``torch`` (dense).
     """
-    if choose_backend("ray_march", backend, origins.device) == "torch":
+    backend = choose_backend("ray_march", backend, origins.device)
+    if backend == "torch":
         return march_reference(origins, directions, jitter, grid, step, limit)
-    from studio.ops import ray_march_cpu
+    rays = ready("origins", origins), ready("directions", directions), ready("jitter", jitter)
+    if backend == "nerfacc":
+        from studio.ops.nerfacc import march_nerfacc
 
-    arrays = ray_march_cpu.march(
-        contiguous_float("origins", origins).numpy(),
-        contiguous_float("directions", directions).numpy(),
-        contiguous_float("jitter", jitter).numpy(),
-        grid.contiguous().numpy(),
-        step,
-        limit,
-    )
-    points, directions_of, t, ray_index, offsets = (torch.from_numpy(array) for array in arrays)
-    return RaySamples(points, directions_of, t, ray_index, offsets, step)
+        return RaySamples(*march_nerfacc(*rays, grid, step, limit), step)
+    run = kernels("ray_march", backend)
+    return RaySamples(*run.march(*rays, grid.contiguous(), step, limit), step)

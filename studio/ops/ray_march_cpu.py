@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numba import njit, prange
 
 from studio.ops.backend import in_parallel
@@ -86,10 +87,12 @@ def march(origins, directions, jitter, grid, step, limit):
     Returns:
         points [3, P], directions [3, P], t [P], ray index [P], offsets [N + 1] of packed samples.
     """
+    origins, directions, jitter = origins.numpy(), directions.numpy(), jitter.numpy()
+    grid = grid.numpy()
     count, dtype = len(origins), origins.dtype
     step = dtype.type(step)
-    most = min(limit, int(np.ceil(2 * 3**0.5 / step)) + 2)
-    kept = np.empty((count, most), np.uint16)
+    lattice = int(np.ceil(2 * 3**0.5 / step)) + 2
+    kept = np.empty((count, min(limit, lattice)), np.uint16 if lattice < 2**16 else np.uint32)
     counts, starts = np.zeros(count, np.int64), np.empty(count, dtype)
     run = _march_parallel if in_parallel() else _march_serial
     run(origins, directions, jitter, grid, step, kept, counts, starts)
@@ -99,4 +102,5 @@ def march(origins, directions, jitter, grid, step, limit):
     points, directions_of = np.empty((3, total), dtype), np.empty((3, total), dtype)
     t, ray_index = np.empty(total, dtype), np.empty(total, np.int64)
     _pack(origins, directions, step, kept, starts, offsets, points, directions_of, t, ray_index)
-    return points, directions_of, t, ray_index, offsets
+    results = (points, directions_of, t, ray_index, offsets)
+    return tuple(torch.from_numpy(array) for array in results)
