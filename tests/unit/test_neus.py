@@ -393,6 +393,14 @@ def test_scale_is_a_change_of_units() -> None:
     assert torch.equal(one.eikonal_weights, two.eikonal_weights)
 
 
+def test_rays_may_be_sampled_between_fixed_depths() -> None:
+    renderer = renderer_with(near=0.2, far=2.4, scale=0.5)
+    even, _ = renderer.depths(renderer.span(parallel_rays([0.0, 0.9])))
+    torch.testing.assert_close(even[:, [0, -1]], torch.tensor([[0.4, 4.8]]).repeat(2, 1))
+    around = renderer_with(radius=1.5).span(parallel_rays([0.0, 0.9], distance=-1.0))
+    assert around[0].flatten().tolist() == [-2.5] * 2 and around[1].flatten().tolist() == [0.5] * 2
+
+
 def test_raw_and_unit_slopes_differ_where_the_gradient_is_long() -> None:
     rays, steep = parallel_rays([0.3]), Sphere(slope=3.0)
     raw, unit = (renderer_with(slope=s, variance=0.4)(rays, steep) for s in ("raw", "unit"))
