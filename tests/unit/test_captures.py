@@ -363,6 +363,18 @@ def test_dtu(tmp_path: Path, skew: float) -> None:
     torch.testing.assert_close(turned[:, 2], torch.tensor([0.0, 0, 1]), atol=1e-4, rtol=0)
 
 
+def test_dtu_region_of_the_mesh(tmp_path: Path) -> None:
+    """NeuS renders in one sphere (cameras_large) and takes the mesh from another."""
+    write_dtu(tmp_path, RIG)
+    (tmp_path / "cameras_sphere.npz").rename(tmp_path / "cameras_large.npz")
+    region = np.diag([60.0, 60.0, 60.0, 1.0])
+    region[:3, 3] = [10.0, -30.0, 624.0]  # half the size, 0.2 units above the middle
+    np.savez(tmp_path / "cameras_sphere.npz", world_mat_0=np.eye(4), scale_mat_0=region)
+    views = read("dtu", tmp_path, cameras="cameras_large.npz", up="keep")
+    assert_same(views, RIG)
+    assert views.bound == pytest.approx(0.2 + 1.01 * 0.5)
+
+
 def test_dtu_mistakes(tmp_path: Path) -> None:
     write_dtu(tmp_path, RIG)
     (tmp_path / "mask/003.png").unlink()
@@ -497,6 +509,24 @@ def test_wonder3d(tmp_path: Path, system: str) -> None:
     smaller = read("capture", tmp_path, resolution=20)
     length = smaller.normals.norm(dim=1)  # type: ignore[union-attr]
     assert ((length - 1).abs().lt(1e-4) | (length == 0)).all()
+
+
+def test_wonder3d_with_poses_of_its_own(tmp_path: Path) -> None:
+    """Pose files may know more views than there are pictures of."""
+    cameras = wonder_cameras()
+    (tmp_path / "poses").mkdir()
+    w2c = cameras.w2c.clone()
+    w2c[:, 1:3] *= -1
+    for i, view in enumerate(VIEWS):
+        np.savetxt(tmp_path / "poses" / f"000_{view}_RT.txt", w2c[i, :3].numpy())
+        if view != "back":
+            save(tmp_path / f"rgb_000_{view}.png", photograph(cameras)[i])
+    views = read("wonder3d", tmp_path, poses=str(tmp_path / "poses"))
+    order = [list(VIEWS).index(name) for name in views.names]
+    assert len(order) == 5
+    assert_same(views, cameras[order])
+    with pytest.raises(DataError, match="no rgb_000_back"):
+        read("wonder3d", tmp_path)
 
 
 def test_hull_of_orthographic_views(tmp_path: Path) -> None:
