@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from studio.callbacks.progress import StageProgress
 from studio.cameras import orbit_cameras
 from studio.errors import ConfigError, DataError, TrainingError
 from studio.ops.visual_hull import (
@@ -22,6 +23,7 @@ from studio.ops.visual_hull import (
     visual_hull,
 )
 from studio.systems.fitting import FitConfig, Fitter
+from studio.systems.ray_pool import RayPool
 from studio.systems.reconstruction import Reconstruction
 from studio.systems.start_shape import HullConfig
 from studio.views import ViewSet
@@ -61,6 +63,7 @@ def small_config(**options: object) -> Reconstruction.Config:
         samples_per_step=1024,
         min_rays=32,
         lr=2e-2,
+        lr_end=0.1,
     )
     return replace(cfg, **options)
 
@@ -353,3 +356,97 @@ def test_distances_are_differences_of_positions() -> None:
     run_fit(system, 20)
     directions: Tensor = torch.nn.functional.normalize(torch.randn(200, 3), dim=-1)
     assert system.sdf(centre + directions * RADIUS).abs().mean() < 0.03
+
+
+# --- what cannot be seen, and few views -----------------------------------------------------------
+
+
+def test_nothing_outside_the_hull_reaches_the_mesh() -> None:
+    """Even a field that is solid everywhere has its surface within a cell of the hull."""
+    system = Reconstruction(small_config())
+    system.set_views(sphere_views())
+    with torch.no_grad():
+        system.geometry.b2[0] -= 10  # type: ignore[union-attr,operator,index]
+    points = cell_centres(40) * 0.5
+    solid = system.sdf(points) < 0
+    hull = system.renderer.hull
+    assert hull is not None
+    local = system.frame.to_local(points)
+    cell = ((local + 1) * (0.5 * len(hull))).long().clamp(0, len(hull) - 1)
+    allowed = hull[cell.unbind(-1)] & (local.abs() <= 1).all(-1)
+    assert torch.equal(solid, allowed) and 0.02 < float(solid.float().mean()) < 0.5
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_few_views_give_one_closed_body(count: int) -> None:
+    from studio.export.isosurface import extract_mesh
+
+    system = Reconstruction(small_config())
+    system.set_views(sphere_views().select(list(range(count))))
+    run_fit(system, 30)
+    mesh = extract_mesh(system.sdf, system.bound, 32)
+    assert 0.5 * 0.113 < mesh.volume < 1.05**3 and len(mesh.faces) > 100
+
+
+def test_rays_come_from_one_view_and_from_the_masks() -> None:
+    system = Reconstruction(small_config(rays_from="one-view", rays_per_step=64, foreground=0.5))
+    system.set_views(sphere_views())
+    pool = system.fitter.pool
+    seen = []
+    for step in range(11):
+        batch = pool.batch(system.fitter.rays, seed=3, step=step)
+        assert len(batch.view) == 64 and len(batch.view.unique()) == 1
+        assert (batch.mask[:32] > 0.5).all()
+        seen.append(int(batch.view[0]))
+        again = pool.batch(64, seed=3, step=step)
+        assert torch.equal(batch.rays.directions, again.rays.directions)
+    assert sorted(seen) == list(range(11))  # every view once, then anew
+    mixed = RayPool(sphere_views(), system.frame, system.renderer.meets, pool.target.device).batch(
+        200, seed=3, step=0
+    )
+    assert len(mixed.view.unique()) == 11
+    run_fit(system, 2)
+    assert system.fitter.rays == 64  # fixed
+
+
+def test_time_left_is_that_of_the_budget(fitted: Reconstruction) -> None:
+    fitter = fitted.fitter
+    before = (fitter.max_steps, fitter.time_budget_s, fitter.step_count, fitter.elapsed_s)
+    try:
+        fitter.max_steps, fitter.step_count, fitter.elapsed_s = 1000, 100, 6.0
+        assert fitted.time_budget is None
+        fitter.time_budget_s = 30.0
+        assert fitted.time_budget == (6.0, pytest.approx(30.0))
+        fitter.step_count = 600  # now the steps end first, after 10 s
+        assert fitted.time_budget == (6.0, pytest.approx(10.0))
+    finally:
+        fitter.max_steps, fitter.time_budget_s, fitter.step_count, fitter.elapsed_s = before
+
+
+def test_progress_of_a_time_budget_is_in_seconds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import pytorch_lightning as pl
+
+    from studio.callbacks.progress import TrainingProgress
+
+    system = Reconstruction(small_config(time_budget_s=0.4, steps_per_block=2))
+    system.set_views(sphere_views())
+    trainer = pl.Trainer(
+        max_steps=100000,
+        accelerator="cpu",
+        default_root_dir=tmp_path,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        logger=False,
+        callbacks=[TrainingProgress()],
+    )
+    trainer.fit(system)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("train:")]
+    assert lines == [] or lines[-1].startswith("train: 0/1 s  step ")
+    stage = StageProgress("train", 60, unit="s")
+    with stage:
+        stage.line_seconds = 0
+        stage(12, 60, {"step": 300, "train/loss": 0.25})
+    assert capsys.readouterr().out == "train: 12/60 s  step 300  loss 0.25  0:48 left\n"
