@@ -119,7 +119,8 @@ def _system_code(error: BaseException, temporary: Path) -> int | None:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in _ADVICE:
-            if cause.filename is None or str(cause.filename) == str(temporary):
+            names = (cause.filename, cause.filename2)  # copying names the source first
+            if cause.filename is None or str(temporary) in map(str, names):
                 return cause.errno
         reported = re.search(r"\(os error (\d+)\)", str(cause))
         if reported and int(reported[1]) in _ADVICE:

@@ -1,0 +1,147 @@
+"""Whole commands on disks that are full or read-only: one message, exit code 2, nothing half."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from studio.callbacks.checkpointing import load_checkpoint
+from studio.cli import main
+from studio.errors import StudioError
+from studio.files import atomic_write
+from studio.images import save_png
+from tests.conftest import REPOSITORY, environment
+
+Disk = Callable[[str], Path]
+
+
+@pytest.fixture
+def disk(project: Path) -> Iterator[Disk]:
+    """Mount a small memory disk with the options given, where the system permits it."""
+    folder = project / "disk"
+    folder.mkdir()
+
+    def mount(options: str) -> Path:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        try:
+            refused = subprocess.run(command, capture_output=True).returncode
+        except FileNotFoundError:
+            refused = 1
+        if refused:
+            pytest.skip("mounting a memory disk is not permitted here")
+        return folder
+
+    yield mount
+    subprocess.run(["umount", str(folder)], capture_output=True)
+
+
+def train(*words: str) -> int:
+    os.environ.pop("STUDIO_RUN_DIR", None)
+    try:
+        return main(["--config", "tiny.yaml", "--train", "trainer.max_steps=2", *words])
+    finally:
+        os.environ.pop("STUDIO_RUN_DIR", None)
+
+
+def one_message(text: str) -> str:
+    """Check that a program's error output is one message without a traceback."""
+    assert "Traceback" not in text
+    assert sum(line.startswith("StudioError: ") for line in text.splitlines()) == 1
+    return text
+
+
+def leftovers(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if ".tmp" in path.name]
+
+
+def test_a_read_only_disk(disk: Disk, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = disk("size=1m,ro")
+    assert train(f"exp_root_dir={folder}") == 2
+    error = one_message(capsys.readouterr().err)
+    assert f"cannot write {folder}" in error and "the file system is read-only" in error
+    assert list(folder.iterdir()) == []
+
+
+def test_a_file_where_the_folder_should_be(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("outputs").write_text("a file")
+    assert train() == 2
+    error = one_message(capsys.readouterr().err)
+    assert "cannot write outputs/tiny/run" in error and "is a file, not a folder" in error
+    assert Path("outputs").read_text() == "a file"
+
+
+def test_a_disk_that_is_full_before_training(
+    disk: Disk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = disk("size=40k")  # folders, config and command fit, the copy of the code does not
+    assert train(f"exp_root_dir={folder}") == 2
+    error = one_message(capsys.readouterr().err)
+    assert "code.zip" in error and "the disk is full" in error
+    assert not (folder / "tiny/run/configs/code.zip").exists()
+    assert leftovers(folder) == []
+
+
+def test_a_disk_that_is_full_when_a_checkpoint_is_due(
+    disk: Disk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = disk("size=6m")
+    words = (f"exp_root_dir={folder}", "trainer.checkpoint_every=1", "system.width=50000")
+    assert train(*words) == 2  # 3.6 MB each: the first fits, its copy last.ckpt does not
+    error = one_message(capsys.readouterr().err)
+    assert "last.ckpt" in error and "the disk is full" in error
+    assert leftovers(folder) == []
+    kept = sorted(p.name for p in (folder / "tiny/run/ckpts").iterdir())
+    assert kept == ["step=00000001.ckpt"]
+    assert load_checkpoint(folder / "tiny/run/ckpts" / kept[0])["global_step"] == 1
+
+
+def test_a_disk_too_small_for_any_checkpoint(
+    disk: Disk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = disk("size=2m")
+    assert train(f"exp_root_dir={folder}", "system.width=50000") == 2
+    error = one_message(capsys.readouterr().err)
+    assert "step=00000002.ckpt" in error and "the disk is full" in error
+    assert leftovers(folder) == [] and list((folder / "tiny/run/ckpts").iterdir()) == []
+
+
+def test_a_copy_that_does_not_fit(tmp_path: Path) -> None:
+    """shutil names the source first and the file it could not write second."""
+    with pytest.raises(StudioError, match="cannot write .*copy.ckpt[\\s\\S]*disk is full"):
+        with atomic_write(tmp_path / "copy.ckpt") as temporary:
+            raise OSError(errno.ENOSPC, "No space left", "source.ckpt", None, str(temporary))
+    with pytest.raises(OSError, match="source"):  # a source that cannot be read is not our file
+        with atomic_write(tmp_path / "copy.ckpt"):
+            raise OSError(errno.EACCES, "Permission denied", "source.ckpt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_larger_than_files_may_be(project: Path) -> None:
+    """An evaluation under `ulimit -f`: the earlier result stays as it was."""
+    for name in ("a", "b"):
+        save_png(f"{name}/x.png", torch.ones(4, 32, 32))
+    Path("evaluation.json").write_text('{"earlier": 1}')
+    command = [sys.executable, str(REPOSITORY / "launch.py"), "--evaluate", "pred=a", "reference=b"]
+    answer = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200)),
+    )
+    assert answer.returncode == 2, answer.stderr
+    assert "cannot write evaluation.json" in one_message(answer.stderr)
+    assert "larger than the system allows" in answer.stderr
+    assert json.loads(Path("evaluation.json").read_text()) == {"earlier": 1}
+    assert leftovers(project) == []
