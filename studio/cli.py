@@ -21,6 +21,10 @@ options of the experiment are words of the form key=value, with dotted keys:
   resume=last                  go on from the newest checkpoint of this experiment (or a path)
   use_timestamp=false          write to the fixed folder outputs/<name>/<tag>
 
+--evaluate takes these words instead (protocols: studio, eschernet, syncdreamer, viewfusion):
+  pred=... reference=...       two meshes, or two folders of views or pictures
+  protocol=studio out=evaluation.json lpips=FOLDER match=name|order rotate_deg=0
+
 examples:
   python launch.py --config configs/epidiff-neus.yaml --train --export data.image=picture.png
   python launch.py --config configs/epidiff-neus.yaml --export resume=last
