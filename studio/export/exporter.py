@@ -115,10 +115,10 @@ class MeshExporter:
         """Extract, texture and write everything that the config asks for.
 
         Args:
-                source: the trained field.
-        views: what it was trained on; shown in the preview, used for the texture.
-                folder: where the files go; made if missing, existing files are replaced.
-                input_picture: what guidance was asked with, RGBA in [0, 1]; shown in the preview.
+            source: the trained field.
+            views: what it was trained on; shown in the preview, used for the texture.
+            folder: where the files go; made if missing, existing files are replaced.
+            input_picture: what guidance was asked with, RGBA in [0, 1]; shown in the preview.
 
         Returns:
             Path by what it is: ``glb, ply, obj, inspect, turntable, preview``. What was measured
@@ -126,8 +126,8 @@ class MeshExporter:
             ``mesh_psnr_field`` of the field's own colours, faces, and seconds per part.
 
         Raises:
-                ExportError: if the field has no surface in its cube.
-                ConfigError: if colours are to come from views and there are none.
+            ExportError: if the field has no surface in its cube.
+            ConfigError: if colours are to come from views and there are none.
         """
         cfg = self.cfg
         if cfg.texture_source == "views" and views is None:
