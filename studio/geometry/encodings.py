@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from studio.ops.backend import choose_backend
-from studio.ops.hash_grid import HashGridLayout, encode, encode_reference
+from studio.ops.hash_grid import HashGridLayout, contract, encode, encode_reference
 from studio.ops.nerfstudio_hash import encode_nerfstudio, scalings
 from studio.ops.progressive import level_resolution, open_levels
 from studio.ops.spherical_harmonics import spherical_harmonics
@@ -154,3 +155,43 @@ class DirectionEncoding(nn.Module):
         if self.waves is not None:
             return self.waves(directions * 0.5 + 0.5)
         return directions if self.kind == "plain" else directions[:, :0]
+
+
+def differentiate(
+    encoding: nn.Module,
+    points: Float[Tensor, "n 3"],
+    network: Callable[[Tensor, Tensor], Tensor],
+) -> tuple[Float[Tensor, "n f"], Float[Tensor, "n 3"], Float[Tensor, "n w"]]:
+    """Evaluate a network on encoded points and differentiate its first output by the position.
+
+    With native kernels the grid is visited once and only the network is differentiated twice.
+    Gradients reach the parameters through all results, unless they are switched off.
+
+    Args:
+        encoding: of the points.
+        points: in [0, 1]^3; they receive no gradient.
+        network: from points and their encoding to outputs; it has to use the points.
+
+    Returns:
+        The outputs, the derivative of the first one, and the encoded points.
+    """
+    training, points = torch.is_grad_enabled(), points.detach()
+    if isinstance(encoding, HashEncoding) and encoding.native(points.device):
+        columns = points.T.contiguous()
+        y, token, jacobian = encode(columns, encoding.table, encoding.layout, normals=True)
+        with torch.enable_grad():
+            x = points.requires_grad_()
+            y = y if y.requires_grad else y.detach().requires_grad_()
+            encoded = y.T * encoding.mask
+            out = network(x, encoded)
+            g, direct = torch.autograd.grad(out[:, 0].sum(), (y, x), create_graph=training)
+        gradient = contract(g, token, jacobian).T + direct
+    else:
+        with torch.enable_grad():
+            x = points.requires_grad_()
+            encoded = encoding(x)
+            out = network(x, encoded)
+            (gradient,) = torch.autograd.grad(out[:, 0].sum(), x, create_graph=training)
+    if not training:
+        return out.detach(), gradient.detach(), encoded.detach()
+    return out, gradient, encoded

@@ -21,10 +21,11 @@ from studio.geometry.encodings import (
     FrequencyEncoding,
     HashEncoding,
     NerfstudioHashEncoding,
+    differentiate,
 )
 from studio.geometry.finite_differences import central_differences
 from studio.geometry.mlp import FusedMLP, VanillaMLP
-from studio.ops.hash_grid import HashGridLayout, contract, encode
+from studio.ops.hash_grid import HashGridLayout
 from studio.ops.progressive import smooth_resolution
 from studio.registry import register
 
@@ -187,42 +188,19 @@ class InstantNSR(Geometry):
                 exact=self.cfg.border == "exact",
             )
             return GeometryOutput(out[:, 0], gradient, out, laplacian)
-        if isinstance(self.encoding, HashEncoding) and self.encoding.native(points.device):
-            return self._native(points, self.encoding)
-        return self._reference(points)
+        out, gradient, _ = differentiate(self.encoding, self._unit(points), self._network)
+        return GeometryOutput(out[:, 0], gradient / (2 * self.cfg.radius), out)
 
     def _unit(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
         return (points + self.cfg.radius) / (2 * self.cfg.radius)
 
+    def _network(self, unit: Float[Tensor, "n 3"], encoded: Float[Tensor, "n w"]) -> Tensor:
+        """Raw outputs; the network sees the position in [-1, 1] and its encoding."""
+        return self.network(torch.cat([unit * 2 - 1, encoded], 1))
+
     def _outputs(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n f"]:
-        """Raw network outputs; the network sees the position in [-1, 1] and its encoding."""
         unit = self._unit(points)
-        return self.network(torch.cat([unit * 2 - 1, self.encoding(unit)], 1))
-
-    def _native(self, points: Float[Tensor, "n 3"], grid: HashEncoding) -> GeometryOutput:
-        """Gradients from one encode; only the small network is differentiated twice."""
-        training = torch.is_grad_enabled()
-        unit = self._unit(points).detach()
-        y, token, jacobian = encode(unit.T.contiguous(), grid.table, grid.layout, normals=True)
-        with torch.enable_grad():
-            position = unit.requires_grad_()
-            y = y if y.requires_grad else y.detach().requires_grad_()
-            out = self.network(torch.cat([position * 2 - 1, y.T * grid.mask], 1))
-            by_feature, by_position = torch.autograd.grad(
-                out[:, 0].sum(), (y, position), create_graph=training
-            )
-        gradient = (contract(by_feature, token, jacobian).T + by_position) / (2 * self.cfg.radius)
-        out = out if training else out.detach()
-        return GeometryOutput(out[:, 0], gradient, out)
-
-    def _reference(self, points: Float[Tensor, "n 3"]) -> GeometryOutput:
-        training = torch.is_grad_enabled()
-        with torch.enable_grad():
-            x = points.detach().requires_grad_()
-            out = self._outputs(x)
-            (gradient,) = torch.autograd.grad(out[:, 0].sum(), x, create_graph=training)
-        out = out if training else out.detach()
-        return GeometryOutput(out[:, 0], gradient, out)
+        return self._network(unit, self.encoding(unit))
 
     def sdf(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
         """Evaluate the signed distance alone."""

@@ -87,6 +87,8 @@ class NeuSOccupancyRenderer(Renderer):
         backend: str = "auto"
         """auto, cpu (numba kernels) or torch (reference)."""
 
+    progress: Tensor
+
     def __init__(self, cfg: Config) -> None:
         super().__init__()
         for name, allowed in CHOICES.items():
