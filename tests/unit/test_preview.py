@@ -19,9 +19,10 @@ from studio.export.exporter import MeshExporter
 from studio.export.isosurface import extract_mesh
 from studio.export.preview import contact_sheet
 from studio.export.readers import read_mesh
-from studio.export.texture import query_colours
+from studio.export.texture import fitting_size, query_colours
 from studio.export.turntable import fitted_orbit, paint, turntable_frames, write_video
 from studio.metrics.image import psnr
+from studio.metrics.renders import mesh_psnr
 from studio.registry import build
 from studio.views import ViewSet
 
@@ -50,24 +51,33 @@ def lamp_views() -> ViewSet:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory, lamp_views) -> dict[str, Path]:
-    exporter = build(
-        "exporter",
-        "mesh",
-        {
-            "resolution": 96,
-            "faces": 4000,
-            "texture_size": 256,
-            "formats": ["glb", "ply", "obj"],
-            "turntable_frames": 6,
-            "turntable_size": 65,
-        },
-        key="system.exporter",
-    )
+def exporter() -> MeshExporter:
+    options = {
+        "resolution": 96,
+        "faces": 4000,
+        "texture_size": 256,
+        "formats": ["glb", "ply", "obj"],
+        "turntable_frames": 6,
+        "turntable_size": 65,
+    }
+    return build("exporter", "mesh", options, key="system.exporter")
 
-    return exporter.export(
-        Lamp(), lamp_views, tmp_path_factory.mktemp("export"), lamp_views.images[0]
-    )
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory, lamp_views, exporter) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("export")
+    return exporter.export(Lamp(), lamp_views, folder, lamp_views.images[0])
+
+
+def test_the_finished_file_is_measured_against_the_views(exported, exporter, lamp_views):
+    figures = exporter.figures
+    mesh = read_mesh(exported["glb"])
+    assert figures["mesh_psnr"] == pytest.approx(mesh_psnr(mesh, lamp_views), abs=0.01)
+    assert figures["mesh_psnr"] > 32 and figures["mesh_psnr_field"] > 32
+    assert figures["mesh_faces"] == len(mesh.faces)
+    assert {"surface", "unwrap", "views", "pictures"} <= set(figures["export_s"])
+    turned = replace(mesh, vertices=mesh.vertices * np.float32([1, 1, -1]))
+    assert mesh_psnr(turned, lamp_views) < 20  # upside down is noticed
 
 
 def test_every_file_is_written_and_nothing_else_is_left(exported):
@@ -174,11 +184,23 @@ def test_view_colours_are_written(tmp_path, lamp_views):
     assert psnr(again.rgb_on(), lamp_views.rgb_on()) > 28
 
 
-def test_a_failed_extraction_leaves_no_files(tmp_path):
-    class Empty(Lamp):
+@pytest.mark.parametrize(
+    "value, words", [(1.0, "no surface"), (-1.0, "negative"), (float("nan"), "NaN")]
+)
+def test_a_failed_extraction_leaves_no_files(tmp_path, value, words):
+    class Broken(Lamp):
         def sdf(self, points):
-            return torch.ones(len(points))
+            return torch.full((len(points),), value)
 
-    with pytest.raises(ExportError, match="no surface"):
-        MeshExporter(MeshExporter.Config(resolution=32)).export(Empty(), None, tmp_path / "new")
+    with pytest.raises(ExportError, match=words):
+        MeshExporter(MeshExporter.Config()).export(Broken(), None, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_the_texture_is_as_fine_as_the_views():
+    mesh = extract_mesh(Lamp().sdf, 0.5, 48)
+    sizes = [
+        fitting_size(mesh, render_mesh(mesh, orbit_cameras([0.0], 20.0, size=side)))
+        for side in (32, 128, 256)
+    ]
+    assert sizes == [256, 512, 1024] and fitting_size(mesh, None) == 1024
