@@ -98,6 +98,7 @@ class Fitter:
             background=cfg.background,
             rays_from=cfg.rays_from,
             foreground=cfg.foreground,
+            without=shape.lost,
         )
         if len(cfg.view_weights) not in (0, len(views)):
             raise ConfigError(

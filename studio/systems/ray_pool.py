@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,6 +61,7 @@ class RayPool:
         background: behind the training rays: random (per ray), white, black, or none.
         rays_from: where the rays of a step come from: all views, or one-view (NeuS).
         foreground: least share of rays from the masks.
+        without: views to leave out.
 
     Raises:
         DataError: if no ray meets the object's cube.
@@ -76,6 +77,7 @@ class RayPool:
         background: str = "random",
         rays_from: str = "all",
         foreground: float = 0.0,
+        without: Sequence[int] = (),
     ) -> None:
         for name, given, allowed in (
             ("background", background, BACKGROUNDS),
@@ -90,7 +92,7 @@ class RayPool:
         for i in range(len(views)):
             world = views.cameras[[i]].rays()
             local = Rays(frame.to_local(world.origins).to(device), world.directions.to(device))
-            met = meets(local)
+            met = meets(local) & (i not in without)
             origins.append(local.origins[met])
             directions.append(local.directions[met])
             targets.append(views.images[i].reshape(4, -1).T.to(device)[met])

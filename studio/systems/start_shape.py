@@ -55,11 +55,13 @@ class StartShape:
         frame: place of the local cube [-1, 1]^3.
         around: cells outside of which nothing is; None where the masks do not tell.
         hull: the first shape; None where the masks do not tell.
+        lost: views that contradict it, as their masks are empty: nothing is learned from them.
     """
 
     frame: Frame
     around: Bool[Tensor, "q q q"] | None = None
     hull: Bool[Tensor, "r r r"] | None = None
+    lost: tuple[int, ...] = ()
 
 
 def find_object(views: ViewSet, cfg: HullConfig) -> StartShape:
@@ -94,7 +96,8 @@ def find_object(views: ViewSet, cfg: HullConfig) -> StartShape:
     _refuse_cameras_inside(given, frame, hull)
     if len(views) < 3:
         logger.warning("%d view(s): the shape of what no view shows is a guess", len(views))
-    return StartShape(frame, around, hull)
+    lost = [i for i in range(len(given)) if not bool((given.mask[i] > 0.5).any())]
+    return StartShape(frame, around, hull, tuple(lost))
 
 
 def _useful(views: ViewSet) -> ViewSet:
@@ -119,7 +122,7 @@ def _useful(views: ViewSet) -> ViewSet:
     empty = (share == 0).nonzero()[:, 0].tolist()
     if empty:
         logger.warning(
-            "%d view(s) show no object and do not carve the hull: %s",
+            "%d view(s) show no object and are left out: %s",
             len(empty),
             _named(views, empty),
         )

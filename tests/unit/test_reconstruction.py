@@ -409,6 +409,15 @@ def test_rays_come_from_one_view_and_from_the_masks() -> None:
     assert system.fitter.rays == 64  # fixed
 
 
+def test_a_view_that_lost_the_object_teaches_nothing() -> None:
+    views = sphere_views()
+    images = views.images.clone()
+    images[4, 3] = 0
+    system = Reconstruction(small_config())
+    system.set_views(replace(views, images=images))
+    assert sorted(system.fitter.pool.view.unique().tolist()) == [*range(4), *range(5, 11)]
+
+
 def test_time_left_is_that_of_the_budget(fitted: Reconstruction) -> None:
     fitter = fitted.fitter
     before = (fitter.max_steps, fitter.time_budget_s, fitter.step_count, fitter.elapsed_s)
