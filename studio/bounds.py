@@ -45,6 +45,19 @@ def seen_half_width(cameras: Cameras) -> float:
     return float((cameras.centres.norm(dim=1) * tangents).median())
 
 
+def look_elsewhere(cameras: Cameras) -> bool:
+    """Whether the point that the cameras look at is clearly not the origin.
+
+    Raises:
+        DataError: if there is no such point.
+    """
+    return _is_off(look_at_point(cameras), seen_half_width(cameras))
+
+
+def _is_off(target: Float[Tensor, " 3"], half: float) -> bool:
+    return target.norm().item() > 0.35 * half
+
+
 def guess_bound(mask: Float[Tensor, "v h w"], cameras: Cameras) -> float:
     """Return half the side of the cube around the origin that holds the object.
 
@@ -54,9 +67,8 @@ def guess_bound(mask: Float[Tensor, "v h w"], cameras: Cameras) -> float:
     Raises:
         DataError: if the cameras look elsewhere.
     """
-    target = look_at_point(cameras)
-    half = seen_half_width(cameras)
-    if target.norm() > 0.35 * half:
+    target, half = look_at_point(cameras), seen_half_width(cameras)
+    if _is_off(target, half):
         at = ", ".join(f"{x:.3g}" for x in target.tolist())
         raise DataError(
             f"the cameras look at ({at}), not at the origin, and no bound is given.",

@@ -7,6 +7,7 @@ how a folder's layout is recognised.
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from abc import abstractmethod
 from dataclasses import dataclass, replace
@@ -16,13 +17,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from studio.bounds import guess_bound, seen_half_width
+from studio.bounds import guess_bound, look_elsewhere, seen_half_width
 from studio.cameras import Cameras
 from studio.data.base import SceneData
 from studio.data.placement import CENTRES, UPS, placement
 from studio.errors import DataError
 from studio.shots import FILTERS, MASKS, SUFFIXES, Pictures, Scene, read_shots
 from studio.views import ViewSet
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -36,7 +39,7 @@ class CaptureConfig:
     bound: float | None = None
     """Half side of the cube around the origin that holds the object; null: from the layout or guessed."""  # noqa: E501
     centre: str = "auto"
-    """What becomes the origin: keep, masks, look-at, look-at-pairs, points or cameras; auto: keep where the layout fixes it, else masks."""  # noqa: E501
+    """What becomes the origin: keep, masks, look-at, look-at-pairs, points or cameras; auto: keep where the layout fixes it and the cameras look there, else masks."""  # noqa: E501
     up: str = "auto"
     """What becomes +Z: keep, upright (level pictures), positions (mean camera) or +x .. -z; auto: keep where the layout fixes it, else upright."""  # noqa: E501
     views: list[int] | None = None
@@ -133,6 +136,9 @@ class LayoutData(SceneData):
         """Move the scene as `centre` and `up` say."""
         centre = self.auto_centre if self.cfg.centre == "auto" else self.cfg.centre
         up = self.auto_up if self.cfg.up == "auto" else self.cfg.up
+        if centre == "keep" and self.cfg.centre == "auto" and self._is_elsewhere(scene, pictures):
+            logger.info("%s: the object is moved to the origin (data.centre=masks)", scene.source)
+            centre = "masks"
         self._to_world = torch.eye(4)
         if centre == "keep" and up == "keep":
             return scene, pictures
@@ -152,6 +158,11 @@ class LayoutData(SceneData):
         if normals is not None:
             normals = torch.einsum("ij,vjhw->vihw", axes, normals)
         return scene, Pictures(pictures.images, cameras, normals)
+
+    def _is_elsewhere(self, scene: Scene, pictures: Pictures) -> bool:
+        """Whether nothing says where the object is and the cameras look far past the origin."""
+        known = self.cfg.bound is not None or scene.bound is not None
+        return not known and look_elsewhere(pictures.cameras)
 
     def _find_bound(self, scene: Scene, pictures: Pictures) -> float:
         if self.cfg.bound is not None:
