@@ -86,7 +86,7 @@ def training_step(geometry: Geometry, backend: str, **adam: bool) -> Callable[[]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
     return run
 
