@@ -65,7 +65,7 @@ class HashSDF(Geometry):
         self.colour_net = nn.ModuleList([nn.Linear(cfg.features + 6, hidden), nn.Linear(hidden, 3)])
 
     def backend(self, device: torch.device) -> str:
-        """Return ``cpu`` or ``torch``: what evaluates the field on a device."""
+        """Return what evaluates the field on a device; ``torch`` is the reference."""
         return choose_backend("hash-sdf", self.cfg.backend, device)
 
     def forward(self, points: Float[Tensor, "n 3"]) -> GeometryOutput:
@@ -75,7 +75,9 @@ class HashSDF(Geometry):
             return self._forward_reference(points)
         x = points.T.contiguous()  # a view where the points are stored feature-major
         radius = self._radius(x)
-        y, token, encoding = encode(x * 0.5 + 0.5, self.table, self.layout, normals=True)
+        y, token, encoding = encode(
+            x * 0.5 + 0.5, self.table, self.layout, normals=True, backend=self.cfg.backend
+        )
         out, g = sdf_network(y, self.w1, self.b1, self.w2, self.b2)
         gradient = contract(g, token, encoding) * 0.5 + x / radius  # 0.5: from [0, 1] to [-1, 1]
         return GeometryOutput(out[0] + radius - self.cfg.radius, gradient.T, out[1:].T)
@@ -102,7 +104,9 @@ class HashSDF(Geometry):
         if self.backend(points.device) == "torch":
             y = encode_reference(points * 0.5 + 0.5, self.table, self.layout).T
         else:
-            y, _, _ = encode(x * 0.5 + 0.5, self.table, self.layout, normals=False)
+            y, _, _ = encode(
+                x * 0.5 + 0.5, self.table, self.layout, normals=False, backend=self.cfg.backend
+            )
         hidden = torch.addmm(self.b1[:, None], self.w1, y)
         hidden = 0.5 * (hidden + torch.addcmul(hidden.new_tensor(1e-3), hidden, hidden).sqrt())
         return (self.w2[:1] @ hidden)[0] + (self._radius(x) + (self.b2[0] - self.cfg.radius))
