@@ -58,7 +58,7 @@ class HashEncoding(nn.Module):
         first: levels open at the start; 0 opens all.
         every: steps between openings.
         after: step from which they are counted.
-        backend: auto, cpu (numba kernels, two features per level) or torch (reference).
+        backend: auto, cpu (numba, two features per level), triton, tcnn or torch (reference).
     """
 
     open: Tensor
@@ -103,8 +103,9 @@ class HashEncoding(nn.Module):
     def forward(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n w"]:
         """Encode; points that require a gradient take the reference path."""
         if self.native(points.device) and not points.requires_grad:
-            features, _, _ = encode(points.T.contiguous(), self.table, self.layout, normals=False)
-            return features.T * self.mask
+            x = points.T.contiguous()
+            y, _, _ = encode(x, self.table, self.layout, normals=False, backend=self.backend)
+            return y.T * self.mask
         return encode_reference(points, self.table, self.layout) * self.mask
 
 
@@ -177,8 +178,13 @@ def differentiate(
     """
     training, points = torch.is_grad_enabled(), points.detach()
     if isinstance(encoding, HashEncoding) and encoding.native(points.device):
-        columns = points.T.contiguous()
-        y, token, jacobian = encode(columns, encoding.table, encoding.layout, normals=True)
+        y, token, jacobian = encode(
+            points.T.contiguous(),
+            encoding.table,
+            encoding.layout,
+            normals=True,
+            backend=encoding.backend,
+        )
         with torch.enable_grad():
             x = points.requires_grad_()
             y = y if y.requires_grad else y.detach().requires_grad_()

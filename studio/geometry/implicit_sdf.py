@@ -57,7 +57,7 @@ class ImplicitSDF(Geometry):
         epsilon: float = 0.01
         """The fixed step, in units of half the cube."""
         backend: str = "auto"
-        """auto, cpu (numba kernels) or torch (reference)."""
+        """Of the hash grid: auto, cpu (numba), triton, tcnn or torch (reference)."""
 
     def __init__(self, cfg: Config) -> None:
         super().__init__()

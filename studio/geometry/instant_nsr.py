@@ -58,7 +58,7 @@ class InstantNSR(Geometry):
         log2_rows: int = 19
         """Largest number of table rows of a level, as a power of two."""
         level_features: int = 2
-        """Features per level; native kernels need 2."""
+        """Features per level; the numba kernels need 2."""
         octaves: int = 6
         """Octaves of the frequency encoding."""
         start_level: int = 0
@@ -102,7 +102,7 @@ class InstantNSR(Geometry):
         weights: str = ""
         """Weights of instant-nsr-pl or Wonder3D (a Lightning checkpoint) to start from."""
         backend: str = "auto"
-        """auto, cpu (numba kernels) or torch (reference)."""
+        """Of the hash grid: auto, cpu (numba), triton, tcnn or torch (reference)."""
 
     def __init__(self, cfg: Config) -> None:
         super().__init__()
