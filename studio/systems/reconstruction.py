@@ -321,4 +321,5 @@ class Reconstruction(System):
         """Write mesh, texture and pictures to the run's export folder; return the main file."""
         assert self.run is not None, "exporting needs a run folder"
         written = self.exporter.export(self, self.views, self.run.export)
+        self.run.write_metrics(getattr(self.exporter, "figures", {}))
         return next(iter(written.values()))
