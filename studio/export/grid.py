@@ -35,7 +35,9 @@ class Grid:
         return x + 1, y + 1, z + 1
 
 
-def make_grid(box: float | Sequence[Sequence[float]], resolution: int, memory_gb: float) -> Grid:
+def make_grid(
+    box: float | Sequence[Sequence[float]] | np.ndarray, resolution: int, memory_gb: float
+) -> Grid:
     """Cells of one size over a box (or a cube of this half side), refused if too many.
 
     Raises:

@@ -174,7 +174,8 @@ class TextureBaker:
     ) -> list[Float[np.ndarray, "k 3"]]:
         """What rays that meet the mesh see of the texture (bilinear)."""
         assert self.mesh.uv is not None
-        corners = self.mesh.uv[self.mesh.faces] * np.float32([2, -2]) + np.float32([-1, 1])
+        corners = self.mesh.uv[self.mesh.faces] * np.array([2, -2], np.float32)
+        corners += np.array([-1, 1], np.float32)
         texture = torch.from_numpy(self._spread(colours)).permute(2, 0, 1)[None].contiguous()
         seen = []
         for hits in all_hits:

@@ -136,9 +136,8 @@ def _start_as_sphere(
 
     The embedding's waves count for nothing at first, neither at the input nor at the skips.
     """
-    outputs, inputs = (
-        layer.weight_v if isinstance(layer, WeightNormLinear) else layer.weight
-    ).shape
+    name = "weight_v" if isinstance(layer, WeightNormLinear) else "weight"
+    outputs, inputs = layer.get_parameter(name).shape
     weight = torch.randn(outputs, inputs) * math.sqrt(2 / outputs)
     bias = torch.zeros(outputs)
     if index == last:

@@ -226,7 +226,7 @@ def contract(
     g: Float[Tensor, "lf n"], token: Float[Tensor, ""], encoding: Encoding
 ) -> Float[Tensor, "3 n"]:
     """Gradient of the SDF by the encoded position, from its gradient ``g`` by the features."""
-    if encoding.features is None:
+    if encoding.features is None or encoding.points is None:
         return _Contract.apply(g, token, encoding)
     (normal,) = torch.autograd.grad(
         encoding.features, encoding.points, g, create_graph=torch.is_grad_enabled()

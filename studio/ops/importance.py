@@ -137,11 +137,11 @@ def refine(
     for i in range(rounds):
         weights = section_weights(depths, sdf, inside_at(depths), inv_s * 2**i, epsilon)
         more = inverse_cdf(depths, weights, count // rounds)
-        if i + 1 == rounds:
-            depths, known = merge(depths, more)[0], ()
+        last = i + 1 == rounds
+        if last:
+            depths = merge(depths, more)[0]
         else:
             depths, sdf = merge(depths, more, torch.cat([sdf, sdf_at(more)], dim=1))
-            known = (sdf,)
         if watch is not None:
-            watch(more, depths, *known)
+            watch(more, depths, *(() if last else (sdf,)))
     return depths

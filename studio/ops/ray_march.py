@@ -15,6 +15,9 @@ EMPTY, NEAR, INSIDE = 0, 1, 2
 NO_LIMIT = 2**15
 
 
+_Packed = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]  # all but the step of RaySamples
+
+
 @dataclass(frozen=True)
 class RaySamples:
     """Samples of N rays, packed: those of ray n are ``offsets[n]:offsets[n + 1]``, front to back.
@@ -95,6 +98,7 @@ def march(
     if backend == "nerfacc":
         from studio.ops.nerfacc import march_nerfacc
 
-        return RaySamples(*march_nerfacc(*rays, grid, step, limit), step)
-    run = kernels("ray_march", backend)
-    return RaySamples(*run.march(*rays, grid.contiguous(), step, limit), step)
+        found = march_nerfacc(*rays, grid=grid, step=step, limit=limit)
+        return RaySamples(*found, step=step)
+    packed: _Packed = kernels("ray_march", backend).march(*rays, grid.contiguous(), step, limit)
+    return RaySamples(*packed, step=step)

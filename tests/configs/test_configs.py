@@ -66,6 +66,8 @@ def read_names() -> set[str]:
                 names.add(str(node.slice.value))
             elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "getattr":
                 names |= {a.value for a in node.args if isinstance(a, ast.Constant)}
+            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple):
+                names |= {e.value for e in node.value.elts if isinstance(e, ast.Constant)}
     return names
 
 
