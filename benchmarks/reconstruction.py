@@ -7,8 +7,8 @@ Chamfer is the mean of both directions, unsquared, of point-to-triangle distance
 (the objects' longest side is 1); IoU is that of volumes; PSNR and SSIM are means over all held-out
 views on white. The bunny's base has holes: a point is inside if two rays of fixed directions that
 leave it, or else a third one, wind around the surface. With --neus each set is also fitted for as
-long with `configs/neus.yaml`, the official NeuS; its views are not rendered, which would take longer
-than the fit.
+long with `configs/neus.yaml`, the official NeuS; rendering its views would take longer than the fit
+and is left out.
 """
 
 from __future__ import annotations
