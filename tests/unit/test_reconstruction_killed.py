@@ -44,7 +44,6 @@ def last(tmp_path: Path, name: str) -> Path:
     return tmp_path / name / "reconstruct" / "default" / "ckpts" / "last.ckpt"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_kill_9_then_resume_ends_with_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
