@@ -11,6 +11,7 @@ import sys
 import traceback
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
 
 from tests.parity.case import find_adapter, load_case
@@ -35,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("cases", nargs="+", type=Path, metavar="CASE_FOLDER")
     parser.add_argument("--out", required=True, type=Path, metavar="OUT_FOLDER")
     args = parser.parse_args(argv)
+    torch.set_num_threads(1)  # sums do not depend on how many cores there are
     states = []
     for folder in args.cases:
         folder = folder.resolve()
