@@ -11,8 +11,6 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor
 
 from studio.renderers.base import RenderOutput
 from studio.views import ViewSet
@@ -45,20 +43,14 @@ def lowest_seen(
     """
     heights = []
     for i in range(len(views)):
-        output, rays = render(views, i), views.cameras[[i]].rays()
-        directions = rays.directions.to(output.depth)
+        output = render(views, i)
+        rays = views.cameras[[i]].to(output.depth.device).rays()
         normal = F.normalize(output.normal, dim=-1)
-        seen = (output.mask > 0.95) & (-(normal * directions).sum(-1) > facing)
+        seen = (output.mask > 0.95) & (-(normal * rays.directions).sum(-1) > facing)
         depth = output.depth / output.mask.clamp(min=1e-6) * scale
-        heights.append(_height(rays.origins.to(depth), directions, depth)[seen])
+        heights.append((rays.origins[:, 2] + rays.directions[:, 2] * depth)[seen])
     z = torch.cat(heights)
     if len(z) == 0:
         return None
     lowest = float(z.sort().values[int(quantile * (len(z) - 1))])
     return None if bool((views.cameras.c2w[:, 2, 3] <= lowest).any()) else lowest
-
-
-def _height(
-    origins: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"], depth: Float[Tensor, " n"]
-) -> Float[Tensor, " n"]:
-    return origins[:, 2] + directions[:, 2] * depth
