@@ -16,31 +16,62 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from studio.cameras import CANONICAL_RADIUS, Cameras, orbit_cameras
+from studio.cameras import CANONICAL_FOV_DEG, CANONICAL_RADIUS, Cameras, orbit_cameras
 from studio.data.base import ViewPairData
 from studio.data.procedural_objects import ProceduralObject, categories, make_object, split_seed
 from studio.data.render import RayCaster, Rendered
 from studio.data.rings import Rings
 from studio.errors import ConfigError
+from studio.files import atomic_write
 from studio.registry import register
 
 log = logging.getLogger(__name__)
 
 RENDERING_VERSION = 2
 """Part of the cache key: raise it when the pictures of a given seed change."""
-RING_VIEWS = 16
-RIGS: dict[str, tuple[float, ...]] = {
-    "ele30": (30.0,),
-    "epidiff96": (-10.0, 0.0, 10.0, 20.0, 30.0, 40.0),
+
+
+@dataclass(frozen=True)
+class Rig:
+    """Cameras around an object that faces +X, looking at its centre.
+
+    Attributes:
+        views: azimuths, evenly spaced.
+        elevations: in degrees, of every azimuth's cameras.
+        radius: distance, the object's longest side being 1.
+        fov_deg: vertical field of view.
+        clockwise: azimuth k is -k * 360 / views degrees instead of +k * 360 / views.
+    """
+
+    views: int = 16
+    elevations: tuple[float, ...] = (30.0,)
+    radius: float = CANONICAL_RADIUS
+    fov_deg: float = CANONICAL_FOV_DEG
+    clockwise: bool = False
+
+    @property
+    def step_deg(self) -> float:
+        """Signed azimuth from one camera to the next."""
+        return (-360.0 if self.clockwise else 360.0) / self.views
+
+    def cameras(self, size: int) -> Cameras:
+        """Return the cameras for pictures of a side in pixels: azimuth outer, elevation inner."""
+        azimuth = [k * self.step_deg for k in range(self.views) for _ in self.elevations]
+        elevation = list(self.elevations) * self.views
+        return orbit_cameras(azimuth, elevation, self.radius, self.fov_deg, size)
+
+
+RIGS = {
+    "ele30": Rig(),
+    "epidiff96": Rig(elevations=(-10.0, 0.0, 10.0, 20.0, 30.0, 40.0)),
+    "nmr24": Rig(24, radius=2.732, fov_deg=30.0, clockwise=True),
 }
-"""Elevations in degrees of each rig; a rig has 16 azimuths, azimuth outer, elevation inner."""
+"""The canonical ring, EpiDiff's six rings, and the ring of the NMR renderings of ShapeNet."""
 
 
 def rig_cameras(rig: str, size: int) -> Cameras:
-    """Cameras of a rig: 16 azimuths, 22.5 degrees apart (outer), times its elevations (inner)."""
-    elevations = RIGS[rig]
-    azimuth = [k * 360.0 / RING_VIEWS for k in range(RING_VIEWS) for _ in elevations]
-    return orbit_cameras(azimuth, list(elevations) * RING_VIEWS, radius=CANONICAL_RADIUS, size=size)
+    """Cameras of a rig by name, for pictures of a side in pixels."""
+    return RIGS[rig].cameras(size)
 
 
 def render_object(
@@ -93,7 +124,7 @@ class ProceduralData(ViewPairData):
         seed: int = 0
         """First object seed of each split."""
         rig: str = "ele30"
-        """Cameras: "ele30" (16 views at elevation 30) or "epidiff96" (six elevations)."""
+        """Cameras: ele30 (16 views, elevation 30), epidiff96 (six elevations), nmr24 (24 views)."""
         input_elevation_deg: float = 30.0
         """Elevation of the condition view; must belong to the rig."""
         yaw_jitter: bool = True
@@ -117,15 +148,16 @@ class ProceduralData(ViewPairData):
             )
         if cfg.rig not in RIGS:
             raise ConfigError(f"data.rig is '{cfg.rig}'.", allowed=", ".join(RIGS))
-        if cfg.input_elevation_deg not in RIGS[cfg.rig]:
+        rig = RIGS[cfg.rig]
+        if cfg.input_elevation_deg not in rig.elevations:
             raise ConfigError(
                 f"data.input_elevation_deg is {cfg.input_elevation_deg}, not in rig {cfg.rig}.",
-                allowed=", ".join(str(e) for e in RIGS[cfg.rig]),
+                allowed=", ".join(str(e) for e in rig.elevations),
             )
         if cfg.reference not in ("random", "first"):
             raise ConfigError(f"data.reference is '{cfg.reference}'.", allowed="random, first")
         self.cfg = cfg
-        self.cameras = rig_cameras(cfg.rig, cfg.resolution)
+        self.rig, self.cameras = rig, rig.cameras(cfg.resolution)
         self._views: dict[str, NDArray[np.uint8]] = {}
 
     def dataset(self, split: Literal["train", "val"]) -> ProceduralViews:
@@ -138,9 +170,29 @@ class ProceduralData(ViewPairData):
         Raises:
             ConfigError: if the rig is no single ring.
         """
-        if len(RIGS[self.cfg.rig]) != 1:
-            raise ConfigError(f"data.rig is '{self.cfg.rig}', which is no ring.", allowed="ele30")
-        return Rings(self.views_array(split), self.cameras, references=tuple(self.cfg.references))
+        if len(self.rig.elevations) != 1:
+            rings = [name for name, rig in RIGS.items() if len(rig.elevations) == 1]
+            raise ConfigError(
+                f"data.rig is '{self.cfg.rig}', which is no ring.", allowed=", ".join(rings)
+            )
+        return Rings(
+            self.views_array(split),
+            self.cameras,
+            references=tuple(self.cfg.references),
+            captions=self.captions(split) if self.cfg.captions else (),
+        )
+
+    def captions(self, split: str) -> tuple[str, ...]:
+        """Return what a person would call each object of a split; kept beside its pictures."""
+        path = self.cache_path(split).with_suffix(".json")
+        if self.cfg.cache_dir is not None and path.exists():
+            return tuple(json.loads(path.read_text()))
+        identities = (self.identity(split, i) for i in range(self.count(split)))
+        captions = tuple(make_object(kind, seed).caption for kind, seed, _ in identities)
+        if self.cfg.cache_dir is not None:
+            with atomic_write(path) as temporary:
+                temporary.write_text(json.dumps(captions))
+        return captions
 
     def count(self, split: str) -> int:
         """Number of objects of a split."""
@@ -150,19 +202,19 @@ class ProceduralData(ViewPairData):
         """Category, seed and yaw in degrees of an object."""
         kind = self.cfg.categories[index % len(self.cfg.categories)]
         seed = split_seed(index, split, self.cfg.seed)
-        step = 360.0 / RING_VIEWS
+        step = 360.0 / self.rig.views
         yaw = float(np.random.default_rng(seed).uniform(0, step)) if self.cfg.yaw_jitter else 0.0
         return kind, seed, yaw
 
     def truth(self, split: str, index: int, reference: int = 0) -> ProceduralObject:
         """The object of an item as it stands in the item's world: its mesh and occupancy."""
         kind, seed, yaw = self.identity(split, index)
-        return make_object(kind, seed).turned(yaw - reference * 360.0 / RING_VIEWS)
+        return make_object(kind, seed).turned(yaw - reference * self.rig.step_deg)
 
     def views_array(self, split: str) -> NDArray[np.uint8]:
         """All pictures of a split, [N, V, H, W, 4] uint8 RGBA, rendered once.
 
-        Azimuth k of the rig sees every object from 22.5 k degrees; nothing is rolled yet.
+        Azimuth k of the rig sees every object from k steps; nothing is rolled yet.
         """
         if split not in self._views:
             self._views[split] = self._load_or_render(split)
@@ -219,13 +271,13 @@ class ProceduralViews(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         reference = 0
         if self.data.cfg.reference == "random":
-            reference = int(torch.randint(RING_VIEWS, ()))
+            reference = int(torch.randint(self.data.rig.views, ()))
         return self.item(index, reference)
 
     def item(self, index: int, reference: int) -> dict[str, Any]:
         """One training item with the condition seen from azimuth step ``reference``."""
         cfg, cameras = self.data.cfg, self.data.cameras
-        levels = RIGS[cfg.rig]
+        levels = self.data.rig.elevations
         views = np.roll(self.views[index], -reference * len(levels), axis=0)
         images = on_white(torch.from_numpy(views))
         first = levels.index(cfg.input_elevation_deg)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
-from torch.utils.data import IterableDataset
 
 from studio.cameras import Cameras
+from studio.data.batches import Batch, Parts, StepBatches, to_float
 from studio.views import ViewSet
+
+FRAMES = ("condition", "object")
+"""Whose front is azimuth 0 of a training item's world: the first reference's or the object's."""
 
 
 @dataclass(frozen=True)
@@ -21,15 +24,17 @@ class Rings:
 
     Attributes:
         images: RGBA, straight alpha.
-        cameras: the ring; camera k stands at azimuth k * 360 / V.
+        cameras: the ring; camera 0 stands at azimuth 0, in front of the object.
         latents: posterior means of the pictures on white, if cached.
         references: ring positions that conditions are seen from; any where empty.
+        captions: a text for every object, if there are any.
     """
 
     images: UInt8[np.ndarray, "n v h w 4"]
     cameras: Cameras
     latents: Float[Tensor, "n v c h w"] | None = None
     references: tuple[int, ...] = ()
+    captions: tuple[str, ...] = ()
 
     def seen_from(self, n: int, reference: int | None = None) -> ViewSet:
         """Return the views of an object in the world where a reference view is at azimuth 0.
@@ -52,69 +57,105 @@ class Rings:
 
 
 def ring_batch(
-    rings: Rings, objects: np.ndarray, references: np.ndarray, targets: np.ndarray
-) -> dict[str, Tensor]:
-    """Return the training batch of objects [B] seen from reference views [B].
-
-    The world is turned so that the reference stands at azimuth 0: target k is the view k places
-    further along the ring, and the cameras are the ring's own.
+    rings: Rings,
+    objects: np.ndarray,
+    references: np.ndarray,
+    targets: np.ndarray,
+    *,
+    frame: str = "condition",
+    posed: bool = False,
+) -> Batch:
+    """Return the training batch of objects [B].
 
     Args:
         rings: the objects.
         objects: which object.
-        references: ring index of the condition view.
-        targets: [B, T] ring offsets of the target views from the reference.
+        references: [B, R] ring positions of the references; the first one is the condition.
+        targets: [B, T] ring offsets of the target views from the condition or, in the object's
+            frame, their ring positions.
+        frame: "condition" turns the world so that the condition stands at azimuth 0; "object"
+            leaves it.
+        posed: give all references with their cameras, too.
     """
-    b, t = targets.shape
-    count = len(rings.cameras)
-    views = (references[:, None] + targets) % count
-    index = torch.from_numpy(targets)
-    batch = {
-        "cond_image": rings.pixels(objects, references),
+    (b, t), count = targets.shape, len(rings.cameras)
+    origin = references[:, :1] if frame == "condition" else np.zeros((b, 1), int)
+    views = (origin + targets) % count
+    at = torch.from_numpy((references - origin) % count)  # of the references, in this world
+    index = torch.from_numpy(targets % count)
+    batch: Batch = {
+        "cond_image": rings.pixels(objects, references[:, 0]),
         "c2w": rings.cameras.c2w[index],
-        "cond_c2w": rings.cameras.c2w[:1].expand(b, -1, -1),
+        "cond_c2w": rings.cameras.c2w[at[:, 0]],
         "intrinsics": rings.cameras.intrinsics[index],
     }
+    if posed:
+        flat = rings.pixels(np.repeat(objects, at.shape[1]), references.reshape(-1))
+        batch["ref_images"] = flat.unflatten(0, at.shape)
+        batch["ref_c2w"] = rings.cameras.c2w[at]
+    if rings.captions:
+        batch["caption"] = [rings.captions[n] for n in objects]
     if rings.latents is None:
         flat = rings.pixels(np.repeat(objects, t), views.reshape(-1))
-        batch["images"] = flat.reshape(b, t, *flat.shape[1:])
+        batch["images"] = flat.unflatten(0, (b, t))
         return batch
-    batch["latents"] = rings.latents[torch.from_numpy(objects)[:, None], torch.from_numpy(views)]
-    batch["cond_latents"] = rings.latents[torch.from_numpy(objects), torch.from_numpy(references)]
-    return {k: v.float() for k, v in batch.items()}
+    which = torch.from_numpy(objects)
+    batch["latents"] = rings.latents[which[:, None], torch.from_numpy(views)]
+    batch["cond_latents"] = rings.latents[which, torch.from_numpy(references[:, 0])]
+    return to_float(batch)
 
 
-class RingBatches(IterableDataset):
-    """Endless batches; batch `s` is a function of (seed, s) alone.
+class RingBatches(StepBatches):
+    """Endless batches from rings; batch `s` is a function of (seed, s) alone.
 
     Args:
         rings: the objects.
-        batch: objects per batch.
+        batch: objects per part.
         targets: target views per object; all of the ring, in order, where it equals the ring.
         seed: of the draw.
         first_step: called when iteration starts; the step to go on from.
+        parts: the parts that are yielded.
+        references: posed references per object, all different; 0 gives the condition alone.
+        frame: see `ring_batch`.
     """
 
     def __init__(
-        self, rings: Rings, batch: int, targets: int, seed: int, first_step: Callable[[], int]
+        self,
+        rings: Rings,
+        batch: int,
+        targets: int,
+        seed: int,
+        first_step: Callable[[], int],
+        parts: Parts | None = None,
+        *,
+        references: int = 0,
+        frame: str = "condition",
     ) -> None:
-        self.rings, self.batch, self.targets = rings, batch, targets
-        self.seed, self.first_step = seed, first_step
+        super().__init__(batch, seed, first_step, parts)
+        self.rings, self.targets = rings, targets
+        self.references, self.frame = references, frame
 
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        step = self.first_step()
-        while True:
-            yield self.at(step)
-            step += 1
-
-    def at(self, step: int) -> dict[str, Tensor]:
-        """Return the batch of a step."""
+    def at(self, step: int, part: int = 0) -> Batch:
+        """Return a part of the batch of a step."""
         rng = np.random.default_rng([self.seed, step])
         n, v = self.rings.images.shape[:2]
-        objects = rng.integers(n, size=self.batch)
-        references = rng.choice(self.rings.references or v, size=self.batch)
+        joint = self.batch * self.parts.total
+        objects = rng.integers(n, size=joint)
+        first = rng.choice(self.rings.references or v, size=joint)
         if self.targets == v:
-            targets = np.broadcast_to(np.arange(v), (self.batch, v)).copy()
+            targets = np.broadcast_to(np.arange(v), (joint, v)).copy()
         else:
-            targets = np.stack([rng.permutation(v)[: self.targets] for _ in range(self.batch)])
-        return ring_batch(self.rings, objects, references, targets)
+            targets = np.stack([rng.permutation(v)[: self.targets] for _ in range(joint)])
+        further = max(self.references - 1, 0)
+        offsets = [rng.permutation(v - 1)[:further] + 1 for _ in range(joint)] if further else []
+        references = first[:, None]
+        if offsets:
+            references = np.concatenate([references, (references + np.stack(offsets)) % v], 1)
+        own = slice(part * self.batch, (part + 1) * self.batch)
+        return ring_batch(
+            self.rings,
+            objects[own],
+            references[own],
+            targets[own],
+            frame=self.frame,
+            posed=self.references > 0,
+        )

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from studio.errors import ConfigError
 from studio.guidance.autoencoder import build_vae, decode, encode, start_from_pca, vae_patch
 from studio.registry import register
 from studio.systems.training import TrainingConfig, TrainingSystem
@@ -44,11 +45,16 @@ class AutoencoderTraining(TrainingSystem):
 
     def prepare(self, data: Any) -> None:
         """Read the objects; start from their principal components if asked for."""
+        if not hasattr(data, "rings"):
+            raise ConfigError(
+                f"system_type 'autoencoder-training' cannot read {type(data).__name__}.",
+                allowed="data_type: procedural",
+            )
         super().prepare(data)
         if self.cfg.start == "pca":
-            objects = np.arange(min(400, len(self.train_rings.images))).repeat(4)
-            views = np.arange(len(objects)) % len(self.train_rings.cameras)
-            start_from_pca(self.vae, self.train_rings.pixels(objects, views))
+            objects = np.arange(min(400, len(self.train_data.images))).repeat(4)
+            views = np.arange(len(objects)) % len(self.train_data.cameras)
+            start_from_pca(self.vae, self.train_data.pixels(objects, views))
 
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         """L1 on pixels and on their gradients, plus KL (Rombach et al. 2022, section 3.1)."""
@@ -75,9 +81,9 @@ class AutoencoderTraining(TrainingSystem):
         return {"pictures": rows.clamp(0, 1), "psnr": -10 * torch.log10(mse)}
 
     def _unseen(self) -> Tensor:
-        count = min(64, len(self.val_rings.images))
-        views = np.arange(count) % len(self.val_rings.cameras)
-        return self.val_rings.pixels(np.arange(count), views)
+        count = min(64, len(self.val_data.images))
+        views = np.arange(count) % len(self.val_data.cameras)
+        return self.val_data.pixels(np.arange(count), views)
 
     @torch.no_grad()
     def save(self, folder: Path) -> None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from studio.callbacks.progress import StageProgress
+from studio.cameras import Cameras
 from studio.data.rings import Rings
+from studio.errors import ConfigError
 from studio.files import atomic_write
 from studio.guidance.autoencoder import encode
 from studio.registry import build, register
 from studio.run import hash_of
 from studio.systems.training import TrainingConfig, TrainingSystem
-from studio.views import Condition
+from studio.views import Condition, ViewSet
 
 
 @register("system", "guidance-training")
@@ -42,38 +46,88 @@ class GuidanceTraining(TrainingSystem):
     def prepare(self, data: Any) -> None:
         """Read the objects and, where asked for, encode their pictures once."""
         super().prepare(data)
-        if self.cfg.cache_latents:
-            folder = self.run.root.parents[1] / "cache"
-            self.train_rings = encode_rings(self.guidance.vae, self.train_rings, folder)
+        if not self.cfg.cache_latents:
+            return
+        if not isinstance(self.train_data, Rings):
+            raise ConfigError(
+                f"system.cache_latents is true with {type(data).__name__}.",
+                allowed="false, or data_type: procedural",
+            )
+        folder = self.run.root.parents[1] / "cache"
+        self.train_data = encode_rings(self.guidance.vae, self.train_data, folder)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the groups the method trains."""
         return self.guidance.trainable_parameters()
 
-    def losses(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
         """Return the method's own loss."""
         return self.guidance.training_loss(batch, generator=generator)
 
     @torch.no_grad()
     def validation_pictures(self) -> dict[str, Any]:
         """Return made views of unseen objects above the true ones, [0, 1], and their PSNR in dB."""
-        rows, errors = [], []
-        for i in range(min(self.cfg.validation_objects, len(self.val_rings.images))):
-            views = self.val_rings.seen_from(i)
-            truth = views.rgb_on(1.0)
+        rows, errors, columns = [], [], 1
+        count = len(self.val_data.images if isinstance(self.val_data, Rings) else self.val_data)
+        for i in range(min(self.cfg.validation_objects, count)):
+            condition, views = self.unseen(i)
+            truth, columns = views.rgb_on(1.0), len(views.cameras)
             made = self.guidance.generate(
-                Condition(image=views.images[0]),
-                views.cameras,
-                generator=torch.Generator().manual_seed(i),
+                condition, views.cameras, generator=torch.Generator().manual_seed(i)
             ).rgb_on(1.0)
             rows += [made, truth]
             errors.append((made - truth).square().mean())
         psnr = -10 * torch.log10(torch.stack(errors)).mean()
-        return {"pictures": torch.cat(rows), "columns": len(self.val_rings.cameras), "psnr": psnr}
+        return {"pictures": torch.cat(rows), "columns": columns, "psnr": psnr}
+
+    def unseen(self, i: int) -> tuple[Condition, ViewSet]:
+        """Return what the method is asked with for a validation object, and its true views."""
+        data, inputs = self.val_data, self.guidance.contract.inputs
+        batch: dict[str, Any]
+        if isinstance(data, Rings):
+            first = 0 if self.cfg.frame == "object" else (data.references or (0,))[0]
+            views = data.seen_from(i, first)
+            v = len(views.cameras)
+            count = max(self.cfg.references, 1)
+            at = [(data.references or (0,))[0] - first + k * v // count for k in range(count)]
+            references = views.select([k % v for k in at])
+            batch = {"caption": data.captions[i]} if data.captions else {}
+            if v % self.guidance.contract.views == 0:
+                views = views.select(list(range(0, v, v // self.guidance.contract.views)))
+        else:
+            batch = data[i]
+            views = posed(batch["images"], batch["c2w"], batch["intrinsics"])
+            seen = batch.get("ref_images", batch["cond_image"][None])
+            c2w = batch.get("ref_c2w", batch["cond_c2w"][None])
+            references = posed(seen, c2w, batch["intrinsics"][:1].expand(len(seen), -1, -1))
+        if self.cfg.references and "images" in inputs:
+            return Condition(views=references), views
+        if "image" in inputs:
+            x, y, z = references.cameras.centres[0].tolist()
+            return Condition(
+                image=references.images[0],
+                elevation_deg=math.degrees(math.atan2(z, math.hypot(x, y))),
+                azimuth_deg=math.degrees(math.atan2(y, x)),
+            ), views
+        if "caption" not in batch:
+            raise ConfigError(
+                f"guidance '{self.cfg.guidance_type}' takes texts and the data have no captions.",
+                hint="Add data.captions=true.",
+            )
+        return Condition(text=batch["caption"]), views
 
     def save(self, folder: Path) -> None:
         """Write the guidance as a folder of safetensors and configs."""
         self.guidance.save_pretrained(folder)
+
+
+def posed(
+    images: Float[Tensor, "v 3 h w"], c2w: Float[Tensor, "v 4 4"], k: Float[Tensor, "v 3 3"]
+) -> ViewSet:
+    """Return pictures in [-1, 1] and their cameras, as a training item has them, as views."""
+    opaque = torch.ones_like(images[:, :1])
+    height, width = images.shape[-2:]
+    return ViewSet(torch.cat([images / 2 + 0.5, opaque], 1), Cameras(c2w, k, (height, width)))
 
 
 @torch.no_grad()

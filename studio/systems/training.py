@@ -11,7 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from studio.data.rings import RingBatches, Rings
+from studio.data.batches import ItemBatches, Parts, StepBatches
+from studio.data.rings import FRAMES, RingBatches, Rings
+from studio.errors import ConfigError
 from studio.files import atomic_write
 from studio.ops.random import step_generator
 from studio.systems.base import System
@@ -28,6 +30,12 @@ class TrainingConfig:
     """Objects per step."""
     targets: int = 4
     """Target views per object; the ring's size for methods that make all views together."""
+    references: int = 0
+    """Posed references per object, for methods that take several; 0: the condition alone."""
+    frame: str = "condition"
+    """Azimuth 0 of every item: the condition's (condition) or the object's front (object)."""
+    workers: int = 0
+    """Processes that load data beside the training; for data on disk."""
     ema_decay: float = 0.999
     """Decay of the averaged weights that are validated and exported; 0 switches averaging off."""
     seed: int = 0
@@ -44,31 +52,53 @@ class TrainingSystem(System):
     """Base of the systems that train weights; subclasses say what a step's loss is."""
 
     Config: ClassVar[type] = TrainingConfig
-    train_rings: Rings
-    val_rings: Rings
+    train_data: Any
+    """Training objects: `Rings`, or a map-style dataset of items."""
+    val_data: Any
+    """Validation objects, of the same kind."""
+
+    def __init__(self, cfg: Any, *, run: Any = None) -> None:
+        super().__init__(cfg, run=run)
+        if cfg.frame not in FRAMES:
+            raise ConfigError(f"system.frame is {cfg.frame!r}.", allowed=", ".join(FRAMES))
 
     def prepare(self, data: Any) -> None:
         """Read the training and validation objects of a data plugin."""
-        self.train_rings, self.val_rings = data.rings("train"), data.rings("val")
+        read = data.rings if hasattr(data, "rings") else data.dataset
+        self.train_data, self.val_data = read("train"), read("val")
 
     def train_dataloader(self) -> DataLoader:
         """Return endless batches that go on from the step the trainer stands at."""
-        return DataLoader(self.batches(self.train_rings), batch_size=None)
+        batches = self.batches(self.train_data)
+        return DataLoader(batches, batch_size=None, num_workers=self.cfg.workers)
 
-    def batches(self, rings: Rings) -> RingBatches:
-        """Return the stream of batches over objects."""
-        cfg = self.cfg
-        return RingBatches(
-            rings, cfg.batch_size, cfg.targets, cfg.seed, lambda: self.trainer.global_step
+    def batches(self, data: Any) -> StepBatches:
+        """Return this process's stream of batches over objects."""
+        cfg, trainer = self.cfg, self.trainer
+        parts = Parts.of_process(
+            trainer.global_rank, trainer.world_size, trainer.accumulate_grad_batches
         )
+        common = (cfg.seed, lambda: trainer.global_step, parts)
+        if isinstance(data, Rings):
+            return RingBatches(
+                data,
+                cfg.batch_size,
+                cfg.targets,
+                *common,
+                references=cfg.references,
+                frame=cfg.frame,
+            )
+        return ItemBatches(data, cfg.batch_size, *common)
 
-    def losses(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
         """Return the losses of a batch; "loss" is minimised."""
         raise NotImplementedError
 
-    def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
-        """Lightning's hook: the loss of one batch."""
-        losses = self.losses(batch, step_generator(self.cfg.seed, self.global_step))
+    def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
+        """Lightning's hook: the loss of one batch, whose noise is its part's and step's own."""
+        part = int(batch.pop("part"))
+        generator = step_generator(self.cfg.seed, self.global_step, stream=part)
+        losses = self.losses(batch, generator)
         numbers = {f"train/{k}": v.detach() for k, v in losses.items() if v.numel() == 1}
         self.log_dict(numbers, prog_bar=True)
         return losses["loss"]

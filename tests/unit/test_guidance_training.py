@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from studio.cameras import orbit_cameras
 from studio.cli import main
+from studio.data.batches import ItemBatches, Parts
 from studio.data.rings import RingBatches, Rings, ring_batch
 from studio.guidance.autoencoder import build_vae, decode, encode, start_from_pca
 from studio.run import RUN_VARIABLE
@@ -56,14 +60,74 @@ def test_batches_are_a_function_of_seed_and_step() -> None:
     skipped = [next(stream) for _ in range(4)][3]
     resumed = next(iter(RingBatches(rings(), 2, 3, 5, lambda: 3)))
     other = RingBatches(rings(), 2, 3, 6, lambda: 0).at(3)
+    assert skipped.pop("part") == resumed["part"] == 0
     for key, value in skipped.items():
         assert torch.equal(value, resumed[key])
     assert not torch.equal(skipped["images"], other["images"])
 
 
+def test_processes_and_accumulated_parts_share_the_joint_batch() -> None:
+    whole = RingBatches(rings(), 4, 3, 5, lambda: 0).at(7)
+    parts = [RingBatches(rings(), 2, 3, 5, lambda: 0, Parts((r,), 2)).at(7, r) for r in (0, 1)]
+    for key, value in whole.items():
+        assert torch.equal(value, torch.cat([part[key] for part in parts]))
+    one = iter(RingBatches(rings(), 2, 3, 5, lambda: 7, Parts.of_process(0, 1, accumulate=2)))
+    for expected in parts:
+        seen = next(one)
+        assert torch.equal(seen["images"], expected["images"])
+
+
+class Items(Dataset):
+    """Each item tells its index and a draw of torch's generator."""
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"index": index, "draw": torch.rand(()), "caption": f"object {index}"}
+
+
+def test_items_are_shuffled_by_epoch_and_drawn_by_position() -> None:
+    def stream(first: int, parts: Parts) -> ItemBatches:
+        return ItemBatches(Items(), 2, 3, lambda: first, parts)
+
+    torch.manual_seed(0)
+    whole = [stream(0, Parts()).at(s) for s in range(5)]
+    assert sorted(torch.cat([b["index"] for b in whole]).tolist()) == sorted(list(range(5)) * 2)
+    torch.manual_seed(1)
+    again = list(itertools.islice(iter(stream(2, Parts())), 3))
+    for a, b in zip(whole[2:], again, strict=True):
+        assert torch.equal(a["index"], b["index"]) and torch.equal(a["draw"], b["draw"])
+        assert a["caption"] == b["caption"]
+    two = [stream(0, Parts((r,), 2)).at(1, r) for r in (0, 1)]
+    assert torch.equal(
+        torch.cat([b["index"] for b in two]), torch.cat([b["index"] for b in whole[2:4]])
+    )
+    loaded = DataLoader(stream(1, Parts()), batch_size=None, num_workers=2)
+    for a, b in zip(whole[1:], itertools.islice(iter(loaded), 4), strict=True):
+        assert torch.equal(a["draw"], b["draw"])
+
+
+def test_references_are_posed_in_the_frame_that_was_asked_for() -> None:
+    ring = rings()
+    batch = ring_batch(ring, np.array([1]), np.array([[3, 6]]), np.array([[0, 2]]), posed=True)
+    assert torch.equal(batch["ref_images"][0, 0], batch["cond_image"][0])
+    assert torch.equal(batch["ref_images"][0, 1], ring.pixels(np.array([1]), np.array([6]))[0])
+    assert torch.equal(batch["ref_c2w"][0], ring.cameras.c2w[[0, 3]])
+    still = ring_batch(
+        ring, np.array([1]), np.array([[3, 6]]), np.array([[0, 2]]), posed=True, frame="object"
+    )
+    assert torch.equal(still["ref_images"], batch["ref_images"])
+    assert torch.equal(still["ref_c2w"][0], ring.cameras.c2w[[3, 6]])
+    assert torch.equal(still["images"][0, 1], ring.pixels(np.array([1]), np.array([2]))[0])
+    drawn = RingBatches(ring, 4, 3, 5, lambda: 0, references=3).at(0)
+    assert drawn["ref_images"].shape == (4, 3, 3, 16, 16)
+    assert all(len(c.reshape(3, -1).unique(dim=0)) == 3 for c in drawn["ref_c2w"])
+
+
 def test_target_zero_is_the_condition_and_cameras_follow_the_ring() -> None:
     ring = rings()
-    batch = ring_batch(ring, np.array([1]), np.array([3]), np.array([[0, 2]]))
+    batch = ring_batch(ring, np.array([1]), np.array([[3]]), np.array([[0, 2]]))
     assert torch.equal(batch["images"][0, 0], batch["cond_image"][0])
     assert torch.equal(batch["images"][0, 1], ring.pixels(np.array([1]), np.array([5]))[0])
     assert torch.equal(batch["c2w"][0, 1], ring.cameras.c2w[2])
