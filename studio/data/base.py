@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from studio.cameras import Cameras
 from studio.views import Condition, ViewSet
 
 
@@ -34,13 +35,18 @@ class ConditionData(ABC):
     def condition(self) -> Condition:
         """Return the prepared condition."""
 
+    def targets(self) -> Cameras | None:
+        """Return the cameras to make views for; None leaves them to the guidance."""
+        return None
+
 
 class ViewPairData(ABC):
     """Posed views of many objects, which guidance is trained on.
 
     An item holds float32 tensors: images [V,3,H,W] in [-1,1] on white; cond_image [3,H,W] in
     [-1,1]; c2w [V,4,4] and cond_c2w [4,4], OpenCV axes; intrinsics [V,3,3] in pixels. Optional:
-    latents [V,c,h,w] and cond_latents [c,h,w], posterior means that replace encoding; caption.
+    latents [V,c,h,w] and cond_latents [c,h,w], posterior means that replace encoding; ref_images
+    [R,3,H,W] in [-1,1] and ref_c2w [R,4,4], several references; caption, a text.
     """
 
     Config: ClassVar[type]

@@ -240,7 +240,8 @@ class MeshExporter:
             written["turntable"] = write_video(frames, folder / "turntable.mp4")
         if cfg.preview:
             written["preview"] = folder / "preview.png"
-            label = "views" if input_picture is None else "generated views"
+            generated = views is not None and "guidance" in views.meta
+            label = "generated views" if generated else "views"
             sheet = contact_sheet(mesh, views, input_picture, views_label=label)
             with atomic_write(written["preview"]) as temporary:
                 sheet.save(temporary, optimize=True)

@@ -50,7 +50,7 @@ class Guidance(nn.Module, ABC):
     """A multi-view diffusion method."""
 
     Config: ClassVar[type]
-    contract: ViewContract
+    contract: ViewContract = ViewContract()
 
     @abstractmethod
     def generate(
@@ -84,7 +84,8 @@ class Guidance(nn.Module, ABC):
 
         Batch: images [B,V,3,H,W] in [-1,1], cond_image [B,3,H,W] in [-1,1], c2w [B,V,4,4],
         cond_c2w [B,4,4] (OpenCV axes), intrinsics [B,V,3,3] in pixels; optionally latents
-        [B,V,c,h,w] and cond_latents [B,c,h,w], posterior means that replace encoding.
+        [B,V,c,h,w] and cond_latents [B,c,h,w], posterior means that replace encoding; ref_images
+        [B,R,3,H,W] in [-1,1] and ref_c2w [B,R,4,4], several references; caption, B texts.
         """
 
     def trainable_parameters(self) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The whole chain: a picture becomes views, the views become a textured mesh."""
+"""The whole chain: picture, posed pictures or text become views, the views a textured mesh."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from studio.callbacks.progress import StageProgress
+from studio.cameras import Cameras
 from studio.config import plain
 from studio.errors import ConfigError
+from studio.files import atomic_write
 from studio.images import save_png
 from studio.registry import build, find, register
 from studio.run import hash_of, read_json
@@ -23,7 +27,7 @@ from studio.views import Condition, ViewSet
 
 @register("system", "image-to-3d")
 class ImageTo3D(Reconstruction):
-    """A picture to a textured mesh: views by a guidance plugin, then reconstruction."""
+    """Picture(s) or text to a textured mesh: views by a guidance plugin, then reconstruction."""
 
     @dataclass
     class Config(Reconstruction.Config):
@@ -37,35 +41,38 @@ class ImageTo3D(Reconstruction):
     def __init__(self, cfg: Config, *, run: Any = None) -> None:
         super().__init__(cfg, run=run)
         self._condition: Condition | None = None
+        self._targets: Cameras | None = None
         self._guidance: Any = None
         self._views_key = ""
 
     # --- stage 1 --------------------------------------------------------------------------------
 
     def check(self, data: Any) -> None:
-        """Read the picture and, unless its views are there already, the guidance's weights.
+        """Read the condition and, unless its views are there already, the guidance's weights.
 
         Raises:
             StudioError: if either cannot be used; nothing has been written by then.
         """
         if not hasattr(data, "condition"):
             raise ConfigError(
-                "system_type 'image-to-3d' needs a picture.", allowed="data_type: single-image"
+                "system_type 'image-to-3d' needs a picture, posed pictures or a text.",
+                allowed="data_type: single-image, posed-images or text",
             )
-        self._condition = data.condition()
-        self._views_key = self._hash_views(self._condition)
+        self._condition, self._targets = data.condition(), data.targets()
+        self._views_key = self._hash_views(self._condition, self._targets)
         if not self.run.stage_current("views", self._views_key):
             cfg = self.cfg
             self._guidance = build(
                 "guidance", cfg.guidance_type, cfg.guidance, key="system.guidance"
             )
+            check_inputs(self._condition, self._guidance.contract.inputs, cfg.guidance_type)
 
     def prepare(self, data: Any) -> None:
-        """Make the views, or take those of an earlier run of the same picture and weights."""
+        """Make the views, or take those of an earlier run of the same condition and weights."""
         if self._condition is None:
             self.check(data)
-        assert self._condition is not None and self._condition.image is not None
-        save_png(self.run.save / "input.png", self._condition.image)
+        assert self._condition is not None
+        save_condition(self._condition, self.run.save)
         if self._guidance is None:
             print(f"views: already made, {self.run.views}")
         else:
@@ -78,6 +85,7 @@ class ImageTo3D(Reconstruction):
         with StageProgress("views", 0) as progress:
             views = guidance.generate(
                 condition,
+                self._targets,
                 generator=torch.Generator().manual_seed(self.cfg.seed),
                 progress=progress,
             )
@@ -88,13 +96,21 @@ class ImageTo3D(Reconstruction):
         self.run.stage_done("views", self._views_key, [self.run.views])
         self.run.write_metrics({"views_seconds": round(time.monotonic() - began, 2)})
 
-    def _hash_views(self, condition: Condition) -> str:
-        """Hash of all that decides the views: picture, options, weights, seed."""
+    def _hash_views(self, condition: Condition, targets: Cameras | None) -> str:
+        """Hash of all that decides the views: condition, cameras, options, weights, seed."""
         cfg = self.cfg
         cls = find("guidance", cfg.guidance_type)
-        pose = [condition.elevation_deg, condition.azimuth_deg]
         options = [cls.__qualname__, cfg.guidance_type, cfg.guidance, cfg.seed]
-        return hash_of(condition.image, pose, options, weight_paths(cfg.guidance))
+        pose = [condition.elevation_deg, condition.azimuth_deg]
+        if condition.image is not None:
+            asked = [condition.image, pose]
+        elif condition.views is not None:
+            asked = [condition.views.images, *_numbers(condition.views.cameras)]
+        else:
+            asked = [condition.text]
+        if targets is not None:
+            asked += _numbers(targets)
+        return hash_of(*asked, options, weight_paths(cfg.guidance))
 
     # --- stage 2 --------------------------------------------------------------------------------
 
@@ -108,11 +124,54 @@ class ImageTo3D(Reconstruction):
 
     def export(self) -> Path:
         """Write mesh, texture and pictures to the run's export folder; return the main file."""
-        picture = None if self._condition is None else self._condition.image
+        picture = None if self._condition is None else shown(self._condition)
         written = self.exporter.export(self, self.views, self.run.export, picture)
         self.run.write_metrics({"export": {k: str(v) for k, v in written.items()}})
         self.run.write_metrics(getattr(self.exporter, "figures", {}))
         return next(iter(written.values()))
+
+
+def check_inputs(condition: Condition, inputs: tuple[str, ...], guidance: str) -> None:
+    """Refuse a condition of a kind that the guidance does not take.
+
+    Raises:
+        ConfigError: naming what it takes.
+    """
+    given = {"image": condition.image, "images": condition.views, "text": condition.text}
+    if not any(given[kind] is not None for kind in inputs):
+        types = {"image": "single-image", "images": "posed-images", "text": "text"}
+        kinds = [kind for kind, value in given.items() if value is not None]
+        raise ConfigError(
+            f"guidance '{guidance}' cannot start from {' or '.join(kinds)}.",
+            allowed="data_type: " + ", ".join(types[kind] for kind in inputs),
+        )
+
+
+def save_condition(condition: Condition, folder: Path) -> None:
+    """Write what was asked for: input.png, the views `references`, or input.txt."""
+    if condition.image is not None:
+        save_png(folder / "input.png", condition.image)
+    if condition.views is not None:
+        condition.views.save(folder / "references")
+    if condition.text is not None:
+        with atomic_write(folder / "input.txt") as temporary:
+            temporary.write_text(condition.text + "\n")
+
+
+def shown(condition: Condition) -> Float[Tensor, "4 h w"] | None:
+    """Return the condition as one picture: itself, up to four references in a square, or None."""
+    if condition.image is not None or condition.views is None:
+        return condition.image
+    some = condition.views.images[:4]
+    if len(some) == 1:
+        return some[0]
+    blank = torch.zeros_like(some[:1]).expand(4 - len(some), -1, -1, -1)
+    rows = torch.cat([some, blank]).unflatten(0, (2, 2))
+    return torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
+
+
+def _numbers(cameras: Cameras) -> list[Any]:
+    return [cameras.c2w, cameras.intrinsics, list(cameras.size)]
 
 
 def weight_paths(options: Mapping[str, Any], folder: Path = Path()) -> list[Path]:

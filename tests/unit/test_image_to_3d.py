@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,12 @@ import torch
 
 from studio import run as run_module
 from studio.cli import main
+from studio.data.posed_images import scaled
 from studio.export.readers import read_mesh
 from studio.images import save_png
 from studio.systems.image_to_3d import weight_paths
 from studio.views import ViewSet
+from tests.unit.test_reconstruction import sphere_views
 
 GUIDANCE = '''
 from dataclasses import dataclass
@@ -23,7 +26,7 @@ from pathlib import Path
 
 import torch
 
-from studio.guidance.base import Guidance
+from studio.guidance.base import Guidance, ViewContract
 from studio.registry import register
 from tests.unit.test_reconstruction import sphere_views
 
@@ -36,10 +39,12 @@ class Balls(Guidance):
     class Config:
         weights: str = ""
         radius: float = 0.3
+        inputs: str = "image+images+text"
 
     def __init__(self, cfg):
         super().__init__()
         self.cfg = cfg
+        self.contract = ViewContract(inputs=tuple(cfg.inputs.split("+")))
 
     def generate(self, condition, cameras=None, *, generator=None, noise=None, progress=None):
         with Path("calls.txt").open("a") as stream:
@@ -159,6 +164,36 @@ def test_a_picture_becomes_a_mesh_and_finished_stages_are_kept(
     assert go("system.lr=0.02", "trainer.max_steps=2") == 0
     assert "already" not in capsys.readouterr().out
     assert calls() == 2 and stamp("views") != keys[0]
+
+
+def test_a_text_becomes_a_mesh(chain: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("data_type=text", "data=null", "data={text: a  ball}")
+    assert go("--export", *words) == 0
+    assert (RUN / "save" / "input.txt").read_text() == "a ball\n"
+    assert (RUN / "export" / "preview.png").is_file() and calls() == 1
+    assert go(*words) == 0 and calls() == 1
+    assert go("data_type=text", "data=null", "data={text: a cube}") == 0 and calls() == 2
+    assert go("data_type=text", "data=null", "data={text: ''}") == 2
+    capsys.readouterr()
+    assert go(*words, "system.guidance.inputs=image+images", "tag=other") == 2
+    assert "cannot start from text" in capsys.readouterr().err
+
+
+def test_posed_pictures_become_a_mesh(chain: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    far = sphere_views(radius=0.3)
+    far = replace(far, cameras=scaled(far.cameras, 2.0), bound=1.0)
+    far.save(chain / "shots")
+    words = ("data_type=posed-images", "data=null")
+    given = "data={root: shots, references: [0, 5, 7], resolution: 32}"
+    assert go("--export", *words, given) == 0
+    references = ViewSet.load(RUN / "save" / "references")
+    distance = references.cameras.centres.norm(dim=1)
+    assert len(references) == 3 and distance.mean() == pytest.approx(1.5, abs=1e-3)
+    assert references.images.shape[-2:] == (32, 32)
+    assert go(*words, given) == 0 and calls() == 1
+    assert go(*words, given.replace("7", "8")) == 0 and calls() == 2
+    assert go(*words, given.replace("7", "70")) == 2
+    assert "0 to 10" in capsys.readouterr().err
 
 
 def test_weights_that_weights_name_count(tmp_path: Path) -> None:

@@ -1,0 +1,89 @@
+"""Several pictures of an object with their cameras, as references for guidance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from studio.cameras import CANONICAL_RADIUS, Cameras
+from studio.data.base import ConditionData
+from studio.data.capture import CaptureData
+from studio.errors import DataError
+from studio.images import resize
+from studio.registry import register
+from studio.views import Condition, ViewSet
+
+
+@register("data", "posed-images")
+class PosedImagesData(ConditionData):
+    """Posed pictures of an object (any capture), for guidance that takes references."""
+
+    @dataclass
+    class Config:
+        """Which pictures, and how they are prepared."""
+
+        root: str = ""
+        """Folder of a capture: any layout, see docs/captures.md."""
+        references: list[int] = field(default_factory=list)
+        """Positions of the pictures to use, 0 is the first; empty: `count` evenly spread ones."""
+        count: int = 3
+        """How many pictures are used where `references` is empty; 0: all."""
+        resolution: int = 256
+        """Side of the prepared pictures in pixels."""
+        centre: str = "auto"
+        """What becomes the origin: see `data_type: capture`."""
+        rescale: bool = True
+        """Scale the world so that the cameras stand 1.5 from the origin on average."""
+
+    def __init__(self, cfg: Config) -> None:
+        """Find the capture; its pictures are read by `condition`."""
+        if not 8 <= cfg.resolution <= 4096:
+            raise DataError(f"data.resolution is {cfg.resolution}.", allowed="8 to 4096 px")
+        self.cfg = cfg
+        self.data = CaptureData(CaptureData.Config(root=cfg.root, centre=cfg.centre))
+
+    def condition(self) -> Condition:
+        """Read and prepare the references.
+
+        Raises:
+            DataError: if a position is not in the capture.
+        """
+        cfg, views = self.cfg, self.data.load()
+        total = len(views.images)
+        chosen = list(cfg.references)
+        if not chosen:
+            count = min(cfg.count or total, total)
+            chosen = [k * total // count for k in range(count)]
+        if outside := [k for k in chosen if not 0 <= k < total]:
+            raise DataError(
+                f"data.references holds {outside}; {cfg.root} has {total} pictures.",
+                allowed=f"0 to {total - 1}",
+            )
+        views = prepared(views.select(chosen), cfg.resolution, cfg.rescale)
+        return Condition(views=views, meta={"root": cfg.root, "references": chosen})
+
+
+def prepared(views: ViewSet, side: int, rescale: bool) -> ViewSet:
+    """Return square pictures of a side in pixels and, if asked for, cameras 1.5 away on average."""
+    cameras, images = views.cameras, views.images
+    height, width = cameras.size
+    if height != width:
+        raise DataError(
+            f"the pictures are {width} x {height} px.", allowed="square pictures as references"
+        )
+    if height != side:
+        images = torch.stack([resize(image, side, side, smooth=True) for image in images])
+        cameras = cameras.resized(side, side)
+    bound = views.bound
+    if rescale:
+        factor = CANONICAL_RADIUS / float(cameras.centres.norm(dim=1).mean())
+        cameras, bound = scaled(cameras, factor), bound * factor
+    return replace(views, images=images, cameras=cameras, bound=bound)
+
+
+def scaled(cameras: Cameras, factor: float) -> Cameras:
+    """Return the cameras of a world that is `factor` times as large."""
+    c2w = cameras.c2w.clone()
+    c2w[:, :3, 3] *= factor
+    return replace(cameras, c2w=c2w)
