@@ -1,14 +1,14 @@
 """Time and quality of reconstruction on the view sets of STUDIO_TEST_DATA.
 
     STUDIO_TEST_DATA=<folder> python -m benchmarks.reconstruction [--sets NAME ...] [--seconds S]
-        [--neus]
+        [--neus [SECONDS]]
 
 Chamfer is the mean of both directions, unsquared, of point-to-triangle distances, in world units
 (the objects' longest side is 1); IoU is that of volumes; PSNR and SSIM are means over all held-out
 views on white. The bunny's base has holes: a point is inside if two rays of fixed directions that
-leave it, or else a third one, wind around the surface. With --neus each set is also fitted for as
-long with `configs/neus.yaml`, the official NeuS; rendering its views would take longer than the fit
-and is left out.
+leave it, or else a third one, wind around the surface. With --neus each set is also fitted with
+`configs/neus.yaml`, the official NeuS; rendering its views would take longer than the fit and is
+left out.
 """
 
 from __future__ import annotations
@@ -121,7 +121,14 @@ def main() -> int:
     parser.add_argument("--sets", nargs="*", choices=list(SCENES), default=list(SCENES))
     parser.add_argument("--seconds", type=float, help="time budget, instead of each set's own")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--neus", action="store_true", help="fit the official NeuS beside it")
+    parser.add_argument(
+        "--neus",
+        type=float,
+        nargs="?",
+        const=0.0,
+        metavar="SECONDS",
+        help="fit the official NeuS beside it, for this long; without a number for as long",
+    )
     parser.add_argument("options", nargs="*", help="options of the system, key=value")
     args = parser.parse_args()
     root = os.environ.get("STUDIO_TEST_DATA")
@@ -141,9 +148,9 @@ def main() -> int:
         if reference.is_file():
             compare(system, reference, row)
         print(row, flush=True)
-        if args.neus and reference.is_file():
+        if args.neus is not None and reference.is_file():
             official = OmegaConf.to_container(OmegaConf.load("configs/neus.yaml").system)
-            system, row = fit(scene, Path(root), seconds, official)
+            system, row = fit(scene, Path(root), args.neus or seconds, official)
             row.name = "  official NeuS"
             compare(system, reference, row, resolution=64)
             print(row, flush=True)
