@@ -1,69 +1,108 @@
 """The `views_release` layout of Zero-1-to-3's training data: 12 rendered views of every object.
 
-`<root>/valid_paths.json` lists the object folders; each holds `000.png` .. `011.png` (RGBA with
-straight alpha) and `000.npy` .. `011.npy` (3x4 world-to-camera matrices with Blender's camera axes,
-world +Z up, the object's longest side 1).
+`<root>/valid_paths.json` (or another list) names the object folders; each holds `000.png` ..
+`011.png` (RGBA with straight alpha) and `000.npy` .. `011.npy` (3x4 world-to-camera matrices with
+Blender's camera axes, world +Z up, the object's longest side 1). EscherNet trains on the same
+folders with several references an item.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from PIL import Image, UnidentifiedImageError
+from jaxtyping import Float, UInt8
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from studio.cameras import CANONICAL_FOV_DEG, opengl_to_opencv, pinhole_intrinsics
 from studio.data.base import ViewPairData
+from studio.data.captions import read_captions
+from studio.data.views_files import read_matrix, read_names, read_rgba8, whitened
 from studio.errors import ConfigError, DataError
 from studio.images import composite, read_rgba, resize
 from studio.registry import register
 
+logger = logging.getLogger(__name__)
+
 COMPOSITING = ("right", "released")
+BROKEN = ("raise", "skip")
+TRIES = 100  # broken objects in a row that `broken: skip` passes over
+RELEASED_ESCHERNET: dict[str, Any] = {  # official: dataset.py and the defaults of train_eschernet
+    "references": 3,
+    "targets": 3,
+    "replacement": True,
+    "fix_sample": True,
+    "compositing": "released",
+}
 
 
 @register("data", "views-release")
 class ViewsReleaseData(ViewPairData):
-    """Zero-1-to-3's views_release folders: pairs of views of many objects."""
+    """Zero-1-to-3's views_release folders: references and targets among 12 views of many objects."""  # noqa: E501
 
     @dataclass
     class Config:
         """Options."""
 
         root: str = "data/views_release"
-        """Folder with valid_paths.json and the object folders."""
+        """Folder with the list of objects and the object folders."""
+        objects: str = "valid_paths.json"
+        """List of objects, in `root` or a path of its own: .json, .npy, or text with one id a line."""  # noqa: E501
+        invalid: str | None = None
+        """List of objects to leave out before the split, in the same forms (invalid_paths.json)."""
         size: int = 256
         """Picture side after resizing, in pixels."""
         total_view: int = 12
-        """Views of each object that are used (the released config says 4)."""
+        """Views of each object that are used (the released config of Zero-1-to-3 says 4)."""
         targets: int = 1
-        """Target views per item, drawn without replacement together with the condition."""
+        """Target views per item."""
+        references: int = 0
+        """Reference views per item, the first of which is the condition; 0: a condition alone."""
+        replacement: bool = False
+        """Draw the views of an item with replacement, as EscherNet does: a target may be a reference."""  # noqa: E501
+        fix_sample: bool = False
+        """Validate on EscherNet's fixed views instead of ones drawn once for each object."""
         train_share: float = 0.99
         """Share of the list that is trained on; the rest is for validation."""
         compositing: str = "right"
         """right: by alpha on white; released: only alpha 0 becomes white, 8-bit truncation."""
         fov_deg: float = CANONICAL_FOV_DEG
         """Field of view of the renderings."""
+        captions: str | None = None
+        """CSV file of id,caption; items then hold the caption (empty where an object has none)."""
+        broken: str = "raise"
+        """What an object with a missing or broken file does: raise, or skip to the next one, counted."""  # noqa: E501
 
     def __init__(self, cfg: Config) -> None:
-        if cfg.compositing not in COMPOSITING:
+        """Check the options and read the lists; no picture is opened."""
+        for key, allowed in (("compositing", COMPOSITING), ("broken", BROKEN)):
+            if getattr(cfg, key) not in allowed:
+                raise ConfigError(
+                    f"data.{key} is {getattr(cfg, key)!r}.", allowed=", ".join(allowed)
+                )
+        given = max(cfg.references, 1)
+        most = cfg.total_view if cfg.replacement else cfg.total_view - given
+        if cfg.references < 0 or not 1 <= cfg.targets <= most:
             raise ConfigError(
-                f"data.compositing is {cfg.compositing!r}.", allowed=", ".join(COMPOSITING)
-            )
-        if not 1 <= cfg.targets < cfg.total_view:
-            raise ConfigError(
-                f"data.targets is {cfg.targets} of {cfg.total_view} views.",
-                allowed=f"1 to {cfg.total_view - 1}",
+                f"data.targets is {cfg.targets} and data.references {cfg.references} "
+                f"of {cfg.total_view} views.",
+                allowed=f"1 to {most} targets with {given} other views",
             )
         self.cfg = cfg
-        self.paths = _listed(Path(cfg.root))
+        root = Path(cfg.root)
+        self.paths = read_names(root / cfg.objects)
+        if cfg.invalid is not None:
+            left_out = set(read_names(root / cfg.invalid, may_be_empty=True))
+            self.paths = [path for path in self.paths if path not in left_out]
+        self.captions = None if cfg.captions is None else read_captions(root / cfg.captions)
 
     def dataset(self, split: Literal["train", "val"]) -> ViewsReleaseDataset:
         """Return the dataset of a split: the list's first 99 % or its rest, in order.
@@ -79,45 +118,124 @@ class ViewsReleaseData(ViewPairData):
                 f"{len(self.paths)} objects, train_share {self.cfg.train_share}.",
                 hint="Change data.train_share.",
             )
-        return ViewsReleaseDataset(self.cfg, paths, fixed=split == "val")
+        return ViewsReleaseDataset(self.cfg, paths, split == "val", self.captions)
 
 
-class ViewsReleaseDataset(Dataset[dict[str, Tensor]]):
+class ViewsReleaseDataset(Dataset[dict[str, Any]]):
     """Items of some object folders.
+
+    Attributes:
+        skipped: name of every object that was passed over so far, and why (`broken: skip`). Worker
+            processes count for themselves.
 
     Args:
         cfg: options.
         paths: object folders below the root.
-        fixed: draw the same views of an object every time.
+        fixed: use the same views of an object every time.
+        captions: by the name of the object's folder.
     """
 
-    def __init__(self, cfg: ViewsReleaseData.Config, paths: list[str], fixed: bool) -> None:
-        self.cfg, self.paths, self.fixed = cfg, paths, fixed
+    def __init__(
+        self,
+        cfg: ViewsReleaseData.Config,
+        paths: list[str],
+        fixed: bool,
+        captions: dict[str, str] | None = None,
+    ) -> None:
+        self.cfg, self.paths, self.fixed, self.captions = cfg, paths, fixed, captions
+        self.skipped: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """Return the item of an object with views drawn by torch's seed (or the index)."""
-        generator = torch.Generator().manual_seed(index) if self.fixed else None
-        order = torch.randperm(self.cfg.total_view, generator=generator).tolist()
-        return self.views(index, order[1 : self.cfg.targets + 1], order[0])
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return the item of an object with views drawn by torch's seed (or the index).
 
-    def views(self, index: int, targets: list[int], cond: int) -> dict[str, Tensor]:
-        """Return the item of an object with chosen target and condition views.
+        Raises:
+            DataError: if a file of the object is missing or broken; with `broken: skip`, if 100
+                objects in a row are.
+        """
+        references, targets = self.draw(index)
+        tries = 1 if self.cfg.broken == "raise" else min(TRIES, len(self))
+        for step in range(tries):
+            place = (index + step) % len(self)
+            try:
+                return self._item(place, targets, references)
+            except DataError as error:
+                if self.cfg.broken == "raise":
+                    raise
+                self._pass_over(self.paths[place], error)
+        raise DataError(
+            f"{tries} objects in a row of {self.cfg.root} cannot be read, the last one because: "
+            f"{list(self.skipped.values())[-1]}",
+            hint="launch.py --filter-views <root> lists the objects that can be.",
+        )
+
+    def draw(self, index: int) -> tuple[list[int], list[int]]:
+        """Return the reference (or condition) and target views of an item."""
+        cfg, given = self.cfg, max(self.cfg.references, 1)
+        if self.fixed and cfg.fix_sample:
+            return fixed_views(given, cfg.targets, cfg.total_view)
+        generator = torch.Generator().manual_seed(index) if self.fixed else None
+        if cfg.replacement:
+            drawn = torch.randint(cfg.total_view, (given + cfg.targets,), generator=generator)
+        else:
+            drawn = torch.randperm(cfg.total_view, generator=generator)
+        order = drawn.tolist()
+        return order[:given], order[given : given + cfg.targets]
+
+    def views(
+        self, index: int, targets: Sequence[int], references: int | Sequence[int]
+    ) -> dict[str, Any]:
+        """Return the item of an object with chosen views.
+
+        Args:
+            index: which object.
+            targets: views to be made.
+            references: the condition view alone, or the R references, the first of which is the
+                condition.
+
+        Returns:
+            images [T,3,s,s], cond_image [3,s,s] and ref_images [R,3,s,s] in [-1,1]; c2w [T,4,4],
+            cond_c2w [4,4], ref_c2w [R,4,4], OpenCV axes; intrinsics [T,3,3]; caption.
 
         Raises:
             DataError: if a file is missing, broken or holds another kind of matrix.
         """
         folder, size = Path(self.cfg.root) / self.paths[index], self.cfg.size
+        given = [references] if isinstance(references, int) else list(references)
+        files = {view: folder / f"{view:03d}" for view in {*given, *targets}}
+        pictures = {view: self._picture(file.with_suffix(".png")) for view, file in files.items()}
+        poses = {view: read_camera(file.with_suffix(".npy")) for view, file in files.items()}
         intrinsics = pinhole_intrinsics(self.cfg.fov_deg, (size, size))
-        return {
-            "images": torch.stack([self._picture(folder / f"{t:03d}.png") for t in targets]),
-            "cond_image": self._picture(folder / f"{cond:03d}.png"),
-            "c2w": torch.stack([read_camera(folder / f"{t:03d}.npy") for t in targets]),
-            "cond_c2w": read_camera(folder / f"{cond:03d}.npy"),
+        item: dict[str, Any] = {
+            "images": torch.stack([pictures[view] for view in targets]),
+            "cond_image": pictures[given[0]],
+            "c2w": torch.stack([poses[view] for view in targets]),
+            "cond_c2w": poses[given[0]],
             "intrinsics": intrinsics.expand(len(targets), -1, -1).clone(),
         }
+        if not isinstance(references, int):
+            item["ref_images"] = torch.stack([pictures[view] for view in given])
+            item["ref_c2w"] = torch.stack([poses[view] for view in given])
+        if self.captions is not None:
+            item["caption"] = self.captions.get(folder.name, "")
+        return item
+
+    def _item(self, index: int, targets: list[int], references: list[int]) -> dict[str, Any]:
+        several = self.cfg.references > 0
+        return self.views(index, targets, references if several else references[0])
+
+    def _pass_over(self, name: str, error: DataError) -> None:
+        if name not in self.skipped:
+            self.skipped[name] = str(error).splitlines()[0]
+            logger.warning(
+                "%s: object %s is skipped, the %d. so far: %s",
+                self.cfg.root,
+                name,
+                len(self.skipped),
+                self.skipped[name],
+            )
 
     def _picture(self, path: Path) -> Float[Tensor, "3 s s"]:
         size = self.cfg.size
@@ -129,20 +247,16 @@ class ViewsReleaseDataset(Dataset[dict[str, Tensor]]):
         return composite(rgba, 1.0) * 2 - 1
 
 
-def _listed(root: Path) -> list[str]:
-    path = root / "valid_paths.json"
-    if not path.is_file():
-        raise DataError(
-            f"there is no {path}.",
-            allowed="a views_release folder with valid_paths.json, a list of object folders",
-        )
-    try:
-        paths = json.loads(path.read_text())
-    except ValueError as error:
-        raise DataError(f"{path} is no JSON: {error}.") from error
-    if not (isinstance(paths, list) and paths and all(isinstance(p, str) for p in paths)):
-        raise DataError(f"{path} holds no list of folder names.", allowed='["id-a", "id-b", ...]')
-    return paths
+def fixed_views(references: int, targets: int, total: int) -> tuple[list[int], list[int]]:
+    """Return the views that EscherNet logs and validates on (official: `fix_sample`).
+
+    One target: view 0, seen from the first references. More: references 1 .. R; targets 0, 1 and
+    the last ones. The official slice for two targets takes all views beside; here it is two.
+    """
+    if targets == 1:
+        return list(range(references)), [0]
+    last = range(total - (targets - 2), total)
+    return list(range(1, references + 1)), [0, 1, *last]
 
 
 def read_camera(path: Path) -> Float[Tensor, "4 4"]:
@@ -152,24 +266,7 @@ def read_camera(path: Path) -> Float[Tensor, "4 4"]:
         DataError: if the file is missing or broken, or the matrix has another shape or is not
             rigid.
     """
-    try:
-        matrix = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"camera {path} cannot be read: {error}.") from error
-    if matrix.shape == (4, 4):
-        raise DataError(
-            f"camera {path} is a 4x4 matrix, as some renderers save camera-to-world poses.",
-            allowed="3x4 world-to-camera matrices with Blender's camera axes",
-            hint="Save its inverse's first three rows.",
-        )
-    if matrix.shape != (3, 4) or not np.isfinite(matrix).all():
-        raise DataError(
-            f"camera {path} holds an array {matrix.shape} or values that are not finite.",
-            allowed="3x4 world-to-camera matrices",
-        )
-    c2w = world_to_camera_inverse(torch.from_numpy(matrix.astype(np.float64)))
-    if not torch.allclose(c2w[:3, :3] @ c2w[:3, :3].T, torch.eye(3).double(), atol=1e-3):
-        raise DataError(f"camera {path} is not rigid.", allowed="a rotation and a translation")
+    c2w = world_to_camera_inverse(torch.from_numpy(read_matrix(path)))
     return opengl_to_opencv(c2w).float()
 
 
@@ -182,22 +279,17 @@ def world_to_camera_inverse(matrix: Float[Tensor, "*b 3 4"]) -> Float[Tensor, "*
 
 
 def released_picture(path: Path, size: int) -> Float[Tensor, "3 size size"]:
-    """Read a picture as the released loader does, in [-1, 1].
-
-    Only pixels of alpha 0 become white, others keep their raw colour; floats are cut to 8 bits
-    before Pillow's bilinear resize.
+    """Read a picture as the released loaders do, in [-1, 1]: see `whitened`, bilinear.
 
     Raises:
         DataError: if the file is missing or broken or has no alpha.
     """
-    try:
-        with Image.open(path) as opened:
-            pixels = np.asarray(opened).astype(np.float32) / np.float32(255)
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
-        raise DataError(f"picture {path} cannot be read: {error}.") from error
-    if pixels.ndim != 3 or pixels.shape[2] != 4:
-        raise DataError(f"picture {path} has no alpha channel.", allowed="8-bit RGBA PNG")
-    pixels[pixels[..., 3] == 0] = 1.0
-    rgb = Image.fromarray((pixels[..., :3] * np.float32(255)).astype(np.uint8))
-    resized = np.asarray(rgb.resize((size, size), Image.Resampling.BILINEAR))
-    return torch.from_numpy(resized.copy()).permute(2, 0, 1).float() / 255.0 * 2 - 1
+    return resized_8bit(whitened(read_rgba8(path)), size) * 2 - 1
+
+
+def resized_8bit(
+    rgb: UInt8[np.ndarray, "h w 3"], size: int, kind: Image.Resampling = Image.Resampling.BILINEAR
+) -> Float[Tensor, "3 size size"]:
+    """Return an 8-bit picture resized by Pillow, in [0, 1]."""
+    resized = np.asarray(Image.fromarray(rgb).resize((size, size), kind))
+    return torch.from_numpy(resized.copy()).permute(2, 0, 1).float() / 255.0

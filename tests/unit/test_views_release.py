@@ -13,7 +13,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from studio.cameras import CANONICAL_FOV_DEG, orbit_cameras
-from studio.data.views_release import ViewsReleaseData, read_camera
+from studio.data.views_release import ViewsReleaseData, fixed_views, read_camera
 from studio.errors import ConfigError, DataError
 from studio.registry import build
 
@@ -124,3 +124,101 @@ def test_wrong_folders_and_options(root: Path, tmp_path: Path) -> None:
     shutil.copy(root / "a" / "000.png", root / "valid_paths.json")
     with pytest.raises(DataError, match="no JSON"):
         _data(root)
+
+
+# --- several references (EscherNet) ---------------------------------------------------------------
+
+
+def test_items_with_references(root: Path) -> None:
+    (root / "captions.csv").write_text('id,caption\na,"a red box, half glass"\nd,a box\n')
+    data = _data(root, references=2, captions="captions.csv")
+    item = data.dataset("train")[0]
+    assert item["ref_images"].shape == (2, 3, 16, 16) and item["ref_c2w"].shape == (2, 4, 4)
+    assert torch.equal(item["ref_images"][0], item["cond_image"])
+    assert torch.equal(item["ref_c2w"][0], item["cond_c2w"])
+    places = torch.cat([item["c2w"], item["ref_c2w"]])[:, :3, 3]
+    assert len({tuple(row.tolist()) for row in places}) == 3  # without replacement
+    assert item["caption"] == "a red box, half glass"
+    assert data.dataset("val")[0]["caption"] == "a box"  # by the folder's own name
+    assert data.dataset("train")[1]["caption"] == ""
+    batch = next(iter(DataLoader(data.dataset("train"), batch_size=3)))
+    assert batch["ref_images"].shape == (3, 2, 3, 16, 16) and len(batch["caption"]) == 3
+
+
+def test_draws_with_replacement_repeat_views(root: Path) -> None:
+    dataset = _data(root, references=2, targets=3, replacement=True).dataset("train")
+    torch.manual_seed(0)
+    draws = [dataset.draw(0) for _ in range(200)]
+    assert all(len(r) == 2 and len(t) == 3 and set(r + t) <= {0, 1, 2} for r, t in draws)
+    assert any(set(r) & set(t) for r, t in draws) and any(len(set(r + t)) == 3 for r, t in draws)
+    torch.manual_seed(0)
+    assert dataset.draw(0) == draws[0]  # the seed alone decides
+
+
+@pytest.mark.parametrize(
+    ("references", "targets", "want"),
+    [
+        (3, 3, ([1, 2, 3], [0, 1, 11])),
+        (3, 2, ([1, 2, 3], [0, 1])),  # the official slice yields fourteen targets
+        (4, 1, ([0, 1, 2, 3], [0])),
+        (1, 5, ([1], [0, 1, 9, 10, 11])),
+    ],
+)
+def test_fixed_views(references: int, targets: int, want: tuple[list[int], list[int]]) -> None:
+    assert fixed_views(references, targets, 12) == want
+
+
+def test_validation_on_fixed_views(root: Path) -> None:
+    data = _data(root, references=1, targets=2, fix_sample=True)
+    val, other = data.dataset("val"), data.dataset("train")
+    assert val.draw(0) == ([1], [0, 1])
+    assert torch.equal(val[0]["ref_c2w"][0], val[0]["c2w"][1])
+    assert {tuple(other.draw(0)[0]) for _ in range(30)} == {(0,), (1,), (2,)}
+
+
+def test_lists_of_objects(root: Path) -> None:
+    (root / "ids.txt").write_text("b\n\nc\n")
+    np.save(root / "ids.npy", np.array(["c", "a"]))
+    (root / "invalid.json").write_text(json.dumps({"transparent": ["a"], "unreadable": ["c"]}))
+    assert _data(root, objects="ids.txt").paths == ["b", "c"]
+    assert _data(root, objects=str(root / "ids.npy")).paths == ["c", "a"]
+    assert _data(root, invalid="invalid.json").paths == ["b", "sub/d"]
+    (root / "invalid.json").write_text("[]")
+    assert len(_data(root, invalid="invalid.json").paths) == 4
+    np.save(root / "ids.npy", np.array([1, 2]))
+    with pytest.raises(DataError, match="list of folder names"):
+        _data(root, objects="ids.npy")
+    np.save(root / "ids.npy", np.array(["c", None]), allow_pickle=True)
+    with pytest.raises(DataError, match=r"ids\.npy") as caught:
+        _data(root, objects="ids.npy")
+    assert "without pickling" in str(caught.value)
+
+
+def test_broken_objects_are_skipped_only_when_asked(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root / "a" / "001.png").write_bytes(b"not a picture")
+    options = {"references": 1, "targets": 2}  # all three views of an object
+    with pytest.raises(DataError, match=r"a.001\.png"):
+        _data(root, **options).dataset("train")[0]
+    dataset = _data(root, broken="skip", **options).dataset("train")
+    torch.manual_seed(1)
+    got = dataset[0]
+    torch.manual_seed(1)
+    assert torch.equal(got["c2w"], dataset[1]["c2w"])  # the next object in the list
+    assert list(dataset.skipped) == ["a"] and "001.png" in dataset.skipped["a"]
+    assert "object a is skipped" in caplog.text
+    for name in ("b", "c"):
+        (root / name / "000.npy").unlink()
+    with pytest.raises(DataError, match="3 objects in a row"):
+        dataset[0]
+    with pytest.raises(ConfigError, match="raise, skip"):
+        _data(root, broken="ignore")
+
+
+def test_captions_that_cannot_be_used(root: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.csv"):
+        _data(root, captions="none.csv")
+    (root / "captions.csv").write_text("a,one, two\n")
+    with pytest.raises(DataError, match="row 1: 3 fields"):
+        _data(root, captions="captions.csv")
