@@ -43,6 +43,17 @@ def test_framing_can_be_kept(tmp_path: Path) -> None:
     assert object_box(image) == (20, 70, 100, 110)  # 40 px of transparency above and below
 
 
+def test_several_pictures_without_cameras(tmp_path: Path) -> None:
+    files = [photo(tmp_path / "a.png"), photo(tmp_path / "b.png", "black")]
+    data = build("data", "images", {"images": files, "resolution": 64}, key="data")
+    views = data.condition().views
+    assert views.images.shape == (2, 4, 64, 64) and views.meta == {"posed": False}
+    one = build("data", "single-image", {"image": files[1], "resolution": 64}, key="data")
+    assert torch.equal(views.images[1], one.condition().image)
+    with pytest.raises(StudioError, match="images is not given"):
+        build("data", "images", {}, key="data")
+
+
 def test_prepared_picture_is_written(tmp_path: Path) -> None:
     options = {"image": photo(tmp_path / "a.png"), "prepared": str(tmp_path / "out" / "p.png")}
     image = build("data", "single-image", options, key="data").condition().image
