@@ -1,4 +1,4 @@
-"""Parity of Zero-1-to-3, and of the views_release data it was trained on."""
+"""Parity of Zero-1-to-3, of the views_release data it was trained on, and of ViewFusion on it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from studio.data.views_release import ViewsReleaseData, world_to_camera_inverse
-from studio.guidance.diffusion import DDIMStep, ddim_plan
+from studio.guidance.autoencoder import encode
+from studio.guidance.diffusion import DDIMStep, ddim_plan, ddim_update
+from studio.guidance.viewfusion_interpolated.guidance import ViewFusionInterpolatedGuidance
+from studio.guidance.viewfusion_interpolated.orders import Plan, make_plan
+from studio.guidance.viewfusion_interpolated.weights import Fusion
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.checkpoint import load_official_into
 from studio.guidance.zero123.guidance import Zero123Guidance
@@ -64,7 +68,9 @@ def vae_kwargs(vae: dict[str, Any], groups: int) -> dict[str, Any]:
     }
 
 
-def model(case: Case, **options: Any) -> Zero123Guidance:
+def model(
+    case: Case, kind: type[Zero123Guidance] = Zero123Guidance, **options: Any
+) -> Zero123Guidance:
     """The guidance of a case's config, filled from its checkpoint; parts it lacks stay random."""
     config = case.config
     width = config["ldm_unet"]["context_dim"]
@@ -73,8 +79,8 @@ def model(case: Case, **options: Any) -> Zero123Guidance:
     vae = {"block_out_channels": [8] * 4, "norm_num_groups": 8, "layers_per_block": 1}
     vae["scaling_factor"] = config["schedule"]["scale_factor"]
     groups = config["norm_num_groups"]
-    guidance = Zero123Guidance(
-        Zero123Guidance.released(
+    guidance = kind(
+        kind.released(
             unet=unet_kwargs(config["ldm_unet"], groups),
             vae=vae_kwargs(config["vae"], groups) if "vae" in config else vae,
             clip=clip_kwargs(config["clip_visual"]) if "clip_visual" in config else clip,
@@ -209,10 +215,189 @@ def dataset_views_release(case: Case) -> dict[str, Tensor]:
     return out
 
 
+# ---------------------------------------------------------------- ViewFusion
+
+
+def ring_poses(count: int, elevation: float, distance: float, azimuth: float = 0.0) -> Tensor:
+    """Poses of a ring that starts at an azimuth, angles in degrees."""
+    turns = azimuth + torch.arange(count, dtype=torch.float64) * 360 / count
+    return torch.stack([turns, turns * 0 + elevation, turns * 0 + distance], 1)
+
+
+def order_of(run: dict[str, Any], inputs: dict[str, Tensor], name: str, window: float) -> Plan:
+    """The plan of one of the official loops."""
+    fusion = Fusion(run["inference_temp"], run["auto_temp"], window)
+    if run["kind"] == "path":
+        offset = inputs[f"{name}.offset"].double().flatten()
+        turn, polar = torch.rad2deg(offset[1]), torch.rad2deg(offset[0])
+        start = torch.tensor([[0.0, polar / 2, 1.5]], dtype=torch.float64)
+        end = torch.stack([turn, -polar / 2, 1.5 + offset[2]])[None]
+        return make_plan(start, end, "path", fusion)
+    if run["kind"] == "spin":
+        given = torch.tensor([[0.0, 30.0, 1.5]], dtype=torch.float64)
+    else:
+        polar, azimuth, radius = inputs[f"{name}.cond_polar_azimuth_radius"].double().unbind(1)
+        given = torch.stack([torch.rad2deg(azimuth), 90 - torch.rad2deg(polar), radius], 1)
+    azimuth, elevation, distance = given[0].tolist()
+    ring = ring_poses(run["degree_steps"], elevation, distance, azimuth)
+    return make_plan(given, ring, "spin", fusion)
+
+
+def plan_tables(plan: Plan, several: bool) -> dict[str, Tensor]:
+    """Weights, pose vectors and conditions of all steps, padded to the longest."""
+    width = max(len(step.conditions) for step in plan.steps)
+    weights = torch.zeros(len(plan.steps), width)
+    poses = torch.zeros(len(plan.steps), width, 4)
+    anchors = torch.full((len(plan.steps), width), -1)
+    for row, step in enumerate(plan.steps):
+        n = len(step.conditions)
+        weights[row, :n] = step.weights.float()
+        poses[row, :n] = net.pose_vector(plan.centres[step.conditions], plan.centres[step.view])
+        names = [-10 - i if several else i for i in range(plan.inputs)]
+        names += range(1, len(plan.steps) + 1)
+        anchors[row, :n] = torch.tensor([names[i] for i in step.conditions])
+    return {"weights": weights, "T": poses, "anchor": anchors}
+
+
+def fusion_weights(case: Case) -> dict[str, Tensor]:
+    """Order, conditions, pose vectors and weights of the official loops."""
+    out = {}
+    for name, run in case.config["runs"].items():
+        plan = order_of(run, case.inputs, name, case.config["window_deg"])
+        tables = plan_tables(plan, run["kind"] == "multi")
+        out |= {f"{name}.{key}": value for key, value in tables.items()}
+    return out
+
+
+@torch.no_grad()
+def interpolated_denoising(case: Case) -> dict[str, Tensor]:
+    """One view from several conditions, with either kind of noise and without."""
+    config, inputs = case.config, case.inputs
+    out: dict[str, Tensor] = {}
+    for name, eta in {"shared": 1.0, "independent": 1.0, "eta0": 0.0}.items():
+        guidance = model(
+            case,
+            ViewFusionInterpolatedGuidance,
+            steps=config["S"],
+            guidance_scale=config["guidance_scale"],
+            noise="independent" if name == "independent" else "shared",
+            eta=eta,
+        )
+        assert isinstance(guidance, ViewFusionInterpolatedGuidance)
+        plan = guidance.denoising_steps()
+        context = guidance.clip_camera_projection(inputs["clip_emb"][:, 0], inputs["T"])
+        noise = inputs[f"noise_{name}"] if eta else inputs["noise_shared"]
+        trace: list[tuple[DDIMStep, dict[str, Tensor]]] = []
+        out[f"final_{name}"] = guidance.sample_fused(
+            context,
+            inputs["c_concat"],
+            inputs["weights"],
+            inputs["x_T"],
+            plan=plan,
+            step_noise=noise,
+            on_step=lambda step, tensors, to=trace: to.append((step, tensors)),
+        )
+        if not eta:
+            continue
+        out[f"x_fused_{name}"] = torch.cat([tensors["latents"] for _, tensors in trace])
+        out[f"eps_guided_{name}"] = torch.stack([tensors["guided"] for _, tensors in trace])
+        before, single = inputs["x_T"], []
+        for i, (step, tensors) in enumerate(trace):
+            eps, x0 = guidance.schedule.split(tensors["guided"], before, step.abar)
+            single.append(ddim_update(step, eps, x0, noise[i].expand_as(eps)))
+            before = tensors["latents"]
+        out[f"x_per_view_{name}"] = torch.stack(single)
+    out["context"] = context
+    out["timesteps"] = torch.tensor([step.t for step in plan])
+    return out
+
+
+@torch.no_grad()
+def run_loop(case: Case, name: str, run: dict[str, Any]) -> dict[str, Tensor]:
+    """One picture in, the pictures of a ring out, as one of the official scripts makes them.
+
+    In double precision, because 8-bit values are cut off, not rounded: at float32's error one
+    value of some ten thousand would end on the other side of a step.
+    """
+    guidance = model(
+        case,
+        ViewFusionInterpolatedGuidance,
+        steps=run["ddim_steps"],
+        guidance_scale=run["guidance_scale"],
+        eta=run["eta"],
+        noise="shared" if run["script"].endswith("_real") else "independent",
+        input_temperature=run["inference_temp"],
+        view_temperature=run["auto_temp"],
+    )
+    assert isinstance(guidance, ViewFusionInterpolatedGuidance)
+    guidance.double()
+    ring = ring_poses(run["degree_steps"], 30.0, 1.5)
+    plan = make_plan(ring[:1], ring, "spin", guidance.fusion)
+    steps, latents = len(guidance.denoising_steps()), []
+    noise = case.inputs[f"{name}.noise"]
+    pictures = guidance.make_views(
+        plan,
+        case.inputs["image"].double(),
+        start=list(case.inputs[f"{name}.x_T"].split(1)),
+        step_noise=[
+            rows[:, : len(made.conditions)] for rows, made in zip(noise, plan.steps, strict=True)
+        ],
+        on_step=lambda _, tensors: latents.append(tensors["latents"]),
+    )
+    pixels = (pictures[plan.targets] / 2 + 0.5).permute(0, 2, 3, 1)
+    tensors = {
+        f"{name}.weights": plan_tables(plan, several=False)["weights"],
+        f"{name}.latents": torch.cat(latents[steps - 1 :: steps]),
+        f"{name}.images": pictures[plan.inputs :],
+        f"{name}.png": (pixels * 255).to(torch.uint8),  # official: cut off, not rounded
+    }
+    return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+
+
+def training(case: Case) -> dict[str, Tensor]:
+    """Loss and gradients of Zero-1-to-3's training."""
+    guidance = model(case, condition_dropout=case.config["train"]["ucg"])
+    given = {k.removeprefix("train."): v for k, v in case.inputs.items() if k.startswith("train.")}
+    cond, target = (given[f"image_{x}"].permute(0, 3, 1, 2) for x in ("cond", "target"))
+    with torch.no_grad():
+        scale = guidance.vae.config.scaling_factor
+        clean = encode(guidance.vae, target, given["posterior_noise"]) * scale
+        concat, embedding = guidance.condition_latents(cond), guidance.embed(cond)
+    losses = guidance.denoising_loss(
+        clean, concat, embedding, given["T"], given["t"], given["noise"], given["ucg_rand"]
+    )
+    losses["loss"].backward()
+    grads = guidance.clip_camera_projection.proj.weight.grad, guidance.unet.conv_in.weight.grad
+    return {
+        "train.loss": losses["loss"][None],
+        "train.z": clean,
+        "train.train_concat": losses["concat"],
+        "train.train_context": losses["context"],
+        "train.train_eps": losses["prediction"],
+        "train.grad_cc_projection_weight": grads[0],
+        "train.grad_conv_in_weight": grads[1],
+    }
+
+
+def autoregressive_pipeline(case: Case) -> dict[str, Tensor]:
+    """The official scripts on a whole tiny model, and one training step."""
+    out: dict[str, Tensor] = {}
+    for name, run in case.config["runs"].items():
+        out |= run_loop(case, name, run)
+    guidance = model(case)
+    with torch.no_grad():
+        out["clip_embedding"] = guidance.embed(case.inputs["image"])[:, None]
+        out["cond_latent_mode"] = guidance.condition_latents(case.inputs["image"])
+    return out | training(case)
+
+
 CASES: dict[str, Adapter] = {
     "zero123_unet": zero123_unet,
     "pose_vector": pose_vector,
     "clip_preprocess": clip_preprocess,
     "sample_zero123": sample_zero123,
     "dataset_views_release": dataset_views_release,
+    "fusion_weights": fusion_weights,
+    "interpolated_denoising": interpolated_denoising,
+    "autoregressive_pipeline": autoregressive_pipeline,
 }

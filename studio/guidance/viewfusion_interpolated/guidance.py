@@ -1,0 +1,301 @@
+"""ViewFusion by interpolated denoising (arXiv 2402.18842): one view from several pictures.
+
+The method adds no weights to Zero-1-to-3. Views are made one after the other; each is denoised
+once, and every step averages the predictions for all its conditions: the input and earlier views.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from studio.cameras import CANONICAL_FOV_DEG, Cameras, orbit_cameras
+from studio.errors import ConfigError
+from studio.guidance.autoencoder import decode, latent_side
+from studio.guidance.base import Progress
+from studio.guidance.diffusion import (
+    DDIMStep,
+    ddim_plan,
+    ddim_update,
+    guide,
+    randn_like,
+    views_on_white,
+)
+from studio.guidance.viewfusion_interpolated.options import (
+    NOISES,
+    PRECISIONS,
+    RELEASED,
+    ViewFusionInterpolatedConfig,
+)
+from studio.guidance.viewfusion_interpolated.orders import Plan, camera_poses, make_plan
+from studio.guidance.viewfusion_interpolated.weights import Fusion
+from studio.guidance.zero123.guidance import Zero123Guidance, condition_pixels
+from studio.guidance.zero123.network import pose_vector
+from studio.images import resize
+from studio.registry import register
+from studio.views import Condition, ViewSet
+
+OnStep = Callable[[DDIMStep, dict[str, Tensor]], None]
+
+
+@register("guidance", "viewfusion-interpolated")
+class ViewFusionInterpolatedGuidance(Zero123Guidance):
+    """ViewFusion, interpolated: Zero-1-to-3 where every new view heeds those made before."""
+
+    Config = ViewFusionInterpolatedConfig
+    cfg: ViewFusionInterpolatedConfig
+
+    def __init__(
+        self, cfg: ViewFusionInterpolatedConfig, parts: dict[str, Any] | None = None
+    ) -> None:
+        """Build the networks, or take finished ones (see `Zero123Guidance`).
+
+        Raises:
+            ConfigError: if an option cannot be used.
+        """
+        super().__init__(cfg, parts)
+        for name, allowed in {"noise": NOISES, "precision": PRECISIONS}.items():
+            if getattr(cfg, name) not in allowed:
+                raise ConfigError(f"{name} is {getattr(cfg, name)!r}.", allowed=", ".join(allowed))
+        if not cfg.input_distance > 0:
+            raise ConfigError(f"input_distance is {cfg.input_distance}.", allowed="above 0")
+        self.fusion = Fusion(cfg.input_temperature, cfg.view_temperature, cfg.window_deg)
+        self.contract = replace(self.contract, inputs=("image", "images"))
+
+    # ---------------------------------------------------------------- one view
+
+    def guided_predictions(
+        self,
+        x: Float[Tensor, "1 c h w"],
+        t: int,
+        context: Float[Tensor, "n 1 d"],
+        concat: Float[Tensor, "n c h w"],
+    ) -> Float[Tensor, "n c h w"]:
+        """Return the guided UNet output at x_t for every condition, `view_batch` at a time.
+
+        The null condition (zeros) is the same for all of them and is run once.
+        """
+        scale, batch = self.cfg.guidance_scale, self.cfg.view_batch
+        if scale != 1:
+            context = torch.cat([torch.zeros_like(context[:1]), context])
+            concat = torch.cat([torch.zeros_like(concat[:1]), concat])
+        parts = []
+        with self._arithmetic(x.device):
+            for tokens, latents in zip(context.split(batch), concat.split(batch), strict=True):
+                noisy = torch.cat([x.expand(len(latents), -1, -1, -1), latents], 1)
+                parts.append(self.unet(noisy, t, tokens, return_dict=False)[0].to(x))
+        out = torch.cat(parts)
+        return out if scale == 1 else guide(out[:1], out[1:], scale)
+
+    def _arithmetic(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+        if self.cfg.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(device.type, dtype=getattr(torch, self.cfg.precision))
+
+    @torch.no_grad()
+    def sample_fused(
+        self,
+        context: Float[Tensor, "n 1 d"],
+        concat: Float[Tensor, "n c h w"],
+        weights: Float[Tensor, " n"],
+        start: Float[Tensor, "1 c h w"],
+        *,
+        plan: list[DDIMStep],
+        step_noise: Float[Tensor, "s k c h w"] | None = None,
+        generator: torch.Generator | None = None,
+        on_step: OnStep | None = None,
+    ) -> Float[Tensor, "1 c h w"]:
+        """Denoise one view under n conditions; returns scaled latents.
+
+        The weighted mean of n DDIM updates from a common x_t is one update with the weighted mean
+        of predictions and of noise, because the update is linear in both.
+
+        Args:
+            context: one token per condition.
+            concat: latents of the conditions.
+            weights: of the conditions, sum 1.
+            start: unit noise, common to all conditions.
+            plan: the steps, from `ddim_plan`.
+            step_noise: unit noise of every step, where eta is above 0; drawn if None. One draw
+                (k = 1) is shared, k = n are the conditions' own.
+            generator: source of what is drawn.
+            on_step: called after each step with the step and its tensors "guided" (one per
+                condition), "x0", "latents".
+        """
+        x, share = start, weights.to(start)[:, None, None, None]
+        draws = concat if self.cfg.noise == "independent" else concat[:1]
+        for i, step in enumerate(plan):
+            guided = self.guided_predictions(x, step.t, context, concat)
+            eps, x0 = self.schedule.split((share * guided).sum(0, keepdim=True), x, step.abar)
+            noise = None
+            if step.sigma > 0:
+                noise = randn_like(draws, generator) if step_noise is None else step_noise[i]
+                noise = (share * noise).sum(0, keepdim=True)
+            x = ddim_update(step, eps, x0, noise)
+            if on_step is not None:
+                on_step(step, {"guided": guided, "x0": x0, "latents": x})
+        return x
+
+    # ---------------------------------------------------------------- all views
+
+    @torch.no_grad()
+    def make_views(
+        self,
+        plan: Plan,
+        pixels: Float[Tensor, "i 3 s s"],
+        *,
+        start: Sequence[Tensor | None] = (),
+        step_noise: Sequence[Tensor] = (),
+        generator: torch.Generator | None = None,
+        on_step: OnStep | None = None,
+    ) -> Float[Tensor, "n 3 s s"]:
+        """Make all views of a plan in their order; returns the pictures of all its poses.
+
+        Args:
+            plan: from `make_plan`.
+            pixels: the inputs, in [-1, 1].
+            start: start noise [1, c, h, w] of every view that is made; drawn where None or left
+                out.
+            step_noise: noise of every view's steps, see `sample_fused`.
+            generator: source of what is drawn.
+            on_step: see `sample_fused`.
+        """
+        views = EncodedViews(self, pixels)
+        side = latent_side(self.vae, pixels.shape[-1])
+        like = pixels.new_empty(1, self.vae.config.latent_channels, side, side)
+        steps = self.denoising_steps()
+        centres = plan.centres.to(pixels.device)
+        for k, made in enumerate(plan.steps):
+            embedding, concat = views.encodings(made.conditions)
+            pose = pose_vector(centres[made.conditions], centres[made.view], self.cfg.fourth_number)
+            noise = start[k] if k < len(start) else None
+            latents = self.sample_fused(
+                self.clip_camera_projection(embedding, pose),
+                concat,
+                made.weights,
+                randn_like(like, generator) if noise is None else noise.to(like),
+                plan=steps,
+                step_noise=step_noise[k] if k < len(step_noise) else None,
+                generator=generator,
+                on_step=on_step,
+            )
+            views.add(decode(self.vae, latents))
+        return torch.cat(views.pixels)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        condition: Condition,
+        cameras: Cameras | None = None,
+        *,
+        generator: torch.Generator | None = None,
+        noise: Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> ViewSet:
+        """Make the views that `cameras` see, by default a ring at the input's own elevation.
+
+        A camera that stands where an input was taken from gets that input; cameras that stand in
+        one place get one view. Cameras are taken to look at the origin.
+
+        Args:
+            condition: a picture, seen from its azimuth and elevation at `input_distance`, or
+                several posed pictures, the first of which is the start of the order.
+            cameras: target cameras.
+            generator: source of all randomness that `noise` does not give.
+            noise: start latents [V, c, h, w], one per camera.
+            progress: called after every denoising step.
+
+        Raises:
+            ConfigError: if the condition holds no picture.
+        """
+        side, device = self.cfg.resolution, next(self.unet.parameters()).device
+        given, eyes = self.inputs(condition)
+        pixels = torch.cat([condition_pixels(Condition(image=p), side) for p in given]).to(device)
+        cameras = (self.ring(eyes[0]) if cameras is None else cameras).resized(side, side)
+        plan = make_plan(eyes, camera_poses(cameras), self.cfg.order, self.fusion)
+        start: list[Tensor | None] = [None] * len(plan.steps)
+        if noise is not None:
+            for camera, view in enumerate(plan.targets):
+                if view >= plan.inputs:
+                    start[view - plan.inputs] = noise[camera][None]
+        total = len(plan.steps) * len(self.denoising_steps())
+        done = iter(range(1, total + 1))
+        images = self.make_views(
+            plan,
+            pixels,
+            start=start,
+            generator=generator,
+            on_step=None if progress is None else lambda *_: progress(next(done), total),
+        )
+        meta = {"guidance": "viewfusion-interpolated", "conditions": plan.conditions}
+        views = views_on_white(images[plan.targets], cameras, meta)
+        for camera, view in enumerate(plan.targets):
+            if view < plan.inputs:  # with its own alpha
+                views.images[camera] = resize(given[view], side, side)
+        return views
+
+    def denoising_steps(self) -> list[DDIMStep]:
+        """Return the steps by which one view is made."""
+        cfg = self.cfg
+        return ddim_plan(self.schedule, cfg.steps, cfg.timestep_spacing, cfg.eta)
+
+    def inputs(self, condition: Condition) -> tuple[list[Tensor], Float[Tensor, "i 3"]]:
+        """Return the given pictures [4, h, w] and their poses (see `orders`).
+
+        Raises:
+            ConfigError: if there is no picture.
+        """
+        if condition.views is not None:
+            return list(condition.views.images), camera_poses(condition.views.cameras)
+        if condition.image is None:
+            raise ConfigError(
+                "the condition holds no picture.", allowed="one RGBA picture, or posed pictures"
+            )
+        pose = [condition.azimuth_deg, condition.elevation_deg, self.cfg.input_distance]
+        return [condition.image], torch.tensor([pose], dtype=torch.float64)
+
+    def ring(self, pose: Float[Tensor, " 3"]) -> Cameras:
+        """Return `views` cameras around the object, the first of them at a pose."""
+        azimuth, elevation, distance = pose.tolist()
+        turns = [azimuth + k * 360.0 / self.cfg.views for k in range(self.cfg.views)]
+        side = self.cfg.resolution
+        return orbit_cameras(turns, elevation, distance, CANONICAL_FOV_DEG, side)
+
+    @classmethod
+    def released(cls, **changes: Any) -> ViewFusionInterpolatedConfig:
+        """Return the options of the authors' script for real pictures, with some changed."""
+        return ViewFusionInterpolatedConfig(**{**RELEASED, **changes})
+
+
+class EncodedViews:
+    """Pictures of a run; CLIP and VAE read each of them once, when it first is a condition.
+
+    Args:
+        model: whose encoders are used.
+        pixels: the inputs, in [-1, 1].
+    """
+
+    def __init__(self, model: Zero123Guidance, pixels: Float[Tensor, "i 3 s s"]) -> None:
+        self.model = model
+        self.pixels = list(pixels.split(1))
+        self._codes: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def add(self, pixels: Float[Tensor, "1 3 s s"]) -> None:
+        """Keep the next picture."""
+        self.pixels.append(pixels)
+
+    def encodings(self, index: list[int]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n c g u"]]:
+        """Return CLIP embeddings and condition latents of the pictures at these positions."""
+        for i in index:
+            if i not in self._codes:
+                picture = self.pixels[i]
+                codes = self.model.embed(picture), self.model.condition_latents(picture)
+                self._codes[i] = codes
+        embeddings, latents = zip(*(self._codes[i] for i in index), strict=True)
+        return torch.cat(embeddings), torch.cat(latents)

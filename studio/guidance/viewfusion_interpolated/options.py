@@ -1,0 +1,38 @@
+"""Options of ViewFusion's interpolated denoising, beside those of Zero-1-to-3."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from studio.cameras import CANONICAL_RADIUS
+from studio.guidance.zero123.options import RELEASED as ZERO123
+from studio.guidance.zero123.options import Zero123Config
+
+NOISES = ("shared", "independent")
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+RELEASED: dict[str, Any] = {**ZERO123, "views": 36, "view_temperature": 1.0}
+"""What the authors' script for real pictures runs with, where it differs from the defaults."""
+
+
+@dataclass
+class ViewFusionInterpolatedConfig(Zero123Config):
+    """Options of ViewFusion-interpolated; the defaults are the nano model's."""
+
+    order: Any = "spin"
+    """spin (all views, nearest to the input first), path (each view by steps from the input), or
+    poses [azimuth_deg, elevation_deg, distance] to make first, as a list."""
+    noise: str = "shared"
+    """Fresh noise while sampling (eta > 0): shared by all conditions of a view, or independent,
+    whose mean has less spread (the authors' evaluation)."""
+    window_deg: float = 125.0
+    """Made views serve as conditions of views less than this far away, in degrees."""
+    input_temperature: float = 0.5
+    """How slowly the input's weight falls along the order (tau of the condition)."""
+    view_temperature: float = 0.5
+    """How evenly made views share the rest of the weight (released: 0.5 in a spin, else 1)."""
+    input_distance: float = CANONICAL_RADIUS
+    """Distance of the camera that took the picture, the object's longest side being 1."""
+    precision: str = "float32"
+    """Arithmetic of the UNet in sampling: float32, bfloat16 or float16; fusion is in float32."""
