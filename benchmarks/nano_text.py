@@ -1,0 +1,123 @@
+"""How well nano SPAD's views agree with the text and with each other.
+
+    python -m benchmarks.nano_text [--objects 40] [--views 8] [--out FOLDER]
+
+Captions of unseen objects are the prompts. Text alignment, without a network of another project:
+the training object that looks most like the made views (mean squared difference at 16 px over all
+views) is looked up, and its caption compared with the prompt: same kind (car or seat), same main
+colour. "true views" are the upper bound of this measure, "another prompt" compares with the
+caption of the next object: chance. Consistency is that of the views with each other, see
+docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from torch import Tensor
+
+from benchmarks.nano import UNSEEN_SEED, small, training_pictures
+from studio.callbacks.preview import picture_grid
+from studio.config import plain
+from studio.data.procedural import ProceduralData
+from studio.data.rings import Rings
+from studio.metrics.consistency import view_consistency
+from studio.registry import build
+from studio.views import Condition, ViewSet
+
+CONFIG, TRAINING = "configs/spad-neus.yaml", "configs/train/nano-spad.yaml"
+KINDS = {"car": "car", "van": "car", "sofa": "seat", "armchair": "seat"}
+COLUMNS = ("kind", "colour", "both", "consistency", "silhouette", "s/object")
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--objects", type=int, default=40)
+    parser.add_argument("--views", type=int, default=8)
+    parser.add_argument("--weights", help="instead of the shipped ones")
+    parser.add_argument("--out", default="outputs/benchmark-nano")
+    args = parser.parse_args()
+    options = plain(OmegaConf.load(CONFIG))["system"]["guidance"]
+    options |= {"weights": args.weights} if args.weights else {}
+    guidance = build("guidance", "spad", options).eval()
+    data = plain(OmegaConf.load(TRAINING))["data"]
+    train = ProceduralData(ProceduralData.Config(**data)).rings("train")
+    unseen = {**data, "val_objects": args.objects, "seed": UNSEEN_SEED, "cache_dir": None}
+    rings = ProceduralData(ProceduralData.Config(**unseen)).rings("val")
+    step = len(rings.cameras) // args.views
+    ring = list(range(0, len(rings.cameras), step))
+    search = NearestCaption(train, ring)
+    truth = [rings.seen_from(i, 0).select(ring) for i in range(args.objects)]
+    began, made = time.perf_counter(), []
+    for i, views in enumerate(truth):
+        generator = torch.Generator().manual_seed(i)
+        condition = Condition(text=rings.captions[i])
+        made.append(guidance.generate(condition, views.cameras, generator=generator))
+    seconds = (time.perf_counter() - began) / args.objects
+    captions = list(rings.captions)
+    rows = {
+        "true views": search.figures(truth, captions),
+        "SPAD": search.figures(made, captions) | {"s/object": seconds},
+        "SPAD, another prompt": search.figures(made, captions[2:] + captions[:2]),
+    }
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    grid = picture_grid(torch.cat([v.rgb_on() for v in made[:8]]), columns=len(ring))
+    Image.fromarray(grid).save(out / "text.png")
+    (out / "text.json").write_text(json.dumps(rows | {"prompts": captions[:8]}, indent=1))
+    print(table(rows))
+
+
+class NearestCaption:
+    """Finds the training object that looks most like a set of views."""
+
+    def __init__(self, train: Rings, ring: list[int]) -> None:
+        pictures = (small(training_pictures(train, n)[ring]) for n in range(len(train.images)))
+        self.pictures: Tensor = torch.stack(list(pictures))
+        self.captions = train.captions
+
+    def caption(self, views: ViewSet) -> str:
+        """Return the caption of the nearest training object."""
+        error = (self.pictures - small(views.rgb_on())).square().flatten(1).mean(1)
+        return self.captions[int(error.argmin())]
+
+    def figures(self, made: list[ViewSet], prompts: list[str]) -> dict[str, float]:
+        """Return the shares of views whose nearest object is of the prompt's kind and colour."""
+        found: dict[str, list[float]] = {name: [] for name in COLUMNS[:-1]}
+        for views, prompt in zip(made, prompts, strict=True):
+            (kind, colour), (near_kind, near_colour) = words(prompt), words(self.caption(views))
+            found["kind"].append(kind == near_kind)
+            found["colour"].append(colour == near_colour)
+            found["both"].append(kind == near_kind and colour == near_colour)
+            consistency = view_consistency(views)
+            found["consistency"].append(consistency.colour_db)
+            found["silhouette"].append(consistency.silhouette_iou)
+        return {k: float(np.mean(v)) for k, v in found.items()}
+
+
+def words(caption: str) -> tuple[str, str]:
+    """Return kind and main colour of a caption of the generator, "a <colour> <kind> ..."."""
+    _, colour, kind, *_ = caption.split()
+    return KINDS.get(kind, kind), colour
+
+
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    """Return the figures as a Markdown table."""
+    lines = ["| views | " + " | ".join(COLUMNS) + " |", "| --- " * (len(COLUMNS) + 1) + "|"]
+    for name, row in rows.items():
+        cells = [f"{row[c]:.3g}" if c in row else "" for c in COLUMNS]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
