@@ -1,1 +1,1 @@
-"""EscherNet."""
+"""EscherNet: any number of posed pictures in, any number of views out, made together."""

@@ -1,0 +1,209 @@
+"""Weights of EscherNet on disk: our folders, the released ones, and models to start from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import ConvNextV2Config
+
+from studio.checkpoint_io import load_strict
+from studio.config import plain
+from studio.errors import ConfigError, WeightsError
+from studio.files import write_json
+from studio.guidance import folders
+from studio.guidance.autoencoder import build_vae
+from studio.guidance.eschernet import network as net
+from studio.guidance.eschernet.encoder import TokenEncoder, build_encoder
+from studio.guidance.eschernet.options import EscherNetConfig
+
+if TYPE_CHECKING:
+    from studio.guidance.eschernet.guidance import EscherNetGuidance
+
+logger = logging.getLogger(__name__)
+
+PARTS = ("unet", "vae", "image_encoder")
+_LIBRARY = {
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+    "image_encoder": ["studio.guidance.eschernet.encoder", "TokenEncoder"],
+    "scheduler": ["diffusers", "DDIMScheduler"],
+}
+DESCRIBES_NETWORK = (
+    "cape",
+    "prediction_type",
+    "beta_schedule",
+    "beta_start",
+    "beta_end",
+    "train_timesteps",
+    "zero_terminal_snr",
+    "resolution",
+)
+"""Options that a folder of our own fixes for whoever loads it."""
+_SCHEDULER = {
+    "prediction_type": "prediction_type",
+    "beta_schedule": "beta_schedule",
+    "beta_start": "beta_start",
+    "beta_end": "beta_end",
+    "num_train_timesteps": "train_timesteps",
+}
+
+
+# -------------------------------------------------------------------- writing
+
+
+def save_folder(model: EscherNetGuidance, folder: Path) -> None:
+    """Write model_index.json, one folder per part, scheduler/ and our options in config.json."""
+    cfg = model.cfg
+    with folders.written_whole(folder) as new:
+        for name in ("unet", "vae"):
+            part = getattr(model, name)
+            config = {"_class_name": type(part).__name__, **dict(part.config)}
+            folders.write_part(new / name, "diffusion_pytorch_model", config, part)
+        encoder = model.image_encoder
+        folders.write_part(new / "image_encoder", "model", encoder.config.to_dict(), encoder)
+        write_json(new / "scheduler" / "scheduler_config.json", _scheduler(cfg))
+        starts = dict.fromkeys(("weights", "vae_weights", "unet_start", "encoder_start"), "")
+        write_json(new / "config.json", {**plain(cfg), **starts})
+        index = {"_class_name": type(model).__name__, **_LIBRARY}
+        write_json(new / "model_index.json", index)
+
+
+def _scheduler(cfg: EscherNetConfig) -> dict[str, Any]:
+    return {
+        "_class_name": "DDIMScheduler",
+        **{theirs: getattr(cfg, ours) for theirs, ours in _SCHEDULER.items()},
+        "rescale_betas_zero_snr": cfg.zero_terminal_snr,
+        "timestep_spacing": cfg.timestep_spacing,
+        "steps_offset": 1,
+        "set_alpha_to_one": False,
+        "clip_sample": False,
+    }
+
+
+# -------------------------------------------------------------------- reading
+
+
+def with_saved_options(cfg: EscherNetConfig) -> EscherNetConfig:
+    """Return the config with the local folder of its weights, and with what that folder fixes.
+
+    Raises:
+        WeightsError: if `cfg.weights` is no folder of EscherNet weights.
+        ConfigError: if the camera encoding is neither given nor written in the folder.
+    """
+    if not cfg.weights:
+        return replace(cfg, cape=cfg.cape or "6dof")
+    folder = folders.resolve(cfg.weights, cfg.allow_download)
+    if (folder / "config.json").is_file():
+        saved = folders.read_config(folder)
+        fixed = {key: saved[key] for key in DESCRIBES_NETWORK if key in saved}
+    elif (folder / "scheduler" / "scheduler_config.json").is_file():
+        if not cfg.cape:
+            raise ConfigError(
+                f"cape is not given for {folder}, and its files do not tell.",
+                allowed="cape: 6dof or 4dof, as the checkpoint is called",
+            )
+        saved = folders.read_config(folder / "scheduler", "scheduler_config.json")
+        fixed = {ours: saved[theirs] for theirs, ours in _SCHEDULER.items() if theirs in saved}
+    else:
+        raise WeightsError(
+            f"{folder} is not a folder of EscherNet weights.",
+            allowed="one with config.json or scheduler/scheduler_config.json, and "
+            + ", ".join(PARTS),
+        )
+    return replace(cfg, weights=str(folder), **fixed)
+
+
+def build_parts(cfg: EscherNetConfig) -> dict[str, Any]:
+    """Return the three networks of a config: read from `cfg.weights`, or fresh where it is empty.
+
+    Raises:
+        WeightsError: if the weights are missing, damaged or of another architecture.
+    """
+    if cfg.weights:
+        folder = Path(cfg.weights)
+        return {name: read_part(name, folder / name, cfg.allow_pickle) for name in PARTS}
+    parts: dict[str, Any] = {
+        "unet": net.build_unet(net.network_kwargs(cfg.size, "unet", cfg.unet)),
+        "image_encoder": build_encoder(net.network_kwargs(cfg.size, "encoder", cfg.encoder)),
+    }
+    if cfg.vae_weights:
+        folder = folders.resolve(cfg.vae_weights, cfg.allow_download)
+        parts["vae"] = read_part("vae", folder, cfg.allow_pickle)
+    else:
+        parts["vae"] = build_vae(net.network_kwargs(cfg.size, "vae", cfg.vae))
+    for name, start in (("unet", cfg.unet_start), ("image_encoder", cfg.encoder_start)):
+        if start:
+            folder = folders.resolve(start, cfg.allow_download)
+            start_from(parts[name], folders.read_weights(folder, cfg.allow_pickle), folder)
+    return parts
+
+
+def read_part(name: str, folder: Path, allow_pickle: bool = False) -> nn.Module:
+    """Build one part from its own folder of config.json and weights, on the CPU in float32.
+
+    Raises:
+        WeightsError: if config or weights are missing, damaged or do not fit each other.
+    """
+    config = folders.read_config(folder)
+    with torch.device("meta"):
+        module = build_part(name, config)
+    load_part(name, module, folders.read_weights(folder, allow_pickle), folder)
+    return module
+
+
+def build_part(name: str, config: Mapping[str, Any]) -> nn.Module:
+    """Build one of `PARTS` from the content of its config.json, with fresh weights."""
+    if name == "image_encoder":
+        return TokenEncoder(ConvNextV2Config.from_dict(dict(config)))
+    if name == "vae":
+        return AutoencoderKL.from_config(dict(config))
+    return net.with_camera_attention(UNet2DConditionModel.from_config(dict(config)))
+
+
+def load_part(
+    name: str, module: nn.Module, tensors: Mapping[str, Tensor], source: Path | str
+) -> None:
+    """Fill one of `PARTS`; old names of the VAE's attention are accepted.
+
+    Raises:
+        WeightsError: naming every key that is missing, left over or of another shape.
+    """
+    load_strict(module, folders.current_vae_names(tensors) if name == "vae" else tensors, source)
+
+
+@torch.no_grad()
+def start_from(module: nn.Module, tensors: Mapping[str, Tensor], source: Path | str) -> list[str]:
+    """Copy from another model what has the same name and shape; returns the names not found there.
+
+    Of an input convolution with more channels (Zero-1-to-3's, which also reads a picture) the
+    first ones are taken. The names of a classifier's backbone lose their prefix.
+
+    Raises:
+        WeightsError: if hardly anything fits: fewer than half of the module's tensors.
+    """
+    given = {key.removeprefix("convnextv2."): value for key, value in tensors.items()}
+    own = module.state_dict()
+    missing = []
+    for name, value in own.items():
+        found = given.get(name)
+        if found is not None and name == "conv_in.weight":
+            found = found[:, : value.shape[1]]
+        if found is None or found.shape != value.shape:
+            missing.append(name)
+        else:
+            value.copy_(found)
+    if len(missing) > len(own) / 2:
+        raise WeightsError(
+            f"{source} fits only {len(own) - len(missing)} of {len(own)} tensors of "
+            f"{type(module).__name__}.",
+            hint="Start from a model of the same widths.",
+        )
+    logger.info("%s: %d of %d tensors taken", source, len(own) - len(missing), len(own))
+    return missing

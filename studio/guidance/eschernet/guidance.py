@@ -1,0 +1,404 @@
+"""EscherNet as a guidance plugin: training loss, sampling, weights.
+
+All target views of an object are denoised together, seeing each other and all references through
+attention. Any number of references and of targets works, whatever the training used.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from studio.cameras import CANONICAL_FOV_DEG, CANONICAL_RADIUS, Cameras, orbit_cameras
+from studio.config import parse_config
+from studio.errors import ConfigError
+from studio.guidance import folders
+from studio.guidance.autoencoder import decode, latent_side
+from studio.guidance.base import Guidance, Progress, ViewContract
+from studio.guidance.diffusion import (
+    DDIMStep,
+    NoiseSchedule,
+    ddim_plan,
+    ddim_update,
+    guided_prediction,
+    randn_like,
+    target_latents,
+    views_on_white,
+)
+from studio.guidance.eschernet import checkpoint
+from studio.guidance.eschernet.cape import CameraCode, Codes, camera_code
+from studio.guidance.eschernet.encoder import TokenEncoder
+from studio.guidance.eschernet.network import denoise
+from studio.guidance.eschernet.options import RELEASED, EscherNetConfig
+from studio.guidance.eschernet.poses import RADIUS_RANGE
+from studio.images import composite
+from studio.registry import register
+from studio.views import Condition, ViewSet
+
+logger = logging.getLogger(__name__)
+
+
+@register("guidance", "eschernet")
+class EscherNetGuidance(Guidance):
+    """EscherNet: any number of views at once from any number of posed pictures."""
+
+    Config = EscherNetConfig
+
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    image_encoder: TokenEncoder
+
+    def __init__(self, cfg: EscherNetConfig, parts: dict[str, Any] | None = None) -> None:
+        """Build the networks, or take finished ones.
+
+        Args:
+            cfg: options.
+            parts: "unet" (with camera attention), "vae" and "image_encoder", instead of new ones.
+        """
+        super().__init__()
+        self.cfg = cfg = checkpoint.with_saved_options(cfg)
+        self.schedule = NoiseSchedule.make(
+            cfg.train_timesteps,
+            cfg.beta_start,
+            cfg.beta_end,
+            cfg.beta_schedule,
+            cfg.prediction_type,
+            cfg.zero_terminal_snr,
+        )
+        self.contract = ViewContract(
+            ("image", "images"),
+            cfg.azimuths * len(cfg.elevations_deg),
+            cfg.elevations_deg[0],
+            resolution=cfg.resolution,
+        )
+        parts = parts or checkpoint.build_parts(cfg)
+        self.unet, self.vae = parts["unet"], parts["vae"]
+        self.image_encoder = parts["image_encoder"]
+        self._check()
+        self.vae.requires_grad_(False).eval()
+        if cfg.gradient_checkpointing:
+            self.unet.enable_gradient_checkpointing()
+
+    def _check(self) -> None:
+        """Check that options and networks fit each other."""
+        unet, latent = self.unet.config, self.vae.config.latent_channels
+        if (unet.in_channels, unet.out_channels) != (latent, latent):
+            raise ConfigError(
+                f"unet has {unet.in_channels} input and {unet.out_channels} output channels, "
+                f"the VAE {latent} latent channels.",
+                allowed=f"unet.in_channels and unet.out_channels {latent}",
+            )
+        width = self.image_encoder.config.hidden_sizes[-1]
+        if unet.cross_attention_dim != width:
+            raise ConfigError(
+                f"unet.cross_attention_dim is {unet.cross_attention_dim}, "
+                f"the encoder's tokens are {width} wide.",
+                allowed="equal numbers",
+            )
+        latent_side(self.vae, self.cfg.resolution)
+        camera_code(self.cfg.cape, torch.eye(4)[None, None])
+
+    def trainable_parameters(self) -> list[dict[str, Any]]:
+        """Return the optimiser groups: the whole UNet, the whole picture encoder."""
+        encoder = list(self.image_encoder.parameters())
+        return [
+            {"params": list(self.unet.parameters()), "lr_scale": 1.0},
+            {"params": encoder, "lr_scale": self.cfg.encoder_lr_scale},
+        ]
+
+    # ---------------------------------------------------------------- condition
+
+    def tokens(self, pixels: Float[Tensor, "b r 3 h w"]) -> Float[Tensor, "b rl d"]:
+        """Return the tokens of references in [-1, 1], one reference after the other."""
+        return self.image_encoder(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2]).flatten(1, 2)
+
+    def codes(
+        self, targets: Float[Tensor, "b v 4 4"], references: Float[Tensor, "b r 4 4"]
+    ) -> Codes:
+        """Return the encoding of cameras (c2w, OpenCV axes), at the training's scale."""
+        return Codes(camera_code(self.cfg.cape, targets), camera_code(self.cfg.cape, references))
+
+    # ---------------------------------------------------------------- training
+
+    def training_loss(
+        self,
+        batch: dict[str, Any],
+        *,
+        generator: torch.Generator | None = None,
+        noise: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Mean squared error over all target views; one timestep per object.
+
+        The batch's `ref_images` [B,R,3,H,W] and `ref_c2w` [B,R,4,4] are the references; without
+        them the condition picture is the only one. `noise` [B,V,c,h,w] replaces the drawn noise.
+        """
+        if "ref_images" in batch:
+            pixels, c2w = batch["ref_images"], batch["ref_c2w"]
+        else:
+            pixels, c2w = batch["cond_image"][:, None], batch["cond_c2w"][:, None]
+        draw_on = pixels.device if generator is None else generator.device
+        with torch.no_grad():
+            clean = target_latents(self.vae, batch, generator)
+        count = (len(clean),)
+        t = torch.randint(len(self.schedule), count, generator=generator, device=draw_on)
+        drop = torch.rand(count, generator=generator, device=draw_on)
+        noise = randn_like(clean, generator) if noise is None else noise
+        if self.cfg.vary_references:
+            given = torch.randint(pixels.shape[1], (1,), generator=generator, device=draw_on) + 1
+            pixels, c2w = pixels[:, : int(given)], c2w[:, : int(given)]
+        return self.denoising_loss(
+            clean,
+            self.tokens(pixels),
+            self.codes(batch["c2w"], c2w),
+            t.to(clean.device),
+            noise,
+            drop.to(clean.device),
+        )
+
+    def denoising_loss(
+        self,
+        clean: Float[Tensor, "b v c h w"],
+        tokens: Float[Tensor, "b rl d"],
+        codes: Codes,
+        t: Int[Tensor, " b"],
+        noise: Float[Tensor, "b v c h w"],
+        drop: Float[Tensor, " b"],
+    ) -> dict[str, Tensor]:
+        """Return "loss" and what led to it ("prediction", "noisy", "tokens", "per_item").
+
+        Args:
+            clean: scaled latents of the target views.
+            tokens: of the references.
+            codes: cameras.
+            t: one timestep per object, shared by its views.
+            noise: unit noise added to `clean`, of every view its own.
+            drop: uniform draws in [0, 1); below `condition_dropout` the object's tokens become
+                zeros, while its cameras stay.
+        """
+        tokens = tokens.masked_fill((drop < self.cfg.condition_dropout)[:, None, None], 0)
+        noisy = self.schedule.add_noise(clean, noise, t)
+        prediction = denoise(self.unet, noisy, t, tokens, codes)
+        target = self.schedule.target(clean, noise, t)
+        per_item = F.mse_loss(prediction, target, reduction="none").flatten(1).mean(1)
+        weight = self.schedule.loss_weight(t, self.cfg.min_snr_gamma)
+        return {
+            "loss": (per_item * weight).mean(),
+            "mse": per_item.mean().detach(),
+            "per_item": per_item.detach(),
+            "prediction": prediction,
+            "noisy": noisy,
+            "tokens": tokens,
+        }
+
+    # ---------------------------------------------------------------- sampling
+
+    def predict(
+        self,
+        latents: Float[Tensor, "b v c h w"],
+        t: int,
+        tokens: Float[Tensor, "b rl d"],
+        codes: Codes,
+    ) -> tuple[Float[Tensor, "b v c h w"], Float[Tensor, "b v c h w"] | None]:
+        """Return the guided prediction at x_t, and the unconditional one (None at scale 1).
+
+        The null condition are tokens of zeros; the cameras stay, so that views still see where
+        they stand to each other.
+        """
+
+        def network(x: Tensor, tokens: Tensor) -> Tensor:
+            times = torch.full((len(x),), t, device=x.device)
+            repeats = len(x) // len(latents)
+            cameras = Codes(*(code.repeated(repeats) for code in codes))
+            return denoise(self.unet, x, times, tokens, cameras)
+
+        return guided_prediction(
+            network,
+            (latents, tokens),
+            (latents, torch.zeros_like(tokens)),
+            max(self.cfg.guidance_scale, 1.0),
+            batched=self.cfg.batched_guidance,
+        )
+
+    @torch.no_grad()
+    def sample(
+        self,
+        tokens: Float[Tensor, "b rl d"],
+        codes: Codes,
+        start: Float[Tensor, "b v c h w"],
+        plan: list[DDIMStep],
+        on_step: Callable[[DDIMStep, dict[str, Tensor | None]], None] | None = None,
+    ) -> Float[Tensor, "b v c h w"]:
+        """Denoise all target views of all objects, `group` of an object's at a time.
+
+        Args:
+            tokens: of the references.
+            codes: cameras.
+            start: unit noise.
+            plan: the steps, from `ddim_plan`.
+            on_step: called after each step of each group with the step and its tensors "uncond",
+                "guided", "x0" and "latents".
+
+        Returns:
+            scaled latents.
+        """
+        size = self.cfg.group if self.cfg.group > 0 else start.shape[1]
+        made = []
+        for first in range(0, start.shape[1], size):
+            part = slice(first, first + size)
+            x, cameras = start[:, part], Codes(codes.targets[part], codes.references)
+            for step in plan:
+                guided, uncond = self.predict(x, step.t, tokens, cameras)
+                eps, x0 = self.schedule.split(guided, x, step.abar)
+                x = ddim_update(step, eps, x0)
+                if on_step is not None:
+                    on_step(step, {"uncond": uncond, "guided": guided, "x0": x0, "latents": x})
+            made.append(x)
+        return torch.cat(made, dim=1)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        condition: Condition,
+        cameras: Cameras | None = None,
+        *,
+        generator: torch.Generator | None = None,
+        noise: Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> ViewSet:
+        """Make all views that `cameras` see of the posed pictures, or of the single picture.
+
+        A single picture's camera stands at the condition's azimuth and elevation, at distance
+        1.5. `noise` [V, c, h, w] are the start latents.
+        """
+        side, device = self.cfg.resolution, self.unet.device
+        references = self.references(condition)
+        scale = self.scale_of(references.cameras)
+        cameras = self.default_cameras(CANONICAL_RADIUS / scale) if cameras is None else cameras
+        cameras = cameras.resized(side, side)
+        tokens = self.tokens(reference_pixels(references, side).to(device)[None])
+        codes = self.codes(
+            scaled(cameras.c2w, scale)[None].to(device),
+            scaled(references.cameras.c2w, scale)[None].to(device),
+        )
+        grid = latent_side(self.vae, side)
+        like = tokens.new_empty(1, len(cameras), self.vae.config.latent_channels, grid, grid)
+        start = randn_like(like, generator) if noise is None else noise.to(device).view_as(like)
+        plan = self.plan()
+        total = len(plan) * -(-len(cameras) // (self.cfg.group or len(cameras)))
+        done = iter(range(1, total + 1))
+        latents = self.sample(
+            tokens,
+            codes,
+            start,
+            plan,
+            on_step=None if progress is None else lambda *_: progress(next(done), total),
+        )
+        meta = {"guidance": "eschernet", "references": len(references)}
+        views = views_on_white(decode(self.vae, latents[0]), cameras, meta)
+        return replace(views, bound=views.bound / scale)
+
+    def plan(self) -> list[DDIMStep]:
+        """Return the steps of a sampling run: DDIM without fresh noise."""
+        return ddim_plan(self.schedule, self.cfg.steps, self.cfg.timestep_spacing, eta=0.0)
+
+    def default_cameras(self, radius: float = CANONICAL_RADIUS) -> Cameras:
+        """Return the default rig: every elevation's ring of views, one after the other."""
+        count = self.cfg.azimuths
+        azimuth = [k * 360.0 / count for _ in self.cfg.elevations_deg for k in range(count)]
+        elevation = [float(e) for e in self.cfg.elevations_deg for _ in range(count)]
+        return orbit_cameras(azimuth, elevation, radius, size=self.cfg.resolution)
+
+    def references(self, condition: Condition) -> ViewSet:
+        """Return the posed pictures of a condition; a single picture gets its camera.
+
+        Raises:
+            ConfigError: if the condition holds no picture.
+        """
+        if condition.views is not None:
+            return condition.views
+        if condition.image is None:
+            raise ConfigError(
+                "the condition holds no picture.", allowed="one RGBA picture or posed pictures"
+            )
+        eye = orbit_cameras(
+            [condition.azimuth_deg], condition.elevation_deg, size=condition.image.shape[-2:]
+        )
+        return ViewSet(condition.image[None], eye)
+
+    def scale_of(self, cameras: Cameras) -> float:
+        """Return what the world is multiplied with before cameras are encoded; warns if it seems wrong.
+
+        1 unless `scale_cameras` asks for the farthest reference to stand at 1.5.
+        """  # noqa: E501
+        distance = cameras.centres.norm(dim=1)
+        if self.cfg.scale_cameras:
+            return CANONICAL_RADIUS / float(distance.max())
+        near, far = RADIUS_RANGE
+        if distance.min() < near - 1e-3 or distance.max() > far + 1e-3:
+            logger.warning(
+                "reference cameras stand %.3g to %.3g from the origin; EscherNet was trained with "
+                "%g to %g (longest side of the object 1). scale_cameras=true scales the world.",
+                float(distance.min()),
+                float(distance.max()),
+                near,
+                far,
+            )
+        return 1.0
+
+    # ---------------------------------------------------------------- weights
+
+    @classmethod
+    def released(cls, **changes: Any) -> EscherNetConfig:
+        """Return the options of the released models, with some changed."""
+        return EscherNetConfig(**{**RELEASED, **changes})
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write the folder layout of diffusers, plus our options in `config.json`."""
+        checkpoint.save_folder(self, Path(folder))
+
+    @classmethod
+    def from_pretrained(cls, source: Path | str, **changes: Any) -> Self:
+        """Read a folder of `save_pretrained`, or a released one.
+
+        A folder of our own brings all its options; a released one gets those of `released`, and
+        `changes` must say which `cape` it was trained with.
+        """
+        path = folders.resolve(source)
+        saved = folders.read_config(path) if (path / "config.json").is_file() else RELEASED
+        options = {**saved, **changes, "weights": str(path)}
+        return cls(parse_config(cls.Config, options, key=str(path)))
+
+    def load_official(self, source: Path | str) -> None:
+        """Fill the networks from a released folder of the same architecture.
+
+        Raises:
+            WeightsError: naming every key that is missing, left over or of another shape.
+        """
+        path = folders.resolve(source, self.cfg.allow_download)
+        for name in checkpoint.PARTS:
+            tensors = folders.read_weights(path / name, self.cfg.allow_pickle)
+            checkpoint.load_part(name, getattr(self, name), tensors, path / name)
+
+
+def scaled(c2w: Float[Tensor, "v 4 4"], scale: float) -> Float[Tensor, "v 4 4"]:
+    """Return cameras of the world enlarged by `scale`."""
+    out = c2w.clone()
+    out[:, :3, 3] *= scale
+    return out
+
+
+def reference_pixels(views: ViewSet, side: int) -> Float[Tensor, "v 3 s s"]:
+    """Return pictures on white, brought to a side, in [-1, 1]."""
+    rgb = composite(views.images)
+    if rgb.shape[-2:] != (side, side):
+        rgb = F.interpolate(rgb, (side, side), mode="bilinear", antialias=True)
+    return rgb.clamp(0, 1) * 2 - 1

@@ -1,0 +1,87 @@
+"""Options of EscherNet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+RELEASED: dict[str, Any] = {
+    "size": "full",
+    "resolution": 256,
+    "azimuths": 12,
+    "elevations_deg": [30.0, 15.0, 0.0],
+    "vary_references": False,
+    "prediction_type": "epsilon",
+    "steps": 50,
+    "guidance_scale": 3.0,
+    "timestep_spacing": "leading",
+}
+"""What the released models were made with, where it differs from the defaults."""
+
+
+@dataclass
+class EscherNetConfig:
+    """Options of EscherNet; the defaults are the nano model's."""
+
+    weights: str = ""
+    """Folder (ours or a released one) to start from; empty: fresh random weights of `size`."""
+    cape: str = ""
+    """Camera encoding: 6dof or 4dof; empty: what our folder of weights says, else 6dof. Released checkpoints do not tell: name it."""  # noqa: E501
+    allow_download: bool = False
+    """Fetch `weights` from the hub where it names a repository (owner/name)."""
+    allow_pickle: bool = False
+    """Open .bin weights that cannot be read safely, running whatever code they hold."""
+    size: str = "nano"
+    """Widths that `unet`, `vae` and `encoder` start from: nano or full (the released model)."""
+    unet: dict[str, Any] = field(default_factory=dict)
+    """Changes to the arguments of diffusers' UNet2DConditionModel."""
+    vae: dict[str, Any] = field(default_factory=dict)
+    """Changes to the arguments of diffusers' AutoencoderKL."""
+    encoder: dict[str, Any] = field(default_factory=dict)
+    """Changes to the arguments of transformers' ConvNextV2Config; image_size is the side pictures are brought to."""  # noqa: E501
+    vae_weights: str = ""
+    """Folder of a trained AutoencoderKL; replaces `vae`."""
+    unet_start: str = ""
+    """Folder of another UNet (Stable Diffusion's, say) whose tensors training starts from where names and shapes agree."""  # noqa: E501
+    encoder_start: str = ""
+    """Folder of a ConvNeXt V2 that training starts from, in the same way."""
+    resolution: int = 64
+    """Picture side in pixels."""
+    azimuths: int = 16
+    """Views of the default rig at each elevation, evenly spaced from azimuth 0."""
+    elevations_deg: list[float] = field(default_factory=lambda: [30.0])
+    """Elevations of the default rig; all azimuths of the first, then of the second, ..."""
+    scale_cameras: bool = False
+    """Scale the world so that the farthest reference camera stands at 1.5, the nearest of the training distances (1.5 to 2.2)."""  # noqa: E501
+    vary_references: bool = True
+    """Train every step with a random number of the batch's references; false: always with all (released: 3)."""  # noqa: E501
+    encoder_lr_scale: float = 1.0
+    """Learning rate of the picture encoder relative to the UNet's."""
+    gradient_checkpointing: bool = False
+    """Trade time for memory in training."""
+    prediction_type: str = "v_prediction"
+    """What the UNet returns: epsilon (released model), v_prediction or sample (latents)."""
+    beta_schedule: str = "scaled_linear"
+    """Shape of the noise schedule: scaled_linear or linear."""
+    beta_start: float = 0.00085
+    """First variance of the noise schedule."""
+    beta_end: float = 0.012
+    """Last variance of the noise schedule."""
+    train_timesteps: int = 1000
+    """Length of the training chain."""
+    zero_terminal_snr: bool = False
+    """Make the last timestep pure noise (needs v_prediction)."""
+    min_snr_gamma: float = 0.0
+    """Min-SNR weighting of the loss; 0: off (released model)."""
+    condition_dropout: float = 0.1
+    """Probability that an object's reference tokens are dropped; its cameras never are."""
+    steps: int = 10
+    """Sampling steps (released: 50)."""
+    guidance_scale: float = 1.0
+    """Classifier-free guidance; 1 skips the unconditional pass (released: 3)."""
+    timestep_spacing: str = "trailing"
+    """Choice of timesteps: leading (released), trailing or zero123."""
+    group: int = 0
+    """Views made jointly; 0: all. Groups bound memory and time, which grow with the square of the number, but views of different groups do not see each other and agree less."""  # noqa: E501
+    batched_guidance: bool = True
+    """Run both passes of the guidance in one batch; false: one after the other, in half the memory."""  # noqa: E501
