@@ -34,7 +34,7 @@ def _set(case: Case, name: str, side: int) -> Cameras:
 
 def _mask(config: dict[str, Any], cameras: Cameras, side: int) -> Tensor:
     spread = 1 if config.get("dilate", True) else 0
-    return epipolar_mask(cameras, side, source_depth=config["src_depth"], spread=spread)
+    return epipolar_mask(cameras, side, spread=spread)
 
 
 def cameras(case: Case) -> dict[str, Tensor]:

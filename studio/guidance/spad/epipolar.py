@@ -21,7 +21,6 @@ from studio.errors import CameraError
 RADIUS = 3.5  # official: all renderings
 FOV_DEG = math.degrees(0.702769935131073)  # official: all renderings
 POLAR_DEG = 45.0  # official: scripts/inference.py; measured from +Z
-SOURCE_DEPTH = 3.5  # official: the point that stands for a pixel's ray, whatever the radius
 LEVELS = (1, 2, 4, 8)
 
 Resample = Literal["flat", "spatial"]
@@ -86,7 +85,6 @@ def epipolar_mask(
     resample: Resample = "flat",
     level: int = 1,
     *,
-    source_depth: float = SOURCE_DEPTH,
     spread: int = 1,
 ) -> Bool[Tensor, "n n"]:
     """Return which tokens may attend to which: those of the own view and of the epipolar lines.
@@ -102,11 +100,11 @@ def epipolar_mask(
             the epipolar geometry of the smaller grid; "spatial" takes every level-th pixel row and
             column of each view.
         level: side of the top level over side of the wanted one: 1, 2, 4 or 8.
-        source_depth: z-depth of the point whose projection tells the direction of a half-line.
         spread: pixels by which a line is thickened to each side.
 
     Raises:
-        CameraError: for orthographic cameras, or a level that does not divide the side.
+        CameraError: for orthographic cameras, an unknown resampling, or a level that does not
+            divide the side.
     """
     if cameras.ortho_scale is not None:
         raise CameraError("epipolar masks are made of perspective cameras, these are orthographic.")
@@ -115,10 +113,12 @@ def epipolar_mask(
             f"no level {level} of a grid of side {side}.",
             allowed=f"levels {', '.join(map(str, LEVELS))} that divide the side",
         )
+    if resample not in ("flat", "spatial"):
+        raise CameraError(f"mask resampling is {resample!r}.", allowed="flat, spatial")
     given = cameras.resized(side, side)
     numbers = torch.cat([given.c2w.flatten(1), given.intrinsics.flatten(1)], dim=1)
     key = numbers.detach().double().cpu().numpy().tobytes()
-    mask = _full_mask(key, side, source_depth, spread)
+    mask = _full_mask(key, side, spread)
     if level > 1 and resample == "flat":
         mask = mask[:: level**2, :: level**2]
     elif level > 1:
@@ -129,54 +129,57 @@ def epipolar_mask(
 
 
 @lru_cache(maxsize=4)
-def _full_mask(numbers: bytes, side: int, depth: float, spread: int) -> Bool[Tensor, "n n"]:
+def _full_mask(numbers: bytes, side: int, spread: int) -> Bool[Tensor, "n n"]:
     """Return the mask of the top level; `numbers` are c2w and pixel intrinsics, as float64."""
     table = torch.frombuffer(bytearray(numbers), dtype=torch.float64).reshape(-1, 25)
     c2w, intrinsics = table[:, :16].reshape(-1, 4, 4), table[:, 16:].reshape(-1, 3, 3)
     v, n = len(table), side * side
-    ends, drawn = line_ends(c2w, intrinsics, side, depth)
-    distinct, which = torch.unique(ends.reshape(-1, 4), dim=0, return_inverse=True)
-    pictures = draw_lines(distinct, side, spread)
-    rows = pictures[which].reshape(v, v, n, n) & drawn[..., None]
-    rows[range(v), range(v)] = True
-    return rows.transpose(1, 2).reshape(v * n, v * n)
+    ends, drawn = line_ends(c2w, intrinsics, side)
+    places = side ** torch.arange(3, -1, -1)
+    codes = torch.where(drawn, (ends * places).sum(-1), -1)
+    distinct, which = torch.unique(codes.transpose(1, 2), return_inverse=True)  # few: drawn once
+    pictures = draw_lines(distinct[:, None] // places % side, side, spread)
+    mask = (pictures & (distinct >= 0)[:, None])[which]  # [V, n, V, n]
+    mask[range(v), :, range(v)] = True
+    return mask.reshape(v * n, v * n)
 
 
 def line_ends(
-    c2w: Float[Tensor, "v 4 4"],
-    intrinsics: Float[Tensor, "v 3 3"],
-    side: int,
-    source_depth: float = SOURCE_DEPTH,
+    c2w: Float[Tensor, "v 4 4"], intrinsics: Float[Tensor, "v 3 3"], side: int
 ) -> tuple[Int[Tensor, "v v n 4"], Bool[Tensor, "v v n"]]:
     """Return the first and last pixel (x, y, x, y) of the epipolar lines of all pixels.
 
     Axes are the source view, the target view and the source's pixels, row by row. The second
-    result is false where the line misses the target (and for a view with itself).
+    result is false where the line misses the target.
 
-    Lines are homogeneous: l = e x p of epipole and projected point, so that horizontal lines and
-    epipoles at infinity are no special cases (the released code draws nothing there). Cameras of
-    one centre have no lines: the ray is seen as one point.
+    Lines are homogeneous, l = e x p of the epipole and the vanishing point of a pixel's ray, so
+    that horizontal lines and epipoles at infinity are no special cases (the released code draws
+    nothing there). Cameras of one centre have no lines: each sees the other's rays as points.
+
+    Args:
+        c2w: OpenCV axes, float64.
+        intrinsics: for pictures of side x side.
+        side: of the grid.
     """
     pixels = torch.nn.functional.pad(pixel_grid((side, side)).double()[0], (0, 1), value=1.0)
-    local = pixels @ torch.linalg.inv(intrinsics).transpose(1, 2)  # z = 1
-    world = source_depth * local @ c2w[:, :3, :3].transpose(1, 2) + c2w[:, None, :3, 3]
-    to_image = intrinsics @ c2w[:, :3, :3].transpose(1, 2)  # [V, 3, 3], of the targets
+    rays = pixels @ torch.linalg.inv(intrinsics).transpose(1, 2) @ c2w[:, :3, :3].transpose(1, 2)
     centres = c2w[:, :3, 3]
-    point = torch.einsum("bij,abnj->abni", to_image, world[:, None] - centres[None, :, None])
-    epipole = torch.einsum("bij,abj->abi", to_image, centres[:, None] - centres[None])[:, :, None]
-    first, last = _border_hits(torch.linalg.cross(epipole.expand_as(point), point, dim=-1), side)
-    p, e = point[..., :2] / point[..., 2:], (epipole[..., :2] / epipole[..., 2:]).expand_as(first)
-    inside = ((e >= 0) & (e <= side)).all(-1, keepdim=True)
-    same_way = ((first - e > 0) == (p - e > 0)).all(-1, keepdim=True)
-    last, first = torch.where(inside, e, last), torch.where(inside & ~same_way, last, first)
+    baseline = centres[:, None] - centres
+    to_image = intrinsics @ c2w[:, :3, :3].transpose(1, 2)  # of the targets
+    point = torch.einsum("bij,anj->abni", to_image, rays)
+    epipole = torch.einsum("bij,abj->abi", to_image, baseline)[:, :, None].expand_as(point)
+    first, last = _border_hits(torch.linalg.cross(epipole, point, dim=-1), side)
+    p, e = point[..., :2] / point[..., 2:], epipole[..., :2] / epipole[..., 2:]
+    inside = ((e >= 0) & (e <= side)).all(-1, keepdim=True)  # then only half of the line is seen
+    onwards = (p - e) * point[..., 2:].sign()
+    same_way = ((first - e > 0) == (onwards > 0)).all(-1, keepdim=True)
+    first, last = torch.where(inside & ~same_way, last, first), torch.where(inside, e, last)
     ends = (torch.cat([first, last], dim=-1) - 0.5).trunc()
-    drawn = (ends != 0).any(-1)
-    one_centre = (
-        epipole.norm(dim=-1) < 1e-6 * source_depth * to_image.flatten(1).norm(dim=1)[:, None]
-    )
-    seen = (point[..., 2] > 0) & ((p >= 0) & (p < side)).all(-1)
+    distance = centres.norm(dim=-1)
+    one_centre = (baseline.norm(dim=-1) <= 1e-6 * (distance[:, None] + distance))[..., None]
     ends = torch.where(one_centre[..., None], p.floor().repeat(1, 1, 1, 2), ends)
-    drawn = torch.where(one_centre, seen, drawn)
+    seen = (point[..., 2] > 0) & ((p >= 0) & (p < side)).all(-1)
+    drawn = torch.where(one_centre, seen, (ends != 0).any(-1))
     return torch.where(drawn[..., None], ends, 0).long(), drawn
 
 
