@@ -92,6 +92,9 @@ class Guidance(nn.Module, ABC):
         """Return optimiser groups {"params", "lr_scale"}; all parameters that require gradients."""
         return [{"params": [p for p in self.parameters() if p.requires_grad], "lr_scale": 1.0}]
 
+    def save_extras(self, folder: Path) -> None:
+        """Write the pictures that the last `generate` kept beside its views, if any."""
+
     @abstractmethod
     def save_pretrained(self, folder: Path | str) -> None:
         """Write safetensors and config.json."""

@@ -1,0 +1,126 @@
+"""Weights of composable ViewFusion: our folders, and the authors' checkpoints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from studio.checkpoint_io import load_strict, read_tensors, write_tensors
+from studio.errors import WeightsError
+from studio.files import make_folder, write_json
+from studio.guidance.viewfusion_composable.options import RELEASED, ViewFusionComposableConfig
+from studio.options import parse_config, plain
+
+if TYPE_CHECKING:
+    from studio.guidance.viewfusion_composable.guidance import ViewFusionComposableGuidance
+
+FILE = "unet.safetensors"
+SECTION = "model"
+"""Where the authors' file keeps the state dict; beside it lie optimiser, step and figures."""
+DESCRIBES_NETWORK = (
+    "resolution",
+    "patch",
+    "inner_channel",
+    "channel_mults",
+    "attn_res",
+    "res_blocks",
+    "norm_groups",
+    "predict_weights",
+    "relative",
+    "beta_schedule",
+    "train_timesteps",
+    "beta_start",
+    "beta_end",
+    "clockwise",
+)
+"""Options that belong to trained weights: a folder of weights has the last word on them."""
+
+
+def save_folder(model: ViewFusionComposableGuidance, folder: Path) -> None:
+    """Write the network and config.json."""
+    make_folder(folder)
+    write_tensors(folder / FILE, model.denoise_fn.state_dict())
+    write_json(folder / "config.json", {**plain(model.cfg), "weights": ""})
+
+
+def saved_config(source: Path) -> ViewFusionComposableConfig:
+    """Return the options of a folder of `save_folder`, or those that fit an authors' file.
+
+    The number of channels in such a file tells an absolute model from a relative one, and whether
+    it predicts weights; everything else is as in all the authors' configs.
+
+    Raises:
+        WeightsError: if there is no such folder or file.
+    """
+    if source.is_dir():
+        missing = [name for name in ("config.json", FILE) if not (source / name).is_file()]
+        if missing:
+            raise WeightsError(
+                f"{source} is no folder of ViewFusion weights: {', '.join(missing)} missing.",
+                allowed=f"a folder with config.json and {FILE}, or the authors' .pt",
+            )
+        options = json.loads((source / "config.json").read_text())
+        key = str(source / "config.json")
+        return parse_config(
+            ViewFusionComposableConfig, {**options, "weights": str(source)}, key=key
+        )
+    tensors = read_tensors(source, section=SECTION)
+    entrance = tensors.get("denoise_fn.downs.0.weight", torch.empty(0, 6))
+    exit_ = tensors.get("denoise_fn.final_conv.block.3.weight", torch.empty(6))
+    weighted = exit_.shape[0] == 6
+    return ViewFusionComposableConfig(
+        **RELEASED,
+        weights=str(source),
+        relative=entrance.shape[1] == 9,
+        predict_weights=weighted,
+        weighting_train=weighted,
+        weighting_inference=weighted,
+    )
+
+
+def with_saved_options(cfg: ViewFusionComposableConfig) -> ViewFusionComposableConfig:
+    """Return the config with what a folder of weights fixes; other configs as they are."""
+    if not cfg.weights or not Path(cfg.weights).is_dir():
+        return cfg
+    saved = saved_config(Path(cfg.weights))
+    return replace(cfg, **{name: getattr(saved, name) for name in DESCRIBES_NETWORK})
+
+
+def load_weights(model: ViewFusionComposableGuidance) -> None:
+    """Read `cfg.weights`, a folder or an authors' file, into a finished model."""
+    source = Path(model.cfg.weights)
+    if model.cfg.weights and source.is_dir():
+        load_strict(model.denoise_fn, read_tensors(source / FILE), source / FILE)
+    elif model.cfg.weights:
+        load_official(model, source)
+
+
+def load_official(model: ViewFusionComposableGuidance, source: Path) -> None:
+    """Read an authors' checkpoint; see `ViewFusionComposableGuidance.load_official`."""
+    tensors = read_tensors(source, model.cfg.allow_pickle, section=SECTION)
+    load_official_tensors(model, tensors, source)
+
+
+def load_official_tensors(
+    model: ViewFusionComposableGuidance, tensors: Mapping[str, Tensor], source: Path | str
+) -> None:
+    """Fill network and schedule tables from a state dict in the authors' names.
+
+    Raises:
+        WeightsError: if a key is missing, unknown or of another shape, or the schedule is not the
+            one of the options.
+    """
+    wanted = model.levels.buffers()["gammas"]
+    load_strict(model, tensors, source)
+    if not model.gammas.is_meta and not torch.allclose(model.gammas.cpu(), wanted, atol=1e-6):
+        raise WeightsError(
+            f"{source} was trained on another noise schedule: its gammas end with "
+            f"{float(model.gammas[-1]):.3g}, those of the options with {float(wanted[-1]):.3g}.",
+            hint="Set beta_schedule, train_timesteps, beta_start and beta_end as in its training.",
+        )

@@ -1,0 +1,73 @@
+"""From cameras and conditions to what composable ViewFusion is told: angles and pictures."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from studio.cameras import Cameras, orbit_cameras
+from studio.errors import ConfigError
+from studio.guidance.viewfusion_composable.options import ViewFusionComposableConfig
+from studio.images import composite
+from studio.views import Condition
+
+
+def ring(cfg: ViewFusionComposableConfig) -> Cameras:
+    """Return the default cameras: view i is the one of angle i * 360 / views."""
+    turn = (-360.0 if cfg.clockwise else 360.0) / cfg.views
+    return orbit_cameras(
+        [i * turn for i in range(cfg.views)],
+        cfg.rig_elevation_deg,
+        cfg.rig_radius,
+        cfg.rig_fov_deg,
+        cfg.resolution,
+    )
+
+
+def absolute_angles(centres: Float[Tensor, "*b 3"], clockwise: bool) -> Float[Tensor, "*b"]:
+    """Return the angles of cameras in the object's own frame, radians in [0, 2 pi).
+
+    The object's front is at angle 0, which is azimuth 0. This is the one place that knows which way
+    angles grow.
+
+    Args:
+        centres: camera centres in the world.
+        clockwise: angles grow clockwise seen from above, against the azimuth.
+    """
+    azimuth = torch.atan2(centres[..., 1], centres[..., 0])
+    turn = math.tau
+    angle = torch.remainder(-azimuth if clockwise else azimuth, turn)
+    return torch.where(angle > turn - 1e-5, torch.zeros_like(angle), angle)  # rounded up to 2 pi
+
+
+def relative_angles(
+    target: Float[Tensor, "*b"], reference: Float[Tensor, "*b"]
+) -> Float[Tensor, "*b"]:
+    """Return reference minus target, the official sign, wrapped to [-pi, pi)."""
+    return torch.remainder(reference - target + math.pi, math.tau) - math.pi
+
+
+def condition_views(condition: Condition, side: int) -> Float[Tensor, "n 3 s s"]:
+    """Return the condition's pictures on white, in [0, 1]; cameras are not looked at.
+
+    Raises:
+        ConfigError: if the condition holds no picture.
+    """
+    if condition.views is not None:
+        rgb = condition.views.rgb_on(1.0)
+    elif condition.image is not None:
+        rgb = composite(condition.image, 1.0)[None]
+    else:
+        raise ConfigError("the condition holds no picture.", allowed="one picture or several")
+    if rgb.shape[-2:] != (side, side):
+        rgb = F.interpolate(rgb, (side, side), mode="bilinear", antialias=True)
+    return rgb.clamp(0, 1)
+
+
+def with_reference(views: Float[Tensor, "b n 3 h w"]) -> Float[Tensor, "b n 6 h w"]:
+    """Return every view with the first one's channels in front: inputs of relative models."""
+    return torch.cat([views[:, :1].expand_as(views), views], dim=2)

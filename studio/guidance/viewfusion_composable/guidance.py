@@ -1,0 +1,359 @@
+"""Composable ViewFusion as a guidance plugin (Spiegl et al., arXiv 2402.02906).
+
+Every input picture is denoised against on its own; a softmax over the pictures says, for every
+value of the target, whom to trust. No picture needs a camera: the model knows objects of aligned
+classes and is told only the angle of the target.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from studio.cameras import Cameras, orbit_cameras
+from studio.errors import ConfigError
+from studio.guidance.base import Guidance, Progress, ViewContract
+from studio.guidance.diffusion import randn_like, views_on_white
+from studio.guidance.viewfusion_composable import checkpoint
+from studio.guidance.viewfusion_composable import conditioning as cond
+from studio.guidance.viewfusion_composable.capture import Capture
+from studio.guidance.viewfusion_composable.composition import Composed, compose, used_views
+from studio.guidance.viewfusion_composable.network import ViewUNet
+from studio.guidance.viewfusion_composable.options import RELEASED, ViewFusionComposableConfig
+from studio.guidance.viewfusion_composable.schedule import NoiseLevels, Step, betas
+from studio.registry import register
+from studio.views import Condition, ViewSet
+
+OnStep = Callable[[int, Float[Tensor, "b 3 h w"], Composed], None]
+"""Called with the steps that remain, the noisy pictures after a step and what it was made of."""
+
+
+@register("guidance", "viewfusion-composable")
+class ViewFusionComposableGuidance(Guidance):
+    """ViewFusion: views from any number of unposed pictures of an object of a known class."""
+
+    Config = ViewFusionComposableConfig
+
+    gammas: Tensor
+
+    def __init__(self, cfg: ViewFusionComposableConfig) -> None:
+        super().__init__()
+        self.cfg = cfg = checkpoint.with_saved_options(cfg)
+        if not cfg.predict_weights and (cfg.weighting_train or cfg.weighting_inference):
+            raise ConfigError(
+                "predict_weights is false with weighting on.",
+                allowed="weighting_train: false and weighting_inference: false",
+            )
+        self.levels = NoiseLevels(
+            betas(cfg.beta_schedule, cfg.train_timesteps, cfg.beta_start, cfg.beta_end)
+        )
+        self.contract = ViewContract(
+            ("image", "images"),
+            cfg.views,
+            cfg.rig_elevation_deg,
+            cfg.rig_fov_deg,
+            cfg.rig_radius,
+            cfg.resolution,
+        )
+        for name, table in self.levels.buffers().items():
+            self.register_buffer(name, table)
+        self.denoise_fn = ViewUNet(
+            in_channel=9 if cfg.relative else 6,
+            out_channel=6 if cfg.predict_weights else 3,
+            inner_channel=cfg.inner_channel,
+            channel_mults=cfg.channel_mults,
+            attn_res=cfg.attn_res,
+            res_blocks=cfg.res_blocks,
+            norm_groups=cfg.norm_groups,
+            dropout=cfg.dropout,
+            image_size=cfg.resolution,
+            patch=cfg.patch,
+        )
+        self.captured: Capture | None = None
+        checkpoint.load_weights(self)
+
+    # ---------------------------------------------------------------- one evaluation
+
+    def predict(
+        self,
+        views: Float[Tensor, "b n c h w"],
+        view_count: Int[Tensor, " b"],
+        noisy: Float[Tensor, "b 3 h w"],
+        angle: Float[Tensor, " b"],
+        level: Float[Tensor, " b"],
+        *,
+        weighting: bool,
+    ) -> Composed:
+        """Estimate the noise in every target; the network runs once per view in use.
+
+        Args:
+            views: input pictures in [0, 1], of relative models each behind the first one.
+            view_count: how many of each sample's views are used, the first ones; the others may
+                hold anything.
+            noisy: noisy targets.
+            angle: of the targets, radians.
+            level: gamma of each target.
+            weighting: mix by weights, or take the mean.
+        """
+        used = used_views(view_count)
+        sample = used.nonzero()[:, 0]
+        x = torch.cat([views[:, : used.shape[1]][used], noisy[sample]], dim=1)
+        return compose(self.denoise_fn(x, angle[sample], level[sample]), used, weighting)
+
+    def clean(
+        self, noise: Float[Tensor, "b 3 h w"], noisy: Float[Tensor, "b 3 h w"], level: float
+    ) -> Float[Tensor, "b 3 h w"]:
+        """Return the clean picture that a noise estimate stands for, not clipped."""
+        return (noisy - (1 - level) ** 0.5 * noise) / level**0.5
+
+    # ---------------------------------------------------------------- training
+
+    def training_loss(
+        self,
+        batch: dict[str, Any],
+        *,
+        generator: torch.Generator | None = None,
+        noise: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Mean squared error of the composed noise for every target of every object.
+
+        Inputs are `ref_images` [B, R, 3, H, W] where the batch has them, else `cond_image`. Draws
+        in this order: number of views (of every target), timestep, mixing within a step, noise.
+        """
+        clean = batch["images"].flatten(0, 1) / 2 + 0.5
+        references = batch.get("ref_images")
+        if references is None:
+            references = batch["cond_image"][:, None]
+        targets = batch["images"].shape[1]
+        views = self.inputs(references / 2 + 0.5).repeat_interleave(targets, 0)
+        centres, seen_from = batch["c2w"][..., :3, 3], batch["cond_c2w"][:, None, :3, 3]
+        angle = self.target_angles(centres, seen_from).flatten()
+        draw_on = clean.device if generator is None else generator.device
+        draw = {"generator": generator, "device": draw_on}
+        most = min(views.shape[1], self.cfg.max_views)
+        view_count = torch.randint(1, most + 1, (len(clean),), **draw).to(clean.device)
+        t = torch.randint(1, len(self.levels), (len(clean),), **draw).to(clean.device)
+        u = torch.rand(len(clean), **draw).to(clean.device)
+        if noise is None:
+            noise = randn_like(clean, generator)
+        return self.denoising_loss(clean, views, view_count, angle, t, u, noise.view_as(clean))
+
+    def denoising_loss(
+        self,
+        clean: Float[Tensor, "b 3 h w"],
+        views: Float[Tensor, "b n c h w"],
+        view_count: Int[Tensor, " b"],
+        angle: Float[Tensor, " b"],
+        t: Int[Tensor, " b"],
+        u: Float[Tensor, " b"],
+        noise: Float[Tensor, "b 3 h w"],
+    ) -> dict[str, Tensor]:
+        """Return "loss" and what led to it ("noisy", "level", "prediction").
+
+        Args:
+            clean: targets in [0, 1].
+            views: as for `predict`.
+            view_count: as for `predict`.
+            angle: of the targets, radians.
+            t: steps of the chain, 1 .. T - 1.
+            u: in [0, 1): the level lies between gamma_{t-1} (0) and gamma_t (1).
+            noise: unit noise.
+        """
+        before, at = self.gammas[t - 1], self.gammas[t]
+        level = before + u * (at - before)
+        share = level[:, None, None, None]
+        noisy = share.sqrt() * clean + (1 - share).sqrt() * noise
+        composed = self.predict(
+            views, view_count, noisy, angle, level, weighting=self.cfg.weighting_train
+        )
+        loss = F.mse_loss(composed.noise, noise)
+        return {"loss": loss, "noisy": noisy, "level": level, "prediction": composed.noise}
+
+    # ---------------------------------------------------------------- sampling
+
+    @torch.no_grad()
+    def sample(
+        self,
+        views: Float[Tensor, "b n c h w"],
+        view_count: Int[Tensor, " b"],
+        angle: Float[Tensor, " b"],
+        start: Float[Tensor, "b 3 h w"],
+        plan: list[Step],
+        *,
+        step_noise: Float[Tensor, "s b 3 h w"] | None = None,
+        generator: torch.Generator | None = None,
+        on_step: OnStep | None = None,
+    ) -> Float[Tensor, "b 3 h w"]:
+        """Denoise independent targets; the pictures are in [0, 1] but for small overshoots.
+
+        Args:
+            views: as for `predict`.
+            view_count: as for `predict`.
+            angle: of the targets, radians.
+            start: unit noise.
+            plan: the steps, from `NoiseLevels.plan`.
+            step_noise: unit noise of every step that has some; drawn if None.
+            generator: source of what is drawn.
+            on_step: called after every step.
+        """
+        y = start
+        for i, step in enumerate(plan):
+            level = y.new_full((len(y),), step.level)
+            composed = self.predict(
+                views, view_count, y, angle, level, weighting=self.cfg.weighting_inference
+            )
+            clean = self.clean(composed.noise, y, step.level).clamp(self.cfg.clip_low, 1.0)
+            y = step.from_clean * clean + step.from_noisy * y
+            if step.sigma > 0:
+                noise = randn_like(y, generator) if step_noise is None else step_noise[i]
+                y = y + step.sigma * noise
+            if on_step is not None:
+                on_step(len(plan) - 1 - i, y, composed)
+        return y
+
+    @torch.no_grad()
+    def sample_in_turn(
+        self,
+        views: Float[Tensor, "1 n c h w"],
+        angles: Float[Tensor, " f"],
+        start: Float[Tensor, "f 1 3 h w"],
+        plan: list[Step],
+        *,
+        step_noise: Float[Tensor, "f s 1 3 h w"] | None = None,
+        generator: torch.Generator | None = None,
+        on_step: OnStep | None = None,
+    ) -> Float[Tensor, "f 3 h w"]:
+        """Denoise one target after the other; each becomes a view of the next, as it is."""
+        made = []
+        for i, angle in enumerate(angles):
+            picture = self.sample(
+                views,
+                torch.tensor([views.shape[1]], device=views.device),
+                angle[None],
+                start[i],
+                plan,
+                step_noise=None if step_noise is None else step_noise[i],
+                generator=generator,
+                on_step=on_step,
+            )
+            made.append(picture)
+            reference = views[:, :1, :-3]  # no channels but in relative models
+            views = torch.cat([views, torch.cat([reference, picture[:, None]], dim=2)], dim=1)
+        return torch.cat(made)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        condition: Condition,
+        cameras: Cameras | None = None,
+        *,
+        generator: torch.Generator | None = None,
+        noise: Tensor | None = None,
+        progress: Progress | None = None,
+    ) -> ViewSet:
+        """Make the views that `cameras` see of one picture or several.
+
+        The pictures' own cameras are not looked at, but for the azimuth of the first one, which
+        relative models count from. Of the target cameras only the azimuth matters: their elevation,
+        distance and lens should be those of the ring. `noise` [V, 3, h, w] is what denoising
+        starts from.
+        """
+        side = self.cfg.resolution
+        cameras = (cameras or cond.ring(self.cfg)).resized(side, side)
+        device = self.gammas.device
+        views = self.inputs(cond.condition_views(condition, side)[None].to(device))
+        seen_from = orbit_cameras([condition.azimuth_deg], condition.elevation_deg).centres
+        angles = self.target_angles(cameras.centres, seen_from).to(device)
+        if noise is None:
+            noise = randn_like(views.new_empty(len(cameras), 3, side, side), generator)
+        made = self._denoise_all(views, angles, noise.to(device), generator, progress)
+        return views_on_white(made * 2 - 1, cameras, {"guidance": "viewfusion-composable"})
+
+    def _denoise_all(
+        self,
+        views: Float[Tensor, "1 n c h w"],
+        angles: Float[Tensor, " f"],
+        start: Float[Tensor, "f 3 h w"],
+        generator: torch.Generator | None,
+        progress: Progress | None,
+    ) -> Float[Tensor, "f 3 h w"]:
+        """Sample all targets of one object, `view_batch` at a time or in turn."""
+        cfg, plan = self.cfg, self.levels.plan(self.cfg.sampler, self.cfg.steps)
+        at_once = 1 if cfg.autoregressive else cfg.view_batch
+        total = len(plan) * math.ceil(len(start) / at_once)
+        self.captured = Capture(start, len(plan), cfg.capture) if cfg.capture else None
+        done = itertools.count(1)
+
+        def on_step(remaining: int, y: Tensor, composed: Composed) -> None:
+            if self.captured is not None:
+                self.captured(remaining, y, composed)
+            if progress is not None:
+                progress(next(done), total)
+
+        if cfg.autoregressive:
+            return self.sample_in_turn(
+                views, angles, start[:, None], plan, generator=generator, on_step=on_step
+            )
+        made = []
+        for angle, part in zip(angles.split(at_once), start.split(at_once), strict=True):
+            repeated = views.expand(len(part), -1, -1, -1, -1)
+            count = torch.full(angle.shape, views.shape[1], device=angle.device)
+            made.append(
+                self.sample(
+                    repeated, count, angle, part, plan, generator=generator, on_step=on_step
+                )
+            )
+        return torch.cat(made)
+
+    def save_extras(self, folder: Path) -> None:
+        """Write frames.png and weights.png of the last `generate` where `capture` kept them."""
+        if self.captured is not None:
+            self.captured.save(folder)
+
+    # ---------------------------------------------------------------- conditions
+
+    def inputs(self, views: Float[Tensor, "b n 3 h w"]) -> Float[Tensor, "b n c h w"]:
+        """Return pictures in [0, 1] as the network takes them."""
+        return cond.with_reference(views) if self.cfg.relative else views
+
+    def target_angles(
+        self, centres: Float[Tensor, "*b 3"], reference: Float[Tensor, "*b 3"]
+    ) -> Float[Tensor, "*b"]:
+        """Return the angles of target cameras: absolute, or counted from the reference's."""
+        angles = cond.absolute_angles(centres, self.cfg.clockwise)
+        if not self.cfg.relative:
+            return angles
+        return cond.relative_angles(angles, cond.absolute_angles(reference, self.cfg.clockwise))
+
+    # ---------------------------------------------------------------- weights
+
+    @classmethod
+    def released(cls, **changes: Any) -> ViewFusionComposableConfig:
+        """Return the options of the authors' model, with some changed."""
+        return ViewFusionComposableConfig(**{**RELEASED, **changes})
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write config.json and the network as safetensors, in the authors' names."""
+        checkpoint.save_folder(self, Path(folder))
+
+    @classmethod
+    def from_pretrained(cls, source: Path | str) -> Self:
+        """Read a folder of `save_pretrained` or an authors' checkpoint."""
+        return cls(checkpoint.saved_config(Path(source)))
+
+    def load_official(self, source: Path | str) -> None:
+        """Fill network and schedule from an authors' checkpoint.
+
+        Raises:
+            WeightsError: naming every key that is missing, left over or of another shape, or if the
+                checkpoint was trained on another noise schedule.
+        """
+        checkpoint.load_official(self, Path(source))

@@ -1,0 +1,85 @@
+"""Options of composable ViewFusion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+RELEASED: dict[str, Any] = {
+    "patch": 1,
+    "inner_channel": 64,
+    "channel_mults": [1, 2, 3, 5],
+    "attn_res": [16],
+    "res_blocks": 3,
+    "norm_groups": 32,
+    "clip_low": -1.0,
+    "sampler": "ancestral",
+    "steps": 0,
+}
+"""What the authors' model was made with and samples with, where it differs from the defaults."""
+
+
+@dataclass
+class ViewFusionComposableConfig:
+    """Options of composable ViewFusion; the defaults are the nano model's."""
+
+    weights: str = ""
+    """Folder of `save_pretrained`, or the authors' .pt; empty: fresh random weights."""
+    allow_pickle: bool = False
+    """Open a .pt that cannot be read safely, running whatever code it holds."""
+    resolution: int = 64
+    """Picture side in pixels; `attn_res` counts from it."""
+    patch: int = 2
+    """Side of the pixel blocks that the U-Net takes for one position (released: 1)."""
+    inner_channel: int = 48
+    """Channels of the U-Net's finest level (released: 64)."""
+    channel_mults: list[int] = field(default_factory=lambda: [1, 2, 3])
+    """Channels of every level as multiples of `inner_channel` (released: 1, 2, 3, 5)."""
+    attn_res: list[int] = field(default_factory=lambda: [8])
+    """Sides of the feature maps with attention; the middle always has it (released: 16)."""
+    res_blocks: int = 1
+    """Residual blocks of a level (released: 3)."""
+    norm_groups: int = 8
+    """Groups of every GroupNorm; no file of weights tells it (released: 32)."""
+    dropout: float = 0.0
+    """Dropout in the residual blocks."""
+    predict_weights: bool = True
+    """Six output channels, noise and logits of the weights; false: noise alone."""
+    relative: bool = False
+    """Every view comes with the first one, and angles are counted from the first one's."""
+    weighting_train: bool = True
+    """Compose by the softmax of the logits in training; false: the mean over views."""
+    weighting_inference: bool = True
+    """The same in sampling."""
+    beta_schedule: str = "linear"
+    """Noise schedule: linear, quad, warmup10, warmup50, const, jsd or cosine."""
+    train_timesteps: int = 2000
+    """Length of the training chain."""
+    beta_start: float = 1e-6
+    """First variance of the noise schedule."""
+    beta_end: float = 1e-2
+    """Last variance of the noise schedule."""
+    max_views: int = 6
+    """Most views of a training sample; their number is drawn from 1 to here."""
+    sampler: str = "ddim"
+    """ddim (no fresh noise) or ancestral (DDPM; the paper's over all steps)."""
+    steps: int = 25
+    """Sampling steps, evenly spaced; 0: the whole training chain (released)."""
+    clip_low: float = 0.0
+    """Lowest value of an estimated clean picture; the highest is 1 (released: -1)."""
+    autoregressive: bool = False
+    """Make one target after the other, each from the inputs and all those made before."""
+    view_batch: int = 24
+    """Targets denoised at once; lower it when memory is short."""
+    capture: int = 0
+    """Moments of the denoising that are kept as pictures, with the weights; 0: none."""
+    views: int = 24
+    """Views of the default ring; view i stands at angle i * 360 / views."""
+    rig_elevation_deg: float = 30.0
+    """Elevation of the ring."""
+    rig_radius: float = 2.732
+    """Distance of the ring's cameras, the object's longest side being 1."""
+    rig_fov_deg: float = 30.0
+    """Vertical field of view of the ring's cameras."""
+    clockwise: bool = True
+    """Angles grow clockwise seen from above (the NMR renderings: view i at azimuth -15 i)."""
