@@ -25,6 +25,12 @@ options of the experiment are words of the form key=value, with dotted keys:
   pred=... reference=...       two meshes, or two folders of views or pictures
   protocol=studio out=evaluation.json lpips=FOLDER match=name|order rotate_deg=0
 
+--prepare nmr writes the NMR data set as tar shards for training:
+  source=NMR_Dataset.zip out=FOLDER shards=16 percent=100 seed=0 withhold=car,chair lists=official
+
+--filter-views ROOT writes valid_paths.json and invalid_paths.json for training:
+  views=12 transparent=3 objects=LIST out=valid_paths.json move=../invalid processes=0
+
 examples:
   python launch.py --config configs/epidiff-neus.yaml --train --export data.image=picture.png
   python launch.py --config configs/epidiff-neus.yaml --export resume=last
@@ -55,6 +61,14 @@ def make_parser() -> argparse.ArgumentParser:
         "--evaluate",
         action="store_true",
         help="measure pred=... against reference=..., meshes or folders of views, by protocol=...",
+    )
+    looks.add_argument(
+        "--prepare", metavar="DATASET", choices=["nmr"], help="write a data set for training: nmr"
+    )
+    looks.add_argument(
+        "--filter-views",
+        metavar="ROOT",
+        help="list the objects of a views_release folder that can be trained on",
     )
     parser.add_argument("--verbose", action="store_true", help="show tracebacks and all messages")
     parser.add_argument("--version", action="version", version=f"studio {studio.__version__}")
@@ -125,6 +139,18 @@ def _dispatch(words: list[str]) -> int:
         from studio.evaluate import run_evaluation
 
         return run_evaluation(options.overrides)
+    if options.prepare:
+        if options.config is not None or verbs:
+            raise ConfigError("--prepare stands alone.", allowed="--prepare nmr source=... out=...")
+        from studio.data.nmr_shards import run_prepare
+
+        return run_prepare(options.overrides)
+    if options.filter_views:
+        if options.config is not None or verbs:
+            raise ConfigError("--filter-views stands alone.", allowed="--filter-views ROOT")
+        from studio.data.filter_views import run_filter
+
+        return run_filter(options.filter_views, options.overrides)
     if options.config is None and not verbs and not options.overrides:
         parser.print_help()
         return 0
