@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
-SPACINGS = ("zero123", "leading", "trailing")
+SPACINGS = ("zero123", "ldm", "leading", "trailing")
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,8 @@ def ddim_timesteps(steps: int, spacing: str, train_steps: int = 1000) -> list[in
         steps: requested number of steps.
         spacing: "zero123" is the list of the Zero-1-to-3 programs: every (train_steps // steps)-th
             plus one, without the highest, so it may hold one entry more or fewer than asked for
-            (75 gives 76, 50 gives 49). "leading" is diffusers' with steps_offset 1. "trailing"
+            (75 gives 76, 50 gives 49). "ldm" keeps the highest, and adds one to none if that
+            would leave the chain. "leading" is diffusers' with steps_offset 1. "trailing"
             ends at the last training step, which short runs and zero terminal SNR need.
         train_steps: length of the training chain.
 
@@ -177,6 +178,9 @@ def ddim_timesteps(steps: int, spacing: str, train_steps: int = 1000) -> list[in
                 hint=f"take {steps - 1} or {steps + 1} steps, or spacing 'leading'",
             )
         return times[-2::-1]
+    if spacing == "ldm":
+        times = list(range(0, train_steps, stride))
+        return [t + (times[-1] + 1 < train_steps) for t in reversed(times)]
     if spacing == "leading":
         return [min(i * stride + 1, train_steps - 1) for i in reversed(range(steps))]
     if spacing == "trailing":

@@ -18,6 +18,7 @@ from studio.checkpoint_io import write_tensors
 from studio.errors import ConfigError, WeightsError
 from studio.guidance import autoencoder
 from studio.guidance.diffusion import ddim_plan
+from studio.guidance.ldm import EMA, UNET, ema_key
 from studio.guidance.zero123 import guidance as guidance_module
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.checkpoint import (
@@ -29,7 +30,7 @@ from studio.guidance.zero123.checkpoint import (
     save_part,
 )
 from studio.guidance.zero123.guidance import Zero123Guidance, condition_pixels
-from studio.guidance.zero123.official import EMA, UNET, convert, ema_key, is_unused, rule
+from studio.guidance.zero123.official import convert, is_unused, rule
 from studio.registry import build, find
 from studio.views import Condition
 
