@@ -18,7 +18,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from studio.cameras import CANONICAL_FOV_DEG, CANONICAL_RADIUS, Cameras, orbit_cameras
+from studio.cameras import CANONICAL_RADIUS, Cameras, orbit_cameras
 from studio.config import parse_config
 from studio.errors import ConfigError
 from studio.guidance import folders
@@ -35,7 +35,7 @@ from studio.guidance.diffusion import (
     views_on_white,
 )
 from studio.guidance.eschernet import checkpoint
-from studio.guidance.eschernet.cape import CameraCode, Codes, camera_code
+from studio.guidance.eschernet.cape import Codes, camera_code
 from studio.guidance.eschernet.encoder import TokenEncoder
 from studio.guidance.eschernet.network import denoise
 from studio.guidance.eschernet.options import RELEASED, EscherNetConfig
