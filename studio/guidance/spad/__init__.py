@@ -1,1 +1,1 @@
-"""SPAD: text to views at any cameras, by one attention over all views along epipolar lines."""
+"""SPAD: a text in, any number of consistent views at any cameras out."""

@@ -1,0 +1,217 @@
+"""Joint self-attention of all views under an epipolar mask, and Pluecker rays in every transformer.
+
+SPAD (arXiv 2402.05235) adds no layer to Stable Diffusion's UNet. Its self-attention runs over the
+tokens of all views of an object at once, and the 1x1 convolution at the entry of every transformer
+reads six more channels: the Pluecker coordinates of the pixels' rays. `inflate` does both to any
+module of diffusers transformers; what the cameras of a batch are stands in a `Scene`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.attention_processor import Attention
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from studio.errors import ConfigError
+
+PLUCKER = 6
+FORBIDDEN = -1e9
+"""Added to the score of a forbidden pair. Finite: official, and safe in every backend."""
+RESAMPLES = ("flat", "spatial")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the layers are told about the cameras of n objects with v views each.
+
+    An n of 1 stands for any number of objects with the same cameras.
+
+    Attributes:
+        plucker: Pluecker coordinates of the latents' pixels.
+        mask: True where a query (row) may attend to a key (column), tokens in the order view, row,
+            column at the latents' full size; None lets every token see every other.
+        resample: how coarser levels read the mask. "flat": every r-th row and column of the
+            flattened matrix (what the released weights were trained with, although those are not
+            the epipolar lines of the coarse pixels); "spatial": every second, fourth, ... pixel row
+            and column of each view.
+    """
+
+    plucker: Float[Tensor, "n v 6 s s"]
+    mask: Bool[Tensor, "n t t"] | None = None
+    resample: str = "flat"
+    _made: dict[Any, Tensor] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def views(self) -> int:
+        """Views of an object."""
+        return self.plucker.shape[1]
+
+    def bias(self, tokens: int) -> Float[Tensor, "n 1 q q"] | None:
+        """Return what is added to the scores at a level of `tokens` tokens per object.
+
+        0 or `FORBIDDEN`, to be broadcast over heads. Made once per scene and level: all layers and
+        all denoising steps share it.
+        """
+        if self.mask is None:
+            return None
+        if tokens not in self._made:
+            allowed = coarser_mask(self.mask, self.views, tokens, self.resample)
+            bias = torch.zeros(allowed.shape, device=allowed.device)
+            self._made[tokens] = bias.masked_fill_(~allowed, FORBIDDEN)[:, None]
+        return self._made[tokens]
+
+    def rays(self, side: int, batch: int) -> Float[Tensor, "b 6 g g"]:
+        """Return the Pluecker coordinates at a level of side x side pixels for `batch` pictures."""
+        key = ("rays", side)
+        if key not in self._made:
+            rays = self.plucker.flatten(0, 1)
+            if rays.shape[-1] != side:
+                rays = F.interpolate(rays, (side, side), mode="bilinear", align_corners=False)
+            self._made[key] = rays
+        rays = self._made[key]
+        return rays if len(rays) == batch else rays.repeat(batch // len(rays), 1, 1, 1)
+
+    def times(self, count: int) -> Scene:
+        """Return the scene of the same objects `count` times in a row."""
+        if len(self.plucker) == 1 or count == 1:
+            return self
+        mask = None if self.mask is None else self.mask.repeat(count, 1, 1)
+        return replace(self, plucker=self.plucker.repeat(count, 1, 1, 1, 1), mask=mask, _made={})
+
+
+def coarser_mask(
+    mask: Bool[Tensor, "n t t"], views: int, tokens: int, resample: str
+) -> Bool[Tensor, "n q q"]:
+    """Read a full-size mask at a level with fewer tokens; see `Scene.resample`.
+
+    Raises:
+        ConfigError: if the way of reading is unknown.
+    """
+    if resample not in RESAMPLES:
+        raise ConfigError(f"mask_resample is {resample!r}.", allowed=", ".join(RESAMPLES))
+    ratio = mask.shape[-1] // tokens
+    if ratio == 1:
+        return mask
+    if resample == "flat":
+        return mask[:, ::ratio, ::ratio]
+    side, step = round((mask.shape[-1] / views) ** 0.5), round(ratio**0.5)
+    pixels = rearrange(mask, "n (v i j) (w k l) -> n v i j w k l", v=views, w=views, i=side, k=side)
+    coarse = pixels[:, :, ::step, ::step, :, ::step, ::step]
+    return rearrange(coarse, "n v i j w k l -> n (v i j) (w k l)")
+
+
+@dataclass
+class Stage:
+    """Where the layers of a network find the scene of the batch that runs through them."""
+
+    scene: Scene | None = None
+
+    def current(self) -> Scene:
+        """Return the scene.
+
+        Raises:
+            ValueError: if none was set before the network ran.
+        """
+        if self.scene is None:
+            raise ValueError("set stage.scene before running an inflated network")
+        return self.scene
+
+
+class PluckerConv(nn.Conv2d):
+    """A transformer's 1x1 entry that also reads Pluecker coordinates; their weights start at 0."""
+
+    def __init__(self, conv: nn.Conv2d, stage: Stage) -> None:
+        like = conv.weight
+        super().__init__(
+            conv.in_channels + PLUCKER, conv.out_channels, 1, device=like.device, dtype=like.dtype
+        )
+        self.stage = stage
+        with torch.no_grad():
+            self.weight.zero_()
+            self.weight[:, : conv.in_channels] = conv.weight
+            if self.bias is not None and conv.bias is not None:
+                self.bias.copy_(conv.bias)
+
+    def forward(self, input: Float[Tensor, "b c g g"]) -> Float[Tensor, "b o g g"]:
+        """Convolve features, the Pluecker coordinates appended as the last channels."""
+        rays = self.stage.current().rays(input.shape[-1], len(input))
+        return super().forward(torch.cat([input, rays.to(input)], dim=1))
+
+
+class JointSelfAttention:
+    """Attention processor: the tokens of all views of an object attend to each other.
+
+    Args:
+        stage: where the mask is found.
+        float32: compute in float32 even under autocast, as the authors do.
+    """
+
+    def __init__(self, stage: Stage, float32: bool = True) -> None:
+        self.stage, self.float32 = stage, float32
+
+    def __call__(
+        self, attn: Attention, hidden_states: Float[Tensor, "b t c"], *_: Any, **__: Any
+    ) -> Float[Tensor, "b t c"]:
+        """Attend; `b` counts views, `t` the tokens of one."""
+        scene = self.stage.current()
+        x = rearrange(hidden_states, "(n v) t c -> n (v t) c", v=scene.views)
+        q, k, v = (
+            rearrange(part(x), "n t (h d) -> n h t d", h=attn.heads)
+            for part in (attn.to_q, attn.to_k, attn.to_v)
+        )
+        out = masked_attention(q, k, v, scene.bias(x.shape[1]), self.float32)
+        out = rearrange(out, "n h (v t) d -> (n v) t (h d)", v=scene.views).to(x.dtype)
+        return attn.to_out[1](attn.to_out[0](out))
+
+
+def masked_attention(
+    q: Float[Tensor, "n h t d"],
+    k: Float[Tensor, "n h t d"],
+    v: Float[Tensor, "n h t d"],
+    bias: Float[Tensor, "m 1 t t"] | None,
+    float32: bool = True,
+) -> Float[Tensor, "n h t d"]:
+    """Scaled dot-product attention with an additive bias shared by heads; m is n or 1.
+
+    An additive bias, broadcast rather than repeated: on a CPU it is faster than a boolean mask, and
+    on a GPU it keeps the memory-efficient kernel.
+    """
+    if float32:
+        with torch.autocast(q.device.type, enabled=False):
+            return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), bias)
+    bias = None if bias is None else bias.to(q.dtype)
+    return F.scaled_dot_product_attention(q, k, v, bias)
+
+
+def inflate(module: nn.Module, float32: bool = True) -> Stage:
+    """Make every diffusers transformer in a module a multi-view one, in place.
+
+    Args:
+        module: a UNet, or one transformer.
+        float32: see `JointSelfAttention`.
+
+    Returns:
+        the stage on which to put the scene of each batch.
+
+    Raises:
+        ConfigError: if a transformer's entry is no 1x1 convolution.
+    """
+    stage = Stage()
+    for part in module.modules():
+        if isinstance(part, Transformer2DModel):
+            if not isinstance(part.proj_in, nn.Conv2d):
+                raise ConfigError(
+                    "unet.use_linear_projection is true.", allowed="false (1x1 convolutions)"
+                )
+            part.proj_in = PluckerConv(part.proj_in, stage)
+        elif isinstance(part, BasicTransformerBlock):
+            part.attn1.set_processor(JointSelfAttention(stage, float32))
+    return stage

@@ -1,0 +1,287 @@
+"""Weights of SPAD on disk: our folders, plain Stable Diffusion, and the authors' checkpoints."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from studio.checkpoint_io import load_strict, read_tensors
+from studio.config import plain
+from studio.files import write_json
+from studio.guidance import ldm
+from studio.guidance.autoencoder import build_vae
+from studio.guidance.folders import (
+    current_vae_names,
+    read_config,
+    read_weights,
+    resolve,
+    write_part,
+    written_whole,
+)
+from studio.guidance.spad import network as net
+from studio.guidance.spad.options import SpadConfig
+from studio.guidance.spad.text import Tokenizer, WordTokenizer, read_tokenizer
+
+if TYPE_CHECKING:
+    from studio.guidance.spad.guidance import SpadGuidance
+
+log = logging.getLogger(__name__)
+
+PARTS = ("unet", "vae", "text_encoder", "camera_projection")
+DESCRIBES_NETWORK = (
+    "prediction_type",
+    "beta_schedule",
+    "beta_start",
+    "beta_end",
+    "train_timesteps",
+    "zero_terminal_snr",
+    "resolution",
+    "radius",
+    "rig_elevation_deg",
+    "fov_deg",
+    "bound",
+    "absolute_cameras",
+    "camera_intrinsics",
+    "epipolar",
+    "mask_resample",
+    "prompt_prefix",
+)
+"""Options that a folder of our own fixes for whoever loads it."""
+
+PROJECTION, TEXT = "cc_projection.", "cond_stage_model.transformer."
+_POSITIONS = "text_model.embeddings.position_ids"
+_WEIGHTS = "diffusion_pytorch_model"
+
+
+# -------------------------------------------------------------------- writing
+
+
+def save_folder(model: SpadGuidance, folder: Path) -> None:
+    """Write one folder per part, the tokenizer and our options in config.json.
+
+    The folder is written beside `folder` and renamed, so that a killed run leaves no half of it.
+    """
+    with written_whole(folder) as new:
+        for name in ("unet", "vae", "camera_projection"):
+            part = model.denoiser.unet if name == "unet" else getattr(model, name)
+            write_part(new / name, _WEIGHTS, plain(dict(part.config)), part)
+        encoder = model.text_encoder
+        write_part(new / "text_encoder", "model", encoder.config.to_dict(), encoder)
+        (new / "tokenizer").mkdir()
+        model.tokenizer.save(new / "tokenizer")
+        options = {**plain(model.cfg), "weights": "", "unet_weights": "", "vae_weights": ""}
+        write_json(new / "config.json", options)
+
+
+# -------------------------------------------------------------------- reading
+
+
+def with_saved_options(cfg: SpadConfig) -> SpadConfig:
+    """Return the config with what a folder of our own fixes; other configs as they are."""
+    folder = Path(cfg.weights) if cfg.weights else None
+    if folder is None or not folder.is_dir():
+        return cfg
+    saved = read_config(folder)
+    return replace(cfg, **{key: saved[key] for key in DESCRIBES_NETWORK if key in saved})
+
+
+def build_parts(cfg: SpadConfig) -> tuple[dict[str, nn.Module], Tokenizer]:
+    """Return the networks (the UNet inflated) and the tokenizer of a config.
+
+    Raises:
+        WeightsError: if weights are missing, damaged or of another architecture.
+    """
+    source = resolve(cfg.weights, cfg.allow_download) if cfg.weights else None
+    if source is not None and source.is_dir():
+        parts = {name: read_part(name, source / name, cfg) for name in PARTS}
+        length = parts["text_encoder"].config.max_position_embeddings
+        return parts, read_tokenizer(source / "tokenizer", length)
+    tokenizer = build_tokenizer(cfg)
+    if source is None:
+        return fresh_parts(cfg), tokenizer
+    with torch.device("meta"):
+        parts = fresh_parts(replace(cfg, vae_weights="", unet_weights="", text_weights=""))
+    load_official_into(parts, source, ema=cfg.ema, allow_pickle=cfg.allow_pickle)
+    return {name: _materialised(part) for name, part in parts.items()}, tokenizer
+
+
+def build_tokenizer(cfg: SpadConfig) -> Tokenizer:
+    """Return the tokenizer of a model that is not read from a folder of our own."""
+    length = net.network_kwargs(cfg.size, "text", cfg.text)["max_position_embeddings"]
+    if cfg.size == "nano":
+        return WordTokenizer(cfg.words, length)
+    return read_tokenizer(cfg.tokenizer, length, cfg.allow_download)
+
+
+def fresh_parts(cfg: SpadConfig) -> dict[str, nn.Module]:
+    """Build the networks with random weights, or those of the plain models that `cfg` names."""
+    unet_kwargs = net.network_kwargs(cfg.size, "unet", cfg.unet)
+    text_kwargs = net.network_kwargs(cfg.size, "text", cfg.text)
+    if cfg.size == "nano":
+        text_kwargs["vocab_size"] = WordTokenizer(cfg.words, 1).size
+    unet = net.build_unet(unet_kwargs)
+    denoiser = net.MultiViewUNet(unet, cfg.float32_attention)
+    if cfg.unet_weights:
+        start_from(denoiser.unet, read_weights(resolve(cfg.unet_weights, cfg.allow_download)))
+    if cfg.vae_weights:
+        vae = read_part("vae", Path(cfg.vae_weights), cfg)
+    else:
+        vae = build_vae(net.network_kwargs(cfg.size, "vae", cfg.vae))
+    if cfg.text_weights:
+        text = read_part("text_encoder", Path(cfg.text_weights), cfg)
+    else:
+        text = net.build_text_encoder(text_kwargs)
+    width = unet.time_embedding.linear_2.out_features
+    numbers = 8 if cfg.camera_intrinsics else 4
+    return {
+        "unet": denoiser,
+        "vae": vae,
+        "text_encoder": text,
+        "camera_projection": net.CameraProjection(numbers, width),
+    }
+
+
+def read_part(name: str, folder: Path, cfg: SpadConfig) -> nn.Module:
+    """Build one part from its own folder of config.json and weights, on the CPU in float32.
+
+    Raises:
+        WeightsError: if config or weights are missing, damaged or do not fit each other.
+    """
+    config, tensors = read_config(folder), read_weights(folder, cfg.allow_pickle)
+    with torch.device("meta"):
+        part = _build(name, config, cfg)
+    if name == "vae":
+        tensors = current_vae_names(tensors)
+    if name == "unet":
+        tensors = {f"unet.{key}": value for key, value in tensors.items()}
+    if name == "text_encoder":
+        tensors = {key: value for key, value in tensors.items() if key != _POSITIONS}
+    load_strict(part, tensors, folder)
+    return _materialised(part)
+
+
+def _build(name: str, config: dict[str, Any], cfg: SpadConfig) -> nn.Module:
+    if name == "unet":
+        return net.MultiViewUNet(
+            net.UNet2DConditionModel.from_config(config), cfg.float32_attention
+        )
+    if name == "text_encoder":
+        return CLIPTextModel(CLIPTextConfig.from_dict(config))
+    return {"vae": AutoencoderKL, "camera_projection": net.CameraProjection}[name].from_config(
+        config
+    )
+
+
+def _materialised(module: nn.Module) -> nn.Module:
+    """Give a module that was built on the meta device its constant buffers, which no file holds."""
+    for owner in module.modules():
+        for name, buffer in owner.named_buffers(recurse=False):
+            if buffer.is_meta and name == "position_ids":
+                numbers = torch.arange(buffer.shape[-1]).expand(buffer.shape)
+                owner.register_buffer(name, numbers, persistent=False)
+            elif buffer.is_meta:
+                raise ValueError(f"{type(owner).__name__}.{name} has no value")
+    return module
+
+
+# -------------------------------------------------------------------- other models' weights
+
+
+def start_from(unet: nn.Module, plain_unet: Mapping[str, Tensor], source: Path | str = "") -> None:
+    """Fill an inflated UNet with the weights of a plain one: Stable Diffusion's, or a method's.
+
+    Weights for input channels that only one of the two has are left out or start at zero: the
+    Pluecker channels of every transformer's entry, and a concatenated condition's.
+    """
+    tensors = {}
+    for name, own in unet.state_dict().items():
+        value = plain_unet.get(name)
+        widened = name.endswith("proj_in.weight") or name == "conv_in.weight"
+        if value is not None and widened and value.shape[1] != own.shape[1]:
+            grown = torch.zeros_like(own)
+            shared = min(value.shape[1], own.shape[1])
+            grown[:, :shared] = value[:, :shared]
+            value = grown
+        if value is not None:
+            tensors[name] = value
+    load_strict(unet, tensors, source)
+
+
+def load_official_into(
+    parts: Mapping[str, nn.Module], source: Path, *, ema: bool = True, allow_pickle: bool = False
+) -> None:
+    """Fill the networks from an authors' checkpoint.
+
+    Args:
+        parts: networks by name; those the checkpoint should fill.
+        source: a .ckpt or .safetensors file.
+        ema: UNet's running averages, which the authors sample with, or its last weights.
+        allow_pickle: see `studio.checkpoint_io.read_tensors`.
+
+    Raises:
+        WeightsError: naming every key that is missing, left over or of another shape.
+    """
+    fill(parts, read_tensors(source, allow_pickle), str(source), ema=ema)
+
+
+def fill(
+    parts: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str, *, ema: bool
+) -> None:
+    """Fill the networks from a state dict in the authors' names (see `load_official_into`)."""
+    layers = parts["unet"].unet.config.layers_per_block if "unet" in parts else 2
+    levels = len(parts["vae"].config.block_out_channels) if "vae" in parts else 4
+    found = convert(tensors, layers, levels, ema=ema, source=source)
+    for name, module in parts.items():
+        load_strict(module, found.get(name, {}), source)
+
+
+def convert(
+    tensors: Mapping[str, Tensor], unet_layers: int, vae_levels: int, *, ema: bool, source: str
+) -> dict[str, dict[str, Tensor]]:
+    """Sort the tensors of a released checkpoint into our parts, in our names.
+
+    Where the running averages are asked for and the file has none, the last weights are taken with
+    a warning. The names of the averages have no dots: they are made from the UNet's names, since
+    the way back is ambiguous.
+
+    Raises:
+        WeightsError: if a key is unknown, or some of the averages are not there.
+    """
+    if ema and not any(ldm.is_ema(key) for key in tensors):
+        log.warning("%s holds no running averages; taking the UNet's last weights", source)
+        ema = False
+    return ldm.sort_tensors(
+        tensors,
+        lambda key: rule(key, unet_layers, vae_levels),
+        lambda key: ldm.is_leftover(key) or key == TEXT + _POSITIONS,
+        ema=ema,
+        source=source,
+        method="SPAD",
+    )
+
+
+def rule(key: str, unet_layers: int, vae_levels: int) -> ldm.Rule | None:
+    """Return where a key of a released checkpoint goes; see `studio.guidance.ldm.network_rule`."""
+    if key.startswith(PROJECTION):
+        name = "layers." + key.removeprefix(PROJECTION)
+        return ldm.Rule("camera_projection", (name,), "copy")
+    if key.startswith(TEXT) and key != TEXT + _POSITIONS:
+        return ldm.Rule("text_encoder", (key.removeprefix(TEXT),), "copy")
+    found = ldm.network_rule(key, unet_layers, vae_levels)
+    if found is not None and found.part == "unet":
+        return found._replace(names=tuple(f"unet.{name}" for name in found.names))
+    return found
+
+
+def variant(source: Path) -> str:
+    """Return which released model a file holds: four-views is told the intrinsics, too."""
+    first = read_tensors(source).get(f"{PROJECTION}0.weight")
+    return "four-views" if first is not None and first.shape[1] == 8 else "two-views"

@@ -1,0 +1,187 @@
+"""The networks of SPAD (arXiv 2402.05235) at any width.
+
+Stable Diffusion's UNet with its transformers inflated (`attention.py`), a small MLP that turns a
+camera vector into something added to the time embedding of its view, and CLIP's text tower.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import ModelMixin, UNet2DConditionModel
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from studio.errors import ConfigError
+from studio.guidance.spad.attention import Scene, inflate
+
+_FULL: dict[str, dict[str, Any]] = {
+    # official: spad, configs/spad_four_views.yaml; Stable Diffusion 1.5
+    "unet": {
+        "sample_size": 32,
+        "in_channels": 4,
+        "out_channels": 4,
+        "block_out_channels": [320, 640, 1280, 1280],
+        "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
+        "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
+        "layers_per_block": 2,
+        "cross_attention_dim": 768,
+        "attention_head_dim": 8,  # the number of heads, in diffusers' naming for this class
+        "norm_num_groups": 32,
+    },
+    "vae": {
+        "in_channels": 3,
+        "out_channels": 3,
+        "down_block_types": ["DownEncoderBlock2D"] * 4,
+        "up_block_types": ["UpDecoderBlock2D"] * 4,
+        "block_out_channels": [128, 256, 512, 512],
+        "layers_per_block": 2,
+        "latent_channels": 4,
+        "norm_num_groups": 32,
+        "sample_size": 256,
+        "scaling_factor": 0.18215,
+    },
+    "text": {
+        "vocab_size": 49408,
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "max_position_embeddings": 77,
+        "hidden_act": "quick_gelu",
+        "layer_norm_eps": 1e-5,
+        "projection_dim": 768,
+    },
+}
+_NANO: dict[str, dict[str, Any]] = {
+    "unet": {
+        "sample_size": 8,
+        "in_channels": 32,
+        "out_channels": 32,
+        "block_out_channels": [64, 128],
+        "down_block_types": ["CrossAttnDownBlock2D"] * 2,
+        "up_block_types": ["CrossAttnUpBlock2D"] * 2,
+        "layers_per_block": 1,
+        "cross_attention_dim": 128,
+        "attention_head_dim": 4,
+        "norm_num_groups": 8,
+    },
+    "vae": {
+        "in_channels": 192,
+        "out_channels": 192,
+        "down_block_types": ["DownEncoderBlock2D"],
+        "up_block_types": ["UpDecoderBlock2D"],
+        "block_out_channels": [128],
+        "layers_per_block": 1,
+        "latent_channels": 32,
+        "norm_num_groups": 1,
+        "mid_block_add_attention": False,
+        "sample_size": 8,
+        "scaling_factor": 1.0,
+    },
+    "text": {
+        "hidden_size": 128,
+        "intermediate_size": 256,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 12,
+        "bos_token_id": None,  # there are words and padding only
+        "eos_token_id": 0,
+        "hidden_act": "quick_gelu",
+        "layer_norm_eps": 1e-5,
+        "projection_dim": 128,
+    },
+}
+SIZES = {"nano": _NANO, "full": _FULL}
+
+
+def network_kwargs(size: str, part: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the constructor arguments of a part ("unet", "vae", "text") at "nano" or "full" size.
+
+    Raises:
+        ConfigError: if the size is unknown.
+    """
+    if size not in SIZES:
+        raise ConfigError(f"size is {size!r}.", allowed=", ".join(SIZES))
+    return {**SIZES[size][part], **(changes or {})}
+
+
+def build_unet(kwargs: dict[str, Any]) -> UNet2DConditionModel:
+    """Build Stable Diffusion's UNet with fresh weights and room for a camera embedding."""
+    return UNet2DConditionModel(**{**kwargs, "class_embed_type": "identity"})
+
+
+def build_text_encoder(kwargs: dict[str, Any]) -> CLIPTextModel:
+    """Build a CLIP text tower with fresh weights."""
+    return CLIPTextModel(CLIPTextConfig(**kwargs))
+
+
+class MultiViewUNet(nn.Module):
+    """A UNet whose transformers see all views of an object and the rays of their pixels.
+
+    Args:
+        unet: diffusers' UNet with `class_embed_type` "identity"; it is inflated in place.
+        float32: compute joint attention in float32 even under autocast.
+    """
+
+    def __init__(self, unet: UNet2DConditionModel, float32: bool = True) -> None:
+        super().__init__()
+        self.unet = unet
+        self.stage = inflate(unet, float32)
+
+    def forward(
+        self,
+        latents: Float[Tensor, "n v c s s"],
+        t: Int[Tensor, "n v"],
+        text: Float[Tensor, "n v l d"],
+        camera: Float[Tensor, "n v e"],
+        scene: Scene,
+    ) -> Float[Tensor, "n v c s s"]:
+        """Return the prediction of every view.
+
+        Args:
+            latents: scaled latents at x_t.
+            t: timesteps; views of an object share one in the authors' training.
+            text: encoder states of the prompt.
+            camera: camera embeddings, added to the time embedding.
+            scene: rays and mask, of n objects or of one that stands for all.
+        """
+        self.stage.scene = scene
+        prediction = self.unet(
+            latents.flatten(0, 1),
+            t.flatten(),
+            text.flatten(0, 1),
+            class_labels=camera.flatten(0, 1),
+            return_dict=False,
+        )[0]
+        return prediction.unflatten(0, latents.shape[:2])
+
+
+class CameraProjection(ModelMixin, ConfigMixin):
+    """MLP from a camera vector to the width of the time embedding; starts at zero."""
+
+    @register_to_config
+    def __init__(self, numbers: int = 8, width: int = 1280) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(numbers, width), nn.SiLU(), nn.Linear(width, width))
+        nn.init.zeros_(self.layers[2].weight)
+        nn.init.zeros_(self.layers[2].bias)
+
+    def forward(self, vectors: Float[Tensor, "*b k"]) -> Float[Tensor, "*b w"]:
+        """Return camera embeddings."""
+        return self.layers(vectors.to(self.layers[0].weight))
+
+
+def blob(size: int, sigma: float) -> Float[Tensor, "h h"]:
+    """Return the picture sampling starts from: a dark Gaussian spot on white, in [-1, 1].
+
+    Args:
+        size: picture side in pixels.
+        sigma: deviation of the spot, the picture's half side being 1.
+    """
+    line = torch.linspace(-1, 1, size)
+    spot = torch.exp(-(line[:, None] ** 2 + line**2) / (2 * sigma**2))
+    return 1 - 2 * (spot - spot.min()) / spot.max()

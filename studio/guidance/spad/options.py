@@ -1,0 +1,121 @@
+"""Options of SPAD."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from studio.cameras import CANONICAL_FOV_DEG, CANONICAL_RADIUS
+from studio.guidance.spad.epipolar import FOV_DEG, POLAR_DEG, RADIUS
+from studio.guidance.spad.text import NANO_WORDS
+
+_RELEASED: dict[str, Any] = {
+    "size": "full",
+    "resolution": 256,
+    "views": 8,
+    "rig_elevation_deg": 90.0 - POLAR_DEG,
+    "radius": RADIUS,
+    "fov_deg": FOV_DEG,
+    "bound": 1.0,
+    "prompt_prefix": "[tdv] ",
+    "train_text": False,
+    "prediction_type": "epsilon",
+    "mask_resample": "flat",
+    "projection_lr_scale": 10.0,
+    "steps": 100,
+    "cfg_scale": 7.5,
+    "timestep_spacing": "ldm",
+}
+RELEASED: dict[str, dict[str, Any]] = {
+    "two-views": {**_RELEASED, "absolute_cameras": False, "camera_intrinsics": False},
+    "four-views": {**_RELEASED, "absolute_cameras": True, "camera_intrinsics": True},
+}
+"""What the two released models were made with, where it differs from the defaults."""
+
+
+@dataclass
+class SpadConfig:
+    """Options of SPAD; the defaults are the nano model's."""
+
+    weights: str = ""
+    """Folder or released .ckpt to start from; empty: fresh random weights of `size`."""
+    ema: bool = True
+    """Of a released .ckpt take the UNet's running averages, not its last weights."""
+    allow_pickle: bool = False
+    """Open a .ckpt that cannot be read safely, running whatever code it holds."""
+    allow_download: bool = False
+    """Fetch `weights`, `unet_weights` and `tokenizer` from the hub (owner/name)."""
+    unet_weights: str = ""
+    """Folder of a plain diffusers UNet that training starts from, as the authors do."""
+    vae_weights: str = ""
+    """Folder of a trained AutoencoderKL; replaces `vae`."""
+    text_weights: str = ""
+    """Folder of a CLIPTextModel; replaces `text`."""
+    tokenizer: str = "openai/clip-vit-large-patch14"
+    """Folder or hub repository of the tokenizer at full size."""
+    words: list[str] = field(default_factory=lambda: list(NANO_WORDS))
+    """Words that a fresh nano model can be taught."""
+    size: str = "nano"
+    """Widths that `unet`, `vae` and `text` start from: nano or full (the released model)."""
+    unet: dict[str, Any] = field(default_factory=dict)
+    """Changes to the arguments of diffusers' UNet2DConditionModel."""
+    vae: dict[str, Any] = field(default_factory=dict)
+    """Changes to the arguments of diffusers' AutoencoderKL."""
+    text: dict[str, Any] = field(default_factory=dict)
+    """Changes to the arguments of transformers' CLIPTextConfig."""
+    resolution: int = 64
+    """Picture side in pixels."""
+    views: int = 4
+    """Views of the default rig, made together: 2, 4, 8 or any other number."""
+    rig_elevation_deg: float = 30.0
+    """Elevation of the default rig (released: 45)."""
+    radius: float = CANONICAL_RADIUS
+    """Camera distance of the default rig (released: 3.5)."""
+    fov_deg: float = CANONICAL_FOV_DEG
+    """Field of view of the default rig (released: 40.27)."""
+    bound: float = 0.5
+    """Half the side of the cube that holds the objects (released: not published; about 1)."""
+    absolute_cameras: bool = True
+    """Camera numbers: absolute (released: four views) or first view minus each (two views)."""
+    camera_intrinsics: bool = False
+    """Also tell the focal lengths and the principal point (released: four views)."""
+    epipolar: bool = True
+    """Restrict joint attention to epipolar lines; false: every token sees every other."""
+    mask_resample: str = "spatial"
+    """Mask of coarser levels: spatial (their own lines) or flat (released weights need it)."""
+    float32_attention: bool = True
+    """Joint attention in float32 even under autocast (released)."""
+    prompt_prefix: str = ""
+    """Put before every prompt (released: "[tdv] ")."""
+    train_text: bool = True
+    """Train the text tower with the UNet (released: false)."""
+    gradient_checkpointing: bool = False
+    """Trade time for memory in training."""
+    prediction_type: str = "v_prediction"
+    """What the UNet returns: epsilon (released model), v_prediction or sample (latents)."""
+    beta_schedule: str = "scaled_linear"
+    """Shape of the noise schedule: scaled_linear or linear."""
+    beta_start: float = 0.00085
+    """First variance of the noise schedule."""
+    beta_end: float = 0.012
+    """Last variance of the noise schedule."""
+    train_timesteps: int = 1000
+    """Length of the training chain."""
+    zero_terminal_snr: bool = False
+    """Make the last timestep pure noise (needs v_prediction)."""
+    min_snr_gamma: float = 0.0
+    """Min-SNR weighting of the loss; 0: off (released model)."""
+    text_dropout: float = 0.1
+    """Probability that an object's text is left out in training (not published)."""
+    projection_lr_scale: float = 1.0
+    """Learning rate of the camera projection relative to the UNet's (released: 10)."""
+    steps: int = 25
+    """Requested sampling steps (released: 100)."""
+    cfg_scale: float = 3.0
+    """Classifier-free guidance; 1 skips the unconditional pass (released: 7.5, 3 to 9)."""
+    timestep_spacing: str = "trailing"
+    """Choice of timesteps: ldm (released), leading or trailing."""
+    blob_sigma: float = 0.5
+    """Size of the dark spot sampling starts from (0.2 to 0.7); 0: pure noise."""
+    batched_guidance: bool = True
+    """Both halves of classifier-free guidance at once; false halves the memory."""

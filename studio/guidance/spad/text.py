@@ -1,0 +1,140 @@
+"""Prompts to token numbers: CLIP's own tokenizer, or whole words of a short list."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from studio.errors import WeightsError
+from studio.files import write_json
+
+log = logging.getLogger(__name__)
+
+WORDS_FILE = "words.json"
+# Words of the captions of procedural cars and armchairs, which the nano model is trained on.
+NANO_WORDS = tuple(
+    "a with car van armchair sofa stripes cushions red orange yellow green turquoise blue purple "
+    "pink brown white".split()
+)
+
+
+class Tokenizer(Protocol):
+    """Turns prompts into token numbers of a fixed length."""
+
+    def __call__(self, prompts: Sequence[str]) -> Int[Tensor, "b l"]:
+        """Return the numbers, padded or cut to the length."""
+
+    def save(self, folder: Path) -> None:
+        """Write what `read_tokenizer` needs."""
+
+
+class WordTokenizer:
+    """One token per word; 0 pads, 1 stands for every word that is not known.
+
+    Args:
+        words: known words, in lower case.
+        length: tokens per prompt.
+    """
+
+    def __init__(self, words: Sequence[str], length: int) -> None:
+        self.words, self.length = tuple(words), length
+        self.numbers = {word: i + 2 for i, word in enumerate(self.words)}
+
+    @property
+    def size(self) -> int:
+        """Number of different tokens."""
+        return len(self.words) + 2
+
+    def unknown(self, prompt: str) -> list[str]:
+        """Return the words of a prompt that are not known."""
+        return [w for w in words_of(prompt) if w not in self.numbers]
+
+    def __call__(self, prompts: Sequence[str]) -> Int[Tensor, "b l"]:
+        """Return the numbers, padded or cut to the length."""
+        rows = torch.zeros(len(prompts), self.length, dtype=torch.long)
+        for row, prompt in zip(rows, prompts, strict=True):
+            numbers = [self.numbers.get(w, 1) for w in words_of(prompt)][: self.length]
+            row[: len(numbers)] = torch.tensor(numbers, dtype=torch.long)
+        return rows
+
+    def warn_of(self, prompt: str) -> None:
+        """Log what of a prompt will not be understood."""
+        if unknown := self.unknown(prompt):
+            log.warning(
+                "the model does not know %s and will make something up; it knows: %s",
+                ", ".join(repr(w) for w in unknown),
+                ", ".join(self.words),
+            )
+        if len(words_of(prompt)) > self.length:
+            log.warning("the prompt is cut after %d words", self.length)
+
+    def save(self, folder: Path) -> None:
+        """Write what `read_tokenizer` needs."""
+        write_json(folder / WORDS_FILE, {"words": list(self.words), "length": self.length})
+
+
+class CLIPTokens:
+    """The tokenizer of CLIP, from transformers.
+
+    Args:
+        tokenizer: transformers' CLIPTokenizer.
+        length: tokens per prompt.
+    """
+
+    def __init__(self, tokenizer: Any, length: int) -> None:
+        self.tokenizer, self.length = tokenizer, length
+
+    def __call__(self, prompts: Sequence[str]) -> Int[Tensor, "b l"]:
+        """Return the numbers, padded or cut to the length."""
+        return self.tokenizer(
+            list(prompts),
+            padding="max_length",
+            truncation=True,
+            max_length=self.length,
+            return_tensors="pt",
+        ).input_ids
+
+    def save(self, folder: Path) -> None:
+        """Write what `read_tokenizer` needs."""
+        self.tokenizer.save_pretrained(folder)
+
+
+def words_of(prompt: str) -> list[str]:
+    """Split a prompt into words in lower case, without punctuation."""
+    return re.findall(r"[a-z0-9]+", prompt.lower())
+
+
+def read_tokenizer(source: Path | str, length: int, allow_download: bool = False) -> Tokenizer:
+    """Read a tokenizer: a folder with words.json of our own, or a CLIPTokenizer.
+
+    Args:
+        source: folder, or hub repository of a CLIPTokenizer.
+        length: tokens per prompt.
+        allow_download: fetch the repository where it is not in the hub's cache yet.
+
+    Raises:
+        WeightsError: if there is none.
+    """
+    path = Path(source) / WORDS_FILE
+    if path.is_file():
+        saved = json.loads(path.read_text())
+        return WordTokenizer(saved["words"], saved["length"])
+    from transformers import CLIPTokenizer
+
+    try:
+        tokenizer = CLIPTokenizer.from_pretrained(str(source), local_files_only=not allow_download)
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"{source} is no tokenizer, or is not on this machine.",
+            allowed=f"a folder with {WORDS_FILE}, or with vocab.json and merges.txt of CLIP",
+            hint="To fetch it from the hub give allow_download=true.",
+        ) from error
+    return CLIPTokens(tokenizer, length)
