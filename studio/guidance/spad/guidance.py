@@ -179,7 +179,7 @@ class SpadGuidance(Guidance):
         states = self.embed([*captions, ""])
         return self.denoising_loss(
             clean,
-            states[:-1],
+            states[:-1, None].expand(-1, clean.shape[1], -1, -1),
             states[-1],
             drop.to(clean.device),
             numbers,
@@ -191,7 +191,7 @@ class SpadGuidance(Guidance):
     def denoising_loss(
         self,
         clean: Float[Tensor, "n v c h w"],
-        text: Float[Tensor, "n l d"],
+        text: Float[Tensor, "n v l d"],
         no_text: Float[Tensor, "l d"],
         drop: Bool[Tensor, " n"],
         numbers: Float[Tensor, "n v k"],
@@ -203,7 +203,7 @@ class SpadGuidance(Guidance):
 
         Args:
             clean: scaled latents of the views.
-            text: states of the objects' texts.
+            text: states of the objects' texts, one per view.
             no_text: states of the empty text.
             drop: objects whose text is replaced by the empty one.
             numbers: camera numbers.
@@ -214,11 +214,10 @@ class SpadGuidance(Guidance):
         n, v = clean.shape[:2]
         flat, flat_noise, times = clean.flatten(0, 1), noise.flatten(0, 1), t.flatten()
         noisy = self.schedule.add_noise(flat, flat_noise, times)
-        states = torch.where(drop[:, None, None], no_text, text)
         prediction = self.denoiser(
             noisy.unflatten(0, (n, v)),
             t,
-            states[:, None].expand(-1, v, -1, -1),
+            torch.where(drop[:, None, None, None], no_text, text),
             self.camera_projection(numbers),
             scene,
         )
@@ -239,7 +238,7 @@ class SpadGuidance(Guidance):
         self,
         latents: Float[Tensor, "n v c h w"],
         t: int,
-        text: Float[Tensor, "n l d"],
+        text: Float[Tensor, "n v l d"],
         no_text: Float[Tensor, "l d"],
         camera: Float[Tensor, "m v e"],
         scene: Scene,
@@ -251,7 +250,7 @@ class SpadGuidance(Guidance):
         Args:
             latents: at x_t.
             t: the timestep.
-            text: states of the prompts.
+            text: states of the prompts, one per view.
             no_text: states of the empty prompt.
             camera: camera embeddings, of n objects or of one that stands for all.
             scene: likewise.
@@ -262,7 +261,7 @@ class SpadGuidance(Guidance):
             times = torch.full((len(x), v), t, device=x.device)
             scenes = scene.times(len(x) // n)
             cameras = camera.repeat(len(x) // len(camera), 1, 1)
-            return self.denoiser(x, times, states[:, None].expand(-1, v, -1, -1), cameras, scenes)
+            return self.denoiser(x, times, states, cameras, scenes)
 
         return guided_prediction(
             network,
@@ -275,7 +274,7 @@ class SpadGuidance(Guidance):
     @torch.no_grad()
     def sample(
         self,
-        text: Float[Tensor, "n l d"],
+        text: Float[Tensor, "n v l d"],
         no_text: Float[Tensor, "l d"],
         camera: Float[Tensor, "m v e"],
         scene: Scene,
@@ -286,7 +285,7 @@ class SpadGuidance(Guidance):
         """Denoise all views of all objects together (DDIM, eta 0); returns scaled latents.
 
         Args:
-            text: states of the prompts.
+            text: states of the prompts, one per view.
             no_text: states of the empty prompt.
             camera: camera embeddings.
             scene: rays and masks.
@@ -363,7 +362,7 @@ class SpadGuidance(Guidance):
         plan = self.plan()
         done = iter(range(1, len(plan) + 1))
         latents = self.sample(
-            states[:1],
+            states[:1, None].expand(-1, len(cameras), -1, -1),
             states[1],
             camera,
             scene,
