@@ -33,7 +33,12 @@ from studio.guidance.viewfusion_interpolated.options import (
     RELEASED,
     ViewFusionInterpolatedConfig,
 )
-from studio.guidance.viewfusion_interpolated.orders import Plan, camera_poses, make_plan
+from studio.guidance.viewfusion_interpolated.orders import (
+    Plan,
+    camera_poses,
+    listed_poses,
+    make_plan,
+)
 from studio.guidance.viewfusion_interpolated.weights import Fusion
 from studio.guidance.zero123.guidance import Zero123Guidance, condition_pixels
 from studio.guidance.zero123.network import pose_vector
@@ -65,6 +70,7 @@ class ViewFusionInterpolatedGuidance(Zero123Guidance):
                 raise ConfigError(f"{name} is {getattr(cfg, name)!r}.", allowed=", ".join(allowed))
         if not cfg.input_distance > 0:
             raise ConfigError(f"input_distance is {cfg.input_distance}.", allowed="above 0")
+        listed_poses(cfg.order, cfg.input_distance)  # refuses what cannot be used
         self.fusion = Fusion(cfg.input_temperature, cfg.view_temperature, cfg.window_deg)
         self.contract = replace(self.contract, inputs=("image", "images"))
 

@@ -96,7 +96,7 @@ def make_plan(
     """
     fusion = fusion or Fusion()
     inputs, targets = inputs.double(), targets.double()
-    listed = _listed(order, inputs[0])
+    listed = listed_poses(order, float(inputs[0, 2]))
     new = _distinct(targets, torch.cat([inputs, listed]))
     if order == "path":
         chains = [path_poses(nearest(inputs, target), target) for target in new]
@@ -171,13 +171,22 @@ def camera_poses(cameras: Cameras) -> Float[Tensor, "v 3"]:
     return torch.stack(cameras.to("cpu").spherical(), -1).double().round(decimals=3)
 
 
-def _listed(order: Any, first: Float[Tensor, " 3"]) -> Float[Tensor, "n 3"]:
+def listed_poses(order: Any, distance: float) -> Float[Tensor, "n 3"]:
+    """Return the poses that an order lists, none for an order with a name.
+
+    Args:
+        order: see `make_plan`.
+        distance: of poses that give none.
+
+    Raises:
+        ConfigError: if the order is unknown or a pose is impossible.
+    """
     if isinstance(order, str):
         if order not in ORDERS:
             raise ConfigError(f"order is {order!r}.", allowed=f"{', '.join(ORDERS)}, or poses")
-        return first.new_empty(0, 3)
+        return torch.empty(0, 3, dtype=torch.float64)
     try:
-        poses = [[float(x) for x in (*pose, float(first[2]))[:3]] for pose in order]
+        poses = [[float(x) for x in (*pose, distance)[:3]] for pose in order]
         good = all(2 <= len(pose) <= 3 for pose in order)
     except (TypeError, ValueError):
         poses, good = [], False
