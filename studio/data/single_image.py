@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from studio.data.base import ConditionData
 from studio.errors import DataError
 from studio.foreground import foreground
-from studio.images import centre_object, read_picture, resize, save_png
+from studio.images import centre_object, object_box, read_picture, resize, save_png
 from studio.registry import register
 from studio.views import Condition
+
+FITS = ("box", "breadth")
 
 
 @register("data", "single-image")
@@ -32,7 +35,11 @@ class SingleImageData(ConditionData):
         tolerance: float = 0.08
         """Largest colour difference, of 1, from an even background that is removed."""
         ratio: float | None = 0.75
-        """Longer side of the object over the side of the picture; null keeps the framing."""
+        """Size of the object (see `fit`) over the side of the picture; 0.78 is Zero-1-to-3's 200 of
+        256 px. null keeps the framing."""
+        fit: str = "box"
+        """What `ratio` measures: box (longer side of the object's box, which is centred) or breadth
+        (its width, the picture's own centre staying where it is: ViewFusion)."""
         resolution: int = 256
         """Side of the prepared picture in pixels."""
         elevation_deg: float = 30.0
@@ -50,6 +57,8 @@ class SingleImageData(ConditionData):
             raise DataError(
                 f"data.elevation_deg is {cfg.elevation_deg:g}.", allowed="between -90 and 90"
             )
+        if cfg.fit not in FITS:
+            raise DataError(f"data.fit is {cfg.fit!r}.", allowed=", ".join(FITS))
         if not 8 <= cfg.resolution <= 4096:
             raise DataError(f"data.resolution is {cfg.resolution}.", allowed="8 to 4096 px")
         self.cfg = cfg
@@ -69,11 +78,18 @@ class SingleImageData(ConditionData):
         )
         if cfg.ratio is None:
             picture = resize(_squared(picture), cfg.resolution, cfg.resolution, smooth=True)
+        elif cfg.fit == "breadth":
+            picture = fit_breadth(picture, cfg.resolution, cfg.ratio)
         else:
             picture = centre_object(picture, cfg.resolution, cfg.ratio)
         if cfg.prepared:
             save_png(cfg.prepared, picture)
-        meta = {"image": cfg.image, "background": cfg.background, "ratio": cfg.ratio}
+        meta = {
+            "image": cfg.image,
+            "background": cfg.background,
+            "ratio": cfg.ratio,
+            "fit": cfg.fit,
+        }
         return Condition(
             image=picture,
             elevation_deg=cfg.elevation_deg,
@@ -82,10 +98,34 @@ class SingleImageData(ConditionData):
         )
 
 
-def _squared(picture: Tensor) -> Tensor:
-    """Pad the shorter side with transparency, evenly."""
+def fit_breadth(
+    picture: Float[Tensor, "4 h w"], size: int, breadth: float
+) -> Float[Tensor, "4 size size"]:
+    """Scale a picture about its own centre until the object is so broad.
+
+    Where the object would be cut off it stays smaller; ViewFusion's script cuts it.
+
+    Args:
+        picture: straight alpha in [0, 1], background transparent.
+        size: side of the result in pixels.
+        breadth: width of the object's box over `size`.
+
+    Raises:
+        DataError: if the picture is empty or `breadth` is not in (0, 1].
+    """
+    if not 0 < breadth <= 1:
+        raise DataError(f"data.ratio is {breadth}.", allowed="above 0, at most 1; 0.75 is usual")
     height, width = picture.shape[1:]
-    side = max(height, width)
+    left, top, right, bottom = object_box(picture)
+    reach = max(width - 2 * left, 2 * right - width, height - 2 * top, 2 * bottom - height)
+    side = max(round((right - left) / breadth), reach)
+    return resize(_squared(picture, side), size, size, smooth=True)
+
+
+def _squared(picture: Tensor, side: int | None = None) -> Tensor:
+    """Pad with transparency, or crop, evenly to a square; by default of the longer side."""
+    height, width = picture.shape[1:]
+    side = side or max(height, width)
     left, top = (side - width) // 2, (side - height) // 2
     pads = (left, side - width - left, top, side - height - top)
     return torch.nn.functional.pad(picture, pads)

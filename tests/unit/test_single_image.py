@@ -54,6 +54,28 @@ def test_several_pictures_without_cameras(tmp_path: Path) -> None:
         build("data", "images", {}, key="data")
 
 
+@pytest.mark.parametrize("ratio", [0.5, 0.78, 1.0])
+def test_breadth_is_scaled_about_the_pictures_centre(tmp_path: Path, ratio: float) -> None:
+    """The object is 80 px wide and reaches 80 px to the left of the centre of a 200x120 picture."""
+    options = {"image": photo(tmp_path / "a.png"), "fit": "breadth", "ratio": ratio}
+    condition = build("data", "single-image", options | {"resolution": 160}, key="data").condition()
+    left, top, right, bottom = object_box(condition.image)
+    side = max(80 / ratio, 160)  # no smaller than what holds the whole object
+    assert right - left == pytest.approx(80 * 160 / side, abs=1.01)
+    assert bottom - top == pytest.approx(40 * 160 / side, abs=1.01)
+    assert left == pytest.approx(80 - 80 * 160 / side, abs=1.01)
+    assert condition.meta["fit"] == "breadth"
+
+
+def test_tall_object_is_not_cut(tmp_path: Path) -> None:
+    picture = Image.new("RGBA", (100, 200))
+    ImageDraw.Draw(picture).rectangle((45, 10, 54, 189), fill=(0, 0, 255, 255))
+    picture.save(tmp_path / "tall.png")
+    options = {"image": str(tmp_path / "tall.png"), "fit": "breadth", "resolution": 180}
+    image = build("data", "single-image", options, key="data").condition().image
+    assert object_box(image) == (85, 0, 95, 180)
+
+
 def test_prepared_picture_is_written(tmp_path: Path) -> None:
     options = {"image": photo(tmp_path / "a.png"), "prepared": str(tmp_path / "out" / "p.png")}
     image = build("data", "single-image", options, key="data").condition().image
@@ -68,6 +90,8 @@ def test_prepared_picture_is_written(tmp_path: Path) -> None:
         ({"image": "a.png", "elevation_deg": 90}, "data.elevation_deg is 90"),
         ({"image": "a.png", "resolution": 4}, "data.resolution is 4"),
         ({"image": "a.png", "ratio": 1.5}, "ratio is 1.5"),
+        ({"image": "a.png", "ratio": 1.5, "fit": "breadth"}, "ratio is 1.5"),
+        ({"image": "a.png", "fit": "height"}, "box, breadth"),
         ({"image": "a.png", "background": "alpha"}, "no transparent background"),
         ({"image": "a.png", "elevation": 3}, "did you mean 'data.elevation_deg'"),
     ],

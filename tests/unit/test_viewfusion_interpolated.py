@@ -316,6 +316,9 @@ def test_later_views_depend_on_earlier_ones() -> None:
 def test_condition_without_a_picture_is_refused() -> None:
     with pytest.raises(ConfigError, match="no picture"):
         tiny().generate(Condition(text="a chair"), cameras(0))
+    unposed = ViewSet(torch.rand(2, 4, 32, 32), cameras(0, 0), meta={"posed": False})
+    with pytest.raises(ConfigError, match="posed-images"):
+        tiny().generate(Condition(views=unposed), cameras(0))
 
 
 def test_camera_poses_are_round() -> None:

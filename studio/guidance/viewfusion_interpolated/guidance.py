@@ -255,9 +255,14 @@ class ViewFusionInterpolatedGuidance(Zero123Guidance):
         """Return the given pictures [4, h, w] and their poses (see `orders`).
 
         Raises:
-            ConfigError: if there is no picture.
+            ConfigError: if there is no picture, or several without cameras.
         """
         if condition.views is not None:
+            if len(condition.views) > 1 and condition.views.meta.get("posed") is False:
+                raise ConfigError(
+                    "the condition's pictures have no cameras.",
+                    allowed="one picture, or posed pictures (data_type: posed-images)",
+                )
             return list(condition.views.images), camera_poses(condition.views.cameras)
         if condition.image is None:
             raise ConfigError(
