@@ -31,6 +31,9 @@ options of the experiment are words of the form key=value, with dotted keys:
 --filter-views ROOT writes valid_paths.json and invalid_paths.json for training:
   views=12 transparent=3 objects=LIST out=valid_paths.json move=../invalid processes=0
 
+--visualise-epipolar FOLDER draws what two views of a capture see of each other:
+  views=0,1 out=FOLDER side=32 level=2 points=6 at=x,y,... frames=48 tile=320
+
 examples:
   python launch.py --config configs/epidiff-neus.yaml --train --export data.image=picture.png
   python launch.py --config configs/epidiff-neus.yaml --export resume=last
@@ -69,6 +72,11 @@ def make_parser() -> argparse.ArgumentParser:
         "--filter-views",
         metavar="ROOT",
         help="list the objects of a views_release folder that can be trained on",
+    )
+    looks.add_argument(
+        "--visualise-epipolar",
+        metavar="FOLDER",
+        help="draw epipolar lines and SPAD's masks between two views of a capture, and a GIF",
     )
     parser.add_argument("--verbose", action="store_true", help="show tracebacks and all messages")
     parser.add_argument("--version", action="version", version=f"studio {studio.__version__}")
@@ -151,6 +159,14 @@ def _dispatch(words: list[str]) -> int:
         from studio.data.filter_views import run_filter
 
         return run_filter(options.filter_views, options.overrides)
+    if options.visualise_epipolar:
+        if options.config is not None or verbs:
+            raise ConfigError(
+                "--visualise-epipolar stands alone.", allowed="--visualise-epipolar FOLDER"
+            )
+        from studio.epipolar_pictures import run_pictures
+
+        return run_pictures(options.visualise_epipolar, options.overrides)
     if options.config is None and not verbs and not options.overrides:
         parser.print_help()
         return 0

@@ -17,7 +17,17 @@ LAYERS = (
     {"ops", "metrics", "data", "export"},
     {"guidance", "geometry", "renderers"},
     {"systems", "callbacks"},
-    {"cli", "evaluate", "experiment", "trainer", "listing", "doctor", "docs_tables", "ui"},
+    {
+        "cli",
+        "evaluate",
+        "experiment",
+        "trainer",
+        "listing",
+        "doctor",
+        "docs_tables",
+        "ui",
+        "epipolar_pictures",
+    },
 )
 # Values and files belong to the second layer, whichever file they are in.
 SECOND = {
