@@ -202,29 +202,33 @@ def test_one_picture_is_a_posed_one() -> None:
     made = model.generate(
         Condition(image=picture, elevation_deg=25.0, azimuth_deg=15.0), noise=noise
     )
+    assert made.cameras.spherical()[0][0].item() == pytest.approx(15.0, abs=1e-3)
     same = model.generate(Condition(views=ViewSet(picture[None], eye)), noise=noise)
     torch.testing.assert_close(made.images, same.images)
     assert made.images.shape == (4, 4, 32, 32) and made.bound == 0.5
     with pytest.raises(ConfigError, match="no picture"):
         model.generate(Condition(text="a car"))
+    unposed = replace(posed(2), meta={"posed": False})
+    with pytest.raises(ConfigError, match="pictures without cameras"):
+        model.generate(Condition(views=unposed))
 
 
 def test_groups_do_not_see_each_other() -> None:
     model = tiny()
     noise = torch.randn(4, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     cameras, condition = model.default_cameras(), Condition(views=posed(2))
-    joint = model.generate(condition, noise=noise).images
+    joint = model.generate(condition, cameras, noise=noise).images
     steps: list[tuple[int, int]] = []
     model.cfg = replace(model.cfg, group=3)
     grouped = model.generate(
-        condition, noise=noise, progress=lambda *done: steps.append(done)
+        condition, cameras, noise=noise, progress=lambda *done: steps.append(done)
     ).images
     alone = model.generate(condition, cameras[3:], noise=noise[3:]).images
     torch.testing.assert_close(grouped[3:], alone, atol=1e-5, rtol=1e-4)
     assert (grouped[3] - joint[3]).abs().max() > 1e-4
     assert steps == [(k, 4) for k in range(1, 5)]
     model.cfg = replace(model.cfg, group=4)
-    torch.testing.assert_close(model.generate(condition, noise=noise).images, joint)
+    torch.testing.assert_close(model.generate(condition, cameras, noise=noise).images, joint)
 
 
 def test_default_rig_has_rings_at_every_elevation() -> None:

@@ -277,12 +277,15 @@ class EscherNetGuidance(Guidance):
         """Make all views that `cameras` see of the posed pictures, or of the single picture.
 
         A single picture's camera stands at the condition's azimuth and elevation, at distance
-        1.5. `noise` [V, c, h, w] are the start latents.
+        1.5. The default rig starts at the first reference's azimuth. `noise` [V, c, h, w] are the
+        start latents.
         """
         side, device = self.cfg.resolution, self.unet.device
         references = self.references(condition)
         scale = self.scale_of(references.cameras)
-        cameras = self.default_cameras(CANONICAL_RADIUS / scale) if cameras is None else cameras
+        if cameras is None:
+            start_deg = float(references.cameras.spherical()[0][0])
+            cameras = self.default_cameras(start_deg, CANONICAL_RADIUS / scale)
         cameras = cameras.resized(side, side)
         tokens = self.tokens(reference_pixels(references, side).to(device)[None])
         codes = self.codes(
@@ -310,10 +313,16 @@ class EscherNetGuidance(Guidance):
         """Return the steps of a sampling run: DDIM without fresh noise."""
         return ddim_plan(self.schedule, self.cfg.steps, self.cfg.timestep_spacing, eta=0.0)
 
-    def default_cameras(self, radius: float = CANONICAL_RADIUS) -> Cameras:
-        """Return the default rig: every elevation's ring of views, one after the other."""
+    def default_cameras(self, start_deg: float = 0.0, radius: float = CANONICAL_RADIUS) -> Cameras:
+        """Return the default rig: every elevation's ring of views, one after the other.
+
+        Args:
+            start_deg: azimuth of each ring's first view.
+            radius: distance from the origin.
+        """
         count = self.cfg.azimuths
-        azimuth = [k * 360.0 / count for _ in self.cfg.elevations_deg for k in range(count)]
+        ring = [start_deg + k * 360.0 / count for k in range(count)]
+        azimuth = ring * len(self.cfg.elevations_deg)
         elevation = [float(e) for e in self.cfg.elevations_deg for _ in range(count)]
         return orbit_cameras(azimuth, elevation, radius, size=self.cfg.resolution)
 
@@ -321,13 +330,16 @@ class EscherNetGuidance(Guidance):
         """Return the posed pictures of a condition; a single picture gets its camera.
 
         Raises:
-            ConfigError: if the condition holds no picture.
+            ConfigError: if the condition holds no picture, or several without cameras.
         """
-        if condition.views is not None:
+        if condition.views is not None and condition.views.meta.get("posed", True):
             return condition.views
         if condition.image is None:
+            what = "no picture" if condition.views is None else "pictures without cameras"
             raise ConfigError(
-                "the condition holds no picture.", allowed="one RGBA picture or posed pictures"
+                f"the condition holds {what}.",
+                allowed="one picture (data_type: single-image) or several with cameras "
+                "(data_type: posed-images)",
             )
         eye = orbit_cameras(
             [condition.azimuth_deg], condition.elevation_deg, size=condition.image.shape[-2:]
