@@ -76,7 +76,7 @@ def unet(case: Case) -> dict[str, Tensor]:
         level,
         weighting=guidance.cfg.weighting_inference,
     )
-    out |= {"noise_composed": composed.noise, "noise_level": level}
+    out |= {"noise_composed": composed.estimate, "noise_level": level}
     if composed.weights is not None and composed.logits is not None:
         out |= {"weights": composed.weights, "logits_padded": composed.logits}
     chain = guidance.levels.plan("ancestral")[::-1]
@@ -84,7 +84,7 @@ def unet(case: Case) -> dict[str, Tensor]:
     clean = torch.stack(
         [
             guidance.clean(n, y, s.level)
-            for n, y, s in zip(composed.noise, given["y_t"], steps, strict=True)
+            for n, y, s in zip(composed.estimate, given["y_t"], steps, strict=True)
         ]
     )
     clipped = clean.clamp(guidance.cfg.clip_low, 1.0)

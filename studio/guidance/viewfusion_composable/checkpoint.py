@@ -32,6 +32,7 @@ DESCRIBES_NETWORK = (
     "res_blocks",
     "norm_groups",
     "predict_weights",
+    "prediction_type",
     "relative",
     "beta_schedule",
     "train_timesteps",

@@ -14,20 +14,20 @@ class Composed:
     """The composed estimate and what it was composed of.
 
     Attributes:
-        noise: estimated noise, one picture per sample.
+        estimate: of the noise or the clean picture, whichever the network makes.
         used: which places of the padded tensors hold a view.
         weights: share of every view in every value, 0 where there is none; None for a plain mean.
         logits: what the weights are the softmax of, -inf where there is no view.
     """
 
-    noise: Float[Tensor, "b 3 h w"]
+    estimate: Float[Tensor, "b 3 h w"]
     used: Bool[Tensor, "b v"]
     weights: Float[Tensor, "b v 3 h w"] | None = None
     logits: Float[Tensor, "b v 3 h w"] | None = None
 
     def to(self, device: torch.device | str) -> Composed:
         """Move all tensors to a device."""
-        tensors = (self.noise, self.used, self.weights, self.logits)
+        tensors = (self.estimate, self.used, self.weights, self.logits)
         return Composed(*(None if t is None else t.to(device) for t in tensors))  # type: ignore[arg-type]
 
 
@@ -43,19 +43,19 @@ def compose(
     """Put the estimates of all views in use together.
 
     Args:
-        output: of the network for every view in use, sample by sample: noise in the first three
-            channels, logits in the others.
+        output: of the network for every view in use, sample by sample: the estimate in the first
+            three channels, logits in the others.
         used: which views those are.
         weighting: mix by the softmax of the logits over the views, separately for every pixel and
             channel; otherwise take the mean.
     """
-    noise = _padded(output[:, :3], used, 0.0)
+    estimate = _padded(output[:, :3], used, 0.0)
     if not weighting:
         share = used / used.sum(dim=1, keepdim=True)
-        return Composed((noise * share.to(noise)[..., None, None, None]).sum(dim=1), used)
+        return Composed((estimate * share.to(estimate)[..., None, None, None]).sum(dim=1), used)
     logits = _padded(output[:, 3:], used, -torch.inf)
     weights = logits.softmax(dim=1)
-    return Composed((weights * noise).sum(dim=1), used, weights, logits)
+    return Composed((weights * estimate).sum(dim=1), used, weights, logits)
 
 
 def _padded(

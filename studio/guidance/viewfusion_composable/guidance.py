@@ -8,6 +8,7 @@ classes and is told only the angle of the target.
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,9 @@ from studio.guidance.viewfusion_composable.schedule import NoiseLevels, Step, be
 from studio.registry import register
 from studio.views import Condition, ViewSet
 
+log = logging.getLogger(__name__)
+
+PREDICTIONS = ("epsilon", "sample")
 OnStep = Callable[[int, Float[Tensor, "b 3 h w"], Composed], None]
 """Called with the steps that remain, the noisy pictures after a step and what it was made of."""
 
@@ -51,6 +55,10 @@ class ViewFusionComposableGuidance(Guidance):
             raise ConfigError(
                 "predict_weights is false with weighting on.",
                 allowed="weighting_train: false and weighting_inference: false",
+            )
+        if cfg.prediction_type not in PREDICTIONS:
+            raise ConfigError(
+                f"prediction_type is {cfg.prediction_type!r}.", allowed=", ".join(PREDICTIONS)
             )
         self.levels = NoiseLevels(
             betas(cfg.beta_schedule, cfg.train_timesteps, cfg.beta_start, cfg.beta_end)
@@ -92,7 +100,7 @@ class ViewFusionComposableGuidance(Guidance):
         *,
         weighting: bool,
     ) -> Composed:
-        """Estimate the noise in every target; the network runs once per view in use.
+        """Estimate every target's noise or clean picture; the network runs once per view in use.
 
         Args:
             views: input pictures in [0, 1], of relative models each behind the first one.
@@ -109,10 +117,15 @@ class ViewFusionComposableGuidance(Guidance):
         return compose(self.denoise_fn(x, angle[sample], level[sample]), used, weighting)
 
     def clean(
-        self, noise: Float[Tensor, "b 3 h w"], noisy: Float[Tensor, "b 3 h w"], level: float
+        self,
+        estimate: Float[Tensor, "b 3 h w"],
+        noisy: Float[Tensor, "b 3 h w"],
+        level: float,
     ) -> Float[Tensor, "b 3 h w"]:
-        """Return the clean picture that a noise estimate stands for, not clipped."""
-        return (noisy - (1 - level) ** 0.5 * noise) / level**0.5
+        """Return the clean picture that a composed estimate stands for, not clipped."""
+        if self.cfg.prediction_type == "sample":
+            return estimate
+        return (noisy - (1 - level) ** 0.5 * estimate) / level**0.5
 
     # ---------------------------------------------------------------- training
 
@@ -123,7 +136,7 @@ class ViewFusionComposableGuidance(Guidance):
         generator: torch.Generator | None = None,
         noise: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Mean squared error of the composed noise for every target of every object.
+        """Squared error of the composed estimate for every target of every object.
 
         Inputs are `ref_images` [B, R, 3, H, W] where the batch has them, else `cond_image`. Draws
         in this order: number of views (of every target), timestep, mixing within a step, noise.
@@ -174,8 +187,12 @@ class ViewFusionComposableGuidance(Guidance):
         composed = self.predict(
             views, view_count, noisy, angle, level, weighting=self.cfg.weighting_train
         )
-        loss = F.mse_loss(composed.noise, noise)
-        return {"loss": loss, "noisy": noisy, "level": level, "prediction": composed.noise}
+        if self.cfg.prediction_type == "epsilon":
+            loss = F.mse_loss(composed.estimate, noise)
+        else:
+            weight = (level / (1 - level)).clamp(1.0, max(self.cfg.min_snr_gamma, 1.0))
+            loss = ((composed.estimate - clean).square().mean(dim=(1, 2, 3)) * weight).mean()
+        return {"loss": loss, "noisy": noisy, "level": level, "prediction": composed.estimate}
 
     # ---------------------------------------------------------------- sampling
 
@@ -210,7 +227,7 @@ class ViewFusionComposableGuidance(Guidance):
             composed = self.predict(
                 views, view_count, y, angle, level, weighting=self.cfg.weighting_inference
             )
-            clean = self.clean(composed.noise, y, step.level).clamp(self.cfg.clip_low, 1.0)
+            clean = self.clean(composed.estimate, y, step.level).clamp(self.cfg.clip_low, 1.0)
             y = step.from_clean * clean + step.from_noisy * y
             if step.sigma > 0:
                 noise = randn_like(y, generator) if step_noise is None else step_noise[i]
@@ -268,6 +285,7 @@ class ViewFusionComposableGuidance(Guidance):
         """
         side = self.cfg.resolution
         cameras = (cameras or cond.ring(self.cfg)).resized(side, side)
+        self._check_targets(cameras)
         device = self.gammas.device
         views = self.inputs(cond.condition_views(condition, side)[None].to(device))
         seen_from = orbit_cameras([condition.azimuth_deg], condition.elevation_deg).centres
@@ -312,6 +330,16 @@ class ViewFusionComposableGuidance(Guidance):
                 )
             )
         return torch.cat(made)
+
+    def _check_targets(self, cameras: Cameras) -> None:
+        """Warn about cameras of another elevation: the network is told nothing but their angle."""
+        off = (cameras.spherical()[1] - self.cfg.rig_elevation_deg).abs().max().item()
+        if off > 5:
+            log.warning(
+                "cameras lie up to %.0f degrees off elevation %g, from which all views are made",
+                off,
+                self.cfg.rig_elevation_deg,
+            )
 
     def save_extras(self, folder: Path) -> None:
         """Write frames.png and weights.png of the last `generate` where `capture` kept them."""

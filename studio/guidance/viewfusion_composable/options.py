@@ -12,6 +12,7 @@ RELEASED: dict[str, Any] = {
     "attn_res": [16],
     "res_blocks": 3,
     "norm_groups": 32,
+    "prediction_type": "epsilon",
     "clip_low": -1.0,
     "sampler": "ancestral",
     "steps": 0,
@@ -44,7 +45,11 @@ class ViewFusionComposableConfig:
     dropout: float = 0.0
     """Dropout in the residual blocks."""
     predict_weights: bool = True
-    """Six output channels, noise and logits of the weights; false: noise alone."""
+    """Six output channels, estimate and logits of the weights; false: the estimate alone."""
+    prediction_type: str = "sample"
+    """What each view estimates: epsilon (the noise, released) or sample (the clean picture)."""
+    min_snr_gamma: float = 5.0
+    """Of "sample": largest weight of a squared error, which else is the SNR, at least 1."""
     relative: bool = False
     """Every view comes with the first one, and angles are counted from the first one's."""
     weighting_train: bool = True
