@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from studio.cameras import Cameras, orbit_cameras
-from studio.errors import ConfigError
+from studio.errors import ConfigError, WeightsError
 from studio.guidance.diffusion import ddim_plan, ddim_update
+from studio.guidance.ldm import UNET
 from studio.guidance.viewfusion_interpolated.guidance import ViewFusionInterpolatedGuidance
 from studio.guidance.viewfusion_interpolated.orders import (
     Plan,
@@ -22,9 +23,11 @@ from studio.guidance.viewfusion_interpolated.orders import (
 )
 from studio.guidance.viewfusion_interpolated.weights import Fusion, fusion_weights
 from studio.guidance.zero123 import network as net
+from studio.guidance.zero123.checkpoint import PARTS
 from studio.registry import build
 from studio.views import Condition, ViewSet
 from tests.unit.test_zero123 import TINY, batch, seeded
+from tests.unit.test_zero123 import _released_state as released_state
 
 INPUT = torch.tensor([[0.0, 30.0, 1.5]], dtype=torch.float64)
 
@@ -355,6 +358,28 @@ def test_it_trains_zero123() -> None:
     assert all(p.grad is not None for g in groups for p in g["params"])
     assert not any(p.requires_grad for p in (*model.vae.parameters(),))
     assert not any(p.requires_grad for p in model.image_encoder.parameters())
+
+
+def test_training_starts_from_a_model_without_the_conditions_channels(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    source = build("guidance", "zero123", TINY)
+    state = released_state({name: getattr(source, name) for name in PARTS})
+    first = f"{UNET}input_blocks.0.0.weight"
+    state[first] = state[first][:, :8].clone()
+    path = tmp_path / "sd-image-conditioned.ckpt"
+    state = {k: v for k, v in state.items() if not k.startswith("cc_projection")}
+    torch.save({"state_dict": state}, path)
+    model = tiny(start=str(path))
+    assert torch.equal(model.unet.conv_in.weight[:, :8], source.unet.conv_in.weight[:, :8])
+    assert not model.unet.conv_in.weight[:, 8:].any()
+    assert torch.equal(model.unet.conv_out.weight, source.unet.conv_out.weight)
+    assert torch.equal(model.clip_camera_projection.proj.weight[:, :32], torch.eye(32))
+    model.save_pretrained(tmp_path / "own")
+    assert ViewFusionInterpolatedGuidance.from_pretrained(tmp_path / "own").cfg.start == ""
+    with pytest.raises(ConfigError, match="one of them"):
+        tiny(weights=str(tmp_path / "own"), start=str(path))
+    with pytest.raises(WeightsError, match="do not exist"):
+        tiny(start=str(tmp_path / "none.ckpt"))
 
 
 # ---------------------------------------------------------------- what a full-size run costs

@@ -17,12 +17,13 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from studio.checkpoint_io import load_strict, read_tensors, write_tensors
 from studio.config import plain
-from studio.errors import WeightsError
+from studio.errors import ConfigError, WeightsError
 from studio.files import make_folder, write_json
 from studio.guidance.autoencoder import build_vae
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.official import convert
 from studio.guidance.zero123.options import Zero123Config
+from studio.guidance.zero123.start import start_from
 
 if TYPE_CHECKING:
     from studio.guidance.zero123.guidance import Zero123Guidance
@@ -69,7 +70,7 @@ def save_folder(model: Zero123Guidance, folder: Path) -> None:
         for name in PARTS:
             save_part(name, getattr(model, name), temporary / name)
         write_json(temporary / "scheduler" / "scheduler_config.json", _scheduler(model.cfg))
-        options = {**plain(model.cfg), "weights": "", "vae_weights": ""}
+        options = {**plain(model.cfg), "weights": "", "vae_weights": "", "start": ""}
         write_json(temporary / "config.json", options)
         index = {"_class_name": type(model).__name__, **_LIBRARY}
         write_json(temporary / "model_index.json", index)
@@ -248,8 +249,13 @@ def build_parts(cfg: Zero123Config) -> dict[str, Any]:
     Raises:
         WeightsError: if the weights are missing, damaged or of another architecture.
     """
+    if cfg.weights and cfg.start:
+        raise ConfigError("weights and start are both given.", allowed="one of them")
     if not cfg.weights:
-        return fresh_parts(cfg)
+        fresh = fresh_parts(cfg)
+        if cfg.start:
+            start_from(fresh, resolve(cfg.start), allow_pickle=cfg.allow_pickle)
+        return fresh
     source = resolve(cfg.weights, cfg.allow_download)
     if source.is_dir():
         return {name: read_part(name, part_folder(name, source)) for name in PARTS}

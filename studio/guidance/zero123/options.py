@@ -27,6 +27,8 @@ class Zero123Config:
 
     weights: str = ""
     """Folder or released .ckpt to start from; empty: fresh random weights of `size`."""
+    start: str = ""
+    """Training starts from this picture-conditioned Stable Diffusion .ckpt; no `weights` then."""
     ema: bool = True
     """Of a released .ckpt take the UNet's running averages, not its last weights."""
     allow_pickle: bool = False
