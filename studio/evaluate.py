@@ -78,7 +78,7 @@ def run_evaluation(words: Sequence[str]) -> int:
     else:
         result = evaluate_views(cfg, protocol)
     result = {"program": f"studio {studio.__version__}", "versions": _versions(), **result}
-    write_json(cfg.out, _finite(result))
+    write_json(cfg.out, finite(result))
     print_table(result)
     print(cfg.out)
     return 0
@@ -281,12 +281,12 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Write an infinite PSNR (equal pictures) as a word, since JSON has no number for it."""
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 

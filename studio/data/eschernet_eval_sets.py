@@ -45,7 +45,7 @@ class EvalConfig:
     reference_views: list[int] = field(default_factory=list)
     """Which views are references; empty: the first ones (NeRF, Franka: a draw by `seed`)."""
     reference_list: str | None = None
-    """NPY file of the references' numbers (NeRF: train_N3M20_random.npy), instead."""
+    """NPY file of the references' numbers, or a folder of <object>/train_N<references>M20_random.npy."""  # noqa: E501
     targets: int = 0
     """Number of target views: the first ones, or points of the spiral; 0: what the set has."""
     target_poses: str | None = None
@@ -347,7 +347,10 @@ def _chosen(cfg: EvalConfig, total: int, usual: int, shuffled: bool = False) -> 
     if cfg.reference_views:
         chosen = tuple(cfg.reference_views)
     elif cfg.reference_list:
-        chosen = _listed(existing(Path(cfg.reference_list)))
+        path = existing(Path(cfg.reference_list))
+        if path.is_dir():  # official: metrics/NeRF_idx
+            path = path / Path(cfg.root).resolve().name / f"train_N{count}M20_random.npy"
+        chosen = _listed(path)
     elif shuffled and 0 < count <= total:
         logger.info("%s: references are drawn by data.seed, not the published ones", cfg.root)
         order = torch.randperm(total, generator=torch.Generator().manual_seed(cfg.seed))

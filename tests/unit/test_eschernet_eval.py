@@ -143,9 +143,15 @@ def test_nerf_is_scaled_for_6dof(nerf: Path) -> None:
 
 
 def test_references_of_nerf(nerf: Path) -> None:
-    np.save(nerf / "train_N3M20_random.npy", np.array([6, 1, 4]))
-    listed = data(nerf, "NeRF", reference_list=str(nerf / "train_N3M20_random.npy"))
+    lists = nerf / "lists"
+    (lists / nerf.name).mkdir(parents=True)
+    np.save(lists / nerf.name / "train_N3M20_random.npy", np.array([6, 1, 4]))
+    np.save(nerf / "two.npy", np.array([5, 7]))
+    assert data(nerf, "NeRF", reference_list=str(nerf / "two.npy")).object.chosen == (5, 7)
+    listed = data(nerf, "NeRF", reference_list=str(lists), references=3)
     assert listed.object.chosen == (6, 1, 4)
+    with pytest.raises(DataError, match="train_N2M20"):
+        data(nerf, "NeRF", reference_list=str(lists), references=2).condition()
     views = listed.condition().views
     assert views is not None and views.images[0, 0, 0, 0] == pytest.approx(6 / 255)
     draws = [data(nerf, "NeRF", seed=seed).object.chosen for seed in (1, 1, 2)]
