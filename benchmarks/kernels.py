@@ -31,9 +31,10 @@ from studio.geometry.base import Geometry
 from studio.geometry.hash_sdf import HashSDF
 from studio.geometry.instant_nsr import InstantNSR
 from studio.ops.backend import keep_freed_memory
-from studio.ops.composite import composite, neus_alpha
-from studio.ops.field import sdf_network, sdf_network_reference
-from studio.ops.hash_grid import HashGridLayout, contract, encode, encode_reference, growth_for
+from studio.ops.composite import composite, neus_sections
+from studio.ops.field import hash_field
+from studio.ops.hash_grid import HashGridLayout, growth_for
+from studio.systems.losses import eikonal
 
 RAYS, SAMPLES, STEP = 512, 16, 0.02
 
@@ -45,18 +46,14 @@ def field_pass(count: int, *, native: bool) -> Callable[[], object]:
     table = (torch.randn(layout.offsets[-1], 2) * 0.1).requires_grad_()
     shapes = [(64, layout.width), (64,), (16, 64), (16,)]
     weights = [(torch.randn(s) * 0.2).requires_grad_() for s in shapes]
-    points, target = torch.rand(3, count), torch.randn(19, count)
+    points, target = torch.rand(3, count) * 2 - 1, torch.randn(19, count)
+    backend = "cpu" if native else "torch"
 
     def run() -> tuple[Tensor, ...]:
-        if native:
-            y, token, encoding = encode(points, table, layout, normals=True, backend="cpu")
-            out, g = sdf_network(y, *weights)
-            normal = contract(g, token, encoding)
-        else:
-            x = points.clone().requires_grad_()
-            out, _ = sdf_network_reference(encode_reference(x.T, table, layout).T, *weights)
-            (normal,) = torch.autograd.grad(out[0].sum(), x, create_graph=True)
-        loss = (torch.cat([out, normal]) * target).sum()
+        sdf, gradient, rest = hash_field(
+            points, table, tuple(weights), layout, 0.6, backend=backend
+        )
+        loss = (torch.cat([sdf[None], rest, gradient]) * target).sum()
         return torch.autograd.grad(loss, (table, *weights))
 
     return run
@@ -68,21 +65,21 @@ def training_step(geometry: Geometry, backend: str, **adam: bool) -> Callable[[]
     directions = torch.nn.functional.normalize(torch.randn(RAYS, 3, generator=generator), dim=-1)
     depth = (torch.arange(SAMPLES) - SAMPLES / 2 + 0.5) * STEP + 0.6
     points = (-directions[:, None] * depth.flip(0)[:, None]).flatten(0, 1)
-    along = directions.repeat_interleave(SAMPLES, 0)
+    points = points.T.contiguous().T  # feature-major, as marching leaves them
+    along = directions.repeat_interleave(SAMPLES, 0).T.contiguous().T
     offsets = torch.arange(RAYS + 1) * SAMPLES
     target = torch.rand(3, RAYS, generator=generator)
     optimizer = torch.optim.Adam(geometry.parameters(), 1e-3, betas=(0.9, 0.99), eps=1e-15, **adam)
 
     def run() -> float:
         out = geometry(points)
-        length = (out.gradient * out.gradient).sum(1).add(1e-12).sqrt()
-        normals = out.gradient / length[:, None]
-        rgb = geometry.colour(points, normals, along, out.feature)
-        cosine = (along * normals).sum(1).clamp(max=0)
-        alpha = neus_alpha(out.sdf, cosine, STEP, 100.0, backend=backend)
+        alpha, normals = neus_sections(
+            out.sdf, out.gradient.T, along.T, STEP, 100.0, unit=True, backend=backend
+        )
+        rgb = geometry.colour(points, normals.T, along, out.feature)
         sums, opacity, _ = composite(alpha, rgb.T, offsets, backend=backend)
         loss = (sums - target).abs().mean() + 0.1 * (1 - opacity).abs().mean()
-        loss = loss + 0.05 * ((length - 1) ** 2).mean()
+        loss = loss + 0.05 * eikonal(out.gradient)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

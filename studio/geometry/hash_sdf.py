@@ -11,14 +11,13 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from studio.geometry.base import Geometry, GeometryOutput
 from studio.ops.backend import choose_backend
-from studio.ops.field import sdf_network, sdf_network_reference
-from studio.ops.hash_grid import HashGridLayout, contract, encode, encode_reference, growth_for
+from studio.ops.field import colour_network, hash_field, length, squareplus
+from studio.ops.hash_grid import HashGridLayout, encode, growth_for
 from studio.registry import register
 
 
@@ -71,45 +70,23 @@ class HashSDF(Geometry):
     def forward(self, points: Float[Tensor, "n 3"]) -> GeometryOutput:
         """Evaluate the field in [-1, 1]^3; points themselves receive no gradient."""
         points = points.detach().to(self.table.dtype)
-        if self.backend(points.device) == "torch":
-            return self._forward_reference(points)
-        x = points.T.contiguous()  # a view where the points are stored feature-major
-        radius = self._radius(x)
-        y, token, encoding = encode(
-            x * 0.5 + 0.5, self.table, self.layout, normals=True, backend=self.cfg.backend
+        sdf, gradient, feature = hash_field(
+            points.T.contiguous(),  # a view where the points are stored feature-major
+            self.table,
+            (self.w1, self.b1, self.w2, self.b2),
+            self.layout,
+            self.cfg.radius,
+            backend=self.backend(points.device),
         )
-        out, g = sdf_network(y, self.w1, self.b1, self.w2, self.b2)
-        gradient = contract(g, token, encoding) * 0.5 + x / radius  # 0.5: from [0, 1] to [-1, 1]
-        return GeometryOutput(out[0] + radius - self.cfg.radius, gradient.T, out[1:].T)
-
-    def _forward_reference(self, points: Float[Tensor, "n 3"]) -> GeometryOutput:
-        with torch.enable_grad():
-            x = points.requires_grad_()
-            y = encode_reference(x * 0.5 + 0.5, self.table, self.layout).T
-            out, _ = sdf_network_reference(y, self.w1, self.b1, self.w2, self.b2)
-            sdf = out[0] + self._radius(x.T) - self.cfg.radius
-            (gradient,) = torch.autograd.grad(sdf.sum(), x, create_graph=True)
-        if not torch.is_grad_enabled():
-            return GeometryOutput(sdf.detach(), gradient.detach(), out[1:].T.detach())
-        return GeometryOutput(sdf, gradient, out[1:].T)
-
-    @staticmethod
-    def _radius(x: Float[Tensor, "3 n"]) -> Float[Tensor, " n"]:
-        return (x * x).sum(0).add(1e-12).sqrt()
+        return GeometryOutput(sdf, gradient.T, feature.T)
 
     def sdf(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
         """Evaluate the signed distance alone."""
-        points = points.to(self.table.dtype)
-        x = points.T.contiguous()
-        if self.backend(points.device) == "torch":
-            y = encode_reference(points * 0.5 + 0.5, self.table, self.layout).T
-        else:
-            y, _, _ = encode(
-                x * 0.5 + 0.5, self.table, self.layout, normals=False, backend=self.cfg.backend
-            )
-        hidden = torch.addmm(self.b1[:, None], self.w1, y)
-        hidden = 0.5 * (hidden + torch.addcmul(hidden.new_tensor(1e-3), hidden, hidden).sqrt())
-        return (self.w2[:1] @ hidden)[0] + (self._radius(x) + (self.b2[0] - self.cfg.radius))
+        x = points.to(self.table.dtype).T.contiguous()
+        backend = self.backend(points.device)
+        y, _, _ = encode(x * 0.5 + 0.5, self.table, self.layout, normals=False, backend=backend)
+        hidden = squareplus(torch.addmm(self.b1[:, None], self.w1, y))
+        return (self.w2[:1] @ hidden)[0] + (length(x) + (self.b2[0] - self.cfg.radius))
 
     def colour(
         self,
@@ -121,6 +98,8 @@ class HashSDF(Geometry):
         """Return rgb in [0, 1]; the position enters through the feature alone."""
         seen = view_dirs if self.cfg.view_dependent else -normals
         first, last = self.colour_net
-        x = torch.cat([feature.T, normals.T, seen.T])
-        hidden = F.relu(torch.addmm(first.bias[:, None], first.weight, x), inplace=True)
-        return torch.sigmoid(torch.addmm(last.bias[:, None], last.weight, hidden)).T
+        return colour_network(
+            (feature.T, normals.T, seen.T),
+            (first.weight, first.bias, last.weight, last.bias),
+            backend=self.backend(feature.device),
+        ).T

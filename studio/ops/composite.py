@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from studio.ops.backend import choose_backend, kernels, ready
+from studio.ops.field import length
 from studio.ops.packed import ray_of, transmittance
 
 EPSILON = 1e-5  # official NeuS: added to numerator and denominator
@@ -58,6 +59,100 @@ def neus_alpha(
     if backend == "torch":
         return neus_alpha_reference(sdf, cosine, step, inv_s)
     return _NeusAlpha.apply(sdf, cosine, step, inv_s, backend)
+
+
+def neus_sections_reference(
+    sdf: Float[Tensor, " p"],
+    gradient: Float[Tensor, "3 p"],
+    directions: Float[Tensor, "3 p"],
+    step: float,
+    inv_s: float,
+    exact: float = 1.0,
+    *,
+    unit: bool = False,
+    backend: str = "torch",
+) -> tuple[Float[Tensor, " p"], Float[Tensor, "3 p"]]:
+    """Tensor form of `neus_sections`."""
+    normal = gradient / length(gradient)
+    slope = ((normal if unit else gradient) * directions).sum(0)
+    cosine = annealed_slope(slope, exact)
+    return neus_alpha(sdf, cosine, step, inv_s, backend=backend), normal
+
+
+def annealed_slope(slope: Float[Tensor, " p"], exact: float) -> Float[Tensor, " p"]:
+    """Slope of a section: official NeuS lets rays that leave a surface see it, too, at first.
+
+    Args:
+        slope: derivative of the SDF along the ray.
+        exact: share of the exact form, the slope where it is negative; 1 at the end.
+    """
+    if exact >= 1:
+        return slope.clamp(max=0)
+    return exact * slope.clamp(max=0) - (1 - exact) * (0.5 - 0.5 * slope).clamp(min=0)
+
+
+class _NeusSections(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, sdf, gradient, directions, step, inv_s, exact, unit):
+        from studio.ops import composite_cpu
+
+        sdf, gradient = ready("sdf", sdf), ready("gradient", gradient)
+        directions = ready("directions", directions)
+        alpha, normal, slopes = (
+            torch.empty_like(sdf),
+            torch.empty_like(gradient),
+            sdf.new_empty(3, len(sdf)),
+        )
+        composite_cpu.sections_forward(
+            sdf, gradient, directions, (step, inv_s, exact), unit, alpha, normal, slopes
+        )
+        ctx.save_for_backward(directions, normal, slopes)
+        ctx.unit = unit
+        return alpha, normal
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_alpha, grad_normal):
+        from studio.ops import composite_cpu
+
+        directions, normal, slopes = ctx.saved_tensors
+        grads = ready("grad", grad_alpha), ready("grad", grad_normal)
+        grad_sdf, grad_gradient = torch.empty_like(grad_alpha), torch.empty_like(normal)
+        composite_cpu.sections_backward(
+            directions, normal, slopes, ctx.unit, *grads, grad_sdf, grad_gradient
+        )
+        return grad_sdf, grad_gradient, None, None, None, None, None
+
+
+def neus_sections(
+    sdf: Float[Tensor, " p"],
+    gradient: Float[Tensor, "3 p"],
+    directions: Float[Tensor, "3 p"],
+    step: float,
+    inv_s: float,
+    exact: float = 1.0,
+    *,
+    unit: bool = False,
+    backend: str = "auto",
+) -> tuple[Float[Tensor, " p"], Float[Tensor, "3 p"]]:
+    """Opacity of the sections around samples, and the unit normals there.
+
+    Args:
+        sdf: signed distance at the middle of each section.
+        gradient: its derivative by the position.
+        directions: unit directions of the samples' rays.
+        step: section length.
+        inv_s: sharpness s of the logistic density.
+        exact: see `annealed_slope`.
+        unit: take the slope from the normal instead of the gradient (instant-nsr).
+        backend: ``auto``, ``cpu`` (one native loop), ``triton`` or ``torch``.
+    """
+    backend = choose_backend("neus_alpha", backend, sdf.device)
+    if backend == "cpu":
+        return _NeusSections.apply(sdf, gradient, directions, step, inv_s, exact, unit)
+    return neus_sections_reference(
+        sdf, gradient, directions, step, inv_s, exact, unit=unit, backend=backend
+    )
 
 
 def composite_reference(

@@ -10,25 +10,75 @@ from studio.ops.backend import in_parallel
 FAST = {"contract", "nsz", "arcp", "reassoc"}
 
 
+@njit(cache=True, inline="always")
+def _opacity(sdf, cosine, length, sharp, real):
+    """Opacity of a section and its derivatives by both (zero where it is clamped)."""
+    one, half, tiny = real(1), real(0.5), real(1e-5)
+    shift = half * cosine * length
+    before = one / (one + np.exp(-sharp * (sdf - shift)))
+    after = one / (one + np.exp(-sharp * (sdf + shift)))
+    bottom = before + tiny
+    value = (before - after + tiny) / bottom
+    inside = one if real(0) < value < one else real(0)
+    by_before = inside * (one - value) / bottom * sharp * before * (one - before)
+    by_after = -inside / bottom * sharp * after * (one - after)
+    clamped = min(max(value, real(0)), one)
+    return clamped, by_before + by_after, half * length * (by_after - by_before)
+
+
 @njit(cache=True, fastmath=FAST, error_model="numpy")
 def _alpha_forward(sdf, cosine, step, inv_s, alpha, slope_sdf, slope_cosine):
-    """Opacity of sections and its derivatives (zero where it is clamped)."""
+    """Opacity of sections and its derivatives."""
     real = sdf.dtype.type
-    one, half, tiny = real(1), real(0.5), real(1e-5)
     length, sharp = real(step), real(inv_s)
     for p in range(sdf.shape[0]):
-        shift = half * cosine[p] * length
-        before = one / (one + np.exp(-sharp * (sdf[p] - shift)))
-        after = one / (one + np.exp(-sharp * (sdf[p] + shift)))
-        bottom = before + tiny
-        value = (before - after + tiny) / bottom
-        alpha[p] = min(max(value, real(0)), one)
-        d_before, d_after = sharp * before * (one - before), sharp * after * (one - after)
-        inside = one if real(0) < value < one else real(0)
-        by_before = inside * (one - value) / bottom * d_before
-        by_after = -inside / bottom * d_after
-        slope_sdf[p] = by_before + by_after
-        slope_cosine[p] = half * length * (by_after - by_before)
+        alpha[p], slope_sdf[p], slope_cosine[p] = _opacity(sdf[p], cosine[p], length, sharp, real)
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def _sections_forward(sdf, gradient, directions, settings, unit, alpha, normal, slopes):
+    """Opacities and normals; slopes: of alpha by SDF and d . gradient, and 1 / |gradient|."""
+    real = sdf.dtype.type
+    one, zero, half, tiny = real(1), real(0), real(0.5), real(1e-12)
+    step, sharp, exact = real(settings[0]), real(settings[1]), real(settings[2])
+    for p in range(sdf.shape[0]):
+        x, y, z = gradient[0, p], gradient[1, p], gradient[2, p]
+        inverse = one / np.sqrt(x * x + y * y + z * z + tiny)
+        normal[0, p], normal[1, p], normal[2, p] = x * inverse, y * inverse, z * inverse
+        slope = x * directions[0, p] + y * directions[1, p] + z * directions[2, p]
+        slope *= inverse if unit else one
+        relaxed = max(half - half * slope, zero)
+        cosine = exact * min(slope, zero) - (one - exact) * relaxed
+        by_slope = exact * (one if slope < zero else zero)
+        by_slope += (one - exact) * half * (one if relaxed > zero else zero)
+        alpha[p], slopes[0, p], by_cosine = _opacity(sdf[p], cosine, step, sharp, real)
+        slopes[1, p] = by_cosine * by_slope
+        slopes[2, p] = inverse
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy")
+def _sections_backward(
+    directions, normal, slopes, unit, grad_alpha, grad_normal, grad_sdf, grad_gradient
+):
+    real = directions.dtype.type
+    one, zero = real(1), real(0)
+    by_unit = one if unit else zero
+    for p in range(grad_alpha.shape[0]):
+        grad_sdf[p] = grad_alpha[p] * slopes[0, p]
+        by_slope = grad_alpha[p] * slopes[1, p]
+        a, b, c = (
+            directions[0, p] * by_slope,
+            directions[1, p] * by_slope,
+            directions[2, p] * by_slope,
+        )
+        x, y, z = normal[0, p], normal[1, p], normal[2, p]
+        u = grad_normal[0, p] + by_unit * a
+        v = grad_normal[1, p] + by_unit * b
+        w = grad_normal[2, p] + by_unit * c
+        along, inverse = x * u + y * v + z * w, slopes[2, p]
+        grad_gradient[0, p] = (u - x * along) * inverse + (one - by_unit) * a
+        grad_gradient[1, p] = (v - y * along) * inverse + (one - by_unit) * b
+        grad_gradient[2, p] = (w - z * along) * inverse + (one - by_unit) * c
 
 
 @njit(cache=True, error_model="numpy")
@@ -105,6 +155,25 @@ def alpha_forward(sdf, cosine, step, inv_s, alpha, slope_sdf, slope_cosine) -> N
     """Opacity of sections and its derivatives (zero where it is clamped)."""
     results = (alpha.numpy(), slope_sdf.numpy(), slope_cosine.numpy())
     _alpha_forward(sdf.numpy(), cosine.numpy(), step, inv_s, *results)
+
+
+def sections_forward(sdf, gradient, directions, settings, unit, alpha, normal, slopes) -> None:
+    """Opacities and unit normals of sections; what `sections_backward` needs goes to ``slopes``.
+
+    ``settings`` are section length, sharpness, and share of the exact slope.
+    """
+    arrays = tuple(a.numpy() for a in (sdf, gradient, directions))
+    settings = tuple(float(value) for value in settings)
+    _sections_forward(*arrays, settings, unit, alpha.numpy(), normal.numpy(), slopes.numpy())
+
+
+def sections_backward(
+    directions, normal, slopes, unit, grad_alpha, grad_normal, grad_sdf, grad_gradient
+) -> None:
+    """Gradients by the signed distances and by their gradients."""
+    arrays = (grad_alpha, grad_normal, grad_sdf, grad_gradient)
+    given = tuple(a.numpy() for a in (directions, normal, slopes))
+    _sections_backward(*given, unit, *(a.numpy() for a in arrays))
 
 
 def composite_forward(alpha, values, offsets, sums, opacity, weights) -> None:

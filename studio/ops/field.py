@@ -1,7 +1,12 @@
-"""The SDF network on an encoding: value, features and derivative by the input in one pass.
+"""A hash-grid field and its colours as two operations: small networks on encoded positions.
 
-One hidden layer of width H with the smooth activation squareplus(z) = (z + sqrt(z^2 + 1e-3)) / 2:
-o = W2 act(W1 y + b1) + b2 and g = d o[0] / d y = W1^T (act'(z) * W2[0]).
+`hash_field` is the distance to a sphere plus a network on the hash grid's features y of a point x:
+o = W2 act(W1 y + b1) + b2 with the smooth squareplus(z) = (z + sqrt(z^2 + 1e-3)) / 2, so that
+sdf = o[0] + |x| - r and its gradient is J^T g / 2 + x / |x| with g = W1^T (act'(z) W2[0]) and J the
+derivative of y by the position (see `studio.ops.hash_grid`; the half turns [0, 1] into [-1, 1]).
+`colour_network` has one hidden layer of rectifiers and a logistic output.
+
+On the CPU each is one autograd node: matrix products with native loops in between.
 """
 
 from __future__ import annotations
@@ -11,8 +16,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.ops.backend import ready
+from studio.ops.hash_grid import HashGridLayout, contract, encode, encode_reference
 
 CURVE = 1e-3
+
+Field = tuple[Float[Tensor, " n"], Float[Tensor, "3 n"], Float[Tensor, "o n"]]
 
 
 def squareplus(z: Tensor) -> Tensor:
@@ -20,71 +28,171 @@ def squareplus(z: Tensor) -> Tensor:
     return 0.5 * (z + (z * z + CURVE).sqrt())
 
 
-def sdf_network_reference(
+def length(x: Float[Tensor, "3 n"]) -> Float[Tensor, " n"]:
+    """Length of feature-major vectors, differentiable also at 0."""
+    return (x * x).sum(0).add(1e-12).sqrt()
+
+
+def sdf_network(
     y: Float[Tensor, "k n"], w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor
 ) -> tuple[Float[Tensor, "o n"], Float[Tensor, "k n"]]:
-    """Plain tensor form of `sdf_network`, differentiable any number of times."""
+    """Outputs of the field's network and the derivative g of the first one by the input."""
     z = w1 @ y + b1[:, None]
     slope = 0.5 * (1 + z / (z * z + CURVE).sqrt())
     return w2 @ squareplus(z) + b2[:, None], w1.T @ (slope * w2[0][:, None])
 
 
-class _SdfNetwork(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, y, w1, b1, w2, b2):
-        from studio.ops import field_cpu
+def hash_field_reference(
+    points: Float[Tensor, "3 n"],
+    table: Tensor,
+    weights: tuple[Tensor, Tensor, Tensor, Tensor],
+    layout: HashGridLayout,
+    radius: float,
+) -> Field:
+    """Plain tensor form of `hash_field`, differentiable any number of times."""
+    w1, b1, w2, b2 = weights
+    with torch.enable_grad():
+        x = points.detach().T.contiguous().requires_grad_()
+        y = encode_reference(x * 0.5 + 0.5, table, layout).T
+        out = w2 @ squareplus(w1 @ y + b1[:, None]) + b2[:, None]
+        sdf = out[0] + length(x.T) - radius
+        (gradient,) = torch.autograd.grad(sdf.sum(), x, create_graph=True)
+    if not torch.is_grad_enabled():
+        return sdf.detach(), gradient.T.detach(), out[1:].detach()
+    return sdf, gradient.T, out[1:]
 
-        y, w1, b1 = ready("y", y), ready("w1", w1), ready("b1", b1)
-        w2, b2 = ready("w2", w2), ready("b2", b2)
+
+class _HashField(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, points, table, w1, b1, w2, b2, layout, radius):
+        from studio.ops import field_cpu, hash_grid_cpu
+
+        x, table, w1, b1, w2, b2 = (ready("field", t) for t in (points, table, w1, b1, w2, b2))
+        unit = x.mul(0.5).add_(0.5)
+        y = x.new_empty(layout.width, x.shape[1])
+        jacobian = x.new_empty(layout.width, 3, x.shape[1])
+        hash_grid_cpu.encode(unit, table, layout, y, jacobian)
         z = w1 @ y
         hidden, slope = torch.empty_like(z), torch.empty_like(z)
-        field_cpu.activate(z.numpy(), b1.numpy(), w2[0].numpy(), hidden.numpy(), slope.numpy())
-        ctx.save_for_backward(y, w1, w2, z, hidden, slope)
-        return torch.addmm(b2[:, None], w2, hidden), w1.T @ slope
+        field_cpu.activate(z, b1, w2[0], hidden, slope)
+        out = torch.addmm(b2[:, None], w2, hidden)
+        g = w1.T @ slope
+        sdf, gradient = torch.empty_like(x[0]), torch.empty_like(x)
+        hash_grid_cpu.contract(jacobian, g, gradient)
+        field_cpu.add_sphere(x, radius, out[0], sdf, gradient)
+        ctx.save_for_backward(unit, jacobian, y, z, hidden, slope, g, w1, w2)
+        ctx.layout, ctx.shape = layout, table.shape
+        return sdf, gradient, out[1:]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_o, grad_g):
-        from studio.ops import field_cpu
+    def backward(ctx, grad_sdf, grad_gradient, grad_features):
+        from studio.ops import field_cpu, hash_grid_cpu
 
-        y, w1, w2, z, hidden, slope = ctx.saved_tensors
+        unit, jacobian, y, z, hidden, slope, g, w1, w2 = ctx.saved_tensors
+        grad_out = torch.cat([grad_sdf[None], grad_features])
+        grad_normal = ready("gradient", grad_gradient * 0.5)
+        grad_g = torch.empty_like(g)
+        hash_grid_cpu.expand(jacobian, grad_normal, grad_g)
         grad_slope = w1 @ grad_g
-        grad_z = w2.T @ grad_o  # gradient by the hidden units, turned into that by z in place
-        sums, slope_sums = z.new_zeros(len(z)), z.new_zeros(len(z))
-        field_cpu.activate_backward(
-            z.numpy(),
-            w2[0].numpy(),
-            grad_z.numpy(),
-            grad_slope.numpy(),
-            sums.numpy(),
-            slope_sums.numpy(),
-        )
+        grad_z = w2.T @ grad_out  # gradient by the hidden units, turned into that by z in place
+        sums, slope_sums = z.new_empty(len(z)), z.new_empty(len(z))
+        field_cpu.activate_backward(z, w2[0], grad_z, grad_slope, sums, slope_sums)
         grad_w1 = torch.addmm(slope @ grad_g.T, grad_z, y.T)
-        grad_w2 = grad_o @ hidden.T
+        grad_w2 = grad_out @ hidden.T
         grad_w2[0] += slope_sums
-        grad_y = w1.T @ grad_z if ctx.needs_input_grad[0] else None
-        return grad_y, grad_w1, sums, grad_w2, grad_o.sum(1)
+        grad_table = z.new_zeros(ctx.shape)
+        hash_grid_cpu.scatter(unit, ctx.layout, w1.T @ grad_z, g, grad_normal, grad_table)
+        return None, grad_table, grad_w1, sums, grad_w2, grad_out.sum(1), None, None
 
 
-def sdf_network(
-    y: Float[Tensor, "k n"],
-    w1: Float[Tensor, "h k"],
-    b1: Tensor,
-    w2: Float[Tensor, "o h"],
-    b2: Tensor,
-) -> tuple[Float[Tensor, "o n"], Float[Tensor, "k n"]]:
-    """Outputs and the derivative g of the first output by the input.
+def hash_field(
+    points: Float[Tensor, "3 n"],
+    table: Float[Tensor, "rows f"],
+    weights: tuple[Tensor, Tensor, Tensor, Tensor],
+    layout: HashGridLayout,
+    radius: float,
+    *,
+    backend: str,
+) -> Field:
+    """Signed distance, its gradient, and the further outputs of the network.
 
-    Differentiable once, in both results (the backward pass of g contains the second derivative).
-    On the CPU the passes over the hidden units are native loops, elsewhere tensor operations.
+    Differentiable once, with respect to the table and the weights only.
 
     Args:
-        y: encoded points, feature-major.
-        w1: hidden weights.
-        b1: hidden biases.
-        w2: output weights; row 0 gives the SDF.
-        b2: output biases.
+        points: positions in [-1, 1]^3.
+        table: the hash table.
+        weights: W1 [h, k], b1 [h], W2 [1 + o, h], b2 [1 + o]; row 0 of W2 gives the distance.
+        layout: level sizes of the table.
+        radius: of the sphere.
+        backend: what runs, chosen already: ``cpu``, ``triton``, ``tcnn`` or ``torch``.
     """
-    if y.device.type != "cpu":
-        return sdf_network_reference(y, w1, b1, w2, b2)
-    return _SdfNetwork.apply(y, w1, b1, w2, b2)
+    if backend == "torch":
+        return hash_field_reference(points, table, weights, layout, radius)
+    if backend == "cpu":
+        return _HashField.apply(points, table, *weights, layout, radius)
+    y, token, encoding = encode(points * 0.5 + 0.5, table, layout, normals=True, backend=backend)
+    out, g = sdf_network(y, *weights)
+    away = length(points)
+    gradient = contract(g, token, encoding) * 0.5 + points / away
+    return out[0] + away - radius, gradient, out[1:]
+
+
+def colour_network_reference(
+    inputs: tuple[Tensor, ...], weights: tuple[Tensor, Tensor, Tensor, Tensor]
+) -> Float[Tensor, "3 n"]:
+    """Plain tensor form of `colour_network`."""
+    w1, b1, w2, b2 = weights
+    hidden = (w1 @ torch.cat(inputs) + b1[:, None]).relu()
+    return torch.sigmoid(w2 @ hidden + b2[:, None])
+
+
+class _ColourNetwork(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, w1, b1, w2, b2, *inputs):
+        from studio.ops import field_cpu
+
+        w1, b1, w2, b2 = (ready("weights", t) for t in (w1, b1, w2, b2))
+        x = torch.cat(inputs)
+        hidden = w1 @ x
+        field_cpu.rectify(hidden, b1)
+        rgb = w2 @ hidden
+        field_cpu.squash(rgb, b2)
+        ctx.save_for_backward(x, hidden, rgb, w1, w2)
+        ctx.widths = [len(part) for part in inputs]
+        return rgb
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad_rgb):
+        from studio.ops import field_cpu
+
+        x, hidden, rgb, w1, w2 = ctx.saved_tensors
+        grad_out = grad_rgb * rgb * (1 - rgb)
+        grad_hidden, sums = torch.empty_like(hidden), hidden.new_empty(len(hidden))
+        grad_w2 = torch.empty_like(w2)
+        field_cpu.rectify_backward(hidden, w2, grad_out, grad_hidden, grad_w2, sums)
+        grad_w1 = (x @ grad_hidden.T).T
+        wanted, widths = ctx.needs_input_grad[4:], ctx.widths
+        count = max((i + 1 for i, needed in enumerate(wanted) if needed), default=0)
+        grads = (w1[:, : sum(widths[:count])].T @ grad_hidden).split(widths[:count])
+        rest = [None] * (len(wanted) - count)
+        return grad_w1, sums, grad_w2, grad_out.sum(1), *grads, *rest
+
+
+def colour_network(
+    inputs: tuple[Float[Tensor, "k n"], ...],
+    weights: tuple[Tensor, Tensor, Tensor, Tensor],
+    *,
+    backend: str,
+) -> Float[Tensor, "3 n"]:
+    """Colours in [0, 1]: one hidden layer of rectifiers, logistic outputs. Differentiable once.
+
+    Args:
+        inputs: parts of the input, feature-major.
+        weights: W1 [h, sum of k], b1 [h], W2 [3, h], b2 [3].
+        backend: what runs, chosen already; all but ``cpu`` are plain tensor operations.
+    """
+    if backend == "cpu":
+        return _ColourNetwork.apply(*weights, *inputs)
+    return colour_network_reference(inputs, weights)

@@ -1,6 +1,10 @@
 """Numba kernels of the multiresolution hash grid (two features per level, feature-major storage).
 
-Storage is structure-of-arrays: points [3, P] in [0, 1], features [2L, P], Jacobian [2L, 3, P].
+Storage is structure-of-arrays: points [3, P] in [0, 1], features [2L, P], Jacobian [2L, 3, P]. The
+two features of a table row are one complex number: they are read and written at once. A chunk of
+points goes through one level in stages, each a loop that the compiler turns into vector code (the
+random accesses stand alone); in between lies scratch memory of constant size, in which features and
+their factors are interleaved as in the table.
 """
 
 from __future__ import annotations
@@ -11,157 +15,140 @@ from numba import njit, prange
 from studio.ops.backend import in_parallel
 
 BLOCK = 2048  # points per task: one block of points, features and Jacobian stays in the cache
+CHUNK = 128  # points per stage: scratch of all stages stays in the first-level cache
 ROW_BLOCK = 1024  # points per task of the contraction
 SUM = {"contract", "nsz", "arcp", "reassoc"}
 
-PRIME_Y = np.int64(2654435761)  # tiny-cuda-nn: coherent prime hash
-PRIME_Z = np.int64(805459861)
+PRIME_Y = np.uint32(2654435761)  # tiny-cuda-nn: coherent prime hash
+PRIME_Z = np.uint32(805459861)
 
 
-@njit(cache=True, inline="always", error_model="numpy")
-def _corner_rows(cx, cy, cz, resolution, rows, dense):
-    """The eight table rows of a cell, in the order x fastest, then y, then z."""
+@njit(cache=True, inline="always")
+def _place(points, start, count, scale, steps, cells, inside):
+    """Cell coordinates times ``steps``, and the (doubled) position inside the cell."""
+    real = points.dtype.type
+    for d in range(3):
+        for i in range(count):
+            position = min(max(points[d, start + i], real(0)), real(1)) * scale + real(0.5)
+            cell = np.uint32(np.int32(position))
+            cells[d, i] = cell * steps[d]
+            share = position - real(cell)
+            inside[d, 2 * i] = share
+            inside[d, 2 * i + 1] = share
+
+
+@njit(cache=True, inline="always")
+def _steps(resolution, dense):
+    """What one cell along x, y and z adds to a row index (dense) or to the parts of its hash."""
     if dense:
-        first = cx + resolution * (cy + resolution * cz)
-        step_y, step_z = resolution, resolution * resolution
-        r0, r1 = first, first + 1
-        r2, r3 = first + step_y, first + step_y + 1
-        r4, r5 = first + step_z, first + step_z + 1
-        r6, r7 = first + step_y + step_z, first + step_y + step_z + 1
-        # a coordinate on the upper face reaches beyond resolution^3: tiny-cuda-nn wraps it
-        r0 -= rows if r0 >= rows else 0
-        r1 -= rows if r1 >= rows else 0
-        r2 -= rows if r2 >= rows else 0
-        r3 -= rows if r3 >= rows else 0
-        r4 -= rows if r4 >= rows else 0
-        r5 -= rows if r5 >= rows else 0
-        r6 -= rows if r6 >= rows else 0
-        r7 -= rows if r7 >= rows else 0
-    else:
-        mask = rows - 1
-        y0, y1 = cy * PRIME_Y, (cy + 1) * PRIME_Y
-        z0, z1 = cz * PRIME_Z, (cz + 1) * PRIME_Z
-        r0, r1 = (cx ^ y0 ^ z0) & mask, ((cx + 1) ^ y0 ^ z0) & mask
-        r2, r3 = (cx ^ y1 ^ z0) & mask, ((cx + 1) ^ y1 ^ z0) & mask
-        r4, r5 = (cx ^ y0 ^ z1) & mask, ((cx + 1) ^ y0 ^ z1) & mask
-        r6, r7 = (cx ^ y1 ^ z1) & mask, ((cx + 1) ^ y1 ^ z1) & mask
-    return r0, r1, r2, r3, r4, r5, r6, r7
+        return np.uint32(1), np.uint32(resolution), np.uint32(resolution * resolution)
+    return np.uint32(1), PRIME_Y, PRIME_Z
 
 
-@njit(cache=True, inline="always", error_model="numpy")
-def _cell(coordinate, scale, real):
-    """Cell index and position inside the cell of one coordinate in [0, 1]."""
-    position = min(max(coordinate, real(0)), real(1)) * scale + real(0.5)
-    cell = np.int64(position)
-    return cell, position - real(cell)
+@njit(cache=True, inline="always")
+def _rows_of_corners(cells, count, steps, rows, dense, index):
+    """Table rows of the eight corners of each cell, x fastest, then y, then z."""
+    size, mask = np.uint32(rows), np.uint32(rows - 1)
+    for c in range(8):
+        x, y, z = np.uint32(c & 1), np.uint32(c >> 1 & 1) * steps[1], np.uint32(c >> 2) * steps[2]
+        if dense:
+            corner = np.uint32(x + y + z)
+            for i in range(count):
+                row = np.uint32(cells[0, i] + cells[1, i] + cells[2, i] + corner)
+                # a coordinate on the upper face reaches beyond resolution^3: tiny-cuda-nn wraps it
+                index[c, i] = min(row, np.uint32(row - size))
+        else:
+            for i in range(count):
+                row = np.uint32(cells[0, i] + x) ^ np.uint32(cells[1, i] + y)
+                index[c, i] = (row ^ np.uint32(cells[2, i] + z)) & mask
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
-def _encode_level(points, table, scale, resolution, dense, level, features, jacobian, start, stop):
-    """Features (and, if ``jacobian`` has points, their derivatives) of one level."""
-    real = points.dtype.type  # keeps every literal in the precision of the data
-    rows = table.shape[0]
-    with_jacobian = jacobian.shape[2] > 0
-    for p in range(start, stop):
-        cx, fx = _cell(points[0, p], scale, real)
-        cy, fy = _cell(points[1, p], scale, real)
-        cz, fz = _cell(points[2, p], scale, real)
-        r0, r1, r2, r3, r4, r5, r6, r7 = _corner_rows(cx, cy, cz, resolution, rows, dense)
-        for f in range(2):
-            v0, v2, v4, v6 = table[r0, f], table[r2, f], table[r4, f], table[r6, f]
-            dx00, dx10 = table[r1, f] - v0, table[r3, f] - v2  # dx[y][z]
-            dx01, dx11 = table[r5, f] - v4, table[r7, f] - v6
+@njit(cache=True, error_model="numpy", fastmath=SUM)
+def _encode_task(points, table, grid, level, first, features, jacobian):
+    """Features (and, if ``jacobian`` has points, their derivatives) of a block and a level."""
+    scales, resolutions, offsets, dense = grid
+    part, scale = table[offsets[level] : offsets[level + 1]], scales[level]
+    steps = _steps(resolutions[level], dense[level])
+    cells, index = np.empty((3, CHUNK), np.uint32), np.empty((8, CHUNK), np.uint32)
+    inside, result = np.empty((3, 2 * CHUNK), points.dtype), np.empty((4, 2 * CHUNK), points.dtype)
+    pairs = np.empty((8, CHUNK), table.dtype)
+    v = pairs.view(points.dtype)
+    k = 2 * level
+    for start in range(first, min(first + BLOCK, points.shape[1]), CHUNK):
+        count = min(CHUNK, points.shape[1] - start)
+        _place(points, start, count, scale, steps, cells, inside)
+        _rows_of_corners(cells, count, steps, len(part), dense[level], index)
+        for c in range(8):
+            for i in range(count):
+                pairs[c, i] = part[index[c, i]]
+        for j in range(2 * count):
+            fx, fy, fz = inside[0, j], inside[1, j], inside[2, j]
+            v0, v2, v4, v6 = v[0, j], v[2, j], v[4, j], v[6, j]
+            dx00, dx10 = v[1, j] - v0, v[3, j] - v2  # dx[y][z]
+            dx01, dx11 = v[5, j] - v4, v[7, j] - v6
             a00, a10, a01, a11 = v0 + fx * dx00, v2 + fx * dx10, v4 + fx * dx01, v6 + fx * dx11
             dy0, dy1 = a10 - a00, a11 - a01
             b0, b1 = a00 + fy * dy0, a01 + fy * dy1
-            k = 2 * level + f
-            features[k, p] = b0 + fz * (b1 - b0)
-            if with_jacobian:
-                c0, c1 = dx00 + fy * (dx10 - dx00), dx01 + fy * (dx11 - dx01)
-                jacobian[k, 0, p] = scale * (c0 + fz * (c1 - c0))
-                jacobian[k, 1, p] = scale * (dy0 + fz * (dy1 - dy0))
-                jacobian[k, 2, p] = scale * (b1 - b0)
+            c0, c1 = dx00 + fy * (dx10 - dx00), dx01 + fy * (dx11 - dx01)
+            result[0, j] = b0 + fz * (b1 - b0)
+            result[1, j] = scale * (c0 + fz * (c1 - c0))
+            result[2, j] = scale * (dy0 + fz * (dy1 - dy0))
+            result[3, j] = scale * (b1 - b0)
+        for i in range(count):
+            features[k, start + i] = result[0, 2 * i]
+            features[k + 1, start + i] = result[0, 2 * i + 1]
+        if jacobian.shape[2] > 0:
+            for d in range(3):
+                for i in range(count):
+                    jacobian[k, d, start + i] = result[d + 1, 2 * i]
+                    jacobian[k + 1, d, start + i] = result[d + 1, 2 * i + 1]
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
-def _scatter_level(
-    points, scale, resolution, dense, level, grad_y, g, grad_n, with_normal, grad_table
-):
-    """Add the gradient of one level: row(c) += w_c * gy + s * g * sum_d sign_d w_c/d * gn_d."""
-    real = points.dtype.type
-    one = real(1)
-    rows = grad_table.shape[0]
-    k0, k1 = 2 * level, 2 * level + 1
-    for p in range(points.shape[1]):
-        cx, x1 = _cell(points[0, p], scale, real)
-        cy, y1 = _cell(points[1, p], scale, real)
-        cz, z1 = _cell(points[2, p], scale, real)
-        r0, r1, r2, r3, r4, r5, r6, r7 = _corner_rows(cx, cy, cz, resolution, rows, dense)
-        x0, y0, z0 = one - x1, one - y1, one - z1
-        u0, u1 = grad_y[k0, p], grad_y[k1, p]
-        yz00, yz10, yz01, yz11 = y0 * z0, y1 * z0, y0 * z1, y1 * z1
-        w0, w1, w2, w3 = x0 * yz00, x1 * yz00, x0 * yz10, x1 * yz10
-        w4, w5, w6, w7 = x0 * yz01, x1 * yz01, x0 * yz11, x1 * yz11
-        if with_normal:
-            nx, ny, nz = scale * grad_n[0, p], scale * grad_n[1, p], scale * grad_n[2, p]
-            h0, h1 = g[k0, p], g[k1, p]
-            ax, bx, cx_, dx = nx * yz00, nx * yz10, nx * yz01, nx * yz11
-            e0, e1, f0, f1 = ny * x0 * z0, ny * x1 * z0, ny * x0 * z1, ny * x1 * z1
-            q00, q10, q01, q11 = nz * x0 * y0, nz * x1 * y0, nz * x0 * y1, nz * x1 * y1
-            m0, m1 = -ax - e0 - q00, ax - e1 - q10
-            m2, m3 = -bx + e0 - q01, bx + e1 - q11
-            m4, m5 = -cx_ - f0 + q00, cx_ - f1 + q10
-            m6, m7 = -dx + f0 + q01, dx + f1 + q11
-            grad_table[r0, 0] += w0 * u0 + m0 * h0
-            grad_table[r0, 1] += w0 * u1 + m0 * h1
-            grad_table[r1, 0] += w1 * u0 + m1 * h0
-            grad_table[r1, 1] += w1 * u1 + m1 * h1
-            grad_table[r2, 0] += w2 * u0 + m2 * h0
-            grad_table[r2, 1] += w2 * u1 + m2 * h1
-            grad_table[r3, 0] += w3 * u0 + m3 * h0
-            grad_table[r3, 1] += w3 * u1 + m3 * h1
-            grad_table[r4, 0] += w4 * u0 + m4 * h0
-            grad_table[r4, 1] += w4 * u1 + m4 * h1
-            grad_table[r5, 0] += w5 * u0 + m5 * h0
-            grad_table[r5, 1] += w5 * u1 + m5 * h1
-            grad_table[r6, 0] += w6 * u0 + m6 * h0
-            grad_table[r6, 1] += w6 * u1 + m6 * h1
-            grad_table[r7, 0] += w7 * u0 + m7 * h0
-            grad_table[r7, 1] += w7 * u1 + m7 * h1
-        else:
-            for r, w in (
-                (r0, w0),
-                (r1, w1),
-                (r2, w2),
-                (r3, w3),
-                (r4, w4),
-                (r5, w5),
-                (r6, w6),
-                (r7, w7),
-            ):
-                grad_table[r, 0] += w * u0
-                grad_table[r, 1] += w * u1
+@njit(cache=True, inline="always")
+def _interleave(first, second, start, count, factor, out):
+    """Write two rows alternately."""
+    for i in range(count):
+        out[2 * i] = factor * first[start + i]
+        out[2 * i + 1] = factor * second[start + i]
 
 
-@njit(cache=True)
-def _encode_task(points, table, grid, level, start, features, jacobian):
-    scales, resolutions, offsets, dense = grid
-    part = table[offsets[level] : offsets[level + 1]]
-    stop = min(start + BLOCK, points.shape[1])
-    _encode_level(
-        points, part, scales[level], resolutions[level], dense[level], level,
-        features, jacobian, start, stop,
-    )  # fmt: skip
-
-
-@njit(cache=True)
+@njit(cache=True, error_model="numpy", fastmath=SUM)
 def _scatter_task(points, grid, level, grad_y, g, grad_n, grad_table):
+    """Add the gradient of one level: row(c) += w_c * gy + s * g * sum_d sign_d w_c/d * gn_d."""
     scales, resolutions, offsets, dense = grid
-    part = grad_table[offsets[level] : offsets[level + 1]]
-    _scatter_level(
-        points, scales[level], resolutions[level], dense[level], level,
-        grad_y, g, grad_n, grad_n.shape[1] > 0, part,
-    )  # fmt: skip
+    real, one = points.dtype.type, points.dtype.type(1)
+    part, scale = grad_table[offsets[level] : offsets[level + 1]], scales[level]
+    steps = _steps(resolutions[level], dense[level])
+    cells, index = np.empty((3, CHUNK), np.uint32), np.empty((8, CHUNK), np.uint32)
+    inside, given = np.empty((3, 2 * CHUNK), points.dtype), np.zeros((5, 2 * CHUNK), points.dtype)
+    pairs = np.empty((8, CHUNK), grad_table.dtype)
+    add = pairs.view(points.dtype)
+    k = 2 * level
+    for start in range(0, points.shape[1], CHUNK):
+        count = min(CHUNK, points.shape[1] - start)
+        _place(points, start, count, scale, steps, cells, inside)
+        _rows_of_corners(cells, count, steps, len(part), dense[level], index)
+        _interleave(grad_y[k], grad_y[k + 1], start, count, one, given[0])
+        if grad_n.shape[1] > 0:
+            _interleave(g[k], g[k + 1], start, count, real(scale), given[1])
+            for d in range(3):
+                _interleave(grad_n[d], grad_n[d], start, count, one, given[2 + d])
+        for j in range(2 * count):
+            x1, y1, z1 = inside[0, j], inside[1, j], inside[2, j]
+            x0, y0, z0 = one - x1, one - y1, one - z1
+            u, h = given[0, j], given[1, j]
+            nx, ny, nz = h * given[2, j], h * given[3, j], h * given[4, j]
+            ux0, ux1 = x0 * u - nx, x1 * u + nx
+            yz00, yz10, yz01, yz11 = y0 * z0, y1 * z0, y0 * z1, y1 * z1
+            m00, m10 = ny * z0 + nz * y0, ny * z0 - nz * y1  # changes along y and z, [y][z]
+            m01, m11 = ny * z1 - nz * y0, ny * z1 + nz * y1
+            add[0, j], add[1, j] = ux0 * yz00 - x0 * m00, ux1 * yz00 - x1 * m00
+            add[2, j], add[3, j] = ux0 * yz10 + x0 * m10, ux1 * yz10 + x1 * m10
+            add[4, j], add[5, j] = ux0 * yz01 - x0 * m01, ux1 * yz01 - x1 * m01
+            add[6, j], add[7, j] = ux0 * yz11 + x0 * m11, ux1 * yz11 + x1 * m11
+        for i in range(count):
+            for c in range(8):  # neighbours often share a cell: the corners' sums are independent
+                part[index[c, i]] += pairs[c, i]
 
 
 @njit(cache=True, parallel=True)
@@ -196,11 +183,12 @@ def _scatter_serial(points, grid, grad_y, g, grad_n, grad_table):
 def _contract_range(jacobian, g, normal, start, stop):
     for d in range(3):
         for p in range(start, stop):
-            normal[d, p] = jacobian[0, d, p] * g[0, p]
-    for k in range(1, g.shape[0]):
+            normal[d, p] = jacobian[0, d, p] * g[0, p] + jacobian[1, d, p] * g[1, p]
+    for k in range(2, g.shape[0], 2):
         for d in range(3):
             for p in range(start, stop):
-                normal[d, p] += jacobian[k, d, p] * g[k, p]
+                change = jacobian[k, d, p] * g[k, p] + jacobian[k + 1, d, p] * g[k + 1, p]
+                normal[d, p] += change
 
 
 @njit(cache=True, fastmath=SUM, error_model="numpy")
@@ -236,18 +224,24 @@ def _expand_parallel(jacobian, grad_normal, grad_g):
         )
 
 
+def _pairs(table):
+    """Rows of two features as complex numbers, in the same memory."""
+    rows = table.numpy()
+    return rows.view(np.result_type(rows.dtype, np.complex64)).reshape(-1)
+
+
 def encode(points, table, layout, features, jacobian) -> None:
     """Fill ``features`` [2L, P] and, unless it has no points, ``jacobian`` [2L, 3, P]."""
     run = _encode_parallel if in_parallel() else _encode_serial
-    arrays = (points.numpy(), table.numpy(), layout.arrays(table.numpy().dtype))
-    run(*arrays, features.numpy(), jacobian.numpy())
+    points = points.numpy()
+    run(points, _pairs(table), layout.arrays(points.dtype), features.numpy(), jacobian.numpy())
 
 
 def scatter(points, layout, grad_y, g, grad_n, grad_table) -> None:
     """Add the gradient with respect to the table to ``grad_table`` (levels are independent)."""
     run = _scatter_parallel if in_parallel() else _scatter_serial
-    gradients = (grad_y.numpy(), g.numpy(), grad_n.numpy(), grad_table.numpy())
-    run(points.numpy(), layout.arrays(gradients[-1].dtype), *gradients)
+    gradients = (grad_y.numpy(), g.numpy(), grad_n.numpy(), _pairs(grad_table))
+    run(points.numpy(), layout.arrays(gradients[0].dtype), *gradients)
 
 
 def contract(jacobian, g, normal) -> None:

@@ -16,9 +16,16 @@ from torch import Tensor
 
 from studio.cameras import Rays
 from studio.errors import ConfigError
-from studio.geometry.base import Geometry
+from studio.geometry.base import Geometry, GeometryOutput
 from studio.geometry.instant_nsr_checkpoint import read_instant_nsr
-from studio.ops.composite import composite, neus_alpha, neus_alpha_reference
+from studio.ops.composite import (
+    annealed_slope,
+    composite,
+    neus_alpha,
+    neus_alpha_reference,
+    neus_sections,
+)
+from studio.ops.field import length
 from studio.ops.packed import pack, visible
 from studio.ops.random import step_generator
 from studio.ops.ray_march import RaySamples, march
@@ -181,11 +188,7 @@ class NeuSOccupancyRenderer(Renderer):
     ) -> RenderOutput:
         """Evaluate given samples and composite them."""
         field = geometry(samples.points.T)
-        gradient = field.gradient.T
-        length = (gradient * gradient).sum(0).add(1e-12).sqrt()
-        normal = gradient / length
-        slope = normal if self.cfg.slope == "unit" else gradient
-        alpha = self.opacity(field.sdf, (slope * samples.directions).sum(0), samples.step)
+        alpha, normal = self.sections(field, samples)
         rgb = geometry.colour(samples.points.T, normal.T, samples.directions.T, field.feature)
         values = rgb.T
         if not self.training:
@@ -271,12 +274,32 @@ class NeuSOccupancyRenderer(Renderer):
         section: float | Float[Tensor, " p"] | None = None,
     ) -> Float[Tensor, " p"]:
         """NeuS opacity of the sections around samples; the slope is annealed early on."""
-        exact = cosine.clamp(max=0)
+        slope = annealed_slope(cosine, self.exactness)
+        return self._alpha(sdf, slope, self.section if section is None else section)
+
+    @property
+    def exactness(self) -> float:
+        """Share of the exact form in the slopes of sections; 1 once the annealing is over."""
         anneal = self.cfg.cosine_anneal
-        ratio = 1.0 if anneal <= 0 else min(1.0, float(self.progress) / anneal)
-        if ratio < 1:  # official NeuS: also rays that leave the surface see it at first
-            exact = ratio * exact - (1 - ratio) * (0.5 - 0.5 * cosine).clamp(min=0)
-        return self._alpha(sdf, exact, self.section if section is None else section)
+        return 1.0 if anneal <= 0 else min(1.0, float(self.progress) / anneal)
+
+    def sections(self, field: GeometryOutput, samples: RaySamples) -> tuple[Tensor, Tensor]:
+        """Opacity [P] of the sections around samples, and the unit normals [3, P] there."""
+        gradient, unit = field.gradient.T, self.cfg.slope == "unit"
+        if self.sharpness is None and not isinstance(samples.step, Tensor):
+            return neus_sections(
+                field.sdf,
+                gradient,
+                samples.directions,
+                samples.step,
+                self.inv_s,
+                self.exactness,
+                unit=unit,
+                backend=self.cfg.backend,
+            )
+        normal = gradient / length(gradient)
+        slope = ((normal if unit else gradient) * samples.directions).sum(0)
+        return self.opacity(field.sdf, slope, samples.step), normal
 
     @torch.no_grad()
     def head_on(self, sdf: Float[Tensor, " p"]) -> Float[Tensor, " p"]:

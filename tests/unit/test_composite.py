@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from studio.ops.composite import composite, composite_reference, neus_alpha, neus_alpha_reference
+from studio.ops.composite import (
+    composite,
+    composite_reference,
+    neus_alpha,
+    neus_alpha_reference,
+    neus_sections,
+)
 
 COUNTS = ([], [0], [1], [0, 3, 0, 17, 1], [5, 130, 0])
 
@@ -76,3 +82,26 @@ def test_alpha_far_outside_is_small_and_at_the_surface_large() -> None:
     alpha = neus_alpha_reference(sdf, torch.full((3,), -1.0), 0.02, 500.0)
     assert alpha[0] < 1e-4 and alpha[1] > 0.95
     assert ((alpha >= 0) & (alpha <= 1)).all()
+
+
+@pytest.mark.parametrize("unit", [False, True])
+@pytest.mark.parametrize("exact", [1.0, 0.4])
+@pytest.mark.parametrize("count", [0, 1, 513])
+def test_sections_equal_their_twin_with_gradients(count: int, exact: float, unit: bool) -> None:
+    results = []
+    for backend in ("cpu", "torch"):
+        generator = torch.Generator().manual_seed(7)
+
+        def random(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: B023
+
+        sdf, gradient, directions = 0.02 * random(count), random(3, count), random(3, count)
+        directions = directions / directions.norm(dim=0)
+        inputs = sdf.requires_grad_(), gradient.requires_grad_()
+        alpha, normal = neus_sections(
+            *inputs, directions, 0.02, 80.0, exact, unit=unit, backend=backend
+        )
+        loss = (alpha * random(count)).sum() + (normal * random(3, count)).sum()
+        results.append([alpha, normal, *torch.autograd.grad(loss, inputs)])
+    for native, twin in zip(*results, strict=True):
+        torch.testing.assert_close(native, twin, rtol=1e-6, atol=1e-8)
