@@ -196,9 +196,9 @@ def save_sheet(path: Path, sets: list[ViewSet], measured: tuple[int, ...]) -> No
 
 def build_guidance(weights: str, options: list[str]) -> Guidance:
     """Return EscherNet with weights of ours or released ones, and changed options."""
-    given = OmegaConf.to_container(OmegaConf.from_dotlist(options))
-    assert isinstance(given, dict)
-    made: Guidance = find("guidance", "eschernet").from_pretrained(weights, **given)
+    given: Any = OmegaConf.to_container(OmegaConf.from_dotlist(options))
+    method: Any = find("guidance", "eschernet")
+    made: Guidance = method.from_pretrained(weights, **given)
     return made.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -6,12 +6,14 @@ by the package OpenEXR where it is installed. Format: openexr.com, "OpenEXR File
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -20,7 +22,7 @@ from studio.errors import DataError
 
 MAGIC = 20000630
 TILED, LONG_NAMES, DEEP, MULTIPART = 0x200, 0x400, 0x800, 0x1000
-DTYPES = {0: np.dtype("<u4"), 1: np.dtype("<f2"), 2: np.dtype("<f4")}
+DTYPES: dict[int, np.dtype[Any]] = {0: np.dtype("<u4"), 1: np.dtype("<f2"), 2: np.dtype("<f4")}
 ROWS = {0: 1, 1: 1, 2: 1, 3: 16}  # scan lines of a block: none, RLE, ZIPS, ZIP
 NAMES = ("none", "RLE", "ZIPS", "ZIP", "PIZ", "PXR24", "B44", "B44A", "DWAA", "DWAB")
 Box = tuple[int, int, int, int]  # first x, first y, last x, last y
@@ -31,7 +33,7 @@ class Channel:
     """A channel as the header lists it."""
 
     name: str
-    dtype: np.dtype
+    dtype: np.dtype[Any]
     subsampled: bool
 
 
@@ -172,8 +174,7 @@ def _by_package(path: Path, what: str) -> Float32[np.ndarray, "h w 4"]:
             allowed="scan lines, uncompressed or with RLE, ZIPS or ZIP",
             hint="pip install OpenEXR, which reads all kinds.",
         )
-    import OpenEXR
-
-    with OpenEXR.File(str(path), separate_channels=True) as file:
+    library = importlib.import_module("OpenEXR")
+    with library.File(str(path), separate_channels=True) as file:
         planes = {name: channel.pixels for name, channel in file.channels().items()}
     return _rgba(planes)

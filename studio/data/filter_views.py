@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -34,6 +34,7 @@ REASONS = {
     UNREADABLE: "a picture or camera cannot be read",
 }
 LINE_SECONDS = 15.0  # between two lines of progress
+Map = Callable[[Callable[[str], "Finding"], Sequence[str]], Iterable["Finding"]]
 
 
 @dataclass
@@ -217,11 +218,11 @@ def _appending(journal: Path, cfg: FilterConfig, fresh: bool) -> Iterator[TextIO
 
 
 @contextmanager
-def _workers(cfg: FilterConfig, jobs: int) -> Iterator[partial[Iterable[Finding]]]:
+def _workers(cfg: FilterConfig, jobs: int) -> Iterator[Map]:
     """A map over worker processes, in any order; over this process where one is enough."""
     processes = min(cfg.processes or os.cpu_count() or 1, max(1, jobs // 8))
     if processes == 1:
-        yield partial(map)
+        yield map
         return
     context = multiprocessing.get_context("spawn")
     with context.Pool(processes, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
