@@ -26,6 +26,8 @@ class OptimizerConfig:
     """Steps of linear warm-up."""
     decay_steps: int = 0
     """Steps of linear decay to zero before trainer.max_steps; 0 keeps the rate constant."""
+    exponential: list[float] = field(default_factory=lambda: [1.0, 1.0])
+    """[f, n]: fall by factor f in every n steps after the warm-up, exponentially."""
     grad_clip: float = 1.0
     """Largest norm of the gradient; 0 switches clipping off."""
 
@@ -48,7 +50,9 @@ def warmup_plateau_decay(cfg: OptimizerConfig, max_steps: int) -> Callable[[int]
     def factor(step: int) -> float:
         rise = (step + 1) / max(cfg.warmup_steps, 1)
         fall = (max_steps - step) / cfg.decay_steps if cfg.decay_steps and max_steps > 0 else 1.0
-        return max(0.0, min(1.0, rise, fall))
+        ratio, span = cfg.exponential
+        slow = float(ratio ** (max(step - cfg.warmup_steps, 0) / span))
+        return max(0.0, min(1.0, rise, fall)) * slow
 
     return factor
 

@@ -138,8 +138,9 @@ class ViewFusionComposableGuidance(Guidance):
     ) -> dict[str, Tensor]:
         """Squared error of the composed estimate for every target of every object.
 
-        Inputs are `ref_images` [B, R, 3, H, W] where the batch has them, else `cond_image`. Draws
-        in this order: number of views (of every target), timestep, mixing within a step, noise.
+        Inputs are `ref_images` [B, R, 3, H, W] where the batch has them, else `cond_image`; angles
+        are `angle` or `relative_angle` [B, V], else those of the cameras. Draws in this order:
+        number of views (of every target), timestep, mixing within a step, noise.
         """
         clean = batch["images"].flatten(0, 1) / 2 + 0.5
         references = batch.get("ref_images")
@@ -147,8 +148,7 @@ class ViewFusionComposableGuidance(Guidance):
             references = batch["cond_image"][:, None]
         targets = batch["images"].shape[1]
         views = self.inputs(references / 2 + 0.5).repeat_interleave(targets, 0)
-        centres, seen_from = batch["c2w"][..., :3, 3], batch["cond_c2w"][:, None, :3, 3]
-        angle = self.target_angles(centres, seen_from).flatten()
+        angle = self._given_angles(batch).flatten()
         draw_on = clean.device if generator is None else generator.device
         draw = {"generator": generator, "device": draw_on}
         most = min(views.shape[1], self.cfg.max_views)
@@ -158,6 +158,13 @@ class ViewFusionComposableGuidance(Guidance):
         if noise is None:
             noise = randn_like(clean, generator)
         return self.denoising_loss(clean, views, view_count, angle, t, u, noise.view_as(clean))
+
+    def _given_angles(self, batch: dict[str, Any]) -> Float[Tensor, "b v"]:
+        """Return the angles that the data name, or those of the cameras."""
+        named = batch.get("relative_angle" if self.cfg.relative else "angle")
+        if named is not None:
+            return named
+        return self.target_angles(batch["c2w"][..., :3, 3], batch["cond_c2w"][:, None, :3, 3])
 
     def denoising_loss(
         self,
