@@ -89,6 +89,7 @@ class ImageTo3D(Reconstruction):
                 generator=torch.Generator().manual_seed(self.cfg.seed),
                 progress=progress,
             )
+        guidance.save_extras(self.run.save)
         self._guidance = None  # its memory is the reconstruction's now
         meta = {**views.meta, "condition": condition.meta, "seed": self.cfg.seed}
         views = ViewSet(views.images, views.cameras, views.bound, meta, views.names)
