@@ -40,6 +40,7 @@ from studio.guidance.eschernet.encoder import TokenEncoder
 from studio.guidance.eschernet.network import denoise
 from studio.guidance.eschernet.options import RELEASED, EscherNetConfig
 from studio.guidance.eschernet.poses import RADIUS_RANGE
+from studio.guidance.eschernet.positions import POSITION_CHANNELS
 from studio.images import composite
 from studio.registry import register
 from studio.views import Condition, ViewSet
@@ -91,11 +92,13 @@ class EscherNetGuidance(Guidance):
     def _check(self) -> None:
         """Check that options and networks fit each other."""
         unet, latent = self.unet.config, self.vae.config.latent_channels
-        if (unet.in_channels, unet.out_channels) != (latent, latent):
+        inputs = (latent, latent + POSITION_CHANNELS)
+        if unet.in_channels not in inputs or unet.out_channels != latent:
             raise ConfigError(
                 f"unet has {unet.in_channels} input and {unet.out_channels} output channels, "
                 f"the VAE {latent} latent channels.",
-                allowed=f"unet.in_channels and unet.out_channels {latent}",
+                allowed=f"unet.in_channels {latent}, or {inputs[1]} to read pixel positions, too; "
+                f"unet.out_channels {latent}",
             )
         width = self.image_encoder.config.hidden_sizes[-1]
         if unet.cross_attention_dim != width:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from studio.errors import ConfigError
 from studio.guidance.eschernet.cape import Codes, encode
+from studio.guidance.eschernet.positions import POSITION_CHANNELS, with_positions
 
 _FULL: dict[str, dict[str, Any]] = {
     "unet": {  # Stable Diffusion 1.5's
@@ -44,6 +45,7 @@ _FULL: dict[str, dict[str, Any]] = {
         "scaling_factor": 0.18215,
     },
     "encoder": {  # ConvNeXt V2 Tiny
+        "num_channels": 3,
         "patch_size": 4,
         "num_stages": 4,
         "hidden_sizes": [96, 192, 384, 768],
@@ -57,7 +59,7 @@ _FULL: dict[str, dict[str, Any]] = {
 _NANO: dict[str, dict[str, Any]] = {
     "unet": {
         "sample_size": 8,
-        "in_channels": 32,
+        "in_channels": 32 + POSITION_CHANNELS,
         "out_channels": 32,
         "block_out_channels": [64, 128],
         "down_block_types": ["CrossAttnDownBlock2D"] * 2,
@@ -81,6 +83,7 @@ _NANO: dict[str, dict[str, Any]] = {
         "scaling_factor": 1.0,
     },
     "encoder": {
+        "num_channels": 3 + POSITION_CHANNELS,
         "patch_size": 4,
         "num_stages": 2,
         "hidden_sizes": [64, 128],
@@ -161,14 +164,15 @@ def denoise(
     """Return the network's output for the noisy latents of all target views of B objects.
 
     Args:
-        unet: a UNet with camera attention.
+        unet: a UNet with camera attention; if it has more input channels than the latents, it
+            reads the `positions`, too.
         x: noisy latents.
         t: one timestep per object.
         tokens: of all references, one reference after the other; zeros for no condition.
         codes: cameras, batch B.
     """
     out = unet(
-        x.flatten(0, 1),
+        with_positions(x.flatten(0, 1), unet.config.in_channels),
         t.repeat_interleave(x.shape[1]),
         tokens,
         cross_attention_kwargs={"codes": codes},
