@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from studio.bounds import guess_bound
@@ -40,6 +42,9 @@ VERSION = 1  # of the "studio" block
 def write_transforms(views: ViewSet, folder: Path) -> Path:
     """Write `images/<name>.png` and then `transforms.json`, whose presence says "complete".
 
+    Normals go to `normals/<name>.png` ("normal_path" per frame): (n + 1) / 2 in the axes (x right,
+    y up, z towards the viewer) of each camera, transparent where they are not known.
+
     Pictures that an earlier `transforms.json` of ours listed and the new one does not are removed.
 
     Returns:
@@ -47,19 +52,36 @@ def write_transforms(views: ViewSet, folder: Path) -> Path:
     """
     target = folder / "transforms.json"
     names = views.names or tuple(f"{i:03d}" for i in range(len(views)))
-    files = [f"images/{name.replace('/', '-')}.png" for name in names]
+    stems = [name.replace("/", "-") for name in names]
+    files = [f"images/{stem}.png" for stem in stems]
     if len(set(files)) != len(files):
         raise DataError("two views have the same name.", allowed="unique ViewSet.names")
-    text = json_text(_document(views, files))
+    document = _document(views, files)
+    pictures = dict(zip(files, views.images, strict=True))
+    if views.normals is not None:
+        make_folder(folder / "normals")
+        for stem, frame, picture in zip(stems, document["frames"], _drawn(views), strict=True):
+            frame["normal_path"] = f"normals/{stem}.png"
+            pictures[frame["normal_path"]] = picture
+    text = json_text(document)
     old = _our_pictures(target)
     make_folder(folder / "images")
     remove(target)
-    for file, picture in zip(files, views.images, strict=True):
+    for file, picture in pictures.items():
         save_png(folder / file, picture)
     write_text(target, text)
-    for path in old - {folder / file for file in files}:
+    for path in old - {folder / file for file in pictures}:
         remove(path)
     return target
+
+
+def _drawn(views: ViewSet) -> Float[Tensor, "v 4 h w"]:
+    """World normals as colours in each camera's OpenGL axes; alpha says where there are any."""
+    assert views.normals is not None
+    axes = opencv_to_opengl(views.cameras.c2w)[:, :3, :3]
+    turned = torch.einsum("vji,vjhw->vihw", axes, views.normals)  # inverse: transposed
+    known = (views.normals.norm(dim=1, keepdim=True) > 0.5).to(turned)
+    return torch.cat([(turned * 0.5 + 0.5) * known, known], dim=1)
 
 
 def _our_pictures(path: Path) -> set[Path]:
@@ -68,10 +90,11 @@ def _our_pictures(path: Path) -> set[Path]:
         document = json.loads(path.read_text(encoding="utf-8"))
         if "studio" not in document:
             return set()
-        listed = {path.parent / frame["file_path"] for frame in document["frames"]}
+        keys = ("file_path", "normal_path")
+        listed = {path.parent / f[key] for f in document["frames"] for key in keys if key in f}
     except (OSError, ValueError, KeyError, TypeError):
         return set()
-    return {p for p in listed if p.parent == path.parent / "images"}
+    return {p for p in listed if p.parent in (path.parent / "images", path.parent / "normals")}
 
 
 def _document(views: ViewSet, files: list[str]) -> dict[str, Any]:
@@ -175,7 +198,7 @@ def read_transforms(
         )
     names = tuple(shot.name for shot in scene.shots)
     meta = scene.meta if scene.to_world is None else scene.record
-    return ViewSet(pictures.images, pictures.cameras, float(bound), meta, names)
+    return ViewSet(pictures.images, pictures.cameras, float(bound), meta, names, pictures.normals)
 
 
 def read_scene(folder: Path, split: str | None = None) -> Scene:
@@ -192,19 +215,22 @@ def read_scene(folder: Path, split: str | None = None) -> Scene:
     shots = []
     for index, (name, frame) in enumerate(zip(_names(frames), frames, strict=True)):
         picture = _picture_file(path, index, frame["file_path"])
-        given = frame.get("mask_path")
+        given, normal = frame.get("mask_path"), frame.get("normal_path")
         size = picture_size(picture)
         keys = {**document, **frame}
+        pose = frame_pose(path, keys)
         shots.append(
             Shot(
                 name,
                 picture,
-                frame_pose(path, keys),
+                pose,
                 frame_intrinsics(path, keys, *size),
                 size,
                 frame_lens(path, keys),
                 scales[index],
                 _picture_file(path, index, given) if given else None,
+                _picture_file(path, index, normal) if normal else None,
+                opencv_to_opengl(pose)[:3, :3] if normal else None,
             )
         )
     how = 'RGBA pictures whose background is transparent, or "mask_path" per frame'

@@ -24,7 +24,7 @@ class ViewSet:
         bound: half the side of the axis-aligned cube around the origin that holds the object.
         meta: provenance (method, seed, timings, ...), plain JSON values.
         names: file names without suffix, one per view; numbered where empty.
-        normals: unit surface normals in the world, zero where unknown; not saved by `save`.
+        normals: unit surface normals in the world, zero where unknown.
     """
 
     images: Float[Tensor, "v 4 h w"]
@@ -85,7 +85,7 @@ class ViewSet:
         )
 
     def save(self, folder: Path | str) -> Path:
-        """Write `transforms.json` and RGBA PNGs that nerfstudio and instant-ngp read, too."""
+        """Write `transforms.json`, RGBA PNGs, and normals; nerfstudio and instant-ngp read it, too."""
         from studio.transforms import write_transforms
 
         return write_transforms(self, Path(folder))

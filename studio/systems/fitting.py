@@ -19,9 +19,10 @@ from studio.ops.visual_hull import cell_centres, hull_distance
 from studio.renderers.base import Renderer, RenderOutput
 from studio.schedule import next_ray_count
 from studio.systems.losses import eikonal
-from studio.systems.objective import LossConfig, Objective
+from studio.systems.loss_options import LossConfig
+from studio.systems.objective import Objective
 from studio.systems.optim import FitOptimizerConfig, make_fit_optimizer
-from studio.systems.ray_pool import RayBatch, RayPool
+from studio.systems.ray_pool import RayBatch, RayPool, pixel_side
 from studio.systems.start_shape import HullConfig, find_object
 from studio.views import ViewSet
 
@@ -104,7 +105,8 @@ class Fitter:
             raise ConfigError(
                 f"system.view_weights has {len(cfg.view_weights)} numbers for {len(views)} views."
             )
-        self.objective = Objective(cfg.loss, geometry, renderer, cfg.view_weights)
+        pixel = pixel_side(views, self.frame)
+        self.objective = Objective(cfg.loss, geometry, renderer, cfg.view_weights, pixel)
         self.learning_rate = cfg.learning_rate()
         self.optimizer = make_fit_optimizer(self._groups(geometry, renderer), cfg)
 

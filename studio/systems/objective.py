@@ -5,75 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from studio.errors import ConfigError
-from studio.geometry.base import Geometry
+from studio.geometry.base import Geometry, GeometryOutput
 from studio.ops.random import step_generator
 from studio.renderers.base import Renderer, RenderOutput
-from studio.schedule import Schedule
 from studio.systems import losses as L
+from studio.systems.loss_options import TERMS, LossConfig, weights_of
 from studio.systems.ray_pool import RayBatch
-
-RAYS = ("all", "mask", "hit")
-
-
-@dataclass
-class LossConfig:
-    """Losses. Weights are numbers or [start step, first, last, end step]; 0 costs nothing."""
-
-    colour: Any = 1.0
-    """Weight of the colour loss."""
-    colour_norm: str = "l1"
-    """l1, l1-sum (NeuS), mse, mse-sum, huber, or charbonnier (SyncDreamer)."""
-    colour_rays: str = "all"
-    """Rays that count in it: all, mask (on the object, NeuS), or hit (that meet something)."""
-    colour_keep: float = 1.0
-    """Share of rays that stay in it, the largest errors being left out (Wonder3D: 0.8)."""
-    colour_mse: Any = 0.0
-    """Weight of a mean squared colour error beside it."""
-    mask: Any = 0.1
-    """Weight of the error of the opacity against the mask."""
-    mask_norm: str = "bce"
-    """bce (cross-entropy) or mse."""
-    mask_keep: float = 1.0
-    """Share of rays that stay in the mask loss."""
-    normal: Any = 0.0
-    """Weight of the error of rendered normals, where views carry normals (Wonder3D)."""
-    normal_keep: float = 1.0
-    """Share of rays that stay in the normal loss."""
-    eikonal: Any = 0.1
-    """Weight of (|gradient| - 1)^2 at the samples."""
-    curvature: Any = 0.0
-    """Weight of |laplacian|, for geometries that compute it."""
-    sparsity: Any = 0.0
-    """Weight of exp(-sparsity_scale |sdf|)."""
-    sparsity_scale: float = 1.0
-    """How fast that falls off with the distance, in units of half the cube."""
-    opaque: Any = 0.0
-    """Weight of the entropy of the opacity."""
-    distortion: Any = 0.0
-    """Weight of the distortion loss of mip-NeRF 360."""
-    orient: Any = 0.0
-    """Weight of visible normals that look away from the camera."""
-    smooth: Any = 0.05
-    """Weight of changes of the normal over `smooth_distance`: against a hammered look."""
-    smooth_at: str = "surface"
-    """Where it is measured: surface (at visible samples) or random points (Wonder3D)."""
-    smooth_distance: float = 0.03
-    """Standard deviation of the step, in units of half the cube."""
-    smooth_from: float = 0.3
-    """Share of training after which it is measured."""
-    outside: Any = 0.0
-    """Weight of negative distances at random points outside the visual hull."""
-    random_points: int = 512
-    """Random points of the losses that need some."""
-    random_every: int = 1
-    """Steps between two uses of the losses at random points."""
 
 
 class Objective:
@@ -84,6 +27,7 @@ class Objective:
         geometry: what is fitted.
         renderer: what renders it; its hull tells where the object cannot be.
         view_weights: of each view in the mask and normal losses; empty counts all alike.
+        pixel: side of a pixel at the object, in units of half the cube.
     """
 
     def __init__(
@@ -92,17 +36,14 @@ class Objective:
         geometry: Geometry,
         renderer: Renderer,
         view_weights: Sequence[float] = (),
+        pixel: float = 0.02,
     ) -> None:
         self.cfg, self.geometry, self.renderer = cfg, geometry, renderer
+        self.smooth_distance = cfg.smooth_distance or cfg.smooth_pixels * pixel
         self.terms: dict[str, Callable[[Step], Tensor]] = {
             name: getattr(self, f"_{name}") for name in TERMS
         }
-        self.weights = {name: _weight(cfg, name) for name in TERMS}
-        self.weights = {name: weight for name, weight in self.weights.items() if not weight.off}
-        _choice("colour_norm", cfg.colour_norm, L.COLOUR_ERRORS)
-        _choice("colour_rays", cfg.colour_rays, RAYS)
-        _choice("mask_norm", cfg.mask_norm, L.MASK_ERRORS)
-        _choice("smooth_at", cfg.smooth_at, ("surface", "random"))
+        self.weights = weights_of(cfg)
         self.view_weights = torch.tensor(list(view_weights)) if view_weights else None
 
     def __call__(
@@ -181,6 +122,8 @@ class Objective:
         return L.eikonal(seen.output.gradients, seen.output.eikonal_weights)
 
     def _sparsity(self, seen: Step) -> Tensor:
+        if self.cfg.sparsity_at == "random":
+            return L.sparsity(self._random_field(seen)[1].sdf, self.cfg.sparsity_scale)
         return L.sparsity(seen.output.sdf, self.cfg.sparsity_scale)
 
     def _curvature(self, seen: Step) -> Tensor:
@@ -202,10 +145,19 @@ class Objective:
             chosen = visible[torch.randint(len(visible), (count,), generator=generator).to(visible)]
             points, gradients = seen.output.points[chosen], seen.output.gradients[chosen]
         else:
-            points = (torch.rand(count, 3, generator=generator) * 2 - 1).to(seen.output.points)
-            gradients = self.geometry(points).gradient
-        away = torch.randn(count, 3, generator=generator).to(points) * self.cfg.smooth_distance
+            points, field = self._random_field(seen)
+            gradients = field.gradient
+        away = torch.randn(count, 3, generator=generator).to(points) * self.smooth_distance
         return L.normal_smoothness(gradients, self.geometry(points + away).gradient)
+
+    def _random_field(self, seen: Step) -> tuple[Tensor, GeometryOutput]:
+        """Random points of the cube and the field there, once per step for all losses."""
+        if seen.random is None:
+            generator = step_generator(seen.seed, seen.step, stream=6)
+            points = torch.rand(self.cfg.random_points, 3, generator=generator) * 2 - 1
+            points = points.to(seen.output.points)
+            seen.random = points, self.geometry(points)
+        return seen.random
 
     def _outside(self, seen: Step) -> Tensor:
         cells = self._empty_cells
@@ -229,15 +181,16 @@ class Objective:
         return None if hull is None or bool(hull.all()) else (~hull).nonzero().float()
 
 
-@dataclass(frozen=True)
+@dataclass
 class Step:
-    """One rendered batch, and when it is."""
+    """One rendered batch, when it is, and random points that its losses share."""
 
     output: RenderOutput
     batch: RayBatch
     seed: int
     step: int
     progress: float
+    random: tuple[Tensor, GeometryOutput] | None = None
 
     @cached_property
     def unit_gradients(self) -> Float[Tensor, "p 3"]:
@@ -268,35 +221,3 @@ class Step:
         ray, _, _ = self.along_rays("normal")
         sums = self.output.mask.new_zeros(len(self.output.mask), 3)
         return sums.index_add(0, ray, self.output.weights[:, None] * self.unit_gradients)
-
-
-TERMS = (
-    "colour",
-    "colour_mse",
-    "mask",
-    "normal",
-    "eikonal",
-    "curvature",
-    "sparsity",
-    "opaque",
-    "distortion",
-    "orient",
-    "smooth",
-    "outside",
-)
-
-
-def _weight(cfg: LossConfig, name: str) -> Schedule:
-    key = f"system.loss.{name}"
-    weight = Schedule.parse(getattr(cfg, name), key)
-    if weight.epochs and not weight.off:
-        raise ConfigError(
-            f"{key} is {getattr(cfg, name)!r}: a fit has steps, not epochs.",
-            allowed="an end step without decimal point",
-        )
-    return weight
-
-
-def _choice(name: str, given: str, allowed: Any) -> None:
-    if given not in allowed:
-        raise ConfigError(f"system.loss.{name} is {given!r}.", allowed=", ".join(allowed))

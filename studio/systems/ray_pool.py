@@ -50,6 +50,18 @@ class RayBatch:
         return colours if self.background is None else colours + self.background * (1 - alpha)
 
 
+def pixel_side(views: ViewSet, frame: Frame) -> float:
+    """Side of a pixel at the centre of the cube, in units of half the cube: median of the views."""
+    cameras = views.cameras
+    if cameras.ortho_scale is not None:
+        sides = cameras.ortho_scale / cameras.size[0]
+    else:
+        forward = cameras.c2w[:, :3, 2]
+        depth = ((frame.centre.to(forward) - cameras.centres) * forward).sum(-1)
+        sides = depth.abs() / cameras.intrinsics[:, 1, 1]
+    return float(sides.median()) / frame.half
+
+
 class RayPool:
     """Every ray of some views that can meet the object.
 

@@ -30,7 +30,7 @@ from studio.ops.spherical_harmonics import spherical_harmonics
 from studio.renderers.learned_background import BackgroundConfig
 from studio.renderers.neus_occupancy import NeuSOccupancyRenderer
 from studio.systems.fitting import HullConfig
-from studio.systems.objective import LossConfig
+from studio.systems.loss_options import LossConfig
 from studio.systems.reconstruction import Reconstruction
 from tests.unit.test_reconstruction import RADIUS, sphere_views
 

@@ -17,7 +17,8 @@ from studio.ops.volsdf import volsdf_density
 from studio.renderers.base import Renderer, RenderOutput
 from studio.schedule import LEARNING_RATES, LearningRate, Schedule, next_ray_count
 from studio.systems import losses as L
-from studio.systems.objective import TERMS, LossConfig, Objective
+from studio.systems.loss_options import TERMS, LossConfig
+from studio.systems.objective import Objective
 from studio.systems.optim import FitOptimizerConfig, make_fit_optimizer
 from studio.systems.ray_pool import RayBatch
 
