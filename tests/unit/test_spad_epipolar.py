@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import pytest
 import torch
@@ -106,8 +105,9 @@ def test_masks_equal_the_pixel_by_pixel_twin(name: str) -> None:
                 assert torch.equal(mask[a, pixel, b], slow), (a, b, pixel)
 
 
-@pytest.mark.parametrize("name", SETS)
-@pytest.mark.parametrize("side", [8, 32])
+@pytest.mark.parametrize(
+    ("name", "side"), [*((name, 8) for name in SETS), ("ring", 32), ("close", 32)]
+)
 def test_lines_hold_the_projections_of_their_pixels_points(name: str, side: int) -> None:
     """Whatever is seen in two views lies in both masks, at any depth.
 
@@ -227,14 +227,9 @@ def test_levels() -> None:
         epipolar_mask(cameras, side, "nearest", 2)  # type: ignore[arg-type]
 
 
-def test_a_known_camera_set_costs_nothing() -> None:
-    cameras = default_ring(4, polar_deg=51)
-    start = time.perf_counter()
-    first = epipolar_mask(cameras, 32)
-    middle = time.perf_counter()
-    again = epipolar_mask(default_ring(4, polar_deg=51), 32)
-    assert again.data_ptr() == first.data_ptr()
-    assert time.perf_counter() - middle < middle - start
+def test_masks_are_remembered() -> None:
+    first = epipolar_mask(default_ring(4, polar_deg=51), 32)
+    assert epipolar_mask(default_ring(4, polar_deg=51), 32).data_ptr() == first.data_ptr()
     assert not torch.equal(first, epipolar_mask(default_ring(4, polar_deg=70), 32))
 
 
