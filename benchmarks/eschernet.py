@@ -98,7 +98,7 @@ def made_views(root: Path, folder: str, data: EscherNetEvalData) -> ViewSet:
     if len(views) != len(targets) or views.cameras.size != targets.size:
         raise DataError(
             f"{place} holds {len(views)} views of {views.cameras.size} px.",
-            allowed=f"{len(targets)} views of {targets.size} px (--size)",
+            allowed=f"{len(targets)} views of {targets.size} px (--resolution)",
         )
     return views
 
@@ -216,7 +216,9 @@ def parser() -> argparse.ArgumentParser:
     text.add_argument("--target-poses", help="folder of target cameras, see data.target_poses")
     text.add_argument("--weights", default="load/nano/eschernet", help="ours, or a released folder")
     text.add_argument("--made", type=Path, help="folder of views that are there already")
-    text.add_argument("--size", type=int, help="side in px; default: the model's, 256 with --made")
+    text.add_argument(
+        "--resolution", type=int, help="side in px; default: the model's, 256 with --made"
+    )
     text.add_argument("--compositing", choices=["released", "right"], default="released")
     text.add_argument("--lpips", help="file or folder of AlexNet's weights")
     text.add_argument("--out", type=Path, default=Path("outputs/eschernet-eval"))
@@ -240,7 +242,7 @@ def run(args: argparse.Namespace) -> int:
     lpips = LPIPS.load("alex", args.lpips) if args.lpips else None
     cfg = EvalConfig(
         type=args.type,
-        size=args.size or (256 if guidance is None else guidance.contract.resolution),
+        resolution=args.resolution or (256 if guidance is None else guidance.contract.resolution),
         compositing=args.compositing,
         cape=getattr(getattr(guidance, "cfg", None), "cape", "6dof"),
         reference_list=args.reference_list,
@@ -256,7 +258,7 @@ def run(args: argparse.Namespace) -> int:
         if "metrics" in found:
             print(f"N{count}: {line(found['metrics'])}   nearest: {line(found['nearest'])}")
     protocol = PROTOCOL.describe(PROTOCOL.views)
-    protocol["normalises"] = f"pictures of {cfg.size} px on white, {cfg.compositing}, 8 bit"
+    protocol["normalises"] = f"pictures of {cfg.resolution} px on white, {cfg.compositing}, 8 bit"
     document = {"program": f"studio {studio.__version__}", "type": cfg.type, "protocol": protocol}
     document |= {"made": str(args.made)} if args.made else {"weights": args.weights}
     document |= {"options": args.options, "references": counts}

@@ -43,9 +43,9 @@ class EscherNetEvalData(ConditionData):
                 raise ConfigError(
                     f"data.{key} is {getattr(cfg, key)!r}.", allowed=", ".join(allowed)
                 )
-        if not 8 <= cfg.size <= 4096 or cfg.references < 0 or cfg.targets < 0:
+        if not 8 <= cfg.resolution <= 4096 or cfg.references < 0 or cfg.targets < 0:
             raise ConfigError(
-                f"data.size, references and targets are {cfg.size}, {cfg.references}, "
+                f"data.resolution, references and targets are {cfg.resolution}, {cfg.references}, "
                 f"{cfg.targets}.",
                 allowed="8 to 4096 px; 0 or more views",
             )
@@ -86,14 +86,14 @@ class EscherNetEvalData(ConditionData):
         return self._views(frames, kind)
 
     def _cameras(self, frames: Frames) -> Cameras:
-        side = self.cfg.size
+        side = self.cfg.resolution
         scale = torch.tensor([side, side, 1.0], dtype=torch.float64)[:, None]
         return Cameras(frames.c2w.float(), (frames.intrinsics * scale).float(), (side, side))
 
     def _views(self, frames: Frames, kind: Image.Resampling) -> ViewSet:
         cfg = self.cfg
         read = released_rgba if cfg.compositing == "released" else rgba
-        images = torch.stack([read(path, cfg.size, kind) for path in frames.pictures])
+        images = torch.stack([read(path, cfg.resolution, kind) for path in frames.pictures])
         meta = {"source": cfg.root, "type": cfg.type}
         names = tuple(f"{i:03d}" for i in range(len(frames)))
         return ViewSet(images, self._cameras(frames), self.object.bound, meta, names)

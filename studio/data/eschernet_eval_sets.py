@@ -56,7 +56,7 @@ class EvalConfig:
     """World scaled so that the farthest camera is 1.5 away: released (NeRF with 6dof), always (NeRF, RTMV) or never."""  # noqa: E501
     compositing: str = "right"
     """right: alpha is kept; released: on white where alpha is 0 only, 8-bit truncation, EXR values above 1 wrap around."""  # noqa: E501
-    size: int = 256
+    resolution: int = 256
     """Side of the pictures in pixels."""
     seed: int = 42
     """Of the draw of references."""

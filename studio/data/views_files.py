@@ -28,7 +28,7 @@ def read_matrix(path: Path) -> Float64[np.ndarray, "3 4"]:
     try:
         matrix = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"camera {path} cannot be read: {error}.") from error
+        raise DataError(f"camera {path} cannot be read: {_why(error)}.") from error
     if matrix.shape == (4, 4):
         raise DataError(
             f"camera {path} is a 4x4 matrix, as some renderers save camera-to-world poses.",
@@ -46,6 +46,11 @@ def read_matrix(path: Path) -> Float64[np.ndarray, "3 4"]:
     return matrix
 
 
+def _why(error: Exception) -> str:
+    """What the system or a decoder says, without the path."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 def read_rgba8(path: Path) -> UInt8[np.ndarray, "h w 4"]:
     """Read an 8-bit RGBA picture, straight alpha.
 
@@ -56,7 +61,7 @@ def read_rgba8(path: Path) -> UInt8[np.ndarray, "h w 4"]:
         with Image.open(path) as opened:
             pixels = np.asarray(opened)
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise DataError(f"picture {path} cannot be read: {error}.") from error
+        raise DataError(f"picture {path} cannot be read: {_why(error)}.") from error
     if pixels.ndim != 3 or pixels.shape[2] != 4 or pixels.dtype != np.uint8:
         raise DataError(f"picture {path} has no alpha channel.", allowed="8-bit RGBA PNG")
     return pixels

@@ -152,7 +152,7 @@ def poses(case: Case) -> dict[str, Tensor]:
                 root=folder,
                 type=config["data_type"],
                 cape=config["cape"].lower(),
-                size=config.get("resolution", 256),
+                resolution=config.get("resolution", 256),
                 compositing="released",
                 **options,
             )

@@ -40,7 +40,7 @@ def test_made_views_of_several_objects(
 ) -> None:
     """The authors' strips, one of them 0.2 darker in the measured views only."""
     for name, shade in (("cup", 0.0), ("dog", 0.2)):
-        cfg = EvalConfig(root=str(root / name), size=SIDE, compositing="released")
+        cfg = EvalConfig(root=str(root / name), resolution=SIDE, compositing="released")
         truth = EscherNetEvalData(cfg).ground_truth()
         assert truth is not None
         rgb = truth.rgb_on()
@@ -50,7 +50,15 @@ def test_made_views_of_several_objects(
         folder = tmp_path / "logs" / "N2M25" / name
         folder.mkdir(parents=True)
         Image.fromarray(to_uint8(torch.cat(list(rgb), 2))).save(folder / "0.png")
-    words = (str(root), "--references", "2", "--made", str(tmp_path / "logs"), "--size", str(SIDE))
+    words = (
+        str(root),
+        "--references",
+        "2",
+        "--made",
+        str(tmp_path / "logs"),
+        "--resolution",
+        str(SIDE),
+    )
     found = measured(tmp_path / "out", *words)["references"]["2"]
     cup, dog = found["objects"]["cup"], found["objects"]["dog"]
     assert cup["psnr"] == "inf" and cup["ssim"] == pytest.approx(1.0)
@@ -70,7 +78,7 @@ def test_views_are_made_and_can_be_measured_again(root: Path, tmp_path: Path) ->
     assert first["options"] == ["steps=1"] and list(first["references"]) == ["1", "3"]
     figures = {n: part["metrics"] for n, part in first["references"].items()}
     assert figures["1"]["psnr"] != figures["3"]["psnr"]
-    words = (str(root / "cup"), "--references", "3", "--size", str(SIDE))
+    words = (str(root / "cup"), "--references", "3", "--resolution", str(SIDE))
     again = measured(tmp_path / "again", *words, "--made", str(tmp_path / "out"))
     assert again["references"]["3"]["metrics"] == pytest.approx(figures["3"], rel=1e-3)
 

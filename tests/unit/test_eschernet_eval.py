@@ -23,7 +23,7 @@ SIDE = 16
 
 
 def data(root: Path, kind: str, **options: object) -> EscherNetEvalData:
-    given = {"root": str(root), "type": kind, "size": SIDE, **options}
+    given = {"root": str(root), "type": kind, "resolution": SIDE, **options}
     return build("data", "eschernet-eval", given, key="data")
 
 
@@ -264,7 +264,7 @@ def test_empty_folders_name_what_is_missing(tmp_path: Path, kind: str) -> None:
         ({"cape": "5dof"}, "6dof, 4dof"),
         ({"scaling": "some"}, "released, always, never"),
         ({"compositing": "white"}, "right, released"),
-        ({"size": 2}, "8 to 4096"),
+        ({"resolution": 2}, "8 to 4096"),
     ],
 )
 def test_options_that_do_not_exist(tmp_path: Path, options: dict, text: str) -> None:
@@ -278,7 +278,7 @@ def test_options_that_do_not_exist(tmp_path: Path, options: dict, text: str) -> 
 def test_elephant(test_data: Path) -> None:
     """Three of its views are given; the cameras carve a body that fills all 25 silhouettes."""
     root = test_data / "gso_elephant"
-    source = data(root, "GSO25", size=64)
+    source = data(root, "GSO25", resolution=64)
     views, truth = source.condition().views, source.ground_truth()
     assert views is not None and truth is not None and len(views) == 3 and len(truth) == 25
     torch.testing.assert_close(views.images, truth.images[:3])
