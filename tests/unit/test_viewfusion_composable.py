@@ -228,10 +228,9 @@ def test_perfect_estimates_have_no_loss() -> None:
             sample = torch.tensor([i for i, n in enumerate(counts) for _ in range(n)])  # noqa: B023
             return torch.cat([answer[sample], torch.zeros_like(x[:, :3])], 1)  # noqa: B023
 
-        counts = torch.randint(
-            1, 4, (4,), generator=seeded()
-        ).tolist()  # the first draw of the loss
-        model.denoise_fn.forward = perfect  # type: ignore[method-assign]
+        # The numbers of views are the loss's first draw.
+        counts = torch.randint(1, 4, (4,), generator=seeded()).tolist()
+        model.denoise_fn.forward = perfect  # type: ignore[method-assign, assignment]
         losses = model.training_loss(given, generator=seeded(), noise=noise)
         assert losses["loss"].item() < 1e-12
         level = losses["level"][:, None, None, None]

@@ -81,7 +81,7 @@ class NoiseLevels:
     @property
     def gammas(self) -> Table:
         """gamma_t, falling."""
-        return np.cumprod(1 - self.betas)
+        return np.cumprod(1 - self.betas, dtype=np.float64)
 
     def __len__(self) -> int:
         return len(self.betas)
