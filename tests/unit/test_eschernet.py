@@ -17,14 +17,15 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor
 
 from studio.cameras import orbit_cameras
-from studio.errors import ConfigError, WeightsError
+from studio.errors import ConfigError, DataError, WeightsError
 from studio.guidance.autoencoder import build_vae
 from studio.guidance.eschernet import network as net
 from studio.guidance.eschernet.cape import camera_code, encode
 from studio.guidance.eschernet.checkpoint import PARTS, read_part, start_from
 from studio.guidance.eschernet.encoder import build_encoder
-from studio.guidance.eschernet.guidance import EscherNetGuidance, scaled
+from studio.guidance.eschernet.guidance import EscherNetGuidance
 from studio.guidance.eschernet.options import EscherNetConfig
+from studio.guidance.eschernet.references import scaled
 from studio.registry import build
 from studio.views import Condition, ViewSet
 
@@ -161,13 +162,16 @@ def test_single_target_attends_to_itself_as_in_stable_diffusion(cape: str) -> No
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
-def test_scores_do_not_depend_on_the_precision_of_tokens() -> None:
+def test_cameras_stay_exact_in_half_precision() -> None:
     code = camera_code("6dof", TARGETS[None])
     tokens = torch.randn(1, 6, 16)
     half = encode(tokens.bfloat16(), code.query)
     assert half.dtype == torch.bfloat16 and code.query.dtype == torch.float32
     expected = encode(tokens.bfloat16().float(), code.query)
     torch.testing.assert_close(half, expected.bfloat16(), atol=0, rtol=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = encode(tokens, code.query)
+    assert torch.equal(mixed, encode(tokens, code.query))
 
 
 def test_width_that_does_not_divide_is_refused() -> None:
@@ -208,6 +212,9 @@ def test_one_picture_is_a_posed_one() -> None:
     assert made.images.shape == (4, 4, 32, 32) and made.bound == 0.5
     with pytest.raises(ConfigError, match="no picture"):
         model.generate(Condition(text="a car"))
+    wide = ViewSet(pictures(2)[..., :20], orbit_cameras([0.0, 90.0], 30.0, size=(32, 20)))
+    with pytest.raises(DataError, match="20x32"):
+        model.generate(Condition(views=wide))
     unposed = replace(posed(2), meta={"posed": False})
     with pytest.raises(ConfigError, match="pictures without cameras"):
         model.generate(Condition(views=unposed))
@@ -248,6 +255,10 @@ def test_cameras_out_of_range_warn_or_are_scaled(caplog: pytest.LogCaptureFixtur
         assert not caplog.records
         model.generate(Condition(views=far), noise=noise)
     assert "stand 3 to 3 from the origin" in caplog.text
+    caplog.clear()
+    narrow = orbit_cameras([0.0], 30.0, 1.6, fov_deg=30.0, size=32)
+    model.generate(Condition(views=ViewSet(pictures(1), narrow)), noise=noise)
+    assert "30 degrees" in caplog.text
     model.cfg = replace(model.cfg, scale_cameras=True)
     made = model.generate(Condition(views=far), noise=noise)
     near = model.generate(Condition(views=posed(2, radius=1.5)), noise=noise)

@@ -108,7 +108,8 @@ def encode(
     if width % divisor:
         raise ValueError(f"CaPE needs a width that is a multiple of {divisor}, not {width}")
     per_view = tokens.unflatten(1, (code.shape[1], -1)).to(code.dtype)
-    return turn(per_view, code).flatten(1, 2).to(tokens.dtype)
+    with torch.autocast(tokens.device.type, enabled=False):  # half precision blurs cameras
+        return turn(per_view, code).flatten(1, 2).to(tokens.dtype)
 
 
 def _turned(x: Float[Tensor, "b v l d"], angles: Float[Tensor, "b v 4"]) -> Tensor:

@@ -6,7 +6,6 @@ attention. Any number of references and of targets works, whatever the training 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -39,13 +38,15 @@ from studio.guidance.eschernet.cape import Codes, camera_code
 from studio.guidance.eschernet.encoder import TokenEncoder
 from studio.guidance.eschernet.network import denoise
 from studio.guidance.eschernet.options import RELEASED, EscherNetConfig
-from studio.guidance.eschernet.poses import RADIUS_RANGE
 from studio.guidance.eschernet.positions import POSITION_CHANNELS
-from studio.images import composite
+from studio.guidance.eschernet.references import (
+    pixels_on_white,
+    posed_pictures,
+    scaled,
+    world_scale,
+)
 from studio.registry import register
 from studio.views import Condition, ViewSet
-
-logger = logging.getLogger(__name__)
 
 
 @register("guidance", "eschernet")
@@ -284,13 +285,13 @@ class EscherNetGuidance(Guidance):
         start latents.
         """
         side, device = self.cfg.resolution, self.unet.device
-        references = self.references(condition)
-        scale = self.scale_of(references.cameras)
+        references = posed_pictures(condition)
+        scale = world_scale(references.cameras, self.cfg.scale_cameras)
         if cameras is None:
             start_deg = float(references.cameras.spherical()[0][0])
             cameras = self.default_cameras(start_deg, CANONICAL_RADIUS / scale)
         cameras = cameras.resized(side, side)
-        tokens = self.tokens(reference_pixels(references, side).to(device)[None])
+        tokens = self.tokens(pixels_on_white(references, side).to(device)[None])
         codes = self.codes(
             scaled(cameras.c2w, scale)[None].to(device),
             scaled(references.cameras.c2w, scale)[None].to(device),
@@ -329,46 +330,6 @@ class EscherNetGuidance(Guidance):
         elevation = [float(e) for e in self.cfg.elevations_deg for _ in range(count)]
         return orbit_cameras(azimuth, elevation, radius, size=self.cfg.resolution)
 
-    def references(self, condition: Condition) -> ViewSet:
-        """Return the posed pictures of a condition; a single picture gets its camera.
-
-        Raises:
-            ConfigError: if the condition holds no picture, or several without cameras.
-        """
-        if condition.views is not None and condition.views.meta.get("posed", True):
-            return condition.views
-        if condition.image is None:
-            what = "no picture" if condition.views is None else "pictures without cameras"
-            raise ConfigError(
-                f"the condition holds {what}.",
-                allowed="one picture (data_type: single-image) or several with cameras "
-                "(data_type: posed-images)",
-            )
-        eye = orbit_cameras(
-            [condition.azimuth_deg], condition.elevation_deg, size=condition.image.shape[-2:]
-        )
-        return ViewSet(condition.image[None], eye)
-
-    def scale_of(self, cameras: Cameras) -> float:
-        """Return what the world is multiplied with before cameras are encoded; warns if it seems wrong.
-
-        1 unless `scale_cameras` asks for the farthest reference to stand at 1.5.
-        """  # noqa: E501
-        distance = cameras.centres.norm(dim=1)
-        if self.cfg.scale_cameras:
-            return CANONICAL_RADIUS / float(distance.max())
-        near, far = RADIUS_RANGE
-        if distance.min() < near - 1e-3 or distance.max() > far + 1e-3:
-            logger.warning(
-                "reference cameras stand %.3g to %.3g from the origin; EscherNet was trained with "
-                "%g to %g (longest side of the object 1). scale_cameras=true scales the world.",
-                float(distance.min()),
-                float(distance.max()),
-                near,
-                far,
-            )
-        return 1.0
-
     # ---------------------------------------------------------------- weights
 
     @classmethod
@@ -402,18 +363,3 @@ class EscherNetGuidance(Guidance):
         for name in checkpoint.PARTS:
             tensors = folders.read_weights(path / name, self.cfg.allow_pickle)
             checkpoint.load_part(name, getattr(self, name), tensors, path / name)
-
-
-def scaled(c2w: Float[Tensor, "v 4 4"], scale: float) -> Float[Tensor, "v 4 4"]:
-    """Return cameras of the world enlarged by `scale`."""
-    out = c2w.clone()
-    out[:, :3, 3] *= scale
-    return out
-
-
-def reference_pixels(views: ViewSet, side: int) -> Float[Tensor, "v 3 s s"]:
-    """Return pictures on white, brought to a side, in [-1, 1]."""
-    rgb = composite(views.images)
-    if rgb.shape[-2:] != (side, side):
-        rgb = F.interpolate(rgb, (side, side), mode="bilinear", antialias=True)
-    return rgb.clamp(0, 1) * 2 - 1
