@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from studio.config import ExperimentConfig, save_experiment
 from studio.errors import ConfigError
 from studio.registry import build
-from studio.run import choose_run, find_resume, hash_of
+from studio.run import choose_run, find_resume, first_process, hash_of
 from studio.trainer import (
     make_trainer,
     mean_weights,
@@ -167,6 +167,8 @@ class Experiment:
 
     def _say_resume(self, number: int) -> int:
         last = self.run_folder.last_checkpoint
+        if not first_process():
+            return 0  # the first process tells; another code would have it killed before it can
         if last.is_file():
             words = [w for w in self.command if not w.startswith("resume=")]
             print(f"stopped. To go on: python {' '.join(words)} resume={last}", file=sys.stderr)
@@ -180,7 +182,7 @@ class Experiment:
             if verb in verbs:
                 measure = trainer.validate if verb == "validate" else trainer.test
                 results = measure(system, verbose=False)
-                for values in results:
+                for values in results if trainer.is_global_zero else ():
                     run.write_metrics(values)
                     for name, value in sorted(values.items()):
                         print(f"{name}: {value:.5g}")

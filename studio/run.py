@@ -18,6 +18,9 @@ from studio.files import make_folder, write_json, write_text
 RUN_VARIABLE = "STUDIO_RUN_DIR"
 """Environment variable by which the first process tells the others where the run folder is."""
 
+RANK_VARIABLES = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+"""What torchrun, Lightning and SLURM number processes and machines by."""
+
 SUBFOLDERS = ("ckpts", "configs", "views", "save", "export", "logs")
 
 
@@ -193,6 +196,11 @@ def _feed_path(digest: hashlib._Hash, path: Path) -> None:
 
 
 # --- choosing the folder --------------------------------------------------------------------------
+
+
+def first_process() -> bool:
+    """Whether this process of a job is the one that prints; known before processes connect."""
+    return all(int(os.environ.get(name) or 0) == 0 for name in RANK_VARIABLES)
 
 
 def choose_run(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.config import ExperimentConfig
 from studio.errors import ConfigError, WeightsError
-from studio.run import RunFolder
+from studio.run import RunFolder, first_process
 
 if TYPE_CHECKING:
     import pytorch_lightning as L
@@ -60,7 +60,7 @@ def make_trainer(cfg: ExperimentConfig, run: RunFolder, system: Any) -> L.Traine
             deterministic=options.deterministic,
             accumulate_grad_batches=options.accumulate_grad_batches,
             log_every_n_steps=options.log_every_n_steps,
-            val_check_interval=options.validate_every or None,
+            val_check_interval=options.validate_every * options.accumulate_grad_batches or None,
             check_val_every_n_epoch=None if options.validate_every else 1,
             limit_val_batches=_validation_batches(cfg),
             num_sanity_val_steps=0,
@@ -89,7 +89,8 @@ def make_loggers(cfg: ExperimentConfig, run: RunFolder) -> list[Any]:
 
     options = cfg.trainer
     current = run.logs / "metrics.csv"
-    if current.is_file():  # Lightning would delete the log of the run that is resumed
+    if current.is_file() and first_process():
+        # Lightning would delete the log of the run that is resumed
         earlier = len(list(run.logs.glob("metrics-*.csv")))
         current.replace(run.logs / f"metrics-{earlier + 1}.csv")
     loggers: list[Any] = [
@@ -122,7 +123,8 @@ def restore(system: Any, trainer: L.Trainer, path: Path, *, allow_pickle: bool =
         if isinstance(callback, EMA) and state:
             callback.load_state_dict(state)
             callback.updates = 0  # training from these weights starts a count of its own
-    print(f"weights: {path} (step {content.get('global_step', '?')})")
+    if trainer.is_global_zero:
+        print(f"weights: {path} (step {content.get('global_step', '?')})")
 
 
 @contextlib.contextmanager
@@ -162,11 +164,14 @@ def quiet_libraries() -> None:
 
 
 def show_own_messages() -> None:
-    """Print what studio's modules log: the backend that was chosen, a warning, ..."""
+    """Print what studio's modules log: the backend that was chosen, a warning, ...
+
+    Of several processes only the first one does.
+    """
     own = logging.getLogger("studio")
+    own.setLevel(logging.INFO if first_process() else logging.ERROR)
     if not own.handlers:
         handler = logging.StreamHandler(sys.stdout)
         handler.setFormatter(logging.Formatter("%(message)s"))
         own.addHandler(handler)
-        own.setLevel(logging.INFO)
         own.propagate = False

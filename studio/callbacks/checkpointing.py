@@ -7,6 +7,7 @@ import pickle
 import shutil
 import signal
 import threading
+import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,10 @@ from torch import Tensor
 
 from studio.errors import WeightsError
 from studio.files import atomic_write
-from studio.run import RunFolder
+from studio.run import RunFolder, first_process
+
+LAUNCHER_SECONDS = 1.0
+"""A signal that comes so soon after another is no second wish: torchrun hands Ctrl-C on."""
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error
@@ -162,7 +166,8 @@ class Checkpointing(L.callbacks.Checkpoint):
     """Saves `ckpts/step=N.ckpt` and a full copy, `ckpts/last.ckpt`, every few steps and at the end.
 
     Ctrl-C or a termination signal lets the step finish, saves, and stops with `Interrupted`; a
-    second one stops at once.
+    second one stops at once. Of several processes all stop after the same step, whichever of them
+    got the signal.
 
     Args:
         run: the run folder.
@@ -175,13 +180,14 @@ class Checkpointing(L.callbacks.Checkpoint):
         self.every = every
         self.keep = keep
         self.saved_step = -1
-        self._signal = 0
+        self._signal, self._signalled = 0, 0.0
         self._handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Listen to signals; a checkpoint that was resumed from need not be written again."""
         self.saved_step = trainer.global_step
-        if threading.current_thread() is threading.main_thread() and trainer.world_size == 1:
+        _count_batches_from_here(trainer)
+        if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._handlers[number] = signal.signal(number, self._on_signal)
 
@@ -194,14 +200,23 @@ class Checkpointing(L.callbacks.Checkpoint):
         batch_idx: int,
     ) -> None:
         """Save when it is time, and stop if a signal came during the step."""
-        step = trainer.global_step
-        if step == self.saved_step and not self._signal:
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return  # gradients that wait for the rest of the step are in no checkpoint
+        step, number = trainer.global_step, self._agreed_signal(trainer)
+        if step == self.saved_step and not number:
             return
         due = bool(self.every) and step % self.every == 0
-        if due or self._signal or step >= trainer.max_steps:
+        if due or number or step >= trainer.max_steps:
             self.save(trainer)
-        if self._signal:
-            raise Interrupted(self._signal, step)
+        if number:
+            raise Interrupted(number, step)
+
+    def _agreed_signal(self, trainer: L.Trainer) -> int:
+        """The signal that any of the processes has got, 0 for none."""
+        if trainer.world_size == 1:
+            return self._signal
+        mine = torch.tensor(self._signal, device=trainer.strategy.root_device)
+        return int(trainer.strategy.reduce(mine, reduce_op="max"))
 
     def save(self, trainer: L.Trainer) -> None:
         """Write the state as it is now."""
@@ -225,6 +240,23 @@ class Checkpointing(L.callbacks.Checkpoint):
 
     def _on_signal(self, number: int, frame: Any) -> None:
         if self._signal:
+            if time.monotonic() - self._signalled < LAUNCHER_SECONDS:
+                return
             raise KeyboardInterrupt
-        self._signal = number
-        print("\nfinishing this step, then saving; press Ctrl-C again to stop at once", flush=True)
+        self._signal, self._signalled = number, time.monotonic()
+        if first_process():
+            print(
+                "\nfinishing this step, then saving; press Ctrl-C again to stop at once", flush=True
+            )
+
+
+def _count_batches_from_here(trainer: L.Trainer) -> None:
+    """Let the first batch after a resume be the first of a step.
+
+    Lightning ends a step at batches whose number divides by accumulate_grad_batches, which may have
+    been another number before. Our data go on by step, and so must the count of batches.
+    """
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    open_batches = progress.total.processed - progress.total.completed  # counted when it restarts
+    progress.current.reset()
+    progress.current.completed = -open_batches
