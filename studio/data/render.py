@@ -231,7 +231,8 @@ def _window(
         pixel = local @ intrinsics.T
         pixel = pixel[:, :2] / pixel[:, 2:]
     else:
-        pixel = local[:, :2] * (height / ortho) + np.array([width / 2, height / 2])
+        local[:, :2] *= height / (ortho * intrinsics[1, 1])
+        pixel = (local * [1, 1, 0] + [0, 0, 1]) @ intrinsics[:2].T
     low, high = np.floor(pixel.min(0)) - 1, np.ceil(pixel.max(0)) + 1
     left, right = int(np.clip(low[0], 0, width)), int(np.clip(high[0], 0, width))
     top, bottom = int(np.clip(low[1], 0, height)), int(np.clip(high[1], 0, height))
@@ -256,8 +257,8 @@ def _pixel_rays(
     if ortho is None:
         directions = grid.reshape(-1, 3) @ (c2w[:3, :3] @ np.linalg.inv(intrinsics)).T
         return np.broadcast_to(c2w[:3, 3], directions.shape), directions
-    offset = (grid - np.array([size[1] / 2, size[0] / 2, 1.0])) * (ortho / size[0])
-    origins = offset.reshape(-1, 3).astype(np.float32) @ c2w[:3, :3].T + c2w[:3, 3]
+    flat = grid.reshape(-1, 3) @ np.linalg.inv(intrinsics).T * (ortho / size[0] * intrinsics[1, 1])
+    origins = (flat * [1, 1, 0]).astype(np.float32) @ c2w[:3, :3].T + c2w[:3, 3]
     return origins, np.broadcast_to(c2w[:3, 2], origins.shape)
 
 

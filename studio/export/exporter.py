@@ -18,9 +18,11 @@ from studio.export.readers import read_mesh
 from studio.export.texture import TextureBaker, fitting_size, query_colours
 from studio.export.unwrap import unwrap
 from studio.export.view_colours import Footage
+from studio.export.world import WORLDS, placed_mesh, placed_views, world_of
 from studio.files import atomic_write
 from studio.mesh import Mesh
 from studio.metrics.renders import mesh_psnr
+from studio.metrics.solidity import solidity
 from studio.registry import register
 from studio.views import ViewSet
 
@@ -68,6 +70,8 @@ class MeshExporter:
         """Refuse resolutions whose sampling grids would need more than this."""
         formats: list[str] = field(default_factory=lambda: ["glb", "ply"])
         """Any of glb, ply, obj."""
+        world: str = "auto"
+        """World of the files: capture (that of the capture's own cameras), views (upright, as fitted), or auto: capture, but glb is upright where the capture is not."""  # noqa: E501
         texture_size: int = 0
         """Side of the base colour texture in texels; 0: two texels per pixel of the views."""
         texture_source: str = "auto"
@@ -97,6 +101,7 @@ class MeshExporter:
         if wrong:
             raise ConfigError(f"exporter.formats contains {wrong}.", allowed=", ".join(FORMATS))
         for key, allowed in (
+            ("world", WORLDS),
             ("texture_source", ("auto", "field", "views")),
             ("unwrap", ("auto", "xatlas", "box")),
         ):
@@ -122,8 +127,9 @@ class MeshExporter:
 
         Returns:
             Path by what it is: ``glb, ply, obj, inspect, turntable, preview``. What was measured
-            lies in ``figures``: ``mesh_psnr`` of the first file, read back, against the views,
-            ``mesh_psnr_field`` of the field's own colours, faces, and seconds per part.
+            lies in ``figures``: of the first file, read back, ``mesh_psnr`` against the views and
+            what `solidity` tells; ``mesh_psnr_field`` of the field's own colours, faces, seconds
+            per part, and ``mesh_to_capture``, where the files were moved to the capture's world.
 
         Raises:
             ExportError: if the field has no surface in its cube.
@@ -195,11 +201,16 @@ class MeshExporter:
         return mesh, baker.textured(texels)
 
     def _measure(self, written: dict[str, Path], views: ViewSet | None) -> None:
-        """Read the main file back and compare it with the views."""
+        """Read the main file back: is it a solid, and does it look like the views?"""
+        main = self.cfg.formats[0]
+        mesh, to_world = read_mesh(written[main]), world_of(views, self.cfg.world, main)
+        self.figures |= solidity(mesh)
+        if to_world is not None:
+            self.figures["mesh_to_capture"] = to_world.tolist()
         if views is None or not self.cfg.psnr_views:
             return
-        mesh = read_mesh(written[self.cfg.formats[0]])
-        self.figures["mesh_psnr"] = mesh_psnr(mesh, views, self.cfg.psnr_views)
+        placed = placed_views(views, to_world)
+        self.figures["mesh_psnr"] = mesh_psnr(mesh, placed, self.cfg.psnr_views)
         _log.info(
             "mesh_psnr %.2f dB against the views%s",
             self.figures["mesh_psnr"],
@@ -218,10 +229,13 @@ class MeshExporter:
         for name in self.cfg.formats:
             path = folder / f"model.{name}"
             write = getattr(writers, f"write_{name}")
-            write(mesh if name == "ply" else textured, path)
+            given = mesh if name == "ply" or textured is None else textured
+            write(placed_mesh(given, world_of(views, self.cfg.world, name)), path)
             written[name] = path
         if self.cfg.inspect and views is not None:
-            written["inspect"] = write_inspection(textured or mesh, views, folder / "inspect.glb")
+            to_world = world_of(views, self.cfg.world, "glb")
+            shown = placed_mesh(textured or mesh, to_world), placed_views(views, to_world)
+            written["inspect"] = write_inspection(*shown, folder / "inspect.glb")
         return written
 
     def _write_pictures(

@@ -117,13 +117,14 @@ def _atlas(views: ViewSet) -> tuple[UInt8[np.ndarray, "h w 4"], Float[np.ndarray
 
 def _lens(cameras: Cameras, i: int) -> dict[str, Any]:
     """GlTF's camera properties; an off-centre principal point has no place there."""
-    h, w = cameras.size
+    (h, w), k = cameras.size, cameras.intrinsics[i]
+    aspect = w / h * (float(k[1, 1]) / float(k[0, 0]))  # pixels need not be square
     if cameras.ortho_scale is not None:
         half = float(cameras.ortho_scale[i]) / 2
-        lens = {"xmag": half * w / h, "ymag": half, "znear": 0.01, "zfar": 100.0}
+        lens = {"xmag": half * aspect, "ymag": half, "znear": 0.01, "zfar": 100.0}
         return {"type": "orthographic", "orthographic": lens}
-    fov = 2 * math.atan(0.5 * h / float(cameras.intrinsics[i, 1, 1]))
+    fov = 2 * math.atan(0.5 * h / float(k[1, 1]))
     return {
         "type": "perspective",
-        "perspective": {"yfov": fov, "aspectRatio": w / h, "znear": 0.01},
+        "perspective": {"yfov": fov, "aspectRatio": aspect, "znear": 0.01},
     }

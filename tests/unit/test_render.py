@@ -157,9 +157,15 @@ def test_orthographic_views_do_not_shrink_with_distance() -> None:
         assert mask.sum() == pytest.approx(20 * 10, rel=0.02)
 
 
-def test_orthographic_pictures_agree_with_the_projection_of_cameras() -> None:
+@pytest.mark.parametrize("change", [(1.0, 0.0, 0.0), (0.6, 9.0, -7.0)])
+def test_orthographic_pictures_agree_with_the_projection_of_cameras(change) -> None:
     ring = orbit_cameras([30.0], 25.0, size=80)
-    camera = Cameras(ring.c2w, ring.intrinsics, ring.size, torch.tensor([1.3]))
+    wide, right, down = change  # pixels that are not square, a principal point off the centre
+    intrinsics = ring.intrinsics.clone()
+    intrinsics[:, 0, 0] *= wide
+    intrinsics[:, 0, 2] += right
+    intrinsics[:, 1, 2] += down
+    camera = Cameras(ring.c2w, intrinsics, ring.size, torch.tensor([1.3]))
     place = (0.2, -0.3, 0.25)
     mask = cast_mesh(as_mesh(ellipsoid((0.06, 0.06, 0.06), place, WHITE)), camera).mask[0]
     pixels, _ = camera.project(torch.tensor([place]))
