@@ -167,7 +167,7 @@ def measure(
         near, truth = nearest(data), data.ground_truth()
         shown = [near, made] if truth is None else [truth, near, made]
         save_sheet(out / f"{name}.png", shown, data.measured)
-        if truth is not None:
+        if truth is not None and data.measured:
             row |= figures(made, truth, data.measured, lpips)
             row["nearest"] = mean(figures(near, truth, data.measured, lpips)["views"])
         objects[folder.resolve().name] = row | {"references": list(data.object.chosen)}

@@ -272,11 +272,30 @@ def test_options_that_do_not_exist(tmp_path: Path, options: dict, text: str) -> 
         data(tmp_path, **{"kind": "GSO25", **options}).targets()
 
 
-# --- a real object --------------------------------------------------------------------------------
+# --- real objects ---------------------------------------------------------------------------------
+
+
+def carved(source: EscherNetEvalData) -> torch.Tensor:
+    """Points of the body that all true silhouettes leave; checks that it fills each of them."""
+    truth, side = source.ground_truth(), source.cfg.resolution
+    assert truth is not None
+    axis = torch.linspace(-0.6, 0.6, 48)
+    points = torch.cartesian_prod(axis, axis, axis)
+    pixels, _ = source.targets().project(points)
+    places = pixels.floor().long().clamp(0, side - 1)
+    inside = torch.ones(len(points), dtype=torch.bool)
+    for mask, place in zip(truth.mask, places, strict=True):
+        inside &= mask[place[:, 1], place[:, 0]] > 0.3
+    for mask, place in zip(truth.mask, places[:, inside], strict=True):
+        seen = torch.zeros(side, side)
+        seen[place[:, 1], place[:, 0]] = 1
+        seen = torch.nn.functional.max_pool2d(seen[None], 3, 1, 1)[0]
+        assert float(seen[mask > 0.5].mean()) > 0.93
+    return points[inside]
 
 
 def test_elephant(test_data: Path) -> None:
-    """Three of its views are given; the cameras carve a body that fills all 25 silhouettes."""
+    """Three of its 25 views are given."""
     root = test_data / "gso_elephant"
     source = data(root, "GSO25", resolution=64)
     views, truth = source.condition().views, source.ground_truth()
@@ -287,20 +306,14 @@ def test_elephant(test_data: Path) -> None:
         w2c = torch.from_numpy(np.load(root / "render_mvs_25" / "model" / f"{i:03d}.npy"))
         blender = blender_w2c(source.targets().c2w[i].double())[:3]
         torch.testing.assert_close(blender, w2c.double(), atol=1e-6, rtol=0)
-    axis = torch.linspace(-0.55, 0.55, 56)
-    points = torch.cartesian_prod(axis, axis, axis)
-    pixels, _ = source.targets().project(points)
-    inside = torch.ones(len(points), dtype=torch.bool)
-    places = pixels.floor().long().clamp(0, 63)
-    for view in range(25):
-        x, y = places[view].unbind(1)
-        inside &= truth.mask[view, y, x] > 0.3
-    body = points[inside]
+    body = carved(source)
     assert (body.amax(0) - body.amin(0)).max() == pytest.approx(1.0, abs=0.06)  # longest side 1
-    for view in range(25):
-        x, y = places[view, inside].unbind(1)
-        mask = truth.mask[view] > 0.5
-        seen = torch.nn.functional.max_pool2d(
-            torch.zeros(1, 64, 64).index_put((torch.zeros_like(x), y, x), torch.ones(())), 3, 1, 1
-        )[0]
-        assert float((mask & (seen > 0)).sum() / mask.sum()) > 0.93
+
+
+def test_nerf_chair(test_data: Path) -> None:
+    """Cameras 4.03 away are brought to 1.5, and the chair, within 1.1, with them."""
+    source = data(test_data / "nerf_synthetic_chair", "NeRF", resolution=64)
+    distance = source.targets().centres.norm(dim=1)
+    torch.testing.assert_close(distance, torch.full((25,), 1.5), atol=1e-4, rtol=0)
+    assert len(given(source)) == 3 and source.measured == tuple(range(25))
+    assert carved(source).abs().max() == pytest.approx(1.1 * 1.5 / 4.03, abs=0.05)
