@@ -56,8 +56,8 @@ DESCRIBES_NETWORK = (
 )
 """Options that a folder of our own fixes for whoever loads it."""
 
-PROJECTION, TEXT = "cc_projection.", "cond_stage_model.transformer."
-_POSITIONS = "text_model.embeddings.position_ids"
+PROJECTION, TEXT = "cc_projection.", "cond_stage_model.transformer.text_model."
+_POSITIONS = "embeddings.position_ids"  # older transformers saved these constants
 _WEIGHTS = "diffusion_pytorch_model"
 
 
@@ -72,13 +72,14 @@ def save_folder(model: SpadGuidance, folder: Path) -> None:
     with written_whole(folder) as new:
         for name in ("unet", "vae", "camera_projection"):
             part = model.denoiser.unet if name == "unet" else getattr(model, name)
-            write_part(new / name, _WEIGHTS, plain(dict(part.config)), part)
+            config = {k: v for k, v in part.config.items() if k != "_use_default_values"}
+            write_part(new / name, _WEIGHTS, config, part)
         encoder = model.text_encoder
         write_part(new / "text_encoder", "model", encoder.config.to_dict(), encoder)
         (new / "tokenizer").mkdir()
         model.tokenizer.save(new / "tokenizer")
-        options = {**plain(model.cfg), "weights": "", "unet_weights": "", "vae_weights": ""}
-        write_json(new / "config.json", options)
+        starts = dict.fromkeys(("weights", "vae_weights", "unet_start", "text_start"), "")
+        write_json(new / "config.json", {**plain(model.cfg), **starts})
 
 
 # -------------------------------------------------------------------- reading
@@ -108,7 +109,7 @@ def build_parts(cfg: SpadConfig) -> tuple[dict[str, nn.Module], Tokenizer]:
     if source is None:
         return fresh_parts(cfg), tokenizer
     with torch.device("meta"):
-        parts = fresh_parts(replace(cfg, vae_weights="", unet_weights="", text_weights=""))
+        parts = fresh_parts(replace(cfg, vae_weights="", unet_start="", text_start=""))
     load_official_into(parts, source, ema=cfg.ema, allow_pickle=cfg.allow_pickle)
     return {name: _materialised(part) for name, part in parts.items()}, tokenizer
 
@@ -129,14 +130,15 @@ def fresh_parts(cfg: SpadConfig) -> dict[str, nn.Module]:
         text_kwargs["vocab_size"] = WordTokenizer(cfg.words, 1).size
     unet = net.build_unet(unet_kwargs)
     denoiser = net.MultiViewUNet(unet, cfg.float32_attention)
-    if cfg.unet_weights:
-        start_from(denoiser.unet, read_weights(resolve(cfg.unet_weights, cfg.allow_download)))
+    if cfg.unet_start:
+        folder = resolve(cfg.unet_start, cfg.allow_download)
+        start_from(denoiser.unet, read_weights(folder, cfg.allow_pickle), folder)
     if cfg.vae_weights:
         vae = read_part("vae", Path(cfg.vae_weights), cfg)
     else:
         vae = build_vae(net.network_kwargs(cfg.size, "vae", cfg.vae))
-    if cfg.text_weights:
-        text = read_part("text_encoder", Path(cfg.text_weights), cfg)
+    if cfg.text_start:
+        text = read_part("text_encoder", Path(cfg.text_start), cfg)
     else:
         text = net.build_text_encoder(text_kwargs)
     width = unet.time_embedding.linear_2.out_features
@@ -145,7 +147,7 @@ def fresh_parts(cfg: SpadConfig) -> dict[str, nn.Module]:
         "unet": denoiser,
         "vae": vae,
         "text_encoder": text,
-        "camera_projection": net.CameraProjection(numbers, width),
+        "camera_projection": net.CameraProjection(numbers=numbers, width=width),
     }
 
 
@@ -163,9 +165,17 @@ def read_part(name: str, folder: Path, cfg: SpadConfig) -> nn.Module:
     if name == "unet":
         tensors = {f"unet.{key}": value for key, value in tensors.items()}
     if name == "text_encoder":
-        tensors = {key: value for key, value in tensors.items() if key != _POSITIONS}
+        tensors = _text_names(part, tensors)
     load_strict(part, tensors, folder)
     return _materialised(part)
+
+
+def _text_names(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a text tower's tensors as this version of transformers calls them."""
+    prefix = "text_model."  # in files and in older versions
+    own = prefix if any(key.startswith(prefix) for key in encoder.state_dict()) else ""
+    bare = {key.removeprefix(prefix): value for key, value in tensors.items()}
+    return {own + key: value for key, value in bare.items() if key != _POSITIONS}
 
 
 def _build(name: str, config: dict[str, Any], cfg: SpadConfig) -> nn.Module:
@@ -195,7 +205,7 @@ def _materialised(module: nn.Module) -> nn.Module:
 # -------------------------------------------------------------------- other models' weights
 
 
-def start_from(unet: nn.Module, plain_unet: Mapping[str, Tensor], source: Path | str = "") -> None:
+def start_from(unet: nn.Module, plain_unet: Mapping[str, Tensor], source: Path | str) -> None:
     """Fill an inflated UNet with the weights of a plain one: Stable Diffusion's, or a method's.
 
     Weights for input channels that only one of the two has are left out or start at zero: the
@@ -240,7 +250,10 @@ def fill(
     levels = len(parts["vae"].config.block_out_channels) if "vae" in parts else 4
     found = convert(tensors, layers, levels, ema=ema, source=source)
     for name, module in parts.items():
-        load_strict(module, found.get(name, {}), source)
+        tensors = found.get(name, {})
+        if name == "text_encoder":
+            tensors = _text_names(module, tensors)
+        load_strict(module, tensors, source)
 
 
 def convert(

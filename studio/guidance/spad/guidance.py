@@ -341,7 +341,7 @@ class SpadGuidance(Guidance):
     ) -> ViewSet:
         """Make the views of `condition.text` that `cameras` see, together.
 
-        `noise` [V, c, h, w] is the unit noise that the start is mixed from.
+        `noise` [V, c, h, w] are the start latents, in which no blob is mixed then.
 
         Raises:
             ConfigError: if the condition holds no text.
@@ -358,15 +358,18 @@ class SpadGuidance(Guidance):
         states = self.embed([self.prefixed(condition.text), ""])
         grid = latent_side(self.vae, side)
         like = states.new_empty(1, len(cameras), self.vae.config.latent_channels, grid, grid)
-        unit = randn_like(like, generator) if noise is None else noise.to(device).view_as(like)
         plan = self.plan()
+        if noise is None:
+            start = self.start_latents(randn_like(like, generator), plan, generator)
+        else:
+            start = noise.to(device).view_as(like)
         done = iter(range(1, len(plan) + 1))
         latents = self.sample(
             states[:1, None].expand(-1, len(cameras), -1, -1),
             states[1],
             camera,
             scene,
-            self.start_latents(unit, plan, generator),
+            start,
             plan,
             on_step=None if progress is None else lambda *_: progress(next(done), len(plan)),
         )

@@ -44,17 +44,17 @@ class SpadConfig:
     allow_pickle: bool = False
     """Open a .ckpt that cannot be read safely, running whatever code it holds."""
     allow_download: bool = False
-    """Fetch `weights`, `unet_weights` and `tokenizer` from the hub (owner/name)."""
-    unet_weights: str = ""
+    """Fetch from the hub where an option names a repository (owner/name)."""
+    unet_start: str = ""
     """Folder of a plain diffusers UNet that training starts from, as the authors do."""
     vae_weights: str = ""
     """Folder of a trained AutoencoderKL; replaces `vae`."""
-    text_weights: str = ""
-    """Folder of a CLIPTextModel; replaces `text`."""
+    text_start: str = ""
+    """Folder of a CLIPTextModel that training starts from; replaces `text`."""
     tokenizer: str = "openai/clip-vit-large-patch14"
-    """Folder or hub repository of the tokenizer at full size."""
+    """Folder or hub repository of CLIP's tokenizer, at full size."""
     words: list[str] = field(default_factory=lambda: list(NANO_WORDS))
-    """Words that a fresh nano model can be taught."""
+    """Words that a fresh nano model can learn; a text tower of its own learns them."""
     size: str = "nano"
     """Widths that `unet`, `vae` and `text` start from: nano or full (the released model)."""
     unet: dict[str, Any] = field(default_factory=dict)

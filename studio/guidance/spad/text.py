@@ -123,18 +123,20 @@ def read_tokenizer(source: Path | str, length: int, allow_download: bool = False
     Raises:
         WeightsError: if there is none.
     """
-    path = Path(source) / WORDS_FILE
-    if path.is_file():
-        saved = json.loads(path.read_text())
+    folder = Path(source)
+    if (folder / WORDS_FILE).is_file():
+        saved = json.loads((folder / WORDS_FILE).read_text())
         return WordTokenizer(saved["words"], saved["length"])
     from transformers import CLIPTokenizer
 
     try:
         tokenizer = CLIPTokenizer.from_pretrained(str(source), local_files_only=not allow_download)
+        if len(tokenizer) <= len(set(tokenizer.all_special_tokens)):
+            raise ValueError("no words")  # transformers makes an empty one where there is none
     except (OSError, ValueError) as error:
         raise WeightsError(
             f"{source} is no tokenizer, or is not on this machine.",
-            allowed=f"a folder with {WORDS_FILE}, or with vocab.json and merges.txt of CLIP",
+            allowed=f"a folder with {WORDS_FILE}, or with CLIP's vocab.json and merges.txt",
             hint="To fetch it from the hub give allow_download=true.",
         ) from error
     return CLIPTokens(tokenizer, length)
