@@ -44,15 +44,17 @@ class SpadObject:
 
     Attributes:
         folder: of the object.
-        numbers: of the views; broken renderings are left out.
+        numbers: of the views.
         c2w: OpenCV axes.
         fov_deg: of every view.
+        broken: numbers of the views that are left out, whose cameras stand at the origin.
     """
 
     folder: Path
     numbers: tuple[int, ...]
     c2w: Float[Tensor, "v 4 4"]
     fov_deg: tuple[float, ...]
+    broken: tuple[int, ...] = ()
 
     def cameras(self, views: list[int], size: int) -> Cameras:
         """Return the cameras of some views (positions in `numbers`)."""
@@ -79,7 +81,7 @@ class SpadObject:
 
 
 def read_object(folder: Path) -> SpadObject:
-    """Read all cameras of an object; views without a place are left out with a warning.
+    """Read all cameras of an object.
 
     Raises:
         DataError: if there are no views or a camera is missing or cannot be read.
@@ -87,9 +89,6 @@ def read_object(folder: Path) -> SpadObject:
     numbers = sorted(int(p.stem) for p in (folder / "images").glob("*.png") if p.stem.isdigit())
     cameras = {n: read_blender_camera(folder / "cameras" / f"{n}.npy") for n in numbers}
     intact = tuple(n for n in numbers if is_placed(cameras[n][0]))
-    if len(intact) < len(numbers):
-        lost = ", ".join(str(n) for n in numbers if n not in intact)
-        logger.warning("%s: the camera of view %s stands at the origin: left out.", folder, lost)
     if not intact:
         raise DataError(
             f"{folder} holds no view that can be used.",
@@ -97,7 +96,8 @@ def read_object(folder: Path) -> SpadObject:
         )
     matrices = torch.from_numpy(np.stack([cameras[n][0] for n in intact]))
     fov = tuple(cameras[n][1] for n in intact)
-    return SpadObject(folder, intact, opengl_to_opencv(matrices).float(), fov)
+    broken = tuple(n for n in numbers if n not in intact)
+    return SpadObject(folder, intact, opengl_to_opencv(matrices).float(), fov, broken)
 
 
 def orthogonal_groups(
@@ -210,6 +210,7 @@ class SpadDataset(Dataset[dict[str, Any]]):
         fixed: bool = False,
     ) -> None:
         self.cfg, self.names, self.captions, self.fixed = cfg, names, captions, fixed
+        self._told: set[str] = set()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -230,7 +231,7 @@ class SpadDataset(Dataset[dict[str, Any]]):
             except DataError as error:
                 if self.cfg.broken == "raise":
                     raise
-                logger.warning("object %s is skipped: %s", name, str(error).splitlines()[0])
+                self._tell(name, f"object {name} is skipped: {str(error).splitlines()[0]}")
         raise DataError(f"{tries} objects of {self.cfg.root} in a row cannot be used.")
 
     def draw(self, thing: SpadObject, generator: torch.Generator) -> list[int]:
@@ -257,8 +258,17 @@ class SpadDataset(Dataset[dict[str, Any]]):
             )
         return torch.randperm(count, generator=generator)[: cfg.views].tolist()
 
+    def _tell(self, name: str, message: str) -> None:
+        """Warn once of every object."""
+        if name not in self._told:
+            self._told.add(name)
+            logger.warning(message)
+
     def _item(self, name: str, generator: torch.Generator) -> dict[str, Any]:
         thing, size = read_object(Path(self.cfg.root) / name), self.cfg.size
+        if thing.broken:
+            lost = ", ".join(map(str, thing.broken))
+            self._tell(name, f"{thing.folder}: view {lost} left out, its camera has no place")
         views = self.draw(thing, generator)
         cameras = thing.cameras(views, size)
         pictures = torch.stack([thing.picture(view, size) for view in views])

@@ -116,10 +116,15 @@ def test_other_forms_of_the_matrix(tmp_path: Path, text: Any) -> None:
 
 
 def test_broken_views_are_left_out(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    thing = read_object(root / "bbb")
+    assert thing.numbers == (0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11) and thing.broken == (6,)
+    train = data(root, train_share=1.0).dataset("train")
     with caplog.at_level(logging.WARNING):
-        thing = read_object(root / "bbb")
-    assert thing.numbers == (0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11)
-    assert "view 6 stands at the origin" in caplog.text
+        for _ in range(3):
+            train[0]
+    assert [r.getMessage() for r in caplog.records] == [
+        f"{root / 'bbb'}: view 6 left out, its camera has no place"
+    ]
     groups = orthogonal_groups(thing.c2w)
     assert [[thing.numbers[v] for v in g] for g in groups] == [
         [0, 1, 2, 3], [4, 5, 7], [8, 9, 10, 11]
