@@ -30,7 +30,8 @@ from PIL import Image
 import studio
 from studio.callbacks.preview import picture_grid
 from studio.data.eschernet_eval import EscherNetEvalData
-from studio.data.eschernet_eval_sets import SETS, EvalConfig
+from studio.data.eschernet_eval_frames import EvalConfig
+from studio.data.eschernet_eval_sets import SETS
 from studio.data.fixed_rigs import tiles
 from studio.errors import DataError, StudioError
 from studio.evaluate import finite

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from studio.cameras import Cameras
 from studio.data.base import ConditionData
-from studio.data.eschernet_eval_sets import EvalConfig, EvalObject, Frames, read_object
+from studio.data.eschernet_eval_frames import EvalConfig, EvalObject, Frames
+from studio.data.eschernet_eval_sets import read_object
 from studio.data.exr import read_exr
 from studio.data.views_files import read_rgba8, whitened
 from studio.data.views_release import COMPOSITING, resized_8bit

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from studio.data.eschernet_eval import EscherNetEvalData
-from studio.data.eschernet_eval_sets import EvalConfig, Frames, spherical_poses, spiral
+from studio.data.eschernet_eval_frames import EvalConfig, Frames, spherical_poses, spiral
 from studio.data.views_release import ViewsReleaseData, ViewsReleaseDataset
 from studio.guidance.eschernet.poses import (
     blender_w2c,

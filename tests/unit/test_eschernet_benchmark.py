@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks.eschernet import main
 from studio.data.eschernet_eval import EscherNetEvalData
-from studio.data.eschernet_eval_sets import EvalConfig
+from studio.data.eschernet_eval_frames import EvalConfig
 from studio.images import to_uint8
 from studio.metrics.image import psnr
 from tests.unit.test_eschernet import tiny
