@@ -172,7 +172,7 @@ def run(args: argparse.Namespace) -> int:
         categories=args.categories,
         resolution=guidance.contract.resolution,
     )
-    data = NMRData(cfg).dataset(args.split)
+    data = NMRData(cfg).views(args.split)
     args.judge = LPIPS.load("vgg", args.lpips) if args.lpips else None
     kept = ("weights", "options", "targets", "most", "split", "lists", "lpips")
     rows = Rows(args.out, args.part, {k: getattr(args, k) for k in kept})

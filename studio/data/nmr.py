@@ -24,6 +24,7 @@ from studio.data.base import ViewPairData
 from studio.data.nmr_archive import LISTS, Archive, open_archive
 from studio.data.nmr_cameras import nmr_ring, read_cameras, view_angles
 from studio.data.nmr_index import CAMERAS, VIEWS
+from studio.data.nmr_stream import StreamedViews, shard_urls
 from studio.errors import ConfigError, DataError
 from studio.registry import register
 
@@ -54,6 +55,9 @@ class NMRData(ViewPairData):
         """Target views per validation item."""
         repeat_target: float = 0.1
         """Chance that a training item's inputs are drawn from all views, the target among them."""
+        stream: str = ""
+        """Training shards for webdataset to stream, as https://host/NMR-train-{00..15}.tar; empty:
+        by the index of `root`, which resumes exactly. Validation always reads `root`."""
         resolution: int = 64
         """Height and width of the pictures in pixels."""
         cameras: str = "ring"
@@ -87,7 +91,17 @@ class NMRData(ViewPairData):
         """Open the archive, so that a wrong path ends before anything is written."""
         self.dataset("train")
 
-    def dataset(self, split: str) -> NMRViews:
+    def dataset(self, split: str) -> NMRViews | StreamedViews:
+        """Return the items of a split as `views` does, or the training split as a stream."""
+        cfg = self.cfg
+        if split != "train" or not cfg.stream:
+            return self.views(split)
+        wanted = self.archive.synsets(cfg.categories, cfg.withhold)
+        return StreamedViews(
+            shard_urls(cfg.stream), wanted, lambda one, key: NMRViews(cfg, one, [key], "train")[0]
+        )
+
+    def views(self, split: str) -> NMRViews:
         """Return the items of a split: train, val or test.
 
         Raises:

@@ -93,9 +93,13 @@ class Archive(ABC):
         """
         if split not in SPLITS:
             raise DataError(f"the split is {split!r}.", allowed=", ".join(SPLITS))
-        wanted = {self.synset(c) for c in categories} or set(self.names)
-        wanted -= {self.synset(c) for c in withhold}
+        wanted = self.synsets(categories, withhold)
         return [key for key in self.listed(split) if key.partition("-")[0] in wanted]
+
+    def synsets(self, categories: Sequence[str] = (), withhold: Sequence[str] = ()) -> set[str]:
+        """Return the synsets of some categories, of all where none is given, without others."""
+        wanted = {self.synset(c) for c in categories} or set(self.names)
+        return wanted - {self.synset(c) for c in withhold}
 
     def synset(self, category: str) -> str:
         """Return the synset of a category given by synset, full name or one of its words."""

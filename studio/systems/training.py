@@ -88,6 +88,8 @@ class TrainingSystem(System):
                 references=cfg.references,
                 frame=cfg.frame,
             )
+        if hasattr(data, "batches"):  # a stream: no items by number
+            return data.batches(cfg.batch_size, *common)
         return ItemBatches(data, cfg.batch_size, *common)
 
     def losses(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:

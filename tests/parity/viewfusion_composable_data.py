@@ -11,6 +11,7 @@ from torch import Tensor
 
 from studio.data.nmr import Draw, NMRData
 from studio.data.nmr_index import VIEWS
+from studio.guidance.viewfusion_composable.conditioning import with_reference
 from studio.metrics.image import psnr, ssim
 from tests.parity.case import Adapter, Case
 
@@ -38,7 +39,7 @@ def dataset(case: Case) -> dict[str, Tensor]:
 
 def _sample(case: Case, sample: dict[str, Any], data: NMRData) -> dict[str, Tensor]:
     name = f"s{sample['index']}"
-    views = data.dataset(sample["mode"])
+    views = data.views(sample["mode"])
     index = views.keys.index(sample["scene_hash"])
     draw = Draw(case.inputs[f"{name}.perm1"], case.inputs.get(f"{name}.perm2"))
     item = views.item(index, draw)
@@ -46,7 +47,7 @@ def _sample(case: Case, sample: dict[str, Any], data: NMRData) -> dict[str, Tens
     return {
         f"{name}.target": item["images"][0] / 2 + 0.5,
         f"{name}.cond": cond,
-        f"{name}.relative_cond": torch.cat([cond[:1].expand_as(cond), cond], dim=1),
+        f"{name}.relative_cond": with_reference(cond[None])[0],
         f"{name}.all_views": views.pictures(index, range(VIEWS)) / 2 + 0.5,
         f"{name}.angle": item["angle"],
         f"{name}.relative_angle": item["relative_angle"],

@@ -205,3 +205,23 @@ def test_two_processes_killed_and_resumed_train_as_one(folder: Path) -> None:
     train_here("mixed", "resume=last", "data.log=mixed")
     assert asked(folder, "mixed", 0)[: 2 * (STEPS - HALFWAY)] == order[2 * HALFWAY :]
     assert_same(folder, "mixed")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_signal_to_one_process_saves_and_stops_all(folder: Path) -> None:
+    words = ["--config", "two.yaml", "--train", "trainer.devices=2", "trainer.max_steps=1000000"]
+    job = start(str(REPOSITORY / "launch.py"), *words, "trainer.checkpoint_every=0")
+    log = folder / "two-1.txt"
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and not (log.exists() and log.stat().st_size > 20):
+        time.sleep(0.05)
+    job.terminate()  # the first process alone
+    said, _ = job.communicate(timeout=PATIENCE)
+    assert job.returncode == 128 + signal.SIGTERM, said
+    assert said.count("finishing this step") == said.count("To go on: python") == 1
+    saved = torch.load(folder / "outputs" / "ddp" / "two" / "ckpts" / "last.ckpt")
+    steps = saved["global_step"]
+    assert steps > 0
+    counts = [len(asked(folder, "two", rank)) for rank in range(2)]
+    assert all(steps <= count <= steps + 2 for count in counts), (steps, counts)

@@ -53,7 +53,16 @@ HEAVY = {
     "torch",
 }
 LIGHT = LAYERS[0] | {"cli", "listing", "doctor", "schedule", "evaluate", "experiment"}
-OPTIONAL = {"nerfacc", "tinycudann", "gradio", "rembg", "wandb", "triton", "torchvision"}
+OPTIONAL = {
+    "nerfacc",
+    "tinycudann",
+    "gradio",
+    "rembg",
+    "wandb",
+    "triton",
+    "torchvision",
+    "webdataset",
+}
 
 
 def layer_of(part: str) -> int:

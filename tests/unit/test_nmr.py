@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import pickle
 import tarfile
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from studio.cli import main
@@ -21,7 +23,9 @@ from studio.data.nmr_archive import Shards, Zipped, open_archive
 from studio.data.nmr_cameras import nmr_ring, read_cameras
 from studio.data.nmr_index import CAMERAS, VIEWS
 from studio.data.nmr_shards import even_parts
+from studio.data.nmr_stream import StreamedViews
 from studio.errors import ConfigError, DataError
+from studio.run import RUN_VARIABLE
 from tests.nmr_files import SIZE, authors_shards, cameras, colour, write_archive, zipped
 
 COUNTS = {"train": (5, 4, 2), "val": (1, 0, 0), "test": (2, 1, 1)}
@@ -38,7 +42,7 @@ def packed(top: Path) -> Path:
 
 
 def views(root: Path, split: str = "train", **options: Any) -> NMRViews:
-    return NMRData(NMRData.Config(root=str(root), resolution=SIZE, **options)).dataset(split)
+    return NMRData(NMRData.Config(root=str(root), resolution=SIZE, **options)).views(split)
 
 
 def seen(picture: torch.Tensor) -> tuple[int, ...]:
@@ -310,7 +314,7 @@ def test_opened_files_are_not_shared_with_other_processes(packed: Path) -> None:
 
 
 def test_pictures_of_other_sizes_are_resized(packed: Path) -> None:
-    data = NMRData(NMRData.Config(root=str(packed), resolution=16)).dataset("val")
+    data = NMRData(NMRData.Config(root=str(packed), resolution=16)).views("val")
     item = data[0]
     assert item["images"].shape == (4, 3, 16, 16)
     assert item["intrinsics"][0, 0, 2] == 8.0
@@ -341,3 +345,92 @@ def test_cameras_with_y_down_are_posed_alike() -> None:
 def test_broken_cameras_are_named() -> None:
     with pytest.raises(DataError, match="somewhere cannot be read"):
         read_cameras(b"nothing", 64, "somewhere")
+
+
+# --- webdataset -----------------------------------------------------------------------------------
+
+
+def streamed(top: Path, out: Path, **options: Any) -> StreamedViews:
+    prepare(top, out, "shards=4")
+    cfg = NMRData.Config(
+        root=str(out),
+        resolution=SIZE,
+        inputs=2,
+        stream=f"{out}/NMR-train-{{00..03}}.tar",
+        **options,
+    )
+    data = NMRData(cfg).dataset("train")
+    assert isinstance(data, StreamedViews)
+    return data
+
+
+def test_streaming_needs_webdataset(top: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="webdataset is not installed"):
+        streamed(top, tmp_path / "shards")
+
+
+def test_streams_of_processes_are_even_and_disjoint(top: Path, tmp_path: Path) -> None:
+    pytest.importorskip("webdataset")
+    data = streamed(top, tmp_path / "shards")
+
+    def objects(rank: int, world: int, workers: int = 0, seed: int = 0) -> list[tuple[int, ...]]:
+        batches = data.batches(2, seed, lambda: 0, Parts.of_process(rank, world))
+        loader = iter(DataLoader(batches, batch_size=None, num_workers=workers))
+        return [seen(p)[1:] for _ in range(8) for p in next(loader)["images"][:, 0]]
+
+    ranks = [objects(rank, 2) for rank in range(2)]
+    assert [len(r) for r in ranks] == [16, 16], "as many batches as are asked for"
+    assert not set(ranks[0]) & set(ranks[1])
+    assert len(set(ranks[0]) | set(ranks[1])) == 11, "all objects"
+    assert ranks[0] == objects(0, 2) != objects(0, 2, seed=1)
+    helped = objects(0, 2, workers=2)
+    assert set(helped) == set(ranks[0])
+    with pytest.raises(ConfigError, match="4 shards for 5 processes"):
+        objects(0, 5)
+
+
+def test_a_stream_leaves_categories_out(top: Path, tmp_path: Path) -> None:
+    pytest.importorskip("webdataset")
+    data = streamed(top, tmp_path / "shards", withhold=["airplane"])
+    stream = iter(data.batches(1, 0, lambda: 0, Parts()))
+    blue = {seen(next(stream)["images"][0, 0])[2] for _ in range(20)}
+    assert blue == {80, 160}
+
+
+# --- training -------------------------------------------------------------------------------------
+
+TRAINING = """
+name: nmr
+tag: t
+use_timestamp: false
+data_type: nmr
+data: {{root: {root}, resolution: 8, inputs: 2, val_targets: 3}}
+system_type: guidance-training
+system:
+  guidance_type: viewfusion-composable
+  guidance:
+    resolution: 8
+    patch: 1
+    inner_channel: 16
+    channel_mults: [1]
+    attn_res: []
+    norm_groups: 8
+    max_views: 2
+    steps: 1
+  frame: object
+  references: 2
+  batch_size: 2
+  validation_objects: 1
+trainer: {{max_steps: 2, accelerator: cpu, threads: 1, checkpoint_every: 0, preview_every: 2}}
+"""
+
+
+def test_the_zip_can_be_trained_from(packed: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(RUN_VARIABLE, raising=False)
+    Path("nmr.yaml").write_text(TRAINING.format(root=packed))
+    assert main(["--config", "nmr.yaml", "--train"]) == 0
+    with Image.open("outputs/nmr/t/save/step=00000002.png") as sheet:
+        assert sheet.size == (3 * 8, 2 * 8), "three targets, made above true"
+    assert main(["--config", "nmr.yaml", "--train", "data.root=nowhere"]) == 2
