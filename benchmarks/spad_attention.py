@@ -92,11 +92,11 @@ def attention_runs(views: int) -> dict[str, Runs]:
     runs: dict[str, Runs] = {"dense": [], "studio": []}
     for side, width, count in LAYERS:
         shape = (3, 1, views * side**2, HEADS, width)  # as the projections leave them
-        qkv = torch.randn(shape, generator=generator).transpose(2, 3)
+        q, k, v = torch.randn(shape, generator=generator).transpose(2, 3)
         r = (SIDE // side) ** 2
         mask = scene.mask[:, ::r, ::r]
-        runs["dense"].append((count, partial(dense_attention, *qkv, mask)))
-        runs["studio"].append((count, partial(_studio_attention, *qkv, scene)))
+        runs["dense"].append((count, partial(dense_attention, q, k, v, mask)))
+        runs["studio"].append((count, partial(_studio_attention, q, k, v, scene)))
     return runs
 
 
@@ -174,12 +174,12 @@ def compare(runs: dict[str, Runs], needed: dict[str, int], rounds: int) -> dict[
     names = [name for name in runs if needed.get(name, 0) <= 0.8 * available()]
     for name in set(runs) - set(names):
         print(f"{name}: needs {needed[name] / GIB:.1f} GiB, left out")
-    rows: dict[str, list[tuple[float, float, int]]] = {name: [] for name in names}
+    rows: dict[str, list[tuple[float, ...]]] = {name: [] for name in names}
     results, built = {}, measure(runs["studio"])[2]
     for _ in range(rounds):
         for name in names:
             *numbers, results[name] = measure(runs[name])
-            rows[name].append((numbers[0], numbers[1], numbers[2]))
+            rows[name].append(tuple(numbers))
     out: dict[str, Any] = {}
     for name, given in rows.items():
         wall, used, peaks = zip(*given, strict=True)
