@@ -126,7 +126,7 @@ def orthogonal_groups(
 
 @register("data", "spad")
 class SpadData(ViewPairData):
-    """SPAD's folders of rendered objects: views at any cameras, with captions (Cap3D)."""
+    """SPAD's folders of rendered objects: any cameras, Cap3D's captions."""
 
     @dataclass
     class Config:
