@@ -52,7 +52,6 @@ FINE = (
     "geometry.levels=10",
     "geometry.max_resolution=384",
     "renderer.sharpness_end=400",
-    "loss.smooth=0",  # it blurs what these pictures show
 )
 SCENES = {
     "spot-16x128": Scene("spot_16views_128", 25),

@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from studio.ops.backend import choose_backend, kernels, ready
+from studio.ops.packed import pack
 
 EMPTY, NEAR, INSIDE = 0, 1, 2
 NO_LIMIT = 2**15
@@ -40,6 +41,18 @@ class RaySamples:
 
     def __len__(self) -> int:
         return self.t.shape[0]
+
+    def kept(self, keep: Bool[Tensor, " p"]) -> RaySamples:
+        """Return some of the samples."""
+        ray = self.ray_index[keep]
+        return RaySamples(
+            points=self.points[:, keep],
+            directions=self.directions[:, keep],
+            t=self.t[keep],
+            ray_index=ray,
+            offsets=pack(ray, len(self.offsets) - 1),
+            step=self.step,
+        )
 
 
 def march_reference(

@@ -112,3 +112,22 @@ class Renderer(nn.Module):
         names = ("rgb", "mask", "depth", "normal", "weights", "gradients", "sdf", "points")
         joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
         return RenderOutput(**joined, samples=sum(part.samples for part in parts))
+
+
+def nothing_seen(rays: Rays, background: Float[Tensor, "n 3"] | None) -> RenderOutput:
+    """What rays see that meet nothing to sample: the background (None is black) alone."""
+    zero = rays.origins.new_zeros(len(rays))
+    colour = torch.zeros_like(rays.origins) if background is None else background.clone()
+    empty = zero.new_zeros(0)
+    none = empty.new_zeros(0, 3)
+    return RenderOutput(
+        rgb=colour,
+        mask=zero,
+        depth=zero.clone(),
+        normal=torch.zeros_like(colour),
+        weights=empty,
+        gradients=none,
+        sdf=empty,
+        points=none,
+        samples=0,
+    )

@@ -26,11 +26,11 @@ from studio.ops.composite import (
     neus_sections,
 )
 from studio.ops.field import length
-from studio.ops.packed import pack, visible
+from studio.ops.packed import visible
 from studio.ops.random import step_generator
 from studio.ops.ray_march import RaySamples, march
 from studio.registry import register
-from studio.renderers.base import Renderer, RenderOutput
+from studio.renderers.base import Renderer, RenderOutput, nothing_seen
 from studio.renderers.learned_background import BackgroundConfig, LearnedBackground
 from studio.renderers.occupancy import OccupancyGrid
 from studio.renderers.occupancy_ema import RunningOccupancy
@@ -180,7 +180,7 @@ class NeuSOccupancyRenderer(Renderer):
         if self.background is not None:
             background, _ = self.background(rays, self._jitter(rays, step, 5), background)
         if len(samples) == 0:
-            return self._nothing(rays, background)
+            return nothing_seen(rays, background)
         return self.shade(samples, geometry, background)
 
     def shade(
@@ -240,16 +240,7 @@ class NeuSOccupancyRenderer(Renderer):
         least = self.cfg.visible_threshold
         if isinstance(self.grid, RunningOccupancy):
             least = min(least, self.grid.mean)
-        keep = visible(alpha, samples.offsets, threshold=least)
-        ray = samples.ray_index[keep]
-        return RaySamples(
-            points=samples.points[:, keep],
-            directions=samples.directions[:, keep],
-            t=samples.t[keep],
-            ray_index=ray,
-            offsets=pack(ray, len(samples.offsets) - 1),
-            step=samples.step,
-        )
+        return samples.kept(visible(alpha, samples.offsets, threshold=least))
 
     @property
     def hull(self) -> Bool[Tensor, "r r r"]:
@@ -314,21 +305,3 @@ class NeuSOccupancyRenderer(Renderer):
             return neus_alpha(sdf, slope, section, self.inv_s, backend=self.cfg.backend)
         sharpness = self.inv_s if self.sharpness is None else self.sharpness()
         return neus_alpha_reference(sdf, slope, section, sharpness)
-
-    def _nothing(self, rays: Rays, background: Float[Tensor, "n 3"] | None) -> RenderOutput:
-        """Rays that met no cell to sample see the background alone."""
-        zero = rays.origins.new_zeros(len(rays))
-        colour = torch.zeros_like(rays.origins) if background is None else background.clone()
-        empty = zero.new_zeros(0)
-        none = empty.new_zeros(0, 3)
-        return RenderOutput(
-            rgb=colour,
-            mask=zero,
-            depth=zero.clone(),
-            normal=torch.zeros_like(colour),
-            weights=empty,
-            gradients=none,
-            sdf=empty,
-            points=none,
-            samples=0,
-        )

@@ -18,8 +18,8 @@ from studio.ops.random import step_generator
 from studio.ops.visual_hull import cell_centres, hull_distance
 from studio.renderers.base import Renderer, RenderOutput
 from studio.schedule import next_ray_count
-from studio.systems.losses import eikonal
 from studio.systems.loss_options import LossConfig
+from studio.systems.losses import eikonal
 from studio.systems.objective import Objective
 from studio.systems.optim import FitOptimizerConfig, make_fit_optimizer
 from studio.systems.ray_pool import RayBatch, RayPool, pixel_side
@@ -66,6 +66,7 @@ class Fitter:
         max_steps: steps in all; 0 leaves only the time budget. It can be set later.
         time_budget_s: wall seconds of all steps together; 0 leaves only the steps.
         seed: of all noise.
+        way_back: says from where a run that went wrong can be continued.
     """
 
     def __init__(
@@ -78,11 +79,13 @@ class Fitter:
         max_steps: int = 0,
         time_budget_s: float = 0.0,
         seed: int = 0,
+        way_back: Callable[[], str] | None = None,
     ) -> None:
         keep_freed_memory()
         self.geometry, self.renderer, self.cfg = geometry, renderer, cfg
         self.max_steps, self.time_budget_s, self.seed = max_steps, time_budget_s, seed
         renderer.seed = seed
+        self.way_back = way_back
         self.step_count = 0
         self.elapsed_s = 0.0
         self.rays = cfg.rays_per_step or cfg.min_rays
@@ -218,10 +221,12 @@ class Fitter:
         values = {name: float(value.detach()) for name, value in losses.items()}
         bad = ", ".join(f"{k} = {v}" for k, v in values.items() if not math.isfinite(v))
         if bad:
+            hint = (
+                "lower system.lr, or look at pictures and cameras for numbers that are not finite"
+            )
             raise TrainingError(
                 f"step {self.step_count} of the fit: {bad}.",
-                hint="lower system.lr, or look at the pictures and cameras for numbers that "
-                "are not finite",
+                hint=hint if self.way_back is None else f"{hint}\n  {self.way_back()}",
             )
 
     def state_dict(self) -> dict[str, Any]:

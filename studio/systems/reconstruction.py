@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from studio.cameras import Rays
-from studio.errors import DataError, TrainingError
+from studio.errors import DataError
 from studio.geometry.base import Geometry
 from studio.ops.visual_hull import Frame, distance_to_cells
 from studio.registry import build, register
@@ -115,6 +115,7 @@ class Reconstruction(System):
             self.cfg,
             time_budget_s=self.cfg.time_budget_s,
             seed=self.cfg.seed,
+            way_back=self._way_back,
         )
         self.centre.copy_(self.fitter.frame.centre)
         self.half_side.fill_(self.fitter.frame.half)
@@ -168,16 +169,11 @@ class Reconstruction(System):
         block = self.cfg.steps_per_block
         losses: dict[str, Tensor] = {}
         began, rays = fitter.elapsed_s, 0
-        try:
-            while not fitter.done:
-                losses = fitter.step(optimizer.step) or losses
-                rays += fitter.rays_in_step
-                if fitter.step_count % block == 0:
-                    break
-        except TrainingError as error:
-            if "resume=last" in str(error):
-                raise
-            raise TrainingError(str(error), hint=self._way_back()) from error
+        while not fitter.done:
+            losses = fitter.step(optimizer.step) or losses
+            rays += fitter.rays_in_step
+            if fitter.step_count % block == 0:
+                break
         if fitter.done:  # by time: the number of steps is known only now
             self.trainer.fit_loop.epoch_loop.max_steps = self.trainer.global_step
         speed = rays / max(fitter.elapsed_s - began, 1e-9)
