@@ -465,6 +465,8 @@ def test_options_that_contradict_each_other_are_refused() -> None:
         tiny(predict_weights=False)
     with pytest.raises(ConfigError, match="prediction_type"):
         tiny(prediction_type="velocity")
+    with pytest.raises(ConfigError, match="multiple of 24"):
+        tiny(patch=12)
 
 
 def test_authors_file(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from studio.cameras import Cameras, orbit_cameras
-from studio.errors import ConfigError
 from studio.guidance.base import Guidance, Progress, ViewContract
 from studio.guidance.diffusion import randn_like, views_on_white
 from studio.guidance.viewfusion_composable import checkpoint
@@ -28,14 +27,17 @@ from studio.guidance.viewfusion_composable import conditioning as cond
 from studio.guidance.viewfusion_composable.capture import Capture
 from studio.guidance.viewfusion_composable.composition import Composed, compose, used_views
 from studio.guidance.viewfusion_composable.network import ViewUNet
-from studio.guidance.viewfusion_composable.options import RELEASED, ViewFusionComposableConfig
+from studio.guidance.viewfusion_composable.options import (
+    RELEASED,
+    ViewFusionComposableConfig,
+    checked,
+)
 from studio.guidance.viewfusion_composable.schedule import NoiseLevels, Step, betas
 from studio.registry import register
 from studio.views import Condition, ViewSet
 
 log = logging.getLogger(__name__)
 
-PREDICTIONS = ("epsilon", "sample")
 OnStep = Callable[[int, Float[Tensor, "b 3 h w"], Composed], None]
 """Called with the steps that remain, the noisy pictures after a step and what it was made of."""
 
@@ -50,16 +52,7 @@ class ViewFusionComposableGuidance(Guidance):
 
     def __init__(self, cfg: ViewFusionComposableConfig) -> None:
         super().__init__()
-        self.cfg = cfg = checkpoint.with_saved_options(cfg)
-        if not cfg.predict_weights and (cfg.weighting_train or cfg.weighting_inference):
-            raise ConfigError(
-                "predict_weights is false with weighting on.",
-                allowed="weighting_train: false and weighting_inference: false",
-            )
-        if cfg.prediction_type not in PREDICTIONS:
-            raise ConfigError(
-                f"prediction_type is {cfg.prediction_type!r}.", allowed=", ".join(PREDICTIONS)
-            )
+        self.cfg = cfg = checked(checkpoint.with_saved_options(cfg))
         self.levels = NoiseLevels(
             betas(cfg.beta_schedule, cfg.train_timesteps, cfg.beta_start, cfg.beta_end)
         )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from studio.errors import ConfigError
+
+PREDICTIONS = ("epsilon", "sample")
 RELEASED: dict[str, Any] = {
     "patch": 1,
     "inner_channel": 64,
@@ -30,11 +33,11 @@ class ViewFusionComposableConfig:
     """Open a .pt that cannot be read safely, running whatever code it holds."""
     resolution: int = 64
     """Picture side in pixels; `attn_res` counts from it."""
-    patch: int = 2
+    patch: int = 4
     """Side of the pixel blocks that the U-Net takes for one position (released: 1)."""
-    inner_channel: int = 48
+    inner_channel: int = 32
     """Channels of the U-Net's finest level (released: 64)."""
-    channel_mults: list[int] = field(default_factory=lambda: [1, 2, 3])
+    channel_mults: list[int] = field(default_factory=lambda: [1, 2, 4])
     """Channels of every level as multiples of `inner_channel` (released: 1, 2, 3, 5)."""
     attn_res: list[int] = field(default_factory=lambda: [8])
     """Sides of the feature maps with attention; the middle always has it (released: 16)."""
@@ -68,7 +71,7 @@ class ViewFusionComposableConfig:
     """Most views of a training sample; their number is drawn from 1 to here."""
     sampler: str = "ddim"
     """ddim (no fresh noise) or ancestral (DDPM; the paper's over all steps)."""
-    steps: int = 25
+    steps: int = 10
     """Sampling steps, evenly spaced; 0: the whole training chain (released)."""
     clip_low: float = 0.0
     """Lowest value of an estimated clean picture; the highest is 1 (released: -1)."""
@@ -88,3 +91,28 @@ class ViewFusionComposableConfig:
     """Vertical field of view of the ring's cameras."""
     clockwise: bool = True
     """Angles grow clockwise seen from above (the NMR renderings: view i at azimuth -15 i)."""
+
+
+def checked(cfg: ViewFusionComposableConfig) -> ViewFusionComposableConfig:
+    """Return the options as they are.
+
+    Raises:
+        ConfigError: if they contradict each other.
+    """
+    if cfg.prediction_type not in PREDICTIONS:
+        raise ConfigError(
+            f"prediction_type is {cfg.prediction_type!r}.", allowed=", ".join(PREDICTIONS)
+        )
+    if not cfg.predict_weights and (cfg.weighting_train or cfg.weighting_inference):
+        raise ConfigError(
+            "predict_weights is false with weighting on.",
+            allowed="weighting_train: false and weighting_inference: false",
+        )
+    factor = cfg.patch * 2 ** (len(cfg.channel_mults) - 1)
+    if cfg.patch < 1 or cfg.resolution % factor:
+        raise ConfigError(
+            f"resolution is {cfg.resolution}, patch {cfg.patch}, with {len(cfg.channel_mults)} "
+            "levels.",
+            allowed=f"a resolution that is a multiple of {max(factor, 1)}",
+        )
+    return cfg
