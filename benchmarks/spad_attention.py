@@ -35,7 +35,7 @@ from diffusers.models.attention_processor import Attention
 from einops import rearrange
 from torch import Tensor
 
-from studio.guidance.spad.attention import JointSelfAttention, Scene, Stage, masked_attention
+from studio.guidance.spad.attention import JointSelfAttention, Scene, Stage, scene_attention
 from studio.guidance.spad.epipolar import default_ring, epipolar_mask, plucker
 from studio.guidance.spad.network import MultiViewUNet, build_unet, network_kwargs
 
@@ -101,7 +101,7 @@ def attention_runs(views: int) -> dict[str, Runs]:
 
 
 def _studio_attention(q: Tensor, k: Tensor, v: Tensor, scene: Scene) -> Tensor:
-    return masked_attention(q, k, v, scene.bias(q.shape[2]))
+    return scene_attention(q, k, v, scene)
 
 
 def unet_runs(views: int, model: MultiViewUNet) -> dict[str, Runs]:

@@ -14,7 +14,7 @@ from studio.checkpoint_io import load_strict
 from studio.guidance.ldm import UNET, unet_name
 from studio.guidance.spad import network as net
 from studio.guidance.spad.attention import PLUCKER, Scene, coarser_mask, inflate
-from studio.guidance.spad.checkpoint import PROJECTION, load_official_into, rule
+from studio.guidance.spad.checkpoint import PROJECTION, convert, load_official_into
 from studio.guidance.spad.guidance import SpadGuidance
 from tests.parity.case import Adapter, Case
 
@@ -95,8 +95,8 @@ def _denoiser(case: Case, weights: Mapping[str, Tensor]) -> net.MultiViewUNet:
     groups = case.config.get("num_groups", 32)
     unet = net.MultiViewUNet(net.build_unet(unet_options(config, groups))).eval()
     layers = config["num_res_blocks"]
-    found = {rule(f"{UNET}{k}", layers, 1).names[0]: v for k, v in weights.items()}
-    load_strict(unet, found, case.folder)
+    tensors = {f"{UNET}{key}": value for key, value in weights.items()}
+    load_strict(unet, convert(tensors, layers, 1, ema=False, source="case")["unet"], case.folder)
     return unet
 
 

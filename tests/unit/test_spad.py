@@ -21,8 +21,9 @@ from studio.errors import ConfigError, WeightsError
 from studio.guidance.diffusion import ddim_timesteps
 from studio.guidance.folders import write_part
 from studio.guidance.ldm import UNET, ema_key
+from studio.guidance.spad import attention
 from studio.guidance.spad import network as net
-from studio.guidance.spad.attention import Scene, coarser_mask, masked_attention
+from studio.guidance.spad.attention import Scene, coarser_mask, masked_attention, scene_attention
 from studio.guidance.spad.checkpoint import convert, fill, fresh_parts, start_from
 from studio.guidance.spad.epipolar import epipolar_mask
 from studio.guidance.spad.guidance import SpadGuidance
@@ -114,11 +115,11 @@ def test_everything_the_network_is_told_matters() -> None:
         "text": model.embed(["a green sofa"])[:, None].expand(-1, 3, -1, -1),
         "camera": model.camera_projection(model.scenes.numbers([other])),
         "t": torch.full((1, 3), 700),
-        "scene": replace(given.scene, plucker=model.scenes.of([other]).plucker, _made={}),
+        "scene": replace(given.scene, plucker=model.scenes.of([other]).plucker),
     }
     for name, value in changed.items():
         assert (Inputs(model, **{name: value}).run() - plain).abs().max() > 1e-3, name
-    free = Inputs(model, scene=replace(given.scene, mask=None, _made={})).run()
+    free = Inputs(model, scene=replace(given.scene, mask=None)).run()
     assert (free - plain).abs().max() > 1e-3
 
 
@@ -128,7 +129,7 @@ def test_views_see_each_other_through_the_mask_only() -> None:
     latents = given.latents.clone()
     latents[:, 2] += 1
     apart = (torch.arange(192)[:, None] // 64 == torch.arange(192) // 64)[None]
-    blind = replace(given.scene, mask=apart, _made={})
+    blind = replace(given.scene, mask=apart)
     for scene, seen in ((given.scene, True), (blind, False)):
         moved = Inputs(model, scene=scene, latents=latents).run()
         difference = (moved - Inputs(model, scene=scene).run())[:, :2].abs().max()
@@ -164,10 +165,24 @@ def test_float32_attention_under_autocast() -> None:
     q, k, v = torch.randn(3, 1, 2, 16, 8, generator=seeded())
     mask = torch.zeros(1, 1, 16, 16)
     want = masked_attention(q, k, v, mask)
-    half = [x.bfloat16() for x in (q, k, v)]
-    assert masked_attention(*half, mask, float32=False).dtype == torch.bfloat16
+    half = masked_attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), mask, float32=False)
+    assert half.dtype == torch.bfloat16
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(masked_attention(q, k, v, mask), want)
+
+
+def test_attention_by_tiles_is_attention_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    cameras = orbit_cameras([0, 60, 130], 30.0, size=64)
+    scene = SceneMaker(SpadGuidance.Config(), 16).of([cameras])
+    q, k, v = torch.randn(3, 2, 2, 768, 8, generator=seeded())
+    with torch.no_grad():
+        assert not scene.tiles(768)  # too few tokens to pay
+        want = scene_attention(q, k, v, scene)
+        monkeypatch.setattr(attention, "TILED_FROM", 768)
+        scene = replace(scene)
+        assert [len(tile.queries) for tile in scene.tiles(768)] == [64] * 12
+        assert max(len(tile.keys) for tile in scene.tiles(768)) < 700
+        torch.testing.assert_close(scene_attention(q, k, v, scene), want)
 
 
 # ---------------------------------------------------------------- scenes
@@ -179,9 +194,11 @@ def test_bias_is_made_once_per_level_and_shared() -> None:
     bias = scene.bias(192)
     assert bias is not None and bias.shape == (1, 1, 192, 192)
     assert scene.bias(192) is bias and scene.times(2) is scene  # both halves of the guidance
-    assert torch.equal(bias[:, 0] == 0, scene.mask)
+    assert scene.mask is not None and torch.equal(bias[:, 0] == 0, scene.mask)
     two = model.scenes.of([orbit_cameras([0, 120, a], 30.0, size=32) for a in (200, 240)])
-    assert torch.equal(two.times(2).bias(48), two.bias(48).repeat(2, 1, 1, 1))
+    once, twice = two.bias(48), two.times(2).bias(48)
+    assert once is not None and twice is not None
+    assert torch.equal(twice, once.repeat(2, 1, 1, 1))
 
 
 @pytest.mark.parametrize("resample", ["flat", "spatial"])

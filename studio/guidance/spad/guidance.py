@@ -81,12 +81,14 @@ class SpadGuidance(Guidance):
         self.contract = ViewContract(
             ("text",), cfg.views, cfg.rig_elevation_deg, cfg.fov_deg, cfg.radius, cfg.resolution
         )
+        networks: dict[str, Any]
         if parts is None:
-            parts, tokenizer = checkpoint.build_parts(cfg)
-        self.tokenizer = tokenizer or checkpoint.build_tokenizer(cfg)
-        self.denoiser, self.vae = parts["unet"], parts["vae"]
-        self.text_encoder = parts["text_encoder"]
-        self.camera_projection = parts["camera_projection"]
+            networks, self.tokenizer = checkpoint.build_parts(cfg)
+        else:
+            networks, self.tokenizer = parts, tokenizer or checkpoint.build_tokenizer(cfg)
+        self.denoiser, self.vae = networks["unet"], networks["vae"]
+        self.text_encoder = networks["text_encoder"]
+        self.camera_projection = networks["camera_projection"]
         self.scenes = SceneMaker(cfg, latent_side(self.vae, cfg.resolution))
         self._check_widths()
         self._set_trainable()
