@@ -159,6 +159,12 @@ class Experiment:
             if str(trainer.state.status) != "interrupted":
                 raise
             return self._say_resume(signal.SIGINT)
+        except Exception:
+            if (
+                trainer.strategy.launcher is not None
+            ):  # processes that wait for this one's gradients
+                trainer.strategy.launcher.kill(getattr(signal, "SIGKILL", signal.SIGTERM))
+            raise
         if trainer.is_global_zero:
             run.write_metrics({"train_seconds": round(time.monotonic() - started, 2)})
             if key and run.last_checkpoint.is_file():

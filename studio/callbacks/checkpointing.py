@@ -257,6 +257,7 @@ def _count_batches_from_here(trainer: L.Trainer) -> None:
     been another number before. Our data go on by step, and so must the count of batches.
     """
     progress = trainer.fit_loop.epoch_loop.batch_progress
-    open_batches = progress.total.processed - progress.total.completed  # counted when it restarts
+    total: Any = progress.total
+    open_batches = total.processed - total.completed  # counted when it restarts
     progress.current.reset()
     progress.current.completed = -open_batches

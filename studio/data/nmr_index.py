@@ -174,7 +174,7 @@ def _entries(path: Path) -> Iterator[tarfile.TarInfo]:
     try:
         with tarfile.open(path, "r:") as archive:
             while (entry := archive.next()) is not None:
-                archive.members = []  # keeps them all, otherwise
+                archive.members = []  # type: ignore[attr-defined]  # keeps them all, otherwise
                 if entry.offset_data + entry.size > length:
                     raise DataError(f"{path} is cut short, in {entry.name}.")
                 if entry.isfile():
@@ -223,7 +223,7 @@ class IndexedFiles:
         Raises:
             DataError: naming the first one and what it lacks.
         """
-        complete = (self.index.size > 0).all(1)
+        complete = np.all(self.index.size > 0, axis=1)
         for key in keys:
             if key not in self.rows:
                 raise DataError(f"{self.folder / self.index.files[0]} holds no file of {key}.")

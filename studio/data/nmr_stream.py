@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import IterableDataset, default_collate, get_worker_info
+from torch.utils.data import Dataset, IterableDataset, default_collate, get_worker_info
 
 from studio.data.batches import Batch, Parts
 from studio.data.nmr_archive import Archive
@@ -63,8 +63,8 @@ def shard_urls(pattern: str) -> list[str]:
     return list(braceexpand(pattern))
 
 
-class StreamedViews:
-    """The training split as a stream.
+class StreamedViews(Dataset[dict[str, Any]]):
+    """The training split as a stream; it has no items by number.
 
     Args:
         urls: the shards.

@@ -41,6 +41,7 @@ class Counted:
     @dataclass
     class Config:
         log: str = ""
+        nan_at: int = -1
         stall_after: int = 1000
 
     def __init__(self, cfg):
@@ -65,6 +66,8 @@ class Items(Dataset):
         with Path(f"{self.cfg.log}-{rank}.txt").open("a") as stream:
             stream.write(f"{index}\\n")
         views = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(index)) * 2 - 1
+        if rank == "0" and self.served == self.cfg.nan_at:
+            views *= float("nan")
         cameras = orbit_cameras([-15.0 * int(k) for k in torch.randperm(24)[:3]], 30.0, size=16)
         return {
             "images": views[:1], "c2w": cameras.c2w[:1], "intrinsics": cameras.intrinsics[:1],
@@ -225,3 +228,13 @@ def test_a_signal_to_one_process_saves_and_stops_all(folder: Path) -> None:
     assert steps > 0
     counts = [len(asked(folder, "two", rank)) for rank in range(2)]
     assert all(steps <= count <= steps + 2 for count in counts), (steps, counts)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_mistake_in_one_process_ends_all(folder: Path) -> None:
+    words = ["--config", "two.yaml", "--train", "trainer.devices=2", "data.nan_at=3"]
+    job = start(str(REPOSITORY / "launch.py"), *words)
+    said, _ = job.communicate(timeout=PATIENCE)  # ends when the last of them has closed its output
+    assert job.returncode == 2, said
+    assert "TrainingError: step 2: loss = nan" in said

@@ -12,7 +12,15 @@ import pytest
 import torch
 
 from studio.errors import ConfigError
-from studio.run import RUN_VARIABLE, RunFolder, choose_run, find_resume, hash_of
+from studio.run import (
+    RANK_VARIABLES,
+    RUN_VARIABLE,
+    RunFolder,
+    choose_run,
+    find_resume,
+    first_process,
+    hash_of,
+)
 
 
 @dataclass
@@ -128,3 +136,24 @@ def test_commands_are_kept(tmp_path: Path) -> None:
     text = (tmp_path / "cmd.txt").read_text()
     assert "python launch.py 'data.image=my picture.png'\n" in text
     assert text.count("# ") == 2
+
+
+@pytest.mark.parametrize(
+    ("variables", "first"),
+    [
+        ({}, True),
+        ({"RANK": "0", "LOCAL_RANK": "0"}, True),
+        ({"RANK": "8", "LOCAL_RANK": "0"}, False),
+        ({"LOCAL_RANK": "1"}, False),
+        ({"NODE_RANK": "1", "LOCAL_RANK": "0"}, False),
+        ({"SLURM_PROCID": "3"}, False),
+    ],
+)
+def test_one_process_of_a_job_prints(
+    variables: dict[str, str], first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in RANK_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert first_process() is first
