@@ -31,16 +31,19 @@ from torch import Tensor
 
 import studio
 from studio.callbacks.preview import picture_grid
+from studio.config import parse_config, plain
 from studio.data.nmr import NMRData, NMRViews, fixed_order
 from studio.data.nmr_archive import LISTS, SPLITS
 from studio.data.nmr_index import VIEWS
-from studio.errors import DataError, StudioError
+from studio.errors import DataError, StudioError, WeightsError
 from studio.evaluate import finite
 from studio.files import atomic_write, make_folder, write_json
 from studio.guidance.base import Guidance
+from studio.guidance.viewfusion_composable.checkpoint import saved_config
+from studio.guidance.viewfusion_composable.guidance import ViewFusionComposableGuidance
+from studio.guidance.viewfusion_composable.options import ViewFusionComposableConfig
 from studio.metrics.lpips import LPIPS
 from studio.metrics.protocols import ViewProtocol
-from studio.registry import find
 from studio.run import read_json
 from studio.views import Condition, ViewSet
 
@@ -160,12 +163,20 @@ class Rows:
             stream.write(text + "\n")
 
 
+def build_guidance(weights: str, options: list[str]) -> Guidance:
+    """Return the model of a folder of weights or of an authors' file, with changed options."""
+    given: Any = OmegaConf.to_container(OmegaConf.from_dotlist(options))
+    if weights and not Path(weights).exists():
+        raise WeightsError(f"{weights} does not exist.", allowed="a folder of weights, or a .pt")
+    saved = plain(saved_config(Path(weights))) if weights else {}
+    cfg = parse_config(ViewFusionComposableConfig, {**saved, **given})
+    model = ViewFusionComposableGuidance(cfg).eval()
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def run(args: argparse.Namespace) -> int:
     """Carry out parsed words."""
-    given: Any = OmegaConf.to_container(OmegaConf.from_dotlist(args.options))
-    method: Any = find("guidance", "viewfusion-composable")
-    guidance = method(method.Config(**{"weights": args.weights, **given})).eval()
-    guidance.to("cuda" if torch.cuda.is_available() else "cpu")
+    guidance = build_guidance(args.weights, args.options)
     cfg = NMRData.Config(
         root=args.data,
         lists=args.lists,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.nmr import chosen, main
+from benchmarks.nmr import build_guidance, chosen, main
 from studio.data.nmr_archive import open_archive
 from tests.nmr_files import write_archive
 
@@ -103,3 +103,15 @@ def test_pictures_at_hand_make_the_nearest_answer(top: Path) -> None:
     with pytest.raises(SystemExit):
         main([str(top), "--counts", "24"])
     assert main([str(top.parent / "nothing"), "--weights", "", *MODEL]) == 2
+
+
+def test_saved_weights_bring_their_network(top: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    build_guidance("", MODEL).save_pretrained(tmp_path / "weights")
+    command = [str(top), "--weights", str(tmp_path / "weights"), "--out", str(tmp_path / "out")]
+    assert main([*command, "--counts", "1", "--targets", "one", "--sheets", "0"]) == 0
+    assert evaluate(top, tmp_path / "same", "--counts", "1", "--targets", "one") == 0
+    saved, given = (result(tmp_path / name)["1"]["total"] for name in ("out", "same"))
+    assert saved["metrics"] == pytest.approx(given["metrics"], rel=1e-4)
+    assert main([str(top), "--weights", "nowhere", "--out", str(tmp_path / "no")]) == 2
+    assert main([str(top), "--weights", "", "--out", str(tmp_path / "no"), "stepps=3"]) == 2
