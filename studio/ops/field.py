@@ -11,6 +11,8 @@ On the CPU each is one autograd node: matrix products with native loops in betwe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -45,7 +47,7 @@ def sdf_network(
 def hash_field_reference(
     points: Float[Tensor, "3 n"],
     table: Tensor,
-    weights: tuple[Tensor, Tensor, Tensor, Tensor],
+    weights: Sequence[Tensor],
     layout: HashGridLayout,
     radius: float,
 ) -> Field:
@@ -109,7 +111,7 @@ class _HashField(torch.autograd.Function):
 def hash_field(
     points: Float[Tensor, "3 n"],
     table: Float[Tensor, "rows f"],
-    weights: tuple[Tensor, Tensor, Tensor, Tensor],
+    weights: Sequence[Tensor],
     layout: HashGridLayout,
     radius: float,
     *,
@@ -139,7 +141,7 @@ def hash_field(
 
 
 def colour_network_reference(
-    inputs: tuple[Tensor, ...], weights: tuple[Tensor, Tensor, Tensor, Tensor]
+    inputs: tuple[Tensor, ...], weights: Sequence[Tensor]
 ) -> Float[Tensor, "3 n"]:
     """Plain tensor form of `colour_network`."""
     w1, b1, w2, b2 = weights
@@ -182,7 +184,7 @@ class _ColourNetwork(torch.autograd.Function):
 
 def colour_network(
     inputs: tuple[Float[Tensor, "k n"], ...],
-    weights: tuple[Tensor, Tensor, Tensor, Tensor],
+    weights: Sequence[Tensor],
     *,
     backend: str,
 ) -> Float[Tensor, "3 n"]:
