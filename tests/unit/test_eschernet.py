@@ -25,6 +25,7 @@ from studio.guidance.eschernet.checkpoint import PARTS, read_part, start_from
 from studio.guidance.eschernet.encoder import build_encoder
 from studio.guidance.eschernet.guidance import EscherNetGuidance
 from studio.guidance.eschernet.options import EscherNetConfig
+from studio.guidance.eschernet.positions import POSITION_CHANNELS, with_positions
 from studio.guidance.eschernet.references import scaled
 from studio.registry import build
 from studio.views import Condition, ViewSet
@@ -348,6 +349,34 @@ def test_one_object_has_one_timestep_and_training_lowers_the_loss() -> None:
         loss(model, given)["loss"].backward()
         optimizer.step()
     assert loss(model, given)["loss"].item() < 0.9 * first
+
+
+def test_checkpointed_and_half_precision_steps_agree_with_the_plain_one() -> None:
+    model, given = tiny(condition_dropout=0.0).train(), batch(references=1)
+    plain = loss(model, given)["loss"]
+    with torch.autocast("cpu", torch.bfloat16):
+        half = loss(model, given)["loss"]
+    torch.testing.assert_close(half, plain, atol=0.02, rtol=0.02)
+    grads = []
+    for checkpointed in (False, True):
+        if checkpointed:
+            model.unet.enable_gradient_checkpointing()
+        model.zero_grad()
+        loss(model, given)["loss"].backward()
+        grads.append(model.unet.conv_in.weight.grad)
+    torch.testing.assert_close(*grads, atol=1e-6, rtol=1e-4)
+
+
+def test_positions_tell_all_pixels_apart() -> None:
+    x = torch.randn(2, 3, 8, 6)
+    assert with_positions(x, 3) is x
+    both = with_positions(x, 3 + POSITION_CHANNELS)
+    assert torch.equal(both[:, :3], x) and both.shape == (2, 3 + POSITION_CHANNELS, 8, 6)
+    places = both[0, 3:].flatten(1).T
+    assert (torch.cdist(places, places) + torch.eye(48) > 0.5).all()
+    torch.testing.assert_close(both[0, 3:, 2, 4], both[1, 3:, 2, 4])
+    wide = tiny(unet={**TINY["unet"], "in_channels": 4 + POSITION_CHANNELS})
+    assert prediction(wide, TARGETS, REFERENCES).shape == (3, 4, 4, 4)
 
 
 # ------------------------------------------------------------------------------- weights
