@@ -30,8 +30,9 @@ CAMERAS = VIEWS
 """Number of the member that holds an object's cameras; 0 to 23 are its pictures."""
 MEMBERS = VIEWS + 1
 
-_IN_ZIP = re.compile(r"(?:.*/)?(\w+)/([^/]+)/(?:image/(\d{4})\.png|cameras\.npz)")
-_IN_TAR = re.compile(r"(?:\./)?(\w+-[^/.]+)\.(?:(\d{4})\.png|cameras)")
+_VIEW = r"(00[01]\d|002[0-3])\.png"
+_IN_ZIP = re.compile(rf"(?:.*/)?(\w+)/([^/]+)/(?:image/{_VIEW}|cameras\.npz)")
+_IN_TAR = re.compile(rf"(?:\./)?(\w+-[^/.]+)\.(?:{_VIEW}|cameras)")
 _TEXTS = re.compile(r"(?:.*/)?((?:metadata\.yaml)|(?:\w+/\w+\.lst))")
 _LOCAL_HEADER = 30  # bytes of a zip entry's local header before name and extra field
 
@@ -104,14 +105,17 @@ class _Table:
         self.file: list[int] = []
         self.numbers: list[np.ndarray] = []
 
-    def add(self, key: str, file: int, member: int, place: tuple[int, int, bool]) -> None:
+    def add(self, key: str, file: int, member: int, place: tuple[int, int, bool]) -> int:
+        """Note where a member is; returns the file that the object's first one was in."""
         row = self.rows.setdefault(key, len(self.rows))
         if row == len(self.numbers):
             self.file.append(file)
             self.numbers.append(np.zeros((MEMBERS, 3), np.int64))
         self.numbers[row][member] = place
+        return self.file[row]
 
     def index(self, files: Sequence[str], texts: dict[str, str]) -> Index:
+        """Return what has been noted."""
         empty = np.zeros((0, MEMBERS, 3), np.int64)
         numbers = np.stack(self.numbers) if self.numbers else empty
         return Index(
@@ -140,8 +144,7 @@ def index_zip(path: Path) -> Index:
                     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                         raise DataError(f"{path}: {entry.filename} is packed in an unusual way.")
                     place = (entry.header_offset, entry.compress_size, bool(entry.compress_type))
-                    if member < MEMBERS - 1 or found[3] is None:
-                        table.add(f"{found[1]}-{found[2]}", 0, member, place)
+                    table.add(f"{found[1]}-{found[2]}", 0, member, place)
                 elif text := _TEXTS.fullmatch(entry.filename):
                     texts[text[1]] = archive.read(entry).decode()
     except (zipfile.BadZipFile, OSError) as error:
@@ -162,10 +165,12 @@ def index_shards(folder: Path, names: Sequence[str]) -> Index:
             continue
         for entry in _entries(path):
             found = _IN_TAR.fullmatch(entry.name)
-            if found is None or int(found[2] or 0) >= VIEWS:
+            if found is None:
                 continue
             member = CAMERAS if found[2] is None else int(found[2])
-            table.add(found[1], number, member, (entry.offset_data, entry.size, False))
+            place = (entry.offset_data, entry.size, False)
+            if table.add(found[1], number, member, place) != number:
+                raise DataError(f"{folder} holds {found[1]} in two shards.")
     return table.index(names, {})
 
 

@@ -114,6 +114,15 @@ def test_shards_of_the_authors_are_read(top: Path, tmp_path: Path) -> None:
         assert shards.read(key, 7) == folder.read(key, 7)
 
 
+def test_an_object_in_two_shards_is_refused(top: Path, tmp_path: Path) -> None:
+    prepare(top, tmp_path / "s", "shards=2")
+    (tmp_path / "s" / "NMR-train-02.tar").write_bytes(
+        (tmp_path / "s" / "NMR-train-00.tar").read_bytes()
+    )
+    with pytest.raises(DataError, match="in two shards"):
+        open_archive(tmp_path / "s")
+
+
 def test_index_is_kept_and_built_anew_when_files_change(packed: Path, tmp_path: Path) -> None:
     copy = tmp_path / "NMR_Dataset.zip"
     copy.write_bytes(packed.read_bytes())
