@@ -172,15 +172,19 @@ def test_relative_models_are_blind_to_the_frame() -> None:
     pixels = torch.rand(4, SIDE, SIDE, generator=seeded())
     for relative in (True, False):
         model = tiny(relative=relative)
+        turns = (0.0, 77.0)
+        posed = [ViewSet(pixels[None], orbit_cameras([turn], 30.0, size=SIDE)) for turn in turns]
+        conditions = [Condition(image=pixels, azimuth_deg=turn) for turn in turns]
+        conditions += [Condition(views=views) for views in posed]
         made = [
             model.generate(
-                Condition(image=pixels, azimuth_deg=turn),
-                orbit_cameras([turn + 40.0], 30.0, size=SIDE),
-                generator=seeded(),
+                condition, orbit_cameras([turn + 40.0], 30.0, size=SIDE), generator=seeded()
             ).images
-            for turn in (0.0, 77.0)
+            for condition, turn in zip(conditions, turns * 2, strict=True)
         ]
         assert torch.allclose(made[0], made[1], atol=1e-3) is relative
+        assert torch.allclose(made[2], made[3], atol=1e-3) is relative
+        assert torch.allclose(made[0], made[2], atol=1e-3)
 
 
 # ---------------------------------------------------------------- network

@@ -68,6 +68,13 @@ def condition_views(condition: Condition, side: int) -> Float[Tensor, "n 3 s s"]
     return rgb.clamp(0, 1)
 
 
+def first_centre(condition: Condition) -> Float[Tensor, "1 3"]:
+    """Return where the camera of the condition's first picture stands."""
+    if condition.views is not None:
+        return condition.views.cameras.centres[:1].cpu()
+    return orbit_cameras([condition.azimuth_deg], condition.elevation_deg).centres
+
+
 def with_reference(views: Float[Tensor, "b n 3 h w"]) -> Float[Tensor, "b n 6 h w"]:
     """Return every view with the first one's channels in front: inputs of relative models."""
     return torch.cat([views[:, :1].expand_as(views), views], dim=2)

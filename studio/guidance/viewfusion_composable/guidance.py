@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from studio.cameras import Cameras, orbit_cameras
+from studio.cameras import Cameras
 from studio.guidance.base import Guidance, Progress, ViewContract
 from studio.guidance.diffusion import randn_like, views_on_white
 from studio.guidance.viewfusion_composable import checkpoint
@@ -278,8 +278,8 @@ class ViewFusionComposableGuidance(Guidance):
     ) -> ViewSet:
         """Make the views that `cameras` see of one picture or several.
 
-        The pictures' own cameras are not looked at, but for the azimuth of the first one, which
-        relative models count from. Of the target cameras only the azimuth matters: their elevation,
+        The pictures' own cameras are not looked at, but for the azimuth of the first one, from
+        which relative models count. Of the target cameras only the azimuth matters; elevation,
         distance and lens should be those of the ring. `noise` [V, 3, h, w] is what denoising
         starts from.
         """
@@ -288,8 +288,7 @@ class ViewFusionComposableGuidance(Guidance):
         self._check_targets(cameras)
         device = self.gammas.device
         views = self.inputs(cond.condition_views(condition, side)[None].to(device))
-        seen_from = orbit_cameras([condition.azimuth_deg], condition.elevation_deg).centres
-        angles = self.target_angles(cameras.centres, seen_from).to(device)
+        angles = self.target_angles(cameras.centres, cond.first_centre(condition)).to(device)
         if noise is None:
             noise = randn_like(views.new_empty(len(cameras), 3, side, side), generator)
         made = self._denoise_all(views, angles, noise.to(device), generator, progress)
