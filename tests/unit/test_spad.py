@@ -242,6 +242,16 @@ def test_frozen_text_and_the_projections_learning_rate() -> None:
     assert [group["lr_scale"] for group in model.trainable_parameters()] == [1.0, 10.0]
 
 
+def test_gradient_checkpointing_changes_nothing() -> None:
+    norms = []
+    for option in (False, True):
+        model = tiny(gradient_checkpointing=option).train()
+        model.training_loss(batch(), generator=seeded())["loss"].backward()
+        gradients = [p.grad.norm() for p in model.parameters() if p.grad is not None]
+        norms.append(torch.stack(gradients))
+    torch.testing.assert_close(*norms)
+
+
 def test_a_dropped_text_is_the_empty_one_for_all_views() -> None:
     data = batch()
     kept = tiny(text_dropout=0.0).training_loss(data, generator=seeded())

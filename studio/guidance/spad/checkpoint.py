@@ -94,7 +94,7 @@ def with_saved_options(cfg: SpadConfig) -> SpadConfig:
     return replace(cfg, **{key: saved[key] for key in DESCRIBES_NETWORK if key in saved})
 
 
-def build_parts(cfg: SpadConfig) -> tuple[dict[str, nn.Module], Tokenizer]:
+def build_parts(cfg: SpadConfig) -> tuple[dict[str, Any], Tokenizer]:
     """Return the networks (the UNet inflated) and the tokenizer of a config.
 
     Raises:
