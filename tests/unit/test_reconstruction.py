@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from studio.ops.visual_hull import (
     visual_hull,
 )
 from studio.systems.fitting import FitConfig, Fitter
-from studio.systems.ray_pool import RayPool
+from studio.systems.ray_pool import RayPool, pixel_side
 from studio.systems.reconstruction import Reconstruction
 from studio.systems.start_shape import HullConfig
 from studio.views import ViewSet
@@ -407,6 +408,19 @@ def test_rays_come_from_one_view_and_from_the_masks() -> None:
     assert len(mixed.view.unique()) == 11
     run_fit(system, 2)
     assert system.fitter.rays == 64  # fixed
+
+
+@pytest.mark.parametrize("size", [32, 128])
+def test_the_smoothing_reaches_over_a_pixel_of_the_views(size: int) -> None:
+    views = sphere_views(size)
+    height = 2 * 1.5 * math.tan(math.radians(49.134 / 2))  # of what a picture shows at the origin
+    assert pixel_side(views, WHOLE) == pytest.approx(height / size / 0.5, rel=1e-3)
+    flat = replace(views.cameras, ortho_scale=torch.full((len(views),), 1.2))
+    assert pixel_side(replace(views, cameras=flat), WHOLE) == pytest.approx(1.2 / size / 0.5)
+    system = Reconstruction(small_config())
+    system.set_views(views)
+    wanted = pixel_side(views, system.fitter.frame)
+    assert system.fitter.objective.smooth_distance == pytest.approx(wanted)
 
 
 def test_a_view_that_lost_the_object_teaches_nothing() -> None:
