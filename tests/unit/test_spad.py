@@ -304,6 +304,20 @@ def test_any_number_of_views(views: int) -> None:
     assert tiny().generate(TEXT, ring, generator=seeded()).images.shape == (views, 4, 32, 32)
 
 
+def test_two_objects_at_once_are_each_as_alone() -> None:
+    model = tiny()
+    rings = [orbit_cameras([0, 90, turn], 30.0, size=32) for turn in (180, 250)]
+    scene, camera = model.scenes.of(rings), model.camera_projection(model.scenes.numbers(rings))
+    states = model.embed(["a red car", "a blue sofa", ""])
+    text = states[:2, None].expand(-1, 3, -1, -1)
+    start, plan = torch.randn(2, 3, 8, 8, 8, generator=seeded()), model.plan()
+    both = model.sample(text, states[2], camera, scene, start, plan)
+    for i in range(2):
+        own, one = model.scenes.of([rings[i]]), slice(i, i + 1)
+        alone = model.sample(text[one], states[2], camera[one], own, start[one], plan)
+        torch.testing.assert_close(both[one], alone, atol=1e-4, rtol=1e-4)
+
+
 def test_text_and_guidance_change_the_pictures() -> None:
     noise = torch.randn(3, 8, 8, 8, generator=seeded())
     pictures = [
