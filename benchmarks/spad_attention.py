@@ -44,7 +44,8 @@ from studio.guidance.spad.attention import (
     scene_attention,
 )
 from studio.guidance.spad.epipolar import default_ring, epipolar_mask, plucker
-from studio.guidance.spad.network import MultiViewUNet, build_unet, network_kwargs
+from studio.guidance.spad.network import SIZES, MultiViewUNet, build_unet
+from studio.guidance.stable_diffusion import network_kwargs
 
 SIDE, HEADS = 32, 8
 LAYERS = ((32, 40, 5), (16, 80, 5), (8, 160, 5), (4, 160, 1))
@@ -142,7 +143,7 @@ def unet_runs(views: int, model: MultiViewUNet) -> dict[str, Runs]:
 def full_unet() -> MultiViewUNet:
     """Return the full-size UNet with random weights."""
     with torch.device("meta"):
-        model = MultiViewUNet(build_unet(network_kwargs("full", "unet")))
+        model = MultiViewUNet(build_unet(network_kwargs(SIZES, "full", "unet")))
     model = model.to_empty(device="cpu").eval()
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():

@@ -85,7 +85,7 @@ class ViewSet:
         )
 
     def save(self, folder: Path | str) -> Path:
-        """Write `transforms.json`, RGBA PNGs, and normals; nerfstudio and instant-ngp read it, too."""
+        """Write `transforms.json`, RGBA PNGs and normals, as nerfstudio and instant-ngp read it."""
         from studio.transforms import write_transforms
 
         return write_transforms(self, Path(folder))

@@ -31,7 +31,8 @@ def resolve(source: Path | str, allow_download: bool = False) -> Path:
     text = str(source)
     if text.count("/") != 1 or text.startswith((".", "/", "~")) or path.suffix:
         raise WeightsError(
-            f"weights {text} do not exist.", allowed="a folder, or a hub repository owner/name"
+            f"weights {text} do not exist.",
+            allowed="a folder, a .ckpt or .safetensors file, or a hub repository owner/name",
         )
     if not allow_download:
         raise WeightsError(
@@ -80,25 +81,32 @@ def read_weights(folder: Path, allow_pickle: bool = False) -> dict[str, Tensor]:
     )
 
 
+def current_vae_name(key: str) -> str:
+    """Return today's name of an AutoencoderKL's tensor: old files say query, key, proj_attn."""
+    words = key.split(".")
+    if "attentions" in words:
+        words[-2] = _OLD_VAE.get(words[-2], words[-2])
+    return ".".join(words)
+
+
 def current_vae_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return an AutoencoderKL's tensors in today's names.
 
-    Old files say query, key, value, proj_attn and may keep these maps as 1x1 convolutions.
+    Old files may keep the attention's maps as 1x1 convolutions.
     """
-    renamed = {}
-    for key, value in tensors.items():
-        words = key.split(".")
-        if "attentions" in words:
-            words[-2] = _OLD_VAE.get(words[-2], words[-2])
-            value = value.flatten(1) if value.dim() == 4 else value
-        renamed[".".join(words)] = value
-    return renamed
+    return {
+        current_vae_name(key): value.flatten(1)
+        if ".attentions." in key and value.dim() == 4
+        else value
+        for key, value in tensors.items()
+    }
 
 
 def write_part(folder: Path, name: str, config: Mapping[str, Any], module: Any) -> None:
     """Write a part's config.json and its weights as `name`.safetensors."""
     make_folder(folder)
-    write_json(folder / "config.json", dict(config))
+    kept = {k: v for k, v in config.items() if k != "_use_default_values"}  # diffusers' own note
+    write_json(folder / "config.json", kept)
     write_tensors(folder / f"{name}.safetensors", module.state_dict())
 
 

@@ -27,6 +27,7 @@ from studio.guidance.eschernet.guidance import EscherNetGuidance
 from studio.guidance.eschernet.options import EscherNetConfig
 from studio.guidance.eschernet.positions import POSITION_CHANNELS, with_positions
 from studio.guidance.eschernet.references import scaled
+from studio.guidance.stable_diffusion import network_kwargs
 from studio.registry import build
 from studio.views import Condition, ViewSet
 
@@ -459,9 +460,9 @@ def test_released_checkpoints_have_our_keys_and_shapes() -> None:
     table = json.loads(gzip.decompress(KEYS.read_bytes()))
     with torch.device("meta"):
         parts = {
-            "unet": net.build_unet(net.network_kwargs("full", "unet")),
-            "vae": build_vae(net.network_kwargs("full", "vae")),
-            "image_encoder": build_encoder(net.network_kwargs("full", "encoder")),
+            "unet": net.build_unet(network_kwargs(net.SIZES, "full", "unet")),
+            "vae": build_vae(network_kwargs(net.SIZES, "full", "vae")),
+            "image_encoder": build_encoder(network_kwargs(net.SIZES, "full", "encoder")),
         }
     ours = {
         f"{name}/{key}": list(value.shape)

@@ -29,6 +29,7 @@ from studio.guidance.spad.epipolar import epipolar_mask
 from studio.guidance.spad.guidance import SpadGuidance
 from studio.guidance.spad.scenes import SceneMaker
 from studio.guidance.spad.text import NANO_WORDS, WordTokenizer, read_tokenizer, words_of
+from studio.guidance.stable_diffusion import network_kwargs
 from studio.registry import build, find
 from studio.views import Condition
 
@@ -148,7 +149,7 @@ def test_permuted_views_give_permuted_pictures(resample: str) -> None:
 
 def test_an_untrained_inflation_of_one_view_is_the_plain_unet() -> None:
     torch.manual_seed(0)
-    kwargs = net.network_kwargs("nano", "unet", TINY["unet"] | {"in_channels": 16})
+    kwargs = network_kwargs(net.SIZES, "nano", "unet", TINY["unet"] | {"in_channels": 16})
     plain = UNet2DConditionModel(**kwargs).eval()
     model = build("guidance", "spad", TINY).eval()
     start_from(model.denoiser.unet, plain.state_dict(), "plain")
@@ -470,7 +471,7 @@ def test_folder_round_trip(tmp_path: Path) -> None:
 
 
 def test_starting_from_a_plain_unet(tmp_path: Path) -> None:
-    kwargs = net.network_kwargs("nano", "unet", TINY["unet"])
+    kwargs = network_kwargs(net.SIZES, "nano", "unet", TINY["unet"])
     unet = UNet2DConditionModel(**kwargs)
     write_part(tmp_path / "unet", "diffusion_pytorch_model", dict(unet.config), unet)
     model = build("guidance", "spad", {**TINY, "unet_start": str(tmp_path / "unet")})

@@ -18,13 +18,13 @@ from studio.checkpoint_io import write_tensors
 from studio.errors import ConfigError, WeightsError
 from studio.guidance import autoencoder
 from studio.guidance.diffusion import ddim_plan
+from studio.guidance.folders import current_vae_name
 from studio.guidance.ldm import EMA, UNET, ema_key
 from studio.guidance.zero123 import guidance as guidance_module
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.checkpoint import (
     PARTS,
     fill,
-    modern_vae_name,
     read_part,
     resolve,
     save_part,
@@ -343,7 +343,7 @@ def test_separate_vae_folder(tmp_path: Path) -> None:
     assert other.vae.config.scaling_factor == 0.5
     assert other.vae.decoder.conv_in.weight.any()
     assert not any(p.requires_grad for p in other.vae.parameters())
-    with pytest.raises(WeightsError, match=r"no config\.json"):
+    with pytest.raises(WeightsError, match=r"no readable config\.json"):
         tiny(vae_weights=str(tmp_path))
 
 
@@ -362,7 +362,7 @@ def test_foreign_diffusers_folder(tmp_path: Path) -> None:
     for key, value in model.vae.state_dict().items():
         words = [old.get(w, w) for w in key.split(".")]
         name = ".".join(words).replace("to_out.0", "proj_attn")
-        assert modern_vae_name(name) == key
+        assert current_vae_name(name) == key
         convolution = words[-2] in old.values() and value.dim() == 2
         vae[name] = value[..., None, None] if convolution else value
     (folder / "vae" / "diffusion_pytorch_model.safetensors").unlink()
@@ -428,7 +428,7 @@ def test_every_released_key_goes_where_the_verified_table_says() -> None:
 def test_full_size_networks_take_every_released_tensor(ema: bool) -> None:
     keys = _list("zero123-xl.keys.json.gz")
     tensors = {key: torch.empty(shape, device="meta") for key, shape in keys.items()}
-    kwargs = net.full_size()
+    kwargs = net.SIZES["full"]
     with torch.device("meta"):
         parts: dict[str, nn.Module] = {
             "unet": net.build_unet(kwargs["unet"]),

@@ -18,6 +18,7 @@ from studio.errors import WeightsError
 from studio.files import make_folder, write_json
 from studio.guidance.epidiff.network import DEAD_PREFIXES, EpipolarModule, MVModel
 from studio.guidance.epidiff.options import EpiDiffConfig
+from studio.guidance.folders import current_vae_name
 from studio.guidance.zero123.guidance import Zero123Guidance
 from studio.guidance.zero123.options import Zero123Config
 
@@ -52,7 +53,6 @@ DESCRIBES_BLOCKS = (
     "disparity_space_sampling",
 )
 """Options that belong to trained blocks: a folder of weights has the last word on them."""
-_OLD_VAE = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 OPTIONAL_PREFIXES = ("val_lpips.", "test_lpips.")  # metrics that Lightning saved along
 OPTIONAL_KEYS = ("image_encoder.vision_model.embeddings.position_ids",)  # older transformers
 
@@ -210,11 +210,7 @@ def is_dead(name: str) -> bool:
 def _renamed(name: str) -> str:
     if name.startswith("clip_camera_projection.projection."):  # official class CCProjection
         return name.replace(".projection.", ".proj.")
-    if name.startswith("vae.") and ".attentions." in name:  # names of older diffusers
-        words = name.split(".")
-        words[-2] = _OLD_VAE.get(words[-2], words[-2])
-        return ".".join(words)
-    return name
+    return current_vae_name(name) if name.startswith("vae.") else name
 
 
 def load_block(

@@ -22,6 +22,7 @@ from studio.guidance.autoencoder import build_vae
 from studio.guidance.eschernet import network as net
 from studio.guidance.eschernet.encoder import TokenEncoder, build_encoder
 from studio.guidance.eschernet.options import EscherNetConfig
+from studio.guidance.stable_diffusion import network_kwargs
 
 if TYPE_CHECKING:
     from studio.guidance.eschernet.guidance import EscherNetGuidance
@@ -130,14 +131,14 @@ def build_parts(cfg: EscherNetConfig) -> dict[str, Any]:
         folder = Path(cfg.weights)
         return {name: read_part(name, folder / name, cfg.allow_pickle) for name in PARTS}
     parts: dict[str, Any] = {
-        "unet": net.build_unet(net.network_kwargs(cfg.size, "unet", cfg.unet)),
-        "image_encoder": build_encoder(net.network_kwargs(cfg.size, "encoder", cfg.encoder)),
+        "unet": net.build_unet(network_kwargs(net.SIZES, cfg.size, "unet", cfg.unet)),
+        "image_encoder": build_encoder(network_kwargs(net.SIZES, cfg.size, "encoder", cfg.encoder)),
     }
     if cfg.vae_weights:
         folder = folders.resolve(cfg.vae_weights, cfg.allow_download)
         parts["vae"] = read_part("vae", folder, cfg.allow_pickle)
     else:
-        parts["vae"] = build_vae(net.network_kwargs(cfg.size, "vae", cfg.vae))
+        parts["vae"] = build_vae(network_kwargs(net.SIZES, cfg.size, "vae", cfg.vae))
     for name, start in (("unet", cfg.unet_start), ("image_encoder", cfg.encoder_start)):
         if start:
             folder = folders.resolve(start, cfg.allow_download)

@@ -15,97 +15,42 @@ from diffusers.models.attention_processor import Attention
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from studio.errors import ConfigError
 from studio.guidance.eschernet.cape import Codes, encode
 from studio.guidance.eschernet.positions import POSITION_CHANNELS, with_positions
+from studio.guidance.stable_diffusion import UNET, VAE, Sizes
 
-_FULL: dict[str, dict[str, Any]] = {
-    "unet": {  # Stable Diffusion 1.5's
-        "sample_size": 64,
-        "in_channels": 4,
-        "out_channels": 4,
-        "block_out_channels": [320, 640, 1280, 1280],
-        "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
-        "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
-        "layers_per_block": 2,
-        "cross_attention_dim": 768,
-        "attention_head_dim": 8,  # the number of heads, in diffusers' naming for this class
-        "norm_num_groups": 32,
+SIZES: Sizes = {
+    "full": {
+        "unet": {**UNET["full"], "sample_size": 64},
+        "vae": {**VAE["full"], "sample_size": 512},
+        "encoder": {  # ConvNeXt V2 Tiny
+            "num_channels": 3,
+            "patch_size": 4,
+            "num_stages": 4,
+            "hidden_sizes": [96, 192, 384, 768],
+            "depths": [3, 3, 9, 3],
+            "hidden_act": "gelu",
+            "layer_norm_eps": 1e-12,
+            "drop_path_rate": 0.0,
+            "image_size": 224,
+        },
     },
-    "vae": {
-        "in_channels": 3,
-        "out_channels": 3,
-        "down_block_types": ["DownEncoderBlock2D"] * 4,
-        "up_block_types": ["UpDecoderBlock2D"] * 4,
-        "block_out_channels": [128, 256, 512, 512],
-        "layers_per_block": 2,
-        "latent_channels": 4,
-        "norm_num_groups": 32,
-        "sample_size": 512,
-        "scaling_factor": 0.18215,
-    },
-    "encoder": {  # ConvNeXt V2 Tiny
-        "num_channels": 3,
-        "patch_size": 4,
-        "num_stages": 4,
-        "hidden_sizes": [96, 192, 384, 768],
-        "depths": [3, 3, 9, 3],
-        "hidden_act": "gelu",
-        "layer_norm_eps": 1e-12,
-        "drop_path_rate": 0.0,
-        "image_size": 224,
+    "nano": {
+        "unet": {**UNET["nano"], "in_channels": 32 + POSITION_CHANNELS},
+        "vae": VAE["nano"],
+        "encoder": {
+            "num_channels": 3 + POSITION_CHANNELS,
+            "patch_size": 4,
+            "num_stages": 2,
+            "hidden_sizes": [64, 128],
+            "depths": [2, 4],
+            "hidden_act": "gelu",
+            "layer_norm_eps": 1e-6,
+            "drop_path_rate": 0.0,
+            "image_size": 64,
+        },
     },
 }
-_NANO: dict[str, dict[str, Any]] = {
-    "unet": {
-        "sample_size": 8,
-        "in_channels": 32 + POSITION_CHANNELS,
-        "out_channels": 32,
-        "block_out_channels": [64, 128],
-        "down_block_types": ["CrossAttnDownBlock2D"] * 2,
-        "up_block_types": ["CrossAttnUpBlock2D"] * 2,
-        "layers_per_block": 1,
-        "cross_attention_dim": 128,
-        "attention_head_dim": 4,
-        "norm_num_groups": 8,
-    },
-    "vae": {
-        "in_channels": 192,
-        "out_channels": 192,
-        "down_block_types": ["DownEncoderBlock2D"],
-        "up_block_types": ["UpDecoderBlock2D"],
-        "block_out_channels": [128],
-        "layers_per_block": 1,
-        "latent_channels": 32,
-        "norm_num_groups": 1,
-        "mid_block_add_attention": False,
-        "sample_size": 8,
-        "scaling_factor": 1.0,
-    },
-    "encoder": {
-        "num_channels": 3 + POSITION_CHANNELS,
-        "patch_size": 4,
-        "num_stages": 2,
-        "hidden_sizes": [64, 128],
-        "depths": [2, 4],
-        "hidden_act": "gelu",
-        "layer_norm_eps": 1e-6,
-        "drop_path_rate": 0.0,
-        "image_size": 64,
-    },
-}
-SIZES = {"nano": _NANO, "full": _FULL}
-
-
-def network_kwargs(size: str, part: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return the constructor arguments of "unet", "vae" or "encoder" at "nano" or "full" size.
-
-    Raises:
-        ConfigError: if the size is unknown.
-    """
-    if size not in SIZES:
-        raise ConfigError(f"size is {size!r}.", allowed=", ".join(SIZES))
-    return {**SIZES[size][part], **(changes or {})}
 
 
 class CameraAttention:

@@ -29,6 +29,7 @@ from studio.guidance.folders import (
 from studio.guidance.spad import network as net
 from studio.guidance.spad.options import SpadConfig
 from studio.guidance.spad.text import Tokenizer, WordTokenizer, read_tokenizer
+from studio.guidance.stable_diffusion import network_kwargs
 
 if TYPE_CHECKING:
     from studio.guidance.spad.guidance import SpadGuidance
@@ -116,7 +117,7 @@ def build_parts(cfg: SpadConfig) -> tuple[dict[str, Any], Tokenizer]:
 
 def build_tokenizer(cfg: SpadConfig) -> Tokenizer:
     """Return the tokenizer of a model that is not read from a folder of our own."""
-    length = net.network_kwargs(cfg.size, "text", cfg.text)["max_position_embeddings"]
+    length = network_kwargs(net.SIZES, cfg.size, "text", cfg.text)["max_position_embeddings"]
     if cfg.size == "nano":
         return WordTokenizer(cfg.words, length)
     return read_tokenizer(cfg.tokenizer, length, cfg.allow_download)
@@ -124,8 +125,8 @@ def build_tokenizer(cfg: SpadConfig) -> Tokenizer:
 
 def fresh_parts(cfg: SpadConfig) -> dict[str, nn.Module]:
     """Build the networks with random weights, or those of the plain models that `cfg` names."""
-    unet_kwargs = net.network_kwargs(cfg.size, "unet", cfg.unet)
-    text_kwargs = net.network_kwargs(cfg.size, "text", cfg.text)
+    unet_kwargs = network_kwargs(net.SIZES, cfg.size, "unet", cfg.unet)
+    text_kwargs = network_kwargs(net.SIZES, cfg.size, "text", cfg.text)
     if cfg.size == "nano":
         text_kwargs["vocab_size"] = WordTokenizer(cfg.words, 1).size
     unet = net.build_unet(unet_kwargs)
@@ -136,7 +137,7 @@ def fresh_parts(cfg: SpadConfig) -> dict[str, nn.Module]:
     if cfg.vae_weights:
         vae = read_part("vae", Path(cfg.vae_weights), cfg)
     else:
-        vae = build_vae(net.network_kwargs(cfg.size, "vae", cfg.vae))
+        vae = build_vae(network_kwargs(net.SIZES, cfg.size, "vae", cfg.vae))
     if cfg.text_start:
         text = read_part("text_encoder", Path(cfg.text_start), cfg)
     else:

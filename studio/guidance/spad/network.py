@@ -15,98 +15,42 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from studio.errors import ConfigError
 from studio.guidance.spad.attention import Scene, inflate
+from studio.guidance.stable_diffusion import UNET, VAE, Sizes
 
-_FULL: dict[str, dict[str, Any]] = {
-    # official: spad, configs/spad_four_views.yaml; Stable Diffusion 1.5
-    "unet": {
-        "sample_size": 32,
-        "in_channels": 4,
-        "out_channels": 4,
-        "block_out_channels": [320, 640, 1280, 1280],
-        "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
-        "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
-        "layers_per_block": 2,
-        "cross_attention_dim": 768,
-        "attention_head_dim": 8,  # the number of heads, in diffusers' naming for this class
-        "norm_num_groups": 32,
+SIZES: Sizes = {
+    "full": {  # official: spad, configs/spad_four_views.yaml
+        "unet": UNET["full"],
+        "vae": VAE["full"],
+        "text": {
+            "vocab_size": 49408,
+            "hidden_size": 768,
+            "intermediate_size": 3072,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+            "max_position_embeddings": 77,
+            "hidden_act": "quick_gelu",
+            "layer_norm_eps": 1e-5,
+            "projection_dim": 768,
+        },
     },
-    "vae": {
-        "in_channels": 3,
-        "out_channels": 3,
-        "down_block_types": ["DownEncoderBlock2D"] * 4,
-        "up_block_types": ["UpDecoderBlock2D"] * 4,
-        "block_out_channels": [128, 256, 512, 512],
-        "layers_per_block": 2,
-        "latent_channels": 4,
-        "norm_num_groups": 32,
-        "sample_size": 256,
-        "scaling_factor": 0.18215,
-    },
-    "text": {
-        "vocab_size": 49408,
-        "hidden_size": 768,
-        "intermediate_size": 3072,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 12,
-        "max_position_embeddings": 77,
-        "hidden_act": "quick_gelu",
-        "layer_norm_eps": 1e-5,
-        "projection_dim": 768,
+    "nano": {
+        "unet": UNET["nano"],
+        "vae": VAE["nano"],
+        "text": {
+            "hidden_size": 128,
+            "intermediate_size": 256,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "max_position_embeddings": 12,
+            "bos_token_id": None,  # there are words and padding only
+            "eos_token_id": 0,
+            "hidden_act": "quick_gelu",
+            "layer_norm_eps": 1e-5,
+            "projection_dim": 128,
+        },
     },
 }
-_NANO: dict[str, dict[str, Any]] = {
-    "unet": {
-        "sample_size": 8,
-        "in_channels": 32,
-        "out_channels": 32,
-        "block_out_channels": [64, 128],
-        "down_block_types": ["CrossAttnDownBlock2D"] * 2,
-        "up_block_types": ["CrossAttnUpBlock2D"] * 2,
-        "layers_per_block": 1,
-        "cross_attention_dim": 128,
-        "attention_head_dim": 4,
-        "norm_num_groups": 8,
-    },
-    "vae": {
-        "in_channels": 192,
-        "out_channels": 192,
-        "down_block_types": ["DownEncoderBlock2D"],
-        "up_block_types": ["UpDecoderBlock2D"],
-        "block_out_channels": [128],
-        "layers_per_block": 1,
-        "latent_channels": 32,
-        "norm_num_groups": 1,
-        "mid_block_add_attention": False,
-        "sample_size": 8,
-        "scaling_factor": 1.0,
-    },
-    "text": {
-        "hidden_size": 128,
-        "intermediate_size": 256,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "max_position_embeddings": 12,
-        "bos_token_id": None,  # there are words and padding only
-        "eos_token_id": 0,
-        "hidden_act": "quick_gelu",
-        "layer_norm_eps": 1e-5,
-        "projection_dim": 128,
-    },
-}
-SIZES = {"nano": _NANO, "full": _FULL}
-
-
-def network_kwargs(size: str, part: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return the constructor arguments of a part ("unet", "vae", "text") at "nano" or "full" size.
-
-    Raises:
-        ConfigError: if the size is unknown.
-    """
-    if size not in SIZES:
-        raise ConfigError(f"size is {size!r}.", allowed=", ".join(SIZES))
-    return {**SIZES[size][part], **(changes or {})}
 
 
 def build_unet(kwargs: dict[str, Any]) -> UNet2DConditionModel:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +13,20 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from studio.checkpoint_io import load_strict, read_tensors, write_tensors
+from studio.checkpoint_io import load_strict, read_tensors
 from studio.config import plain
 from studio.errors import ConfigError, WeightsError
-from studio.files import make_folder, write_json
+from studio.files import write_json
 from studio.guidance.autoencoder import build_vae
+from studio.guidance.folders import (
+    current_vae_names,
+    read_config,
+    read_weights,
+    resolve,
+    write_part,
+    written_whole,
+)
+from studio.guidance.stable_diffusion import network_kwargs
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.official import convert
 from studio.guidance.zero123.options import Zero123Config
@@ -51,8 +58,7 @@ DESCRIBES_NETWORK = (
 )
 """Options that a folder of our own fixes for whoever loads it."""
 
-# Names of old files: attention in the VAE, the projection, CLIP's stored positions.
-_OLD_VAE = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+# Names of old files: the projection, CLIP's stored positions.
 _OLD_PROJECTION = {"projection.weight": "proj.weight", "projection.bias": "proj.bias"}
 _POSITIONS = "vision_model.embeddings.position_ids"
 
@@ -61,37 +67,23 @@ _POSITIONS = "vision_model.embeddings.position_ids"
 
 
 def save_folder(model: Zero123Guidance, folder: Path) -> None:
-    """Write model_index.json, one folder per part, scheduler/ and our options in config.json.
-
-    The folder is written beside `folder` and renamed, so that a killed run leaves no half of it.
-    """
-    temporary = make_folder(folder.with_name(f".{folder.name}.{secrets.token_hex(4)}"))
-    try:
+    """Write model_index.json, one folder per part, scheduler/ and our options in config.json."""
+    with written_whole(folder) as new:
         for name in PARTS:
-            save_part(name, getattr(model, name), temporary / name)
-        write_json(temporary / "scheduler" / "scheduler_config.json", _scheduler(model.cfg))
+            save_part(name, getattr(model, name), new / name)
+        write_json(new / "scheduler" / "scheduler_config.json", _scheduler(model.cfg))
         options = {**plain(model.cfg), "weights": "", "vae_weights": "", "start": ""}
-        write_json(temporary / "config.json", options)
-        index = {"_class_name": type(model).__name__, **_LIBRARY}
-        write_json(temporary / "model_index.json", index)
-        old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
-        if folder.exists():
-            folder.rename(old)
-        temporary.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        write_json(new / "config.json", options)
+        write_json(new / "model_index.json", {"_class_name": type(model).__name__, **_LIBRARY})
 
 
 def save_part(name: str, module: Any, folder: Path) -> None:
     """Write one part as diffusers and transformers do: config.json and safetensors."""
-    make_folder(folder)
     if name == "image_encoder":
-        write_json(folder / "config.json", module.config.to_dict())
-        write_tensors(folder / "model.safetensors", module.state_dict())
+        write_part(folder, "model", module.config.to_dict(), module)
     else:
-        module.save_config(folder)
-        write_tensors(folder / "diffusion_pytorch_model.safetensors", module.state_dict())
+        config = {"_class_name": type(module).__name__, **dict(module.config)}
+        write_part(folder, "diffusion_pytorch_model", config, module)
 
 
 def _scheduler(cfg: Zero123Config) -> dict[str, Any]:
@@ -111,38 +103,6 @@ def _scheduler(cfg: Zero123Config) -> dict[str, Any]:
 
 
 # -------------------------------------------------------------------- reading folders
-
-
-def resolve(source: Path | str, allow_download: bool = False) -> Path:
-    """Return the local path of weights given as a file, a folder or a hub repository "owner/name".
-
-    Raises:
-        WeightsError: if nothing is there, or the hub would be needed and is not allowed or reached.
-    """
-    path = Path(source)
-    if path.exists():
-        return path
-    text = str(source)
-    if text.count("/") != 1 or text.startswith((".", "/", "~")) or path.suffix:
-        raise WeightsError(
-            f"weights {text} do not exist.",
-            allowed="a folder, a .ckpt or .safetensors file, or a hub repository owner/name",
-        )
-    if not allow_download:
-        raise WeightsError(
-            f"weights {text} are no folder here.",
-            hint="To fetch that repository from the hub give allow_download=true; "
-            "without a network, download it elsewhere and give its folder.",
-        )
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(text, allow_patterns=["*.json", "*.safetensors", "*.bin"]))
-    except Exception as error:  # the hub client raises its own and its transport's errors
-        raise WeightsError(
-            f"hub repository {text} could not be fetched: {str(error).splitlines()[0]}",
-            hint="Check the name and the network, or give a local folder.",
-        ) from error
 
 
 def part_folder(name: str, folder: Path) -> Path:
@@ -171,15 +131,10 @@ def read_part(name: str, folder: Path) -> nn.Module:
     Raises:
         WeightsError: if config or weights are missing, damaged or do not fit each other.
     """
-    if not (folder / "config.json").is_file():
-        raise WeightsError(
-            f"{folder} has no config.json.", allowed="a folder with config.json and safetensors"
-        )
-    config = json.loads((folder / "config.json").read_text())
+    config = read_config(folder)
     with torch.device("meta"):
         module = _build(name, config)
-    path = weights_file(folder)
-    load_strict(module, _current_names(name, read_tensors(path)), path)
+    load_strict(module, _current_names(name, read_weights(folder)), folder)
     return materialised(module)
 
 
@@ -190,41 +145,12 @@ def _build(name: str, config: dict[str, Any]) -> nn.Module:
     return kinds.get(name, net.CLIPCameraProjection).from_config(config)
 
 
-def weights_file(folder: Path) -> Path:
-    """Return the file of weights in a part's folder: safetensors first, then a pickled one.
-
-    Raises:
-        WeightsError: if there is none.
-    """
-    for pattern in ("*model.safetensors", "*.safetensors", "*model.bin", "*.bin"):
-        found = sorted(folder.glob(pattern))
-        if found:
-            return found[0]
-    raise WeightsError(
-        f"{folder} holds no weights.",
-        allowed="diffusion_pytorch_model.safetensors or model.safetensors",
-    )
-
-
-def _current_names(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _current_names(name: str, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     if name == "vae":
-        return {modern_vae_name(k): _linear(k, v) for k, v in tensors.items()}
+        return current_vae_names(tensors)
     if name == "clip_camera_projection":
         return {_OLD_PROJECTION.get(k, k): v for k, v in tensors.items()}
     return {k: v for k, v in tensors.items() if k != _POSITIONS}
-
-
-def modern_vae_name(key: str) -> str:
-    """Return today's diffusers name of a VAE tensor: old files say query, key, proj_attn."""
-    words = key.split(".")
-    if "attentions" in words and words[-2] in _OLD_VAE:
-        words[-2] = _OLD_VAE[words[-2]]
-    return ".".join(words)
-
-
-def _linear(key: str, value: Tensor) -> Tensor:
-    """Old files keep the attention's maps as 1x1 convolutions."""
-    return value.flatten(1) if ".attentions." in key and value.dim() == 4 else value
 
 
 def materialised(module: nn.Module) -> nn.Module:
@@ -270,10 +196,10 @@ def fresh_parts(cfg: Zero123Config) -> dict[str, nn.Module]:
     if cfg.vae_weights:
         vae: nn.Module = read_part("vae", Path(cfg.vae_weights))
     else:
-        vae = build_vae(net.network_kwargs(cfg.size, "vae", cfg.vae))
-    image_encoder = net.build_image_encoder(net.network_kwargs(cfg.size, "clip", cfg.clip))
+        vae = build_vae(network_kwargs(net.SIZES, cfg.size, "vae", cfg.vae))
+    image_encoder = net.build_image_encoder(network_kwargs(net.SIZES, cfg.size, "clip", cfg.clip))
     return {
-        "unet": net.build_unet(net.network_kwargs(cfg.size, "unet", cfg.unet)),
+        "unet": net.build_unet(network_kwargs(net.SIZES, cfg.size, "unet", cfg.unet)),
         "vae": vae,
         "image_encoder": image_encoder,
         "clip_camera_projection": net.CLIPCameraProjection(image_encoder.config.projection_dim),

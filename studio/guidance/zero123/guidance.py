@@ -29,6 +29,7 @@ from studio.guidance.diffusion import (
     target_latents,
     views_on_white,
 )
+from studio.guidance.folders import resolve
 from studio.guidance.zero123 import checkpoint
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.checkpoint import build_parts
@@ -335,7 +336,7 @@ class Zero123Guidance(Guidance):
 
         A folder of our own brings all its options; anything else gets those of `released`.
         """
-        path = checkpoint.resolve(source)
+        path = resolve(source)
         if (path / "config.json").is_file():
             saved = json.loads((path / "config.json").read_text())
             cfg = parse_config(cls.Config, {**saved, "weights": str(path)}, key=str(path))
@@ -350,7 +351,7 @@ class Zero123Guidance(Guidance):
             WeightsError: naming every key that is missing, left over or of another shape.
         """
         parts = {name: getattr(self, name) for name in checkpoint.PARTS}
-        path = checkpoint.resolve(source, self.cfg.allow_download)
+        path = resolve(source, self.cfg.allow_download)
         checkpoint.load_official_into(
             parts, path, ema=self.cfg.ema, allow_pickle=self.cfg.allow_pickle
         )

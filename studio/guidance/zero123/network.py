@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from studio.errors import ConfigError
+from studio.guidance.stable_diffusion import UNET, VAE, Sizes
 
 POSE_NUMBERS = 4
 FOURTH_NUMBERS = ("distance", "polar", "abs_elevation", "zero")
@@ -26,99 +27,38 @@ FOURTH_NUMBERS = ("distance", "polar", "abs_elevation", "zero")
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
-_FULL = {
-    # official: zero123, configs/sd-objaverse-finetune-c_concat-256.yaml
-    "unet": {
-        "sample_size": 32,
-        "in_channels": 8,
-        "out_channels": 4,
-        "block_out_channels": [320, 640, 1280, 1280],
-        "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
-        "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
-        "layers_per_block": 2,
-        "cross_attention_dim": 768,
-        "attention_head_dim": 8,  # the number of heads, in diffusers' naming for this class
-        "norm_num_groups": 32,
+SIZES: Sizes = {
+    "full": {  # official: zero123, configs/sd-objaverse-finetune-c_concat-256.yaml
+        "unet": {**UNET["full"], "in_channels": 8},
+        "vae": VAE["full"],
+        "clip": {
+            "hidden_size": 1024,
+            "intermediate_size": 4096,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 16,
+            "patch_size": 14,
+            "image_size": 224,
+            "projection_dim": 768,
+            "hidden_act": "quick_gelu",
+            "layer_norm_eps": 1e-5,
+        },
     },
-    "vae": {
-        "in_channels": 3,
-        "out_channels": 3,
-        "down_block_types": ["DownEncoderBlock2D"] * 4,
-        "up_block_types": ["UpDecoderBlock2D"] * 4,
-        "block_out_channels": [128, 256, 512, 512],
-        "layers_per_block": 2,
-        "latent_channels": 4,
-        "norm_num_groups": 32,
-        "sample_size": 256,
-        "scaling_factor": 0.18215,
-    },
-    "clip": {
-        "hidden_size": 1024,
-        "intermediate_size": 4096,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "patch_size": 14,
-        "image_size": 224,
-        "projection_dim": 768,
-        "hidden_act": "quick_gelu",
-        "layer_norm_eps": 1e-5,
+    "nano": {
+        "unet": {**UNET["nano"], "in_channels": 64, "norm_num_groups": 32},
+        "vae": VAE["nano"],
+        "clip": {
+            "hidden_size": 128,
+            "intermediate_size": 256,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "patch_size": 8,
+            "image_size": 64,
+            "projection_dim": 128,
+            "hidden_act": "quick_gelu",
+            "layer_norm_eps": 1e-5,
+        },
     },
 }
-_NANO = {
-    "unet": {
-        "sample_size": 8,
-        "in_channels": 64,
-        "out_channels": 32,
-        "block_out_channels": [64, 128],
-        "down_block_types": ["CrossAttnDownBlock2D"] * 2,
-        "up_block_types": ["CrossAttnUpBlock2D"] * 2,
-        "layers_per_block": 1,
-        "cross_attention_dim": 128,
-        "attention_head_dim": 4,
-        "norm_num_groups": 32,
-    },
-    "vae": {
-        "in_channels": 192,
-        "out_channels": 192,
-        "down_block_types": ["DownEncoderBlock2D"],
-        "up_block_types": ["UpDecoderBlock2D"],
-        "block_out_channels": [128],
-        "layers_per_block": 1,
-        "latent_channels": 32,
-        "norm_num_groups": 1,
-        "mid_block_add_attention": False,
-        "sample_size": 8,
-        "scaling_factor": 1.0,
-    },
-    "clip": {
-        "hidden_size": 128,
-        "intermediate_size": 256,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "patch_size": 8,
-        "image_size": 64,
-        "projection_dim": 128,
-        "hidden_act": "quick_gelu",
-        "layer_norm_eps": 1e-5,
-    },
-}
-SIZES: dict[str, dict[str, dict[str, Any]]] = {"nano": _NANO, "full": _FULL}
-
-
-def network_kwargs(size: str, part: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return the constructor arguments of a part ("unet", "vae", "clip") at "nano" or "full" size.
-
-    Raises:
-        ConfigError: if the size is unknown.
-    """
-    if size not in SIZES:
-        raise ConfigError(f"size is {size!r}.", allowed=", ".join(SIZES))
-    return {**SIZES[size][part], **(changes or {})}
-
-
-def full_size() -> dict[str, dict[str, Any]]:
-    """Return the constructor arguments of the released model: {"unet", "vae", "clip"}."""
-    return {part: dict(kwargs) for part, kwargs in _FULL.items()}
 
 
 def build_unet(kwargs: dict[str, Any]) -> UNet2DConditionModel:

@@ -1,0 +1,83 @@
+"""Stable Diffusion's networks, which most methods change, and a nano pair of the same classes.
+
+Constructor arguments of diffusers' UNet2DConditionModel and AutoencoderKL. "full" is Stable
+Diffusion 1.5 at 256 px, the size of its fine-tuned descendants; "nano" works on 64 px, whose 8x8
+blocks its VAE reads as pixels of 192 channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from studio.errors import ConfigError
+
+SIZES = ("nano", "full")
+Kwargs = dict[str, Any]
+Sizes = Mapping[str, Mapping[str, Kwargs]]
+"""Constructor arguments by size and part."""
+
+UNET: dict[str, Kwargs] = {
+    "full": {
+        "sample_size": 32,
+        "in_channels": 4,
+        "out_channels": 4,
+        "block_out_channels": [320, 640, 1280, 1280],
+        "down_block_types": ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"],
+        "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3,
+        "layers_per_block": 2,
+        "cross_attention_dim": 768,
+        "attention_head_dim": 8,  # the number of heads, in diffusers' naming for this class
+        "norm_num_groups": 32,
+    },
+    "nano": {
+        "sample_size": 8,
+        "in_channels": 32,
+        "out_channels": 32,
+        "block_out_channels": [64, 128],
+        "down_block_types": ["CrossAttnDownBlock2D"] * 2,
+        "up_block_types": ["CrossAttnUpBlock2D"] * 2,
+        "layers_per_block": 1,
+        "cross_attention_dim": 128,
+        "attention_head_dim": 4,
+        "norm_num_groups": 8,
+    },
+}
+VAE: dict[str, Kwargs] = {
+    "full": {
+        "in_channels": 3,
+        "out_channels": 3,
+        "down_block_types": ["DownEncoderBlock2D"] * 4,
+        "up_block_types": ["UpDecoderBlock2D"] * 4,
+        "block_out_channels": [128, 256, 512, 512],
+        "layers_per_block": 2,
+        "latent_channels": 4,
+        "norm_num_groups": 32,
+        "sample_size": 256,
+        "scaling_factor": 0.18215,
+    },
+    "nano": {
+        "in_channels": 192,
+        "out_channels": 192,
+        "down_block_types": ["DownEncoderBlock2D"],
+        "up_block_types": ["UpDecoderBlock2D"],
+        "block_out_channels": [128],
+        "layers_per_block": 1,
+        "latent_channels": 32,
+        "norm_num_groups": 1,
+        "mid_block_add_attention": False,
+        "sample_size": 8,
+        "scaling_factor": 1.0,
+    },
+}
+
+
+def network_kwargs(sizes: Sizes, size: str, part: str, changes: Kwargs | None = None) -> Kwargs:
+    """Return the constructor arguments of a method's part at a size, with some changed.
+
+    Raises:
+        ConfigError: if the size is unknown.
+    """
+    if size not in SIZES:
+        raise ConfigError(f"size is {size!r}.", allowed=", ".join(SIZES))
+    return {**sizes[size][part], **(changes or {})}
