@@ -148,7 +148,8 @@ class Objective:
             points, field = self._random_field(seen)
             gradients = field.gradient
         away = torch.randn(count, 3, generator=generator).to(points) * self.smooth_distance
-        return L.normal_smoothness(gradients, self.geometry(points + away).gradient)
+        nearby = (points + away).clamp(-1, 1)
+        return L.normal_smoothness(gradients, self.geometry(nearby).gradient)
 
     def _random_field(self, seen: Step) -> tuple[Tensor, GeometryOutput]:
         """Random points of the cube and the field there, once per step for all losses."""
