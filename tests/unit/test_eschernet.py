@@ -25,7 +25,7 @@ from studio.guidance.eschernet.checkpoint import PARTS, read_part, start_from
 from studio.guidance.eschernet.encoder import build_encoder
 from studio.guidance.eschernet.guidance import EscherNetGuidance
 from studio.guidance.eschernet.options import EscherNetConfig
-from studio.guidance.eschernet.positions import POSITION_CHANNELS, with_positions
+from studio.guidance.eschernet.positions import position_code
 from studio.guidance.eschernet.references import scaled
 from studio.guidance.stable_diffusion import network_kwargs
 from studio.registry import build
@@ -151,7 +151,7 @@ def test_order_of_targets_is_the_order_of_views(cape: str) -> None:
 
 @pytest.mark.parametrize("cape", ["6dof", "4dof"])
 def test_single_target_attends_to_itself_as_in_stable_diffusion(cape: str) -> None:
-    model = tiny(cape=cape)
+    model = tiny(cape=cape, positions=0.0)
     stock = UNet2DConditionModel.from_config(model.unet.config)
     stock.load_state_dict(model.unet.state_dict())
     stock.set_attn_processor(AttnProcessor2_0())
@@ -368,16 +368,21 @@ def test_checkpointed_and_half_precision_steps_agree_with_the_plain_one() -> Non
     torch.testing.assert_close(*grads, atol=1e-6, rtol=1e-4)
 
 
-def test_positions_tell_all_pixels_apart() -> None:
-    x = torch.randn(2, 3, 8, 6)
-    assert with_positions(x, 3) is x
-    both = with_positions(x, 3 + POSITION_CHANNELS)
-    assert torch.equal(both[:, :3], x) and both.shape == (2, 3 + POSITION_CHANNELS, 8, 6)
-    places = both[0, 3:].flatten(1).T
-    assert (torch.cdist(places, places) + torch.eye(48) > 0.5).all()
-    torch.testing.assert_close(both[0, 3:, 2, 4], both[1, 3:, 2, 4])
-    wide = tiny(unet={**TINY["unet"], "in_channels": 4 + POSITION_CHANNELS})
-    assert prediction(wide, TARGETS, REFERENCES).shape == (3, 4, 4, 4)
+def test_positions_make_tokens_attend_to_their_own_place_and_camera() -> None:
+    code = position_code(64, 64, 4, torch.device("cpu"))
+    assert code.shape == (64, 64) and torch.equal(code[:, :16], code[:, 48:])
+    for kind in ("6dof", "4dof"):
+        cameras = camera_code(kind, TARGETS[None])
+        scores = encode(code.repeat(3, 1)[None], cameras.query) @ encode(
+            code.repeat(3, 1)[None], cameras.key
+        ).transpose(1, 2)
+        own = scores[0].view(3, 64, 3, 64)
+        for view in range(3):
+            assert (own[view, :, view].argmax(-1) == torch.arange(64)).all()
+    with pytest.raises(ValueError, match="square grid"):
+        position_code(48, 64, 4, torch.device("cpu"))
+    made = [prediction(tiny(positions=s), TARGETS, REFERENCES) for s in (0.0, 1.0)]
+    assert (made[0] - made[1]).abs().max() > 1e-3
 
 
 # ------------------------------------------------------------------------------- weights

@@ -38,6 +38,7 @@ _LIBRARY = {
 }
 DESCRIBES_NETWORK = (
     "cape",
+    "positions",
     "prediction_type",
     "beta_schedule",
     "beta_start",
@@ -165,7 +166,7 @@ def build_part(name: str, config: Mapping[str, Any]) -> nn.Module:
         return TokenEncoder(ConvNextV2Config.from_dict(dict(config)))
     if name == "vae":
         return AutoencoderKL.from_config(dict(config))
-    return net.with_camera_attention(UNet2DConditionModel.from_config(dict(config)))
+    return UNet2DConditionModel.from_config(dict(config))
 
 
 def load_part(
@@ -183,9 +184,8 @@ def load_part(
 def start_from(module: nn.Module, tensors: Mapping[str, Tensor], source: Path | str) -> list[str]:
     """Copy from another model what has the same name and shape; returns the names not found there.
 
-    Of the UNets' input convolutions only the noisy latents' channels are taken: Zero-1-to-3's
-    reads a picture beside them, ours positions. The names of a classifier's backbone lose their
-    prefix.
+    Of an input convolution with more channels (Zero-1-to-3's, which also reads a picture) the
+    first ones are taken. The names of a classifier's backbone lose their prefix.
 
     Raises:
         WeightsError: if hardly anything fits: fewer than half of the module's tensors.
@@ -195,9 +195,8 @@ def start_from(module: nn.Module, tensors: Mapping[str, Tensor], source: Path | 
     missing = []
     for name, value in own.items():
         found = given.get(name)
-        if found is not None and name == "conv_in.weight":  # of the latents' channels alone
-            latent = own["conv_out.bias"].shape[0]
-            value, found = value[:, :latent], found[:, :latent]
+        if found is not None and name == "conv_in.weight":
+            found = found[:, : value.shape[1]]
         if found is None or found.shape != value.shape:
             missing.append(name)
         else:

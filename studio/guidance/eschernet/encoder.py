@@ -9,8 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import ConvNextV2Config, ConvNextV2Model
 
-from studio.guidance.eschernet.positions import with_positions
-
 # Mean and deviation of ImageNet's pictures, which the released encoder was pretrained with.
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -19,9 +17,8 @@ STD = (0.229, 0.224, 0.225)
 class TokenEncoder(ConvNextV2Model):
     """A ConvNeXt V2 that returns its last feature map as normalised tokens, without pooling.
 
-    The config's `image_size` is the side that pictures are brought to; with more than three
-    `num_channels` it reads the `positions`, too. Keys and shapes are those of transformers'
-    `ConvNextV2Model`.
+    The config's `image_size` is the side that pictures are brought to. Keys and shapes are those
+    of transformers' `ConvNextV2Model`.
     """
 
     def prepare(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 s s"]:
@@ -41,8 +38,7 @@ class TokenEncoder(ConvNextV2Model):
         self, pixels: Float[Tensor, "n 3 h w"]
     ) -> Float[Tensor, "n l d"]:
         """Return the tokens of pictures in [-1, 1], row by row."""
-        given = with_positions(self.prepare(pixels), self.config.num_channels)
-        features = self.encoder(self.embeddings(given)).last_hidden_state
+        features = self.encoder(self.embeddings(self.prepare(pixels))).last_hidden_state
         return self.layernorm(features.flatten(2).transpose(1, 2))
 
 

@@ -36,9 +36,8 @@ from studio.guidance.diffusion import (
 from studio.guidance.eschernet import checkpoint
 from studio.guidance.eschernet.cape import Codes, camera_code
 from studio.guidance.eschernet.encoder import TokenEncoder
-from studio.guidance.eschernet.network import denoise
+from studio.guidance.eschernet.network import denoise, with_camera_attention
 from studio.guidance.eschernet.options import RELEASED, EscherNetConfig
-from studio.guidance.eschernet.positions import POSITION_CHANNELS
 from studio.guidance.eschernet.references import (
     pixels_on_white,
     posed_pictures,
@@ -83,7 +82,8 @@ class EscherNetGuidance(Guidance):
             resolution=cfg.resolution,
         )
         parts = parts or checkpoint.build_parts(cfg)
-        self.unet, self.vae = parts["unet"], parts["vae"]
+        self.unet = with_camera_attention(parts["unet"], cfg.positions)
+        self.vae = parts["vae"]
         self.image_encoder = parts["image_encoder"]
         self._check()
         self.vae.requires_grad_(False).eval()
@@ -93,13 +93,11 @@ class EscherNetGuidance(Guidance):
     def _check(self) -> None:
         """Check that options and networks fit each other."""
         unet, latent = self.unet.config, self.vae.config.latent_channels
-        inputs = (latent, latent + POSITION_CHANNELS)
-        if unet.in_channels not in inputs or unet.out_channels != latent:
+        if (unet.in_channels, unet.out_channels) != (latent, latent):
             raise ConfigError(
                 f"unet has {unet.in_channels} input and {unet.out_channels} output channels, "
                 f"the VAE {latent} latent channels.",
-                allowed=f"unet.in_channels {latent}, or {inputs[1]} to read pixel positions, too; "
-                f"unet.out_channels {latent}",
+                allowed=f"unet.in_channels and unet.out_channels {latent}",
             )
         width = self.image_encoder.config.hidden_sizes[-1]
         if unet.cross_attention_dim != width:

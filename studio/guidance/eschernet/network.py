@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from studio.guidance.eschernet.cape import Codes, encode
-from studio.guidance.eschernet.positions import POSITION_CHANNELS, with_positions
+from studio.guidance.eschernet.positions import position_code
 from studio.guidance.stable_diffusion import UNET, VAE, Sizes
 
 SIZES: Sizes = {
@@ -36,10 +36,10 @@ SIZES: Sizes = {
         },
     },
     "nano": {
-        "unet": {**UNET["nano"], "in_channels": 32 + POSITION_CHANNELS},
+        "unet": UNET["nano"],
         "vae": VAE["nano"],
         "encoder": {
-            "num_channels": 3 + POSITION_CHANNELS,
+            "num_channels": 3,
             "patch_size": 4,
             "num_stages": 2,
             "hidden_sizes": [64, 128],
@@ -59,7 +59,13 @@ class CameraAttention:
     Hidden states are [B * V, L, D], batch-major; those of an object's views stand one after the
     other on the token axis while they attend. `encoder_hidden_states` [B, R * l, d] are the
     tokens of all references of an object; without them the views attend to each other.
+
+    Args:
+        positions: strength of the pixel positions in queries and keys; 0: none.
     """
+
+    def __init__(self, positions: float = 0.0) -> None:
+        self.positions = positions
 
     def __call__(
         self,
@@ -77,8 +83,8 @@ class CameraAttention:
         joint = hidden_states.unflatten(0, (-1, views)).flatten(1, 2)
         context = joint if encoder_hidden_states is None else encoder_hidden_states
         asked = codes.targets if encoder_hidden_states is None else codes.references
-        query = encode(attn.to_q(joint), codes.targets.query)
-        key = encode(attn.to_k(context), asked.key)
+        query = encode(self._placed(attn.to_q(joint), views, attn.heads), codes.targets.query)
+        key = encode(self._placed(attn.to_k(context), asked.views, attn.heads), asked.key)
         heads = [
             x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
             for x in (query, key, attn.to_v(context))
@@ -87,15 +93,23 @@ class CameraAttention:
         out = attn.to_out[1](attn.to_out[0](out))
         return out.unflatten(1, (views, -1)).flatten(0, 1)
 
+    def _placed(self, x: Float[Tensor, "b n d"], views: int, heads: int) -> Tensor:
+        if not self.positions:
+            return x
+        code = position_code(x.shape[1] // views, x.shape[2], heads, x.device)
+        return x + self.positions * code.to(x.dtype).repeat(views, 1)
+
 
 def build_unet(kwargs: dict[str, Any]) -> UNet2DConditionModel:
     """Build the denoiser with fresh weights."""
     return with_camera_attention(UNet2DConditionModel(**kwargs))
 
 
-def with_camera_attention(unet: UNet2DConditionModel) -> UNet2DConditionModel:
-    """Give a stock UNet EscherNet's attention, in place."""
-    unet.set_attn_processor(CameraAttention())
+def with_camera_attention(
+    unet: UNet2DConditionModel, positions: float = 0.0
+) -> UNet2DConditionModel:
+    """Give a stock UNet EscherNet's attention, in place; see `CameraAttention`."""
+    unet.set_attn_processor(CameraAttention(positions))
     return unet
 
 
@@ -109,15 +123,14 @@ def denoise(
     """Return the network's output for the noisy latents of all target views of B objects.
 
     Args:
-        unet: a UNet with camera attention; if it has more input channels than the latents, it
-            reads the `positions`, too.
+        unet: a UNet with camera attention.
         x: noisy latents.
         t: one timestep per object.
         tokens: of all references, one reference after the other; zeros for no condition.
         codes: cameras, batch B.
     """
     out = unet(
-        with_positions(x.flatten(0, 1), unet.config.in_channels),
+        x.flatten(0, 1),
         t.repeat_interleave(x.shape[1]),
         tokens,
         cross_attention_kwargs={"codes": codes},

@@ -11,6 +11,7 @@ RELEASED: dict[str, Any] = {
     "azimuths": 12,
     "elevations_deg": [30.0, 15.0, 0.0],
     "vary_references": False,
+    "positions": 0.0,
     "prediction_type": "epsilon",
     "steps": 50,
     "guidance_scale": 3.0,
@@ -27,6 +28,8 @@ class EscherNetConfig:
     """Folder (ours or a released one) to start from; empty: fresh random weights of `size`."""
     cape: str = ""
     """Camera encoding: 6dof or 4dof; empty: what our folder of weights says, else 6dof. Released checkpoints do not tell: name it."""  # noqa: E501
+    positions: float = 1.5
+    """Strength of pixel positions in queries and keys, for networks too small to learn places; 0: none (released)."""  # noqa: E501
     allow_download: bool = False
     """Fetch `weights` from the hub where it names a repository (owner/name)."""
     allow_pickle: bool = False

@@ -1,41 +1,53 @@
-"""Pixel positions as further input channels, for models too small to learn them otherwise.
+"""Pixel positions in attention, for models too small to learn them otherwise.
 
-Attention that looks up a place in a reference picture has to know places. Stable Diffusion's UNet
-and ConvNeXt know them from the zeros around pictures, which takes millions of pictures to learn;
-the nano networks read sines and cosines beside their input instead. The released ones do not.
+Attention that copies from a reference has to know places as well as cameras. Stable Diffusion's
+UNet and ConvNeXt know places from the zeros around pictures, which takes millions of pictures to
+learn. The nano networks add sines and cosines of a token's place to its query and key, before the
+camera is encoded: from the start, tokens attend to the same place in pictures of the same camera.
+The released networks do not (strength 0).
 """
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-WAVES = (0.25, 0.5, 1.0)
-"""Waves over half a picture's side."""
-POSITION_CHANNELS = 4 * len(WAVES)
+WAVES = (0.25, 2.0)
+"""Slowest and fastest wave over half a picture's side."""
 
 
-def with_positions(x: Float[Tensor, "n c h w"], channels: int) -> Float[Tensor, "n d h w"]:
-    """Return pictures with the position channels behind them, if `channels` says so.
+@lru_cache(maxsize=64)
+def position_code(
+    tokens: int, width: int, heads: int, device: torch.device
+) -> Float[Tensor, "l d"]:
+    """Return the code of every token of a square grid, the same for every head.
+
+    Four channels hold sine and cosine of row and column, as one row vector of 6DoF CaPE.
 
     Args:
-        x: pictures or latents.
-        channels: input channels of the network, c or c + `POSITION_CHANNELS`.
+        tokens: l, a square number; row by row.
+        width: d, of queries and keys.
+        heads: d / heads must be a multiple of 4.
+        device: where.
+
+    Raises:
+        ValueError: if the grid is not square or the width does not divide.
     """
-    if channels == x.shape[1]:
-        return x
-    rows, columns = (
-        _waves(torch.arange(n, device=x.device, dtype=x.dtype).add(0.5).mul(2 / n).sub(1))
-        for n in x.shape[-2:]
-    )
-    height, width = x.shape[-2:]
-    places = [rows[:, :, None].expand(-1, -1, width), columns[:, None].expand(-1, height, -1)]
-    return torch.cat([x, torch.cat(places).expand(len(x), -1, -1, -1)], dim=1)
-
-
-def _waves(place: Float[Tensor, " n"]) -> Float[Tensor, "p n"]:
-    phases = [2 * math.pi * waves * place for waves in WAVES]
-    return torch.stack([f(phase) for phase in phases for f in (torch.sin, torch.cos)])
+    side = math.isqrt(tokens)
+    if side * side != tokens or width % (4 * heads):
+        raise ValueError(
+            f"positions need a square grid and heads of 4n channels, not {tokens} tokens, "
+            f"{width} channels, {heads} heads"
+        )
+    slow, fast = (math.log10(wave) for wave in WAVES)
+    waves = torch.logspace(slow, fast, width // heads // 4, device=device)
+    place = (torch.arange(side, device=device) + 0.5) * 2 / side - 1
+    phase = 2 * math.pi * place[:, None] * waves
+    row = phase[:, None].expand(-1, side, -1)
+    column = phase[None].expand(side, -1, -1)
+    code = torch.stack([row.sin(), row.cos(), column.sin(), column.cos()], dim=-1)
+    return code.reshape(tokens, -1).repeat(1, heads)
