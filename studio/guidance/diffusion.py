@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -26,6 +26,17 @@ if TYPE_CHECKING:
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
 SPACINGS = ("zero123", "ldm", "leading", "trailing")
+
+
+class ScheduleOptions(Protocol):
+    """The options of a latent-diffusion method that its noise schedule follows from."""
+
+    train_timesteps: int
+    beta_start: float
+    beta_end: float
+    beta_schedule: str
+    prediction_type: str
+    zero_terminal_snr: bool
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,18 @@ class NoiseSchedule:
             signal = (signal - signal[-1]) * (signal[0] / (signal[0] - signal[-1]))
             alphas_cumprod = signal**2
         return cls(alphas_cumprod.float(), prediction_type)
+
+    @classmethod
+    def of(cls, options: ScheduleOptions) -> NoiseSchedule:
+        """Build the schedule that a method's options describe."""
+        return cls.make(
+            options.train_timesteps,
+            options.beta_start,
+            options.beta_end,
+            options.beta_schedule,
+            options.prediction_type,
+            options.zero_terminal_snr,
+        )
 
     def __len__(self) -> int:
         return len(self.alphas_cumprod)

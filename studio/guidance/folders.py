@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from studio.checkpoint_io import read_tensors, write_tensors
 from studio.errors import WeightsError
@@ -100,6 +101,18 @@ def current_vae_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else value
         for key, value in tensors.items()
     }
+
+
+def materialised(module: nn.Module) -> nn.Module:
+    """Give a module that was built on the meta device its constant buffers, which no file holds."""
+    for owner in module.modules():
+        for name, buffer in owner.named_buffers(recurse=False):
+            if buffer.is_meta and name == "position_ids":
+                numbers = torch.arange(buffer.shape[-1]).expand(buffer.shape)
+                owner.register_buffer(name, numbers, persistent=False)
+            elif buffer.is_meta:
+                raise ValueError(f"{type(owner).__name__}.{name} has no value")
+    return module
 
 
 def write_part(folder: Path, name: str, config: Mapping[str, Any], module: Any) -> None:

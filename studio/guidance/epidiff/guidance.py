@@ -58,14 +58,7 @@ class EpiDiffGuidance(Guidance):
         cfg = checkpoint.with_saved_options(cfg)
         self.base_cfg, parts = checkpoint.load_base(cfg, parts)
         self.cfg = cfg = resolve(cfg, self.base_cfg)
-        self.schedule = NoiseSchedule.make(
-            self.base_cfg.train_timesteps,
-            self.base_cfg.beta_start,
-            self.base_cfg.beta_end,
-            self.base_cfg.beta_schedule,
-            self.base_cfg.prediction_type,
-            self.base_cfg.zero_terminal_snr,
-        )
+        self.schedule = NoiseSchedule.of(self.base_cfg)
         self.contract = ViewContract(
             ("image",), cfg.views, cfg.rig_elevation_deg, resolution=self.base_cfg.resolution
         )

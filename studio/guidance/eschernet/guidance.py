@@ -67,14 +67,7 @@ class EscherNetGuidance(Guidance):
         """
         super().__init__()
         self.cfg = cfg = checkpoint.with_saved_options(cfg)
-        self.schedule = NoiseSchedule.make(
-            cfg.train_timesteps,
-            cfg.beta_start,
-            cfg.beta_end,
-            cfg.beta_schedule,
-            cfg.prediction_type,
-            cfg.zero_terminal_snr,
-        )
+        self.schedule = NoiseSchedule.of(cfg)
         self.contract = ViewContract(
             ("image", "images"),
             cfg.azimuths * len(cfg.elevations_deg),

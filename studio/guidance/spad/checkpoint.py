@@ -20,6 +20,7 @@ from studio.guidance import ldm
 from studio.guidance.autoencoder import build_vae
 from studio.guidance.folders import (
     current_vae_names,
+    materialised,
     read_config,
     read_weights,
     resolve,
@@ -112,7 +113,7 @@ def build_parts(cfg: SpadConfig) -> tuple[dict[str, Any], Tokenizer]:
     with torch.device("meta"):
         parts = fresh_parts(replace(cfg, vae_weights="", unet_start="", text_start=""))
     load_official_into(parts, source, ema=cfg.ema, allow_pickle=cfg.allow_pickle)
-    return {name: _materialised(part) for name, part in parts.items()}, tokenizer
+    return {name: materialised(part) for name, part in parts.items()}, tokenizer
 
 
 def build_tokenizer(cfg: SpadConfig) -> Tokenizer:
@@ -168,7 +169,7 @@ def read_part(name: str, folder: Path, cfg: SpadConfig) -> nn.Module:
     if name == "text_encoder":
         tensors = _text_names(part, tensors)
     load_strict(part, tensors, folder)
-    return _materialised(part)
+    return materialised(part)
 
 
 def _text_names(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -189,18 +190,6 @@ def _build(name: str, config: dict[str, Any], cfg: SpadConfig) -> nn.Module:
     return {"vae": AutoencoderKL, "camera_projection": net.CameraProjection}[name].from_config(
         config
     )
-
-
-def _materialised(module: nn.Module) -> nn.Module:
-    """Give a module that was built on the meta device its constant buffers, which no file holds."""
-    for owner in module.modules():
-        for name, buffer in owner.named_buffers(recurse=False):
-            if buffer.is_meta and name == "position_ids":
-                numbers = torch.arange(buffer.shape[-1]).expand(buffer.shape)
-                owner.register_buffer(name, numbers, persistent=False)
-            elif buffer.is_meta:
-                raise ValueError(f"{type(owner).__name__}.{name} has no value")
-    return module
 
 
 # -------------------------------------------------------------------- other models' weights

@@ -70,14 +70,7 @@ class SpadGuidance(Guidance):
             raise ConfigError(
                 f"mask_resample is {cfg.mask_resample!r}.", allowed=", ".join(RESAMPLES)
             )
-        self.schedule = NoiseSchedule.make(
-            cfg.train_timesteps,
-            cfg.beta_start,
-            cfg.beta_end,
-            cfg.beta_schedule,
-            cfg.prediction_type,
-            cfg.zero_terminal_snr,
-        )
+        self.schedule = NoiseSchedule.of(cfg)
         self.contract = ViewContract(
             ("text",), cfg.views, cfg.rig_elevation_deg, cfg.fov_deg, cfg.radius, cfg.resolution
         )

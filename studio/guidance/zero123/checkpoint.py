@@ -20,6 +20,7 @@ from studio.files import write_json
 from studio.guidance.autoencoder import build_vae
 from studio.guidance.folders import (
     current_vae_names,
+    materialised,
     read_config,
     read_weights,
     resolve,
@@ -151,19 +152,6 @@ def _current_names(name: str, tensors: Mapping[str, Tensor]) -> Mapping[str, Ten
     if name == "clip_camera_projection":
         return {_OLD_PROJECTION.get(k, k): v for k, v in tensors.items()}
     return {k: v for k, v in tensors.items() if k != _POSITIONS}
-
-
-def materialised(module: nn.Module) -> nn.Module:
-    """Give a module that was built on the meta device its constant buffers, which no file holds."""
-    for owner in module.modules():
-        for name, buffer in owner.named_buffers(recurse=False):
-            if buffer.is_meta and name == "position_ids":
-                owner.register_buffer(
-                    name, torch.arange(buffer.shape[-1]).expand(buffer.shape), persistent=False
-                )
-            elif buffer.is_meta:
-                raise ValueError(f"{type(owner).__name__}.{name} has no value")
-    return module
 
 
 # -------------------------------------------------------------------- whole models

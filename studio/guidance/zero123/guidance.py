@@ -61,14 +61,7 @@ class Zero123Guidance(Guidance):
         self.cfg = cfg
         if cfg.null_token not in NULL_TOKENS:
             raise ConfigError(f"null_token is {cfg.null_token!r}.", allowed=", ".join(NULL_TOKENS))
-        self.schedule = NoiseSchedule.make(
-            cfg.train_timesteps,
-            cfg.beta_start,
-            cfg.beta_end,
-            cfg.beta_schedule,
-            cfg.prediction_type,
-            cfg.zero_terminal_snr,
-        )
+        self.schedule = NoiseSchedule.of(cfg)
         self.contract = ViewContract(
             ("image",), cfg.views, cfg.rig_elevation_deg, resolution=cfg.resolution
         )
