@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.errors import CameraError
+from studio.similarity import posed_in, scaled_poses
 
 CANONICAL_RADIUS = 1.5  # official: EpiDiff, Zero-1-to-3 and SyncDreamer renderings
 CANONICAL_FOV_DEG = math.degrees(0.8575560548920328)  # lens 35 mm on a 32 mm sensor
@@ -149,6 +150,11 @@ class Cameras:
         scale = None if self.ortho_scale is None else self.ortho_scale / size
         return replace(self, c2w=c2w, ortho_scale=scale)
 
+    def scaled(self, factor: float) -> Cameras:
+        """Return the cameras in a world that is `factor` times as large."""
+        scale = None if self.ortho_scale is None else self.ortho_scale * factor
+        return replace(self, c2w=scaled_poses(self.c2w, factor), ortho_scale=scale)
+
     def with_pixel_centres(self, centre: float) -> Cameras:
         """Read the intrinsics as made for pixel centres at this fraction of a pixel.
 
@@ -221,43 +227,6 @@ def pixel_grid(size: tuple[int, int], centre: float = 0.5) -> Float[Tensor, "1 n
         torch.arange(size[0]) + centre, torch.arange(size[1]) + centre, indexing="ij"
     )
     return torch.stack([x, y], dim=-1).reshape(1, -1, 2)
-
-
-def translation(centre: Float[Tensor, "3"]) -> Float[Tensor, "4 4"]:
-    """Return the matrix that leads from a world with its origin at `centre` to the present one."""
-    matrix = torch.eye(4, dtype=centre.dtype)
-    matrix[:3, 3] = centre
-    return matrix
-
-
-def posed_in(
-    c2w: Float[Tensor, "v 4 4"], to_world: Float[Tensor, "4 4"]
-) -> tuple[Float[Tensor, "v 4 4"], float]:
-    """Return camera poses in a new world and the length of its unit in the present one.
-
-    Args:
-        c2w: camera-to-world matrices of the present world.
-        to_world: the similarity (rotation, uniform scale, translation) from the new world to it.
-
-    Raises:
-        CameraError: if the matrix is no such similarity.
-    """
-    linear = to_world[:3, :3].double()
-    size = torch.linalg.det(linear).item()
-    size = size ** (1 / 3) if size > 0 else 0.0
-    square = linear.T @ linear
-    off = (square - size**2 * torch.eye(3, dtype=torch.float64)).abs().max()
-    if size == 0 or off > 1e-4 * size**2:
-        raise CameraError(
-            f"the matrix {to_world.tolist()} cannot place a scene.",
-            allowed="rotation, uniform scale and translation",
-        )
-    rotation = linear.T / size
-    placed = c2w.clone()
-    placed[:, :3, :3] = (rotation @ c2w[:, :3, :3].double()).to(c2w)
-    moved = c2w[:, :3, 3].double() - to_world[:3, 3].double()
-    placed[:, :3, 3] = (moved @ rotation.T / size).to(c2w)
-    return placed, size
 
 
 def pinhole_intrinsics(fov_deg: float, size: tuple[int, int]) -> Float[Tensor, "3 3"]:

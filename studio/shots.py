@@ -16,11 +16,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.cameras import Cameras, posed_in
+from studio.cameras import Cameras
 from studio.errors import DataError
 from studio.foreground import foreground
 from studio.images import read_rgba_or_rgb, resize, resize_8bit
 from studio.lens import Lens, undistort
+from studio.similarity import posed_in
 
 logger = logging.getLogger(__name__)
 

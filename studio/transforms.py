@@ -19,11 +19,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.bounds import guess_bound
-from studio.cameras import opencv_to_opengl, translation
+from studio.cameras import opencv_to_opengl
 from studio.errors import DataError
 from studio.files import json_text, make_folder, remove, write_text
 from studio.images import picture_size, save_png
 from studio.shots import SUFFIXES, Scene, Shot, find_picture, read_shots
+from studio.similarity import translation
 from studio.transforms_cameras import (
     frame_intrinsics,
     frame_lens,

@@ -20,6 +20,7 @@ from studio.cameras import CANONICAL_RADIUS
 from studio.data.fixed_rigs import BOUND
 from studio.data.layouts import existing
 from studio.errors import DataError
+from studio.similarity import scaled_poses
 
 logger = logging.getLogger(__name__)
 
@@ -86,10 +87,8 @@ class Frames:
         )
 
     def scaled(self, factor: float) -> Frames:
-        """Return the frames in a world enlarged by a factor."""
-        c2w = self.c2w.clone()
-        c2w[:, :3, 3] *= factor
-        return replace(self, c2w=c2w)
+        """Return the frames in a world that is `factor` times as large."""
+        return replace(self, c2w=scaled_poses(self.c2w, factor))
 
 
 @dataclass(frozen=True)

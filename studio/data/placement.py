@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from studio.bounds import hull_box, look_at_point, seen_half_width
-from studio.cameras import Cameras, translation
+from studio.cameras import Cameras
 from studio.errors import DataError
+from studio.similarity import translation
 
 CENTRES = ("auto", "keep", "masks", "look-at", "look-at-pairs", "points", "cameras")
 UPS = ("auto", "keep", "upright", "positions", "+x", "-x", "+y", "-y", "+z", "-z")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from studio.cameras import CANONICAL_RADIUS, Cameras
+from studio.cameras import CANONICAL_RADIUS
 from studio.data.base import ConditionData
 from studio.data.capture import CaptureData
 from studio.errors import DataError
@@ -78,12 +78,5 @@ def prepared(views: ViewSet, side: int, rescale: bool) -> ViewSet:
     bound = views.bound
     if rescale:
         factor = CANONICAL_RADIUS / float(cameras.centres.norm(dim=1).mean())
-        cameras, bound = scaled(cameras, factor), bound * factor
+        cameras, bound = cameras.scaled(factor), bound * factor
     return replace(views, images=images, cameras=cameras, bound=bound)
-
-
-def scaled(cameras: Cameras, factor: float) -> Cameras:
-    """Return the cameras of a world that is `factor` times as large."""
-    c2w = cameras.c2w.clone()
-    c2w[:, :3, 3] *= factor
-    return replace(cameras, c2w=c2w)

@@ -181,6 +181,17 @@ def test_a_new_world_and_back() -> None:
             rig().placed(wrong)
 
 
+def test_a_world_of_another_size() -> None:
+    """Points of the scaled world appear where they did, that many times as far away."""
+    points = torch.rand(20, 3, generator=torch.Generator().manual_seed(0)) - 0.5
+    for cameras in (rig(), orthographic()):
+        pixels, depth = cameras.scaled(3.0).project(3.0 * points)
+        expected, expected_depth = cameras.project(points)
+        torch.testing.assert_close(pixels, expected, atol=1e-3, rtol=0)
+        torch.testing.assert_close(depth, 3.0 * expected_depth, atol=1e-4, rtol=0)
+    torch.testing.assert_close(rig().scaled(3.0).c2w, rig().placed(torch.eye(4) / 3.0).c2w)
+
+
 def test_orthographic_pixels_of_any_shape() -> None:
     """Rays pass through what is projected, with oblong pixels and a shifted principal point."""
     cameras = orthographic()

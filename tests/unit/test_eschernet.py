@@ -26,9 +26,9 @@ from studio.guidance.eschernet.encoder import build_encoder
 from studio.guidance.eschernet.guidance import EscherNetGuidance
 from studio.guidance.eschernet.options import EscherNetConfig
 from studio.guidance.eschernet.positions import position_code
-from studio.guidance.eschernet.references import scaled
 from studio.guidance.stable_diffusion import network_kwargs
 from studio.registry import build
+from studio.similarity import scaled_poses
 from studio.views import Condition, ViewSet
 
 KEYS = Path(__file__).parents[1] / "parity" / "cases" / "eschernet" / "released.keys.json.gz"
@@ -112,7 +112,7 @@ def test_6dof_does_not_see_a_rigid_change_of_the_world() -> None:
 def test_6dof_sees_the_scale_of_the_world() -> None:
     model = tiny(cape="6dof")
     before = prediction(model, TARGETS, REFERENCES)
-    after = prediction(model, scaled(TARGETS, 1.3), scaled(REFERENCES, 1.3))
+    after = prediction(model, scaled_poses(TARGETS, 1.3), scaled_poses(REFERENCES, 1.3))
     assert (after - before).abs().max() > 0.01
 
 

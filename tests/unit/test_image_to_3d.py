@@ -13,7 +13,6 @@ import torch
 
 from studio import run as run_module
 from studio.cli import main
-from studio.data.posed_images import scaled
 from studio.export.readers import read_mesh
 from studio.images import save_png
 from studio.systems.image_to_3d import weight_paths
@@ -181,7 +180,7 @@ def test_a_text_becomes_a_mesh(chain: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_posed_pictures_become_a_mesh(chain: Path, capsys: pytest.CaptureFixture[str]) -> None:
     far = sphere_views(radius=0.3)
-    far = replace(far, cameras=scaled(far.cameras, 2.0), bound=1.0)
+    far = replace(far, cameras=far.cameras.scaled(2.0), bound=1.0)
     far.save(chain / "shots")
     words = ("data_type=posed-images", "data=null")
     given = "data={root: shots, references: [0, 5, 7], resolution: 32}"

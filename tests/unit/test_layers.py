@@ -36,6 +36,7 @@ SECOND = {
     "foreground",
     "lens",
     "shots",
+    "similarity",
     "transforms",
     "transforms_cameras",
 }

@@ -26,9 +26,7 @@ def radii(shape: StartShape) -> torch.Tensor:
 
 def scaled(views: ViewSet, factor: float) -> ViewSet:
     """The same pictures with camera positions in another unit."""
-    c2w = views.cameras.c2w.clone()
-    c2w[:, :3, 3] *= factor
-    return replace(views, cameras=replace(views.cameras, c2w=c2w))
+    return replace(views, cameras=views.cameras.scaled(factor))
 
 
 def with_masks(views: ViewSet, change: dict[int, torch.Tensor | float]) -> ViewSet:

@@ -41,7 +41,6 @@ from studio.guidance.eschernet.options import RELEASED, EscherNetConfig
 from studio.guidance.eschernet.references import (
     pixels_on_white,
     posed_pictures,
-    scaled,
     world_scale,
 )
 from studio.registry import register
@@ -284,8 +283,8 @@ class EscherNetGuidance(Guidance):
         cameras = cameras.resized(side, side)
         tokens = self.tokens(pixels_on_white(references, side).to(device)[None])
         codes = self.codes(
-            scaled(cameras.c2w, scale)[None].to(device),
-            scaled(references.cameras.c2w, scale)[None].to(device),
+            cameras.scaled(scale).c2w[None].to(device),
+            references.cameras.scaled(scale).c2w[None].to(device),
         )
         grid = latent_side(self.vae, side)
         like = tokens.new_empty(1, len(cameras), self.vae.config.latent_channels, grid, grid)

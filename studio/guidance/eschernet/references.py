@@ -85,10 +85,3 @@ def world_scale(references: Cameras, rescale: bool) -> float:
             far,
         )
     return 1.0
-
-
-def scaled(c2w: Float[Tensor, "v 4 4"], scale: float) -> Float[Tensor, "v 4 4"]:
-    """Return camera-to-world matrices in the world enlarged by `scale`."""
-    out = c2w.clone()
-    out[:, :3, 3] *= scale
-    return out
