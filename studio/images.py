@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+from torch.nn.functional import interpolate, pad
 
 from studio.errors import DataError
 from studio.files import atomic_write
@@ -204,6 +205,14 @@ def composite(
     return rgb * alpha + colour * (1 - alpha)
 
 
+def on_white(rgba: Float[Tensor, "n 4 h w"], side: int) -> Float[Tensor, "n 3 side side"]:
+    """Lay straight-alpha pictures on white and bring them to a side in pixels, antialiased."""
+    rgb = composite(rgba)
+    if rgb.shape[-2:] != (side, side):
+        rgb = interpolate(rgb, (side, side), mode="bilinear", antialias=True)
+    return rgb.clamp(0, 1)
+
+
 def premultiply(rgba: Float[Tensor, "... 4 h w"]) -> Float[Tensor, "... 4 h w"]:
     """Multiply the colours by alpha, as resampling needs them."""
     alpha = rgba[..., 3:, :, :]
@@ -297,6 +306,6 @@ def centre_object(
     side = max(right - left, bottom - top) / ratio
     x0, y0 = (left + right - side) / 2, (top + bottom - side) / 2
     margin = math.ceil(max(0, -x0, -y0, x0 + side - rgba.shape[2], y0 + side - rgba.shape[1])) + 1
-    padded = torch.nn.functional.pad(rgba, (margin,) * 4)
+    padded = pad(rgba, (margin,) * 4)
     x0, y0 = x0 + margin, y0 + margin
     return _resample(padded, (x0, y0, x0 + side, y0 + side), size, size, Image.Resampling.BICUBIC)

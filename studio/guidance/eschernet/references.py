@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from studio.cameras import CANONICAL_FOV_DEG, CANONICAL_RADIUS, Cameras, orbit_cameras
 from studio.errors import ConfigError, DataError
 from studio.guidance.eschernet.poses import RADIUS_RANGE
-from studio.images import composite
+from studio.images import on_white
 from studio.views import Condition, ViewSet
 
 logger = logging.getLogger(__name__)
@@ -47,10 +46,7 @@ def pixels_on_white(views: ViewSet, side: int) -> Float[Tensor, "v 3 s s"]:
     height, width = views.cameras.size
     if height != width:
         raise DataError(f"the references are {width}x{height} px.", allowed="square pictures")
-    rgb = composite(views.images)
-    if rgb.shape[-2:] != (side, side):
-        rgb = F.interpolate(rgb, (side, side), mode="bilinear", antialias=True)
-    return rgb.clamp(0, 1) * 2 - 1
+    return on_white(views.images, side) * 2 - 1
 
 
 def world_scale(references: Cameras, rescale: bool) -> float:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from studio.cameras import Cameras, orbit_cameras
 from studio.errors import ConfigError
 from studio.guidance.viewfusion_composable.options import ViewFusionComposableConfig
-from studio.images import composite
+from studio.images import on_white
 from studio.views import Condition
 
 
@@ -58,14 +57,10 @@ def condition_views(condition: Condition, side: int) -> Float[Tensor, "n 3 s s"]
         ConfigError: if the condition holds no picture.
     """
     if condition.views is not None:
-        rgb = condition.views.rgb_on(1.0)
-    elif condition.image is not None:
-        rgb = composite(condition.image, 1.0)[None]
-    else:
-        raise ConfigError("the condition holds no picture.", allowed="one picture or several")
-    if rgb.shape[-2:] != (side, side):
-        rgb = F.interpolate(rgb, (side, side), mode="bilinear", antialias=True)
-    return rgb.clamp(0, 1)
+        return on_white(condition.views.images, side)
+    if condition.image is not None:
+        return on_white(condition.image[None], side)
+    raise ConfigError("the condition holds no picture.", allowed="one picture or several")
 
 
 def first_centre(condition: Condition) -> Float[Tensor, "1 3"]:

@@ -34,6 +34,7 @@ from studio.guidance.zero123 import checkpoint
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.checkpoint import build_parts
 from studio.guidance.zero123.options import NULL_TOKENS, RELEASED, Zero123Config
+from studio.images import on_white
 from studio.registry import register
 from studio.views import Condition, ViewSet
 
@@ -358,8 +359,4 @@ def condition_pixels(condition: Condition, side: int) -> Float[Tensor, "1 3 s s"
     """
     if condition.image is None:
         raise ConfigError("the condition holds no picture.", allowed="one RGBA picture")
-    colour, alpha = condition.image[:3], condition.image[3:]
-    rgb = (colour * alpha + 1 - alpha)[None]
-    if rgb.shape[-2:] != (side, side):
-        rgb = F.interpolate(rgb, (side, side), mode="bilinear", antialias=True)
-    return rgb.clamp(0, 1) * 2 - 1
+    return on_white(condition.image[None], side) * 2 - 1
