@@ -151,7 +151,7 @@ def token_mask(
 ) -> Bool[Tensor, "g g"]:
     """Return what the token at a pixel (x, y) of the first camera may attend to in the second."""
     grid = side // level
-    mask = epipolar_mask(cameras, side, resample, level)  # type: ignore[arg-type]
+    mask = epipolar_mask(cameras, side, resample, level)
     size = pixel.new_tensor([cameras.size[1], cameras.size[0]])
     x, y = (pixel / size * grid).long().clamp(0, grid - 1).tolist()
     return mask[y * grid + x, grid**2 : 2 * grid**2].reshape(grid, grid)
@@ -297,10 +297,10 @@ def _column(rows: Sequence[Picture]) -> Picture:
 
 
 def _check(cfg: PictureConfig) -> None:
-    if cfg.level not in LEVELS or cfg.side < 2 or cfg.side % cfg.level:
+    if cfg.level not in LEVELS or not 2 <= cfg.side <= 64 or cfg.side % cfg.level:
         raise ConfigError(
             f"level={cfg.level} side={cfg.side}.",
-            allowed="levels 1, 2, 4 or 8 that divide the side, and sides of 2 and more",
+            allowed="levels 1, 2, 4 or 8 that divide the side, and sides of 2 to 64",
         )
     if cfg.points < 1 or cfg.frames < 0 or not 32 <= cfg.tile <= 2048:
         raise ConfigError(
@@ -310,13 +310,14 @@ def _check(cfg: PictureConfig) -> None:
 
 
 def _pair(text: str, count: int) -> list[int]:
-    numbers = [round(n) for n in _numbers("views", text)]
-    if len(numbers) != 2 or not all(0 <= n < count for n in numbers) or numbers[0] == numbers[1]:
+    numbers = _numbers("views", text)
+    inside = all(n in range(count) for n in numbers)
+    if len(numbers) != 2 or not inside or numbers[0] == numbers[1]:
         raise ConfigError(
             f"views={text}.",
             allowed=f"two different positions from 0 to {count - 1}, as in views=0,1",
         )
-    return numbers
+    return [int(n) for n in numbers]
 
 
 def _given(text: str, pair: ViewSet) -> Float[Tensor, "n 2"]:

@@ -40,8 +40,10 @@ def parse_config(cls: type[C], given: Mapping[str, Any] | C | None, *, key: str 
         inner = _field_type(cls, part.name)
         if inner and value is not None and not isinstance(value, Mapping | DictConfig | inner):
             parse_config(inner, value, key=f"{key}.{part.name}" if key else part.name)
+    texts = {f.name for f in dataclasses.fields(cls) if f.type in ("str", str)}  # type: ignore[arg-type]
+    values = {k: "" if v is None and k in texts else v for k, v in (given or {}).items()}  # key=
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(cls), OmegaConf.create(dict(given or {})))
+        merged = OmegaConf.merge(OmegaConf.structured(cls), OmegaConf.create(values))
         return OmegaConf.to_object(merged)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
         raise _explain(error, cls, key, given) from error
@@ -64,6 +66,8 @@ def _explain(error: OmegaConfBaseException, cls: type, key: str, given: Any) -> 
     expected = _expected(owner, re.sub(r"\[.*", "", last))
     if expected and value is not None:
         return ConfigError(f"{full} is {value!r} ({type(value).__name__}).", allowed=expected)
+    if expected and "'None'" in str(error):
+        return ConfigError(f"{full} is empty.", allowed=expected)
     return ConfigError(f"{full or 'config'}: {str(error).splitlines()[0]}", allowed=expected)
 
 

@@ -72,7 +72,7 @@ def make_trainer(cfg: ExperimentConfig, run: RunFolder, system: Any) -> L.Traine
             enable_checkpointing=True,
             inference_mode=False,  # surface normals are gradients, in validation, too
         )
-    except (ValueError, MisconfigurationException) as error:
+    except (TypeError, ValueError, MisconfigurationException) as error:
         raise ConfigError(
             f"trainer: {str(error).splitlines()[0]}",
             hint="`python launch.py --doctor` tells what this machine has",

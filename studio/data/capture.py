@@ -62,8 +62,9 @@ def recognise(root: Path) -> str:
             return name
     wanted = "\n".join(f"    {name}: {_plugin(name).looks_for}" for name in LAYOUTS)
     there = sorted(p.name + "/" * p.is_dir() for p in root.iterdir()) if root.is_dir() else []
+    holds = f"it holds {_some(there)}" if root.is_dir() else "it is a single file"
     raise DataError(
-        f"{root} is no capture of a known layout; it holds {_some(there)}.",
+        f"{root} is no capture of a known layout; {holds}.",
         allowed=f"a folder with\n{wanted}",
         hint="If you know the layout, say it: data_type=<name>.",
     )

@@ -112,7 +112,7 @@ class GuidanceTraining(TrainingSystem):
         if "caption" not in batch:
             raise ConfigError(
                 f"guidance '{self.cfg.guidance_type}' takes texts and the data have no captions.",
-                hint="Add data.captions=true.",
+                hint="Add data.captions: true, or a CSV file where data_type reads files.",
             )
         return Condition(text=batch["caption"]), views
 

@@ -32,6 +32,12 @@ def test_defaults_are_kept_and_values_converted() -> None:
     assert isinstance(parsed.inner, Inner)
 
 
+def test_nothing_after_the_equals_sign_is_an_empty_text(project: Path) -> None:
+    assert load_experiment("tiny.yaml", ["exp_root_dir="]).exp_root_dir == ""
+    with pytest.raises(ConfigError, match="seed is empty"):
+        load_experiment("tiny.yaml", ["seed="])
+
+
 @pytest.mark.parametrize(
     ("given", "texts"),
     [
