@@ -41,7 +41,7 @@ class TrainerConfig:
     devices: Any = 1
     """How many devices, or a list of their numbers, or auto for all."""
     strategy: str = "auto"
-    """Lightning's strategy for several devices: auto or ddp."""
+    """How several devices share the work: auto, ddp, or ddp_find_unused_parameters_true for a method that leaves trained weights without a gradient in some steps."""  # noqa: E501
     num_nodes: int = 1
     """Machines that train together."""
     precision: str = "32-true"

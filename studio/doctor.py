@@ -50,6 +50,8 @@ OPTIONAL = (
     ),
     Package("gradio", "gradio", "the web app", "pip install -e .[ui]"),
     Package("rembg", "rembg", "pictures without alpha", "pip install -e .[rembg]"),
+    Package("OpenEXR", "OpenEXR", "all kinds of EXR files", "pip install -e .[exr]"),
+    Package("webdataset", "webdataset", "data.stream of nmr", "pip install -e .[webdataset]"),
     Package("tensorboard", "tensorboard", "trainer.logger=tensorboard", "pip install tensorboard"),
     Package("wandb", "wandb", "trainer.logger=wandb", "pip install -e .[wandb]"),
 )

@@ -172,7 +172,7 @@ def _by_package(path: Path, what: str) -> Float32[np.ndarray, "h w 4"]:
         raise DataError(
             f"{path} is an EXR file with {what}.",
             allowed="scan lines, uncompressed or with RLE, ZIPS or ZIP",
-            hint="pip install OpenEXR, which reads all kinds.",
+            hint="pip install -e '.[exr]' (the package OpenEXR) reads all kinds.",
         )
     library = importlib.import_module("OpenEXR")
     with library.File(str(path), separate_channels=True) as file:
