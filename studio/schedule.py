@@ -85,12 +85,14 @@ class LearningRate:
         warmup: steps of the rise (of the plateau where there is none).
         start: factor at the first step.
         end: factor at the end.
+        fall: last steps, over which a plateau falls; 0: it does not.
     """
 
     kind: str
     warmup: int
     start: float
     end: float
+    fall: int = 0
 
     def __call__(self, step: int, total: float) -> float:
         """Factor at a step of ``total`` (infinite where it is not known yet)."""
@@ -104,6 +106,13 @@ def _rise(rate: LearningRate, step: int) -> float:
 def _rest(rate: LearningRate, step: int, total: float) -> float:
     """Share of the steps after the warm-up that is done."""
     return min(1.0, (step - rate.warmup) / max(total - rate.warmup, 1))
+
+
+def _plateau(rate: LearningRate, step: int, total: float) -> float:
+    """A linear warm-up, the full rate, a linear fall over the last steps."""
+    rise = rate.start + (1 - rate.start) * (step + 1) / max(rate.warmup, 1)
+    left = (total - step) / rate.fall if rate.fall else 1.0
+    return max(0.0, min(1.0, rise, rate.end + (1 - rate.end) * left))
 
 
 def _exponential(rate: LearningRate, step: int, total: float) -> float:
@@ -132,6 +141,21 @@ def _warmup_cosine(rate: LearningRate, step: int, total: float) -> float:
     return rate.end + (1 - rate.end) * fall
 
 
+def _cosine(rate: LearningRate, step: int, total: float) -> float:
+    """EscherNet: a linear warm-up, then what is left of half a cosine over all steps.
+
+    Its program sets the rate after every update: the first one still has the full rate, every
+    other that of the step before.
+    """
+    before = step - 1
+    if before < 0:
+        return 1.0
+    if before <= rate.warmup:
+        return _rise(rate, before)
+    fall = 0.5 * (1 + math.cos(math.pi * min(1.0, before / total)))
+    return rate.end + (1 - rate.end) * fall
+
+
 def _stairs(rate: LearningRate, step: int, total: float) -> float:
     """SyncDreamer: a linear warm-up, then a drop every thousand steps."""
     if step < rate.warmup:
@@ -142,10 +166,12 @@ def _stairs(rate: LearningRate, step: int, total: float) -> float:
 
 
 LEARNING_RATES: dict[str, Callable[[LearningRate, int, float], float]] = {
+    "plateau": _plateau,
     "exponential": _exponential,
     "warmup-exponential": _warmup_exponential,
     "constant-exponential": _constant_exponential,
     "warmup-cosine": _warmup_cosine,
+    "cosine": _cosine,
     "stairs": _stairs,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,21 +14,49 @@ from studio.schedule import LEARNING_RATES, LearningRate
 
 
 @dataclass
-class OptimizerConfig:
-    """AdamW with a warm-up, a plateau and a linear decay at the end."""
+class LearningRateConfig:
+    """The learning rate by step, as a factor of its highest value."""
+
+    lr_schedule: str = "plateau"
+    """plateau (warm-up, constant, linear decay at the end), exponential (throughout),
+    warmup-exponential (instant-nsr), constant-exponential (its DTU settings), warmup-cosine (NeuS),
+    cosine (EscherNet: throughout, set after each step), or stairs (SyncDreamer)."""
+    lr_start: float = 0.0
+    """Factor of the learning rate at the first step of the warm-up."""
+    lr_end: float = 0.0
+    """Factor of the learning rate at the end."""
+    warmup_steps: int = 200
+    """Steps of linear warm-up (of the plateau, for constant-exponential)."""
+    decay_steps: int = 0
+    """Last steps, over which a plateau falls; 0 keeps the rate constant."""
+
+    def learning_rate(self) -> LearningRate:
+        """Factor of the learning rate by step.
+
+        Raises:
+            ConfigError: for a curve that does not exist.
+        """
+        if self.lr_schedule not in LEARNING_RATES:
+            raise ConfigError(
+                f"lr_schedule is {self.lr_schedule!r}.", allowed=", ".join(LEARNING_RATES)
+            )
+        return LearningRate(
+            self.lr_schedule, self.warmup_steps, self.lr_start, self.lr_end, self.decay_steps
+        )
+
+
+@dataclass
+class OptimizerConfig(LearningRateConfig):
+    """AdamW of a training, and its learning rate."""
 
     lr: float = 4e-4
-    """Learning rate of the plateau."""
+    """Learning rate at its highest; groups of parameters scale it."""
     betas: list[float] = field(default_factory=lambda: [0.9, 0.99])
     """Adam's moment decays."""
     weight_decay: float = 0.01
     """Decoupled weight decay."""
-    warmup_steps: int = 200
-    """Steps of linear warm-up."""
-    decay_steps: int = 0
-    """Steps of linear decay to zero before trainer.max_steps; 0 keeps the rate constant."""
     exponential: list[float] = field(default_factory=lambda: [1.0, 1.0])
-    """[f, n]: fall by factor f in every n steps after the warm-up, exponentially."""
+    """[f, n]: fall beside it, by factor f in every n steps after the warm-up, exponentially."""
     grad_clip: float = 1.0
     """Largest norm of the gradient; 0 switches clipping off."""
 
@@ -44,21 +73,20 @@ def make_optimizer(groups: list[dict[str, Any]], cfg: OptimizerConfig) -> torch.
     )
 
 
-def warmup_plateau_decay(cfg: OptimizerConfig, max_steps: int) -> Callable[[int], float]:
-    """Return the factor of the learning rate at a step."""
+def rate_by_step(cfg: OptimizerConfig, max_steps: int) -> Callable[[int], float]:
+    """Return the factor of the learning rate at a step of `max_steps`, endless where below 1."""
+    rate, (ratio, span) = cfg.learning_rate(), cfg.exponential
+    total = max_steps if max_steps > 0 else math.inf
 
     def factor(step: int) -> float:
-        rise = (step + 1) / max(cfg.warmup_steps, 1)
-        fall = (max_steps - step) / cfg.decay_steps if cfg.decay_steps and max_steps > 0 else 1.0
-        ratio, span = cfg.exponential
         slow = float(ratio ** (max(step - cfg.warmup_steps, 0) / span))
-        return max(0.0, min(1.0, rise, fall)) * slow
+        return rate(step, total) * slow
 
     return factor
 
 
 @dataclass
-class FitOptimizerConfig:
+class FitOptimizerConfig(LearningRateConfig):
     """Optimiser of a fit and its learning rate; the defaults suit the hash-grid geometry."""
 
     optimizer: str = "adam"
@@ -66,32 +94,14 @@ class FitOptimizerConfig:
     lr: float = 1e-2
     """Learning rate at its highest; groups of parameters scale it."""
     lr_schedule: str = "exponential"
-    """exponential (throughout), warmup-exponential (instant-nsr), constant-exponential (its DTU
-    settings), warmup-cosine (NeuS), or stairs (SyncDreamer)."""
-    lr_start: float = 0.0
-    """Factor of the learning rate at the first step of the warm-up."""
     lr_end: float = 0.03
-    """Factor of the learning rate at the end."""
     warmup_steps: int = 30
-    """Steps of linear warm-up (of the plateau, for constant-exponential)."""
     betas: list[float] = field(default_factory=lambda: [0.9, 0.99])
     """Adam's moment decays."""
     eps: float = 1e-15
     """Added to the root of the second moment; small, as most rows of a hash table rest."""
     weight_decay: float = 0.0
     """Weight decay, of all parameters."""
-
-    def learning_rate(self) -> LearningRate:
-        """Factor of the learning rate by step.
-
-        Raises:
-            ConfigError: for a curve that does not exist.
-        """
-        if self.lr_schedule not in LEARNING_RATES:
-            raise ConfigError(
-                f"system.lr_schedule is {self.lr_schedule!r}.", allowed=", ".join(LEARNING_RATES)
-            )
-        return LearningRate(self.lr_schedule, self.warmup_steps, self.lr_start, self.lr_end)
 
 
 def make_fit_optimizer(

@@ -17,7 +17,7 @@ from studio.errors import ConfigError
 from studio.files import atomic_write
 from studio.ops.random import step_generator
 from studio.systems.base import System
-from studio.systems.optim import OptimizerConfig, make_optimizer, warmup_plateau_decay
+from studio.systems.optim import OptimizerConfig, make_optimizer, rate_by_step
 
 
 @dataclass
@@ -32,6 +32,9 @@ class TrainingConfig:
     """Target views per object; the ring's size for methods that make all views together."""
     references: int = 0
     """Posed references per object, for methods that take several; 0: the condition alone."""
+    copied_steps: list[int] = field(default_factory=lambda: [0, 0])
+    """[a, b]: in steps a to b - 1 the targets are drawn from the references, at most as many: a small
+    network learns to copy what it is shown before it interpolates."""
     frame: str = "condition"
     """Azimuth 0 of every item: the condition's (condition) or the object's front (object)."""
     workers: int = 0
@@ -61,6 +64,7 @@ class TrainingSystem(System):
         super().__init__(cfg, run=run)
         if cfg.frame not in FRAMES:
             raise ConfigError(f"system.frame is {cfg.frame!r}.", allowed=", ".join(FRAMES))
+        cfg.optimizer.learning_rate()  # refused before data are read
 
     def prepare(self, data: Any) -> None:
         """Read the training and validation objects of a data plugin."""
@@ -87,6 +91,7 @@ class TrainingSystem(System):
                 *common,
                 references=cfg.references,
                 frame=cfg.frame,
+                copied=cfg.copied_steps,
             )
         if hasattr(data, "batches"):  # a stream: no items by number
             return data.batches(cfg.batch_size, *common)
@@ -113,7 +118,7 @@ class TrainingSystem(System):
         """Lightning's hook: optimiser and schedule."""
         cfg = self.cfg.optimizer
         optimizer = make_optimizer(self.parameter_groups(), cfg)
-        factor = warmup_plateau_decay(cfg, self.trainer.max_steps)
+        factor = rate_by_step(cfg, self.trainer.max_steps)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {
             "optimizer": optimizer,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from studio.cameras import Rays
@@ -19,7 +21,13 @@ from studio.schedule import LEARNING_RATES, LearningRate, Schedule, next_ray_cou
 from studio.systems import losses as L
 from studio.systems.loss_options import TERMS, LossConfig
 from studio.systems.objective import Objective
-from studio.systems.optim import FitOptimizerConfig, make_fit_optimizer
+from studio.systems.optim import (
+    FitOptimizerConfig,
+    OptimizerConfig,
+    make_fit_optimizer,
+    make_optimizer,
+    rate_by_step,
+)
 from studio.systems.ray_pool import RayBatch
 
 
@@ -313,16 +321,53 @@ def test_schedules_by_step_and_by_epoch() -> None:
 
 @pytest.mark.parametrize("kind", list(LEARNING_RATES))
 def test_learning_rates_end_where_they_should(kind: str) -> None:
-    rate = LearningRate(kind, 100, 0.01, 0.05)
+    rate = LearningRate(kind, 100, 0.01, 0.05, fall=4800)
     factors = [rate(step, 5000) for step in range(5000)]
     assert max(factors) <= 1 and min(factors) > 0
-    assert factors[150] > 0.85 and (kind.startswith("constant") or factors[0] < 0.03)
+    first = factors[1] if kind == "cosine" else factors[0]
+    assert factors[150] > 0.85 and (kind.startswith("constant") or first < 0.03)
     assert factors[-1] == pytest.approx(0.05, rel=0.01) or kind == "stairs"
     falling = factors[200:]
     assert all(a >= b for a, b in zip(falling, falling[1:], strict=False))
     assert 0 < rate(150, math.inf) <= 1
     if kind == "stairs":
         assert len(set(falling)) == 5 and falling[-1] == pytest.approx(0.05 ** (4 / 5))
+
+
+def test_plateau_of_a_training_and_its_decay() -> None:
+    cfg = OptimizerConfig(warmup_steps=10, decay_steps=20, exponential=[0.5, 40])
+    factor = rate_by_step(cfg, 100)
+    assert [factor(s) for s in (0, 4, 9, 10)] == [0.1, 0.5, 1.0, 1.0]
+    assert factor(50) == pytest.approx(0.5)
+    assert factor(90) == pytest.approx(0.5 * 0.5**2) and factor(100) == 0
+    endless = rate_by_step(cfg, -1)
+    assert endless(100) == pytest.approx(0.5 ** (90 / 40))
+
+
+def test_learning_rate_of_eschernet_is_the_authors() -> None:
+    """Set after each step from its number: 1e-5 to 1e-4 in 1000 steps, a cosine to 1e-5."""
+
+    def authors(step: int) -> float:
+        span = 1e-4 - 1e-5
+        if step <= 1000:
+            return 1e-5 + span * step / 1000
+        return span * 0.5 * (1 + math.cos(math.pi * step / 100_000)) + 1e-5
+
+    config = Path(__file__).parents[2] / "configs" / "train" / "eschernet.yaml"
+    options: Any = OmegaConf.to_container(OmegaConf.load(config))
+    cfg = OptimizerConfig(**options["system"]["optimizer"])
+    factor = rate_by_step(cfg, options["trainer"]["max_steps"])
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = make_optimizer([{"params": [parameter]}], cfg)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    used = []
+    for _ in range(1100):
+        used.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert used == pytest.approx([1e-4, *(authors(s) for s in range(1099))], rel=1e-9)
+    for update in (1_001, 1_002, 30_000, 99_999):
+        assert cfg.lr * factor(update) == pytest.approx(authors(update - 1), rel=1e-9)
 
 
 def test_rays_follow_the_samples_that_are_wanted() -> None:
@@ -348,4 +393,4 @@ def test_optimisers_scale_groups_and_are_named() -> None:
     with pytest.raises(ConfigError, match="adam, adamw"):
         make_fit_optimizer(groups, replace(cfg, optimizer="sgd"))
     with pytest.raises(ConfigError, match="warmup-cosine"):
-        replace(cfg, lr_schedule="cosine").learning_rate()
+        replace(cfg, lr_schedule="linear").learning_rate()
