@@ -83,7 +83,7 @@ def unet(case: Case) -> dict[str, Tensor]:
     steps = [chain[t] for t in given["t"].tolist()]
     clean = torch.stack(
         [
-            guidance.clean(n, y, s.level)
+            guidance.sampler.clean(n, y, s.level)
             for n, y, s in zip(composed.estimate, given["y_t"], steps, strict=True)
         ]
     )
@@ -126,7 +126,7 @@ def sample(case: Case) -> dict[str, Tensor]:
     guidance, given = model(case), case.inputs
     plan = guidance.levels.plan("ancestral")
     capture = Capture(given["y_T"], len(plan), case.config["sample_num"])
-    made = guidance.sample(
+    made = guidance.sampler.sample(
         given["y_cond"],
         given["view_count"],
         given["angle"][:, 0],
@@ -145,10 +145,10 @@ def autoregressive(case: Case) -> dict[str, Tensor]:
     """A turn-table on which every frame is a view of the next."""
     guidance, given = model(case), case.inputs
     plan = guidance.levels.plan("ancestral")
-    made = guidance.sample_in_turn(
+    made = guidance.sampler.in_turn(
         given["y_cond"],
         given["angles"].flatten(),
-        given["y_T"],
+        given["y_T"].flatten(0, 1),
         plan,
         step_noise=given["step_noise"],
     )

@@ -300,7 +300,7 @@ def test_samplers_find_the_picture_that_a_perfect_network_knows(
         return torch.cat([noise if kind == "epsilon" else clean, x[:, :3]], 1)
 
     model.denoise_fn.forward = perfect  # type: ignore[method-assign]
-    made = model.sample(
+    made = model.sampler.sample(
         torch.rand(2, 2, 3, SIDE, SIDE, generator=seeded(1)),
         torch.tensor([2, 2]),
         torch.zeros(2),
@@ -349,8 +349,8 @@ def test_few_steps_agree_with_the_whole_chain_on_a_model_that_has_learnt() -> No
     start = torch.randn(4, 3, 8, 8, generator=seeded(9))
     count = torch.ones(4, dtype=torch.long)
     plan = model.levels.plan("ancestral")
-    full = model.sample(views, count, angle, start, plan, generator=seeded(1))
-    fast = model.sample(views, count, angle, start, model.levels.plan("ddim", 5))
+    full = model.sampler.sample(views, count, angle, start, plan, generator=seeded(1))
+    fast = model.sampler.sample(views, count, angle, start, model.levels.plan("ddim", 5))
     assert (full - truth).square().mean().sqrt() < 0.08
     assert (fast - full).square().mean().sqrt() < 0.08
 
@@ -367,8 +367,8 @@ def test_in_turn_every_picture_becomes_a_view_as_it_is(relative: bool) -> None:
     model.denoise_fn.register_forward_pre_hook(look)
     first = torch.rand(1, 1, 3, SIDE, SIDE, generator=seeded())
     plan = model.levels.plan("ddim", 2)
-    start = torch.randn(3, 1, 3, SIDE, SIDE, generator=seeded(1))
-    made = model.sample_in_turn(model.inputs(first), torch.tensor([0.3, 0.6, 0.9]), start, plan)
+    start = torch.randn(3, 3, SIDE, SIDE, generator=seeded(1))
+    made = model.sampler.in_turn(model.inputs(first), torch.tensor([0.3, 0.6, 0.9]), start, plan)
     assert widths == [1, 1, 2, 2, 3, 3]
     views = seen[-1][:, :-3]
     expected = model.inputs(torch.cat([first, made[None, :2]], dim=1))[0]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,14 +32,12 @@ from studio.guidance.viewfusion_composable.options import (
     ViewFusionComposableConfig,
     checked,
 )
-from studio.guidance.viewfusion_composable.schedule import NoiseLevels, Step, betas
+from studio.guidance.viewfusion_composable.sampling import Sampler
+from studio.guidance.viewfusion_composable.schedule import NoiseLevels, betas
 from studio.registry import register
 from studio.views import Condition, ViewSet
 
 log = logging.getLogger(__name__)
-
-OnStep = Callable[[int, Float[Tensor, "b 3 h w"], Composed], None]
-"""Called with the steps that remain, the noisy pictures after a step and what it was made of."""
 
 
 @register("guidance", "viewfusion-composable")
@@ -108,17 +106,6 @@ class ViewFusionComposableGuidance(Guidance):
         sample = used.nonzero()[:, 0]
         x = torch.cat([views[:, : used.shape[1]][used], noisy[sample]], dim=1)
         return compose(self.denoise_fn(x, angle[sample], level[sample]), used, weighting)
-
-    def clean(
-        self,
-        estimate: Float[Tensor, "b 3 h w"],
-        noisy: Float[Tensor, "b 3 h w"],
-        level: float,
-    ) -> Float[Tensor, "b 3 h w"]:
-        """Return the clean picture that a composed estimate stands for, not clipped."""
-        if self.cfg.prediction_type == "sample":
-            return estimate
-        return (noisy - (1 - level) ** 0.5 * estimate) / level**0.5
 
     # ---------------------------------------------------------------- training
 
@@ -196,75 +183,11 @@ class ViewFusionComposableGuidance(Guidance):
 
     # ---------------------------------------------------------------- sampling
 
-    @torch.no_grad()
-    def sample(
-        self,
-        views: Float[Tensor, "b n c h w"],
-        view_count: Int[Tensor, " b"],
-        angle: Float[Tensor, " b"],
-        start: Float[Tensor, "b 3 h w"],
-        plan: list[Step],
-        *,
-        step_noise: Float[Tensor, "s b 3 h w"] | None = None,
-        generator: torch.Generator | None = None,
-        on_step: OnStep | None = None,
-    ) -> Float[Tensor, "b 3 h w"]:
-        """Denoise independent targets; the pictures are in [0, 1] but for small overshoots.
-
-        Args:
-            views: as for `predict`.
-            view_count: as for `predict`.
-            angle: of the targets, radians.
-            start: unit noise.
-            plan: the steps, from `NoiseLevels.plan`.
-            step_noise: unit noise of every step that has some; drawn if None.
-            generator: source of what is drawn.
-            on_step: called after every step.
-        """
-        y = start
-        for i, step in enumerate(plan):
-            level = y.new_full((len(y),), step.level)
-            composed = self.predict(
-                views, view_count, y, angle, level, weighting=self.cfg.weighting_inference
-            )
-            clean = self.clean(composed.estimate, y, step.level).clamp(self.cfg.clip_low, 1.0)
-            y = step.from_clean * clean + step.from_noisy * y
-            if step.sigma > 0:
-                noise = randn_like(y, generator) if step_noise is None else step_noise[i]
-                y = y + step.sigma * noise
-            if on_step is not None:
-                on_step(len(plan) - 1 - i, y, composed)
-        return y
-
-    @torch.no_grad()
-    def sample_in_turn(
-        self,
-        views: Float[Tensor, "1 n c h w"],
-        angles: Float[Tensor, " f"],
-        start: Float[Tensor, "f 1 3 h w"],
-        plan: list[Step],
-        *,
-        step_noise: Float[Tensor, "f s 1 3 h w"] | None = None,
-        generator: torch.Generator | None = None,
-        on_step: OnStep | None = None,
-    ) -> Float[Tensor, "f 3 h w"]:
-        """Denoise one target after the other; each becomes a view of the next, as it is."""
-        made = []
-        for i, angle in enumerate(angles):
-            picture = self.sample(
-                views,
-                torch.tensor([views.shape[1]], device=views.device),
-                angle[None],
-                start[i],
-                plan,
-                step_noise=None if step_noise is None else step_noise[i],
-                generator=generator,
-                on_step=on_step,
-            )
-            made.append(picture)
-            reference = views[:, :1, :-3]  # no channels but in relative models
-            views = torch.cat([views, torch.cat([reference, picture[:, None]], dim=2)], dim=1)
-        return torch.cat(made)
+    @property
+    def sampler(self) -> Sampler:
+        """What denoises with this network."""
+        estimate = partial(self.predict, weighting=self.cfg.weighting_inference)
+        return Sampler(estimate, self.cfg.prediction_type, self.cfg.clip_low)
 
     @torch.no_grad()
     def generate(
@@ -315,20 +238,9 @@ class ViewFusionComposableGuidance(Guidance):
             if progress is not None:
                 progress(next(done), total)
 
-        if cfg.autoregressive:
-            return self.sample_in_turn(
-                views, angles, start[:, None], plan, generator=generator, on_step=on_step
-            )
-        made = []
-        for angle, part in zip(angles.split(at_once), start.split(at_once), strict=True):
-            repeated = views.expand(len(part), -1, -1, -1, -1)
-            count = torch.full(angle.shape, views.shape[1], device=angle.device)
-            made.append(
-                self.sample(
-                    repeated, count, angle, part, plan, generator=generator, on_step=on_step
-                )
-            )
-        return torch.cat(made)
+        sampler = self.sampler
+        run = sampler.in_turn if cfg.autoregressive else partial(sampler.in_groups, at_once=at_once)
+        return run(views, angles, start, plan, generator=generator, on_step=on_step)
 
     def _check_targets(self, cameras: Cameras) -> None:
         """Warn about cameras of another elevation: the network is told nothing but their angle."""
