@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,15 +28,24 @@ PREDICTIONS = ("epsilon", "v_prediction", "sample")
 SPACINGS = ("zero123", "ldm", "leading", "trailing")
 
 
-class ScheduleOptions(Protocol):
-    """The options of a latent-diffusion method that its noise schedule follows from."""
+@dataclass
+class ScheduleOptions:
+    """Options of a latent-diffusion method that its noise schedule and its loss follow from."""
 
-    train_timesteps: int
-    beta_start: float
-    beta_end: float
-    beta_schedule: str
-    prediction_type: str
-    zero_terminal_snr: bool
+    prediction_type: str = "v_prediction"
+    """What the UNet returns: epsilon (released models), v_prediction or sample (latents)."""
+    beta_schedule: str = "scaled_linear"
+    """Shape of the noise schedule: scaled_linear or linear."""
+    beta_start: float = 0.00085
+    """First variance of the noise schedule."""
+    beta_end: float = 0.012
+    """Last variance of the noise schedule."""
+    train_timesteps: int = 1000
+    """Length of the training chain."""
+    zero_terminal_snr: bool = False
+    """Make the last timestep pure noise (needs v_prediction)."""
+    min_snr_gamma: float = 0.0
+    """Min-SNR weighting of the loss; 0: off (released models)."""
 
 
 @dataclass(frozen=True)

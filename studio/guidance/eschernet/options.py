@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from studio.guidance.diffusion import ScheduleOptions
+
 RELEASED: dict[str, Any] = {
     "size": "full",
     "resolution": 256,
@@ -21,7 +23,7 @@ RELEASED: dict[str, Any] = {
 
 
 @dataclass
-class EscherNetConfig:
+class EscherNetConfig(ScheduleOptions):
     """Options of EscherNet; the defaults are the nano model's."""
 
     weights: str = ""
@@ -62,20 +64,6 @@ class EscherNetConfig:
     """Learning rate of the picture encoder relative to the UNet's."""
     gradient_checkpointing: bool = False
     """Trade time for memory in training."""
-    prediction_type: str = "v_prediction"
-    """What the UNet returns: epsilon (released model), v_prediction or sample (latents)."""
-    beta_schedule: str = "scaled_linear"
-    """Shape of the noise schedule: scaled_linear or linear."""
-    beta_start: float = 0.00085
-    """First variance of the noise schedule."""
-    beta_end: float = 0.012
-    """Last variance of the noise schedule."""
-    train_timesteps: int = 1000
-    """Length of the training chain."""
-    zero_terminal_snr: bool = False
-    """Make the last timestep pure noise (needs v_prediction)."""
-    min_snr_gamma: float = 0.0
-    """Min-SNR weighting of the loss; 0: off (released model)."""
     condition_dropout: float = 0.1
     """Probability that an object's reference tokens are dropped; its cameras never are."""
     steps: int = 10

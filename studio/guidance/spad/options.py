@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from studio.cameras import CANONICAL_FOV_DEG, CANONICAL_RADIUS
+from studio.guidance.diffusion import ScheduleOptions
 from studio.guidance.spad.epipolar import FOV_DEG, POLAR_DEG, RADIUS
 from studio.guidance.spad.text import NANO_WORDS
 
@@ -31,10 +32,12 @@ RELEASED: dict[str, dict[str, Any]] = {
     "four-views": {**_RELEASED, "absolute_cameras": True, "camera_intrinsics": True},
 }
 """What the two released models were made with, where it differs from the defaults."""
+HELD = ("none", "fixed", "noised")
+"""What can be done with a picture beside the text, see `sampling.HeldPicture`."""
 
 
 @dataclass
-class SpadConfig:
+class SpadConfig(ScheduleOptions):
     """Options of SPAD; the defaults are the nano model's."""
 
     weights: str = ""
@@ -91,20 +94,6 @@ class SpadConfig:
     """Train the text tower with the UNet (released: false)."""
     gradient_checkpointing: bool = False
     """Trade time for memory in training."""
-    prediction_type: str = "v_prediction"
-    """What the UNet returns: epsilon (released model), v_prediction or sample (latents)."""
-    beta_schedule: str = "scaled_linear"
-    """Shape of the noise schedule: scaled_linear or linear."""
-    beta_start: float = 0.00085
-    """First variance of the noise schedule."""
-    beta_end: float = 0.012
-    """Last variance of the noise schedule."""
-    train_timesteps: int = 1000
-    """Length of the training chain."""
-    zero_terminal_snr: bool = False
-    """Make the last timestep pure noise (needs v_prediction)."""
-    min_snr_gamma: float = 0.0
-    """Min-SNR weighting of the loss; 0: off (released model)."""
     text_dropout: float = 0.1
     """Probability that an object's text is left out in training (not published)."""
     projection_lr_scale: float = 1.0
@@ -117,5 +106,7 @@ class SpadConfig:
     """Choice of timesteps: ldm (released), leading or trailing."""
     blob_sigma: float = 0.5
     """Size of the dark spot sampling starts from (0.2 to 0.7); 0: pure noise."""
+    image_conditioning: str = "none"
+    """A picture of view 0 beside the text: none, fixed (clean in every step) or noised (to each step's level; better with the nano model). No weights were trained for it."""  # noqa: E501
     batched_guidance: bool = True
     """Both halves of classifier-free guidance at once; false halves the memory."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from studio.guidance.diffusion import ScheduleOptions
+
 NULL_TOKENS = ("right", "released")
 
 RELEASED: dict[str, Any] = {
@@ -22,7 +24,7 @@ RELEASED: dict[str, Any] = {
 
 
 @dataclass
-class Zero123Config:
+class Zero123Config(ScheduleOptions):
     """Options of Zero-1-to-3; the defaults are the nano model's."""
 
     weights: str = ""
@@ -55,20 +57,6 @@ class Zero123Config:
     """Train the CLIP tower with the UNet (released model: false)."""
     gradient_checkpointing: bool = False
     """Trade time for memory in training."""
-    prediction_type: str = "v_prediction"
-    """What the UNet returns: epsilon (released model), v_prediction or sample (latents)."""
-    beta_schedule: str = "scaled_linear"
-    """Shape of the noise schedule: scaled_linear or linear."""
-    beta_start: float = 0.00085
-    """First variance of the noise schedule."""
-    beta_end: float = 0.012
-    """Last variance of the noise schedule."""
-    train_timesteps: int = 1000
-    """Length of the training chain."""
-    zero_terminal_snr: bool = False
-    """Make the last timestep pure noise (needs v_prediction)."""
-    min_snr_gamma: float = 0.0
-    """Min-SNR weighting of the loss; 0: off (released model)."""
     condition_dropout: float = 0.05
     """p: text only, both, latents only are each dropped with this probability."""
     null_token: str = "right"
