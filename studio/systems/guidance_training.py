@@ -82,43 +82,76 @@ class GuidanceTraining(TrainingSystem):
 
     def unseen(self, i: int) -> tuple[Condition, ViewSet]:
         """Return what the method is asked with for a validation object, and its true views."""
-        data, inputs = self.val_data, self.guidance.contract.inputs
-        batch: dict[str, Any]
-        if isinstance(data, Rings):
-            first = 0 if self.cfg.frame == "object" else (data.references or (0,))[0]
-            views = data.seen_from(i, first)
-            v = len(views.cameras)
-            count = max(self.cfg.references, 1)
-            at = [(data.references or (0,))[0] - first + k * v // count for k in range(count)]
-            references = views.select([k % v for k in at])
-            batch = {"caption": data.captions[i]} if data.captions else {}
-            if v % self.guidance.contract.views == 0:
-                views = views.select(list(range(0, v, v // self.guidance.contract.views)))
+        cfg, contract = self.cfg, self.guidance.contract
+        if isinstance(self.val_data, Rings):
+            found = ring_object(self.val_data, i, cfg.frame, cfg.references, contract.views)
         else:
-            batch = data[i]
-            views = posed(batch["images"], batch["c2w"], batch["intrinsics"])
-            seen = batch.get("ref_images", batch["cond_image"][None])
-            c2w = batch.get("ref_c2w", batch["cond_c2w"][None])
-            references = posed(seen, c2w, batch["intrinsics"][:1].expand(len(seen), -1, -1))
-        if self.cfg.references and "images" in inputs:
-            return Condition(views=references), views
-        if "image" in inputs:
-            x, y, z = references.cameras.centres[0].tolist()
+            found = item_object(self.val_data[i])
+        if cfg.references and "images" in contract.inputs:
+            return Condition(views=found.references), found.views
+        if "image" in contract.inputs:
+            x, y, z = found.references.cameras.centres[0].tolist()
             return Condition(
-                image=references.images[0],
+                image=found.references.images[0],
                 elevation_deg=math.degrees(math.atan2(z, math.hypot(x, y))),
                 azimuth_deg=math.degrees(math.atan2(y, x)),
-            ), views
-        if "caption" not in batch:
+            ), found.views
+        if found.caption is None:
             raise ConfigError(
-                f"guidance '{self.cfg.guidance_type}' takes texts and the data have no captions.",
+                f"guidance '{cfg.guidance_type}' takes texts and the data have no captions.",
                 hint="Add data.captions: true, or a CSV file where data_type reads files.",
             )
-        return Condition(text=batch["caption"]), views
+        return Condition(text=found.caption), found.views
 
     def save(self, folder: Path) -> None:
         """Write the guidance as a folder of safetensors and configs."""
         self.guidance.save_pretrained(folder)
+
+
+@dataclass(frozen=True)
+class ValidationObject:
+    """An object that no training step saw.
+
+    Attributes:
+        references: posed pictures of it, the first of which is the condition.
+        views: true views, those that are asked for.
+        caption: a text, where the data have them.
+    """
+
+    references: ViewSet
+    views: ViewSet
+    caption: str | None = None
+
+
+def ring_object(rings: Rings, i: int, frame: str, references: int, views: int) -> ValidationObject:
+    """Return an object of a ring, with evenly spaced references and views.
+
+    Args:
+        rings: the objects.
+        i: which object.
+        frame: azimuth 0 is the condition's ("condition") or the object's front ("object").
+        references: how many, the first where conditions are seen from; 0 counts as one.
+        views: how many the method makes at once; all of the ring where they do not divide it.
+    """
+    seen_at = (rings.references or (0,))[0]
+    zero = 0 if frame == "object" else seen_at
+    ring = rings.seen_from(i, zero)
+    v, count = len(ring), max(references, 1)
+    at = [(seen_at - zero + k * v // count) % v for k in range(count)]
+    wanted = ring.select(list(range(0, v, v // views))) if v % views == 0 else ring
+    return ValidationObject(ring.select(at), wanted, rings.captions[i] if rings.captions else None)
+
+
+def item_object(item: dict[str, Any]) -> ValidationObject:
+    """Return the object of a training item (`Guidance.training_loss` without the batch)."""
+    pictures = item.get("ref_images", item["cond_image"][None])
+    c2w = item.get("ref_c2w", item["cond_c2w"][None])
+    intrinsics = item["intrinsics"][:1].expand(len(pictures), -1, -1)
+    return ValidationObject(
+        posed(pictures, c2w, intrinsics),
+        posed(item["images"], item["c2w"], item["intrinsics"]),
+        item.get("caption"),
+    )
 
 
 def posed(

@@ -20,9 +20,18 @@ from studio.files import atomic_write
 from studio.images import save_png
 from studio.registry import build, find, register
 from studio.run import hash_of, read_json
-from studio.systems.fitting import FitConfig
 from studio.systems.reconstruction import Reconstruction
 from studio.views import Condition, ViewSet
+
+UNFITTED = (
+    "guidance_type",
+    "guidance",
+    "steps_per_block",
+    "flat_base",
+    "exporter_type",
+    "exporter",
+)
+"""Options that a fit to given views does not depend on; a new option counts unless named here."""
 
 
 @register("system", "image-to-3d")
@@ -103,12 +112,11 @@ class ImageTo3D(Reconstruction):
         cls = find("guidance", cfg.guidance_type)
         options = [cls.__qualname__, cfg.guidance_type, cfg.guidance, cfg.seed]
         pose = [condition.elevation_deg, condition.azimuth_deg]
+        asked: list[Any] = [] if condition.text is None else [condition.text]
         if condition.image is not None:
-            asked = [condition.image, pose]
+            asked += [condition.image, pose]
         elif condition.views is not None:
-            asked = [condition.views.images, *_numbers(condition.views.cameras)]
-        else:
-            asked = [condition.text]
+            asked += [condition.views.images, *_numbers(condition.views.cameras)]
         if targets is not None:
             asked += _numbers(targets)
         return hash_of(*asked, options, weight_paths(cfg.guidance))
@@ -116,12 +124,10 @@ class ImageTo3D(Reconstruction):
     # --- stage 2 --------------------------------------------------------------------------------
 
     def train_key(self) -> str:
-        """Hash of all that decides the reconstruction: views and options."""
-        cfg = self.cfg
-        names = [f.name for f in fields(FitConfig)]
-        names += ["geometry_type", "geometry", "renderer_type", "renderer", "time_budget_s", "seed"]
-        options = plain(cfg)
-        return hash_of([options[name] for name in names], self.run.views)
+        """Hash of what decides the reconstruction: its views, every option but `UNFITTED`."""
+        options = plain(self.cfg)
+        decisive = [options[f.name] for f in fields(self.cfg) if f.name not in UNFITTED]
+        return hash_of(decisive, self.run.views)
 
     def export(self) -> Path:
         """Write mesh, texture and pictures to the run's export folder; return the main file."""

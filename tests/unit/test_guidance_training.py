@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from studio.data.batches import ItemBatches, Parts
 from studio.data.rings import RingBatches, Rings, ring_batch
 from studio.guidance.autoencoder import build_vae, decode, encode, start_from_pca
 from studio.run import RUN_VARIABLE
+from studio.systems.guidance_training import item_object, ring_object
 from tests.conftest import REPOSITORY, environment
 
 CONFIG = """
@@ -77,6 +79,37 @@ def test_processes_and_accumulated_parts_share_the_joint_batch() -> None:
         assert torch.equal(seen["images"], expected["images"])
 
 
+def test_validation_objects_of_rings_have_even_references_and_views() -> None:
+    ring = replace(rings(), references=(2, 5), captions=("a", "b", "c"))
+    pictures = ring.seen_from(1, 0).images
+    found = ring_object(ring, 1, "condition", references=2, views=4)
+    assert found.caption == "b"
+    assert torch.equal(found.views.images, pictures[[2, 4, 6, 0]])  # from where conditions are
+    assert torch.equal(found.references.images, pictures[[2, 6]])
+    azimuths = found.references.cameras.spherical()[0]
+    torch.testing.assert_close(azimuths % 360, torch.tensor([0.0, 180.0]), atol=1e-3, rtol=0)
+    still = ring_object(ring, 1, "object", references=0, views=3)  # 3 does not divide 8
+    assert torch.equal(still.views.images, pictures)
+    assert torch.equal(still.references.images, pictures[[2]])
+    assert torch.equal(still.references.cameras.c2w, ring.cameras.c2w[[2]])
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_validation_objects_of_items_are_what_the_item_holds(several: bool) -> None:
+    ring = rings()
+    batch = ring_batch(
+        ring, np.array([1]), np.array([[3, 6]]), np.array([[0, 2, 4]]), posed=several
+    )
+    item = {key: value[0] for key, value in batch.items()}
+    found = item_object(item)
+    count = 2 if several else 1
+    assert found.caption is None and len(found.views) == 3
+    assert len(found.references) == count and found.references.mask.min() == 1
+    torch.testing.assert_close(found.views.images[:, :3] * 2 - 1, item["images"])
+    torch.testing.assert_close(found.references.images[0, :3] * 2 - 1, item["cond_image"])
+    torch.testing.assert_close(found.references.cameras.c2w, ring.cameras.c2w[[0, 3][:count]])
+
+
 class Items(Dataset):
     """Each item tells its index and a draw of torch's generator."""
 
@@ -123,6 +156,17 @@ def test_references_are_posed_in_the_frame_that_was_asked_for() -> None:
     drawn = RingBatches(ring, 4, 3, 5, lambda: 0, references=3).at(0)
     assert drawn["ref_images"].shape == (4, 3, 3, 16, 16)
     assert all(len(c.reshape(3, -1).unique(dim=0)) == 3 for c in drawn["ref_c2w"])
+
+
+@pytest.mark.parametrize("frame", ["condition", "object"])
+def test_copied_targets_are_references(frame: str) -> None:
+    drawn = RingBatches(rings(), 3, 2, 5, lambda: 0, references=4, frame=frame, copied=(2, 4))
+    for step in range(6):
+        batch = drawn.at(step)
+        same = (batch["images"][:, :, None] == batch["ref_images"][:, None]).flatten(3).all(3)
+        posed = (batch["c2w"][:, :, None] == batch["ref_c2w"][:, None]).flatten(3).all(3)
+        assert torch.equal(same, posed)
+        assert bool((same.sum(2) == 1).all()) == (step in (2, 3))
 
 
 def test_target_zero_is_the_condition_and_cameras_follow_the_ring() -> None:

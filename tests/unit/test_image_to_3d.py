@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from studio import run as run_module
 from studio.cli import main
 from studio.export.readers import read_mesh
 from studio.images import save_png
-from studio.systems.image_to_3d import weight_paths
+from studio.systems.image_to_3d import UNFITTED, ImageTo3D, weight_paths
 from studio.views import ViewSet
 from tests.unit.test_reconstruction import sphere_views
 
@@ -172,6 +173,8 @@ def test_a_text_becomes_a_mesh(chain: Path, capsys: pytest.CaptureFixture[str]) 
     assert (RUN / "export" / "preview.png").is_file() and calls() == 1
     assert go(*words) == 0 and calls() == 1
     assert go("data_type=text", "data=null", "data={text: a cube}") == 0 and calls() == 2
+    pictured = "data={text: a cube, image: ball.png, background: alpha, resolution: 32}"
+    assert go("data_type=text", "data=null", pictured) == 0 and calls() == 3  # another condition
     assert go("data_type=text", "data=null", "data={text: ''}") == 2
     capsys.readouterr()
     assert go(*words, "system.guidance.inputs=image+images", "tag=other") == 2
@@ -193,6 +196,34 @@ def test_posed_pictures_become_a_mesh(chain: Path, capsys: pytest.CaptureFixture
     assert go(*words, given.replace("7", "8")) == 0 and calls() == 2
     assert go(*words, given.replace("7", "70")) == 2
     assert "0 to 10" in capsys.readouterr().err
+
+
+def test_every_option_counts_for_the_fit_unless_it_is_named(tmp_path: Path) -> None:
+    defaults, run = ImageTo3D.Config(), SimpleNamespace(views=tmp_path)
+
+    def key(cfg: object) -> str:
+        return ImageTo3D.train_key(SimpleNamespace(cfg=cfg, run=run))  # type: ignore[arg-type]
+
+    for option in fields(defaults):
+        value = getattr(defaults, option.name)
+        if is_dataclass(value):
+            first = fields(value)[0].name
+            other = replace(value, **{first: different(getattr(value, first))})
+        else:
+            other = different(value)
+        changed = key(replace(defaults, **{option.name: other})) != key(defaults)
+        assert changed is (option.name not in UNFITTED), option.name
+    assert set(UNFITTED) <= {option.name for option in fields(defaults)}
+
+
+def different(value: object) -> object:
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    if isinstance(value, str):
+        return value + "x"
+    return {"a": 1} if isinstance(value, dict) else [1.0]
 
 
 def test_weights_that_weights_name_count(tmp_path: Path) -> None:
