@@ -287,8 +287,10 @@ def orbit_cameras(
         size: picture side, or (height, width), in pixels.
 
     Raises:
-        CameraError: if an elevation is within 0.1 degrees of a pole.
+        CameraError: if there is no angle, or an elevation is within 0.1 degrees of a pole.
     """
+    if not len(azimuth_deg):
+        raise CameraError("no view is asked for.", allowed="1 view or more")
     azimuth = torch.tensor([float(a) for a in azimuth_deg])
     elevation = torch.as_tensor(elevation_deg, dtype=torch.float32).expand(len(azimuth))
     hw = (size, size) if isinstance(size, int) else size

@@ -48,7 +48,6 @@ OPTIONAL = (
         "fast hash grid on NVIDIA GPUs",
         "pip install git+https://github.com/NVlabs/tiny-cuda-nn/#subdirectory=bindings/torch",
     ),
-    Package("gradio", "gradio", "the web app", "pip install -e .[ui]"),
     Package("rembg", "rembg", "pictures without alpha", "pip install -e .[rembg]"),
     Package("OpenEXR", "OpenEXR", "all kinds of EXR files", "pip install -e .[exr]"),
     Package("webdataset", "webdataset", "data.stream of nmr", "pip install -e .[webdataset]"),

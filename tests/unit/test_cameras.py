@@ -246,3 +246,8 @@ def test_clip_matrices_are_those_of_a_rasteriser() -> None:
     torch.testing.assert_close((ndc[..., :2] + 1) / 2 * size, pixels, atol=1e-3, rtol=0)
     expected = (10.1 - 2.0 / depth) / 9.9
     torch.testing.assert_close(ndc[..., 2], expected, atol=1e-4, rtol=0)
+
+
+def test_a_rig_without_views_is_refused() -> None:
+    with pytest.raises(CameraError, match="no view"):
+        orbit_cameras([], 30.0)
