@@ -22,6 +22,7 @@ from studio.guidance.autoencoder import build_vae
 from studio.guidance.eschernet import network as net
 from studio.guidance.eschernet.cape import camera_code, encode
 from studio.guidance.eschernet.checkpoint import PARTS, read_part, start_from
+from studio.guidance.eschernet.conditioning import default_cameras
 from studio.guidance.eschernet.encoder import build_encoder
 from studio.guidance.eschernet.guidance import EscherNetGuidance
 from studio.guidance.eschernet.options import EscherNetConfig
@@ -142,7 +143,7 @@ def test_order_of_references_does_not_matter(cape: str) -> None:
 @pytest.mark.parametrize("cape", ["6dof", "4dof"])
 def test_order_of_targets_is_the_order_of_views(cape: str) -> None:
     model, order = tiny(cape=cape), [2, 0, 3, 1]
-    cameras = model.default_cameras()
+    cameras = default_cameras(model.cfg)
     noise = torch.randn(4, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     made = model.generate(Condition(views=posed(2)), cameras, noise=noise)
     other = model.generate(Condition(views=posed(2)), cameras[order], noise=noise[order])
@@ -225,7 +226,7 @@ def test_one_picture_is_a_posed_one() -> None:
 def test_groups_do_not_see_each_other() -> None:
     model = tiny()
     noise = torch.randn(4, 4, 4, 4, generator=torch.Generator().manual_seed(0))
-    cameras, condition = model.default_cameras(), Condition(views=posed(2))
+    cameras, condition = default_cameras(model.cfg), Condition(views=posed(2))
     joint = model.generate(condition, cameras, noise=noise).images
     steps: list[tuple[int, int]] = []
     model.cfg = replace(model.cfg, group=3)
@@ -241,7 +242,8 @@ def test_groups_do_not_see_each_other() -> None:
 
 
 def test_default_rig_has_rings_at_every_elevation() -> None:
-    cameras = tiny(azimuths=12, elevations_deg=[30.0, 15.0, 0.0]).default_cameras()
+    cfg = EscherNetConfig(azimuths=12, elevations_deg=[30.0, 15.0, 0.0])
+    cameras = default_cameras(cfg)
     azimuth, elevation, radius = cameras.spherical()
     assert len(cameras) == 36
     torch.testing.assert_close(azimuth[12:15], torch.tensor([0.0, 30.0, 60.0]), atol=1e-3, rtol=0)
@@ -260,7 +262,9 @@ def test_cameras_out_of_range_warn_or_are_scaled(caplog: pytest.LogCaptureFixtur
     caplog.clear()
     narrow = orbit_cameras([0.0], 30.0, 1.6, fov_deg=30.0, size=32)
     model.generate(Condition(views=ViewSet(pictures(1), narrow)), noise=noise)
-    assert "30 degrees" in caplog.text
+    assert "reference cameras see 30 to 30 degrees" in caplog.text and "target" not in caplog.text
+    model.generate(Condition(views=posed(1)), narrow, noise=noise[:1])
+    assert "target cameras see 30 to 30 degrees" in caplog.text
     model.cfg = replace(model.cfg, scale_cameras=True)
     made = model.generate(Condition(views=far), noise=noise)
     near = model.generate(Condition(views=posed(2, radius=1.5)), noise=noise)
@@ -398,6 +402,8 @@ def test_folder_brings_everything_back(tmp_path: Path) -> None:
     assert torch.equal(*made)
     named = build("guidance", "eschernet", {"weights": str(tmp_path / "w"), "steps": 3}, key="g")
     assert (named.cfg.cape, named.cfg.steps, named.cfg.resolution) == ("4dof", 3, 32)
+    with pytest.raises(ConfigError, match="trained with '4dof'"):
+        EscherNetGuidance.from_pretrained(tmp_path / "w", cape="6dof")
     model.save_pretrained(tmp_path / "w")  # a second time, over the first
     assert sorted(p.name for p in tmp_path.iterdir()) == ["w"]
 
@@ -434,7 +440,7 @@ def test_pickled_release_with_old_names_is_read(tmp_path: Path) -> None:
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="not a folder of EscherNet weights"):
         tiny(weights=str(tmp_path))
-    with pytest.raises(ConfigError, match="7dof"):
+    with pytest.raises(ConfigError, match="'7dof'"):
         tiny(cape="7dof")
     with pytest.raises(ConfigError, match="tokens are 24 wide"):
         tiny(encoder={"hidden_sizes": [8, 24], "depths": [1, 1]})

@@ -18,7 +18,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.errors import ConfigError
 from studio.guidance.eschernet.poses import (
     blender_w2c,
     inverse_transposed,
@@ -77,14 +76,9 @@ def camera_code(kind: str, c2w: Float[Tensor, "b v 4 4"]) -> CameraCode:
         kind: one of `KINDS`.
         c2w: camera-to-world, OpenCV axes, in a world where the object's longest side is 1 and
             cameras are 1.5 to 2.2 away from the origin.
-
-    Raises:
-        ConfigError: if the kind is unknown.
     """
-    if kind not in KINDS:
-        raise ConfigError(f"cape is {kind!r}.", allowed=", ".join(KINDS))
     w2c = blender_w2c(c2w.double())
-    code = CameraCode.of_poses((poses_4dof if kind == "4dof" else poses_6dof)(w2c))
+    code = CameraCode.of_poses({"4dof": poses_4dof, "6dof": poses_6dof}[kind](w2c))
     return CameraCode(code.query.float(), code.key.float())
 
 

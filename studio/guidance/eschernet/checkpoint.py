@@ -18,8 +18,9 @@ from studio.config import plain
 from studio.errors import ConfigError, WeightsError
 from studio.files import write_json
 from studio.guidance import folders
-from studio.guidance.autoencoder import build_vae
+from studio.guidance.autoencoder import build_vae, latent_side
 from studio.guidance.eschernet import network as net
+from studio.guidance.eschernet.cape import KINDS
 from studio.guidance.eschernet.encoder import TokenEncoder, build_encoder
 from studio.guidance.eschernet.options import EscherNetConfig
 from studio.guidance.stable_diffusion import network_kwargs
@@ -97,13 +98,19 @@ def with_saved_options(cfg: EscherNetConfig) -> EscherNetConfig:
 
     Raises:
         WeightsError: if `cfg.weights` is no folder of EscherNet weights.
-        ConfigError: if the camera encoding is neither given nor written in the folder.
+        ConfigError: if the camera encoding is neither given nor written in the folder, or if both
+            differ.
     """
     if not cfg.weights:
         return replace(cfg, cape=cfg.cape or "6dof")
     folder = folders.resolve(cfg.weights, cfg.allow_download)
     if (folder / "config.json").is_file():
         saved = folders.read_config(folder)
+        if cfg.cape not in ("", saved.get("cape", "")):
+            raise ConfigError(
+                f"cape is {cfg.cape!r}; {folder} was trained with {saved.get('cape')!r}.",
+                hint="Leave cape out: the folder says it.",
+            )
         fixed = {key: saved[key] for key in DESCRIBES_NETWORK if key in saved}
     elif (folder / "scheduler" / "scheduler_config.json").is_file():
         if not cfg.cape:
@@ -145,6 +152,43 @@ def build_parts(cfg: EscherNetConfig) -> dict[str, Any]:
             folder = folders.resolve(start, cfg.allow_download)
             start_from(parts[name], folders.read_weights(folder, cfg.allow_pickle), folder)
     return parts
+
+
+def check_parts(cfg: EscherNetConfig, parts: Mapping[str, Any]) -> None:
+    """Check that options and networks fit each other.
+
+    Raises:
+        ConfigError: if channels, the width of the tokens or the pictures' side do not, or if there
+            is no such camera encoding.
+    """
+    if cfg.cape not in KINDS:
+        raise ConfigError(f"cape is {cfg.cape!r}.", allowed=", ".join(KINDS))
+    unet, latent = parts["unet"].config, parts["vae"].config.latent_channels
+    if (unet.in_channels, unet.out_channels) != (latent, latent):
+        raise ConfigError(
+            f"unet has {unet.in_channels} input and {unet.out_channels} output channels, "
+            f"the VAE {latent} latent channels.",
+            allowed=f"unet.in_channels and unet.out_channels {latent}",
+        )
+    width = parts["image_encoder"].config.hidden_sizes[-1]
+    if unet.cross_attention_dim != width:
+        raise ConfigError(
+            f"unet.cross_attention_dim is {unet.cross_attention_dim}, "
+            f"the encoder's tokens are {width} wide.",
+            allowed="equal numbers",
+        )
+    latent_side(parts["vae"], cfg.resolution)
+
+
+def load_released(model: EscherNetGuidance, folder: Path) -> None:
+    """Fill a model's networks from a released folder of the same architecture.
+
+    Raises:
+        WeightsError: naming every key that is missing, left over or of another shape.
+    """
+    for name in PARTS:
+        tensors = folders.read_weights(folder / name, model.cfg.allow_pickle)
+        load_part(name, getattr(model, name), tensors, folder / name)
 
 
 def read_part(name: str, folder: Path, allow_pickle: bool = False) -> nn.Module:

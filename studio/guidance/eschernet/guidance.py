@@ -6,6 +6,7 @@ attention. Any number of references and of targets works, whatever the training 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from studio.cameras import CANONICAL_RADIUS, Cameras, orbit_cameras
+from studio.cameras import CANONICAL_RADIUS, Cameras
 from studio.config import parse_config
-from studio.errors import ConfigError
 from studio.guidance import folders
 from studio.guidance.autoencoder import decode, latent_side
 from studio.guidance.base import Guidance, Progress, ViewContract
@@ -34,15 +34,11 @@ from studio.guidance.diffusion import (
     views_on_white,
 )
 from studio.guidance.eschernet import checkpoint
+from studio.guidance.eschernet import conditioning as cond
 from studio.guidance.eschernet.cape import Codes, camera_code
 from studio.guidance.eschernet.encoder import TokenEncoder
 from studio.guidance.eschernet.network import denoise, with_camera_attention
 from studio.guidance.eschernet.options import RELEASED, EscherNetConfig
-from studio.guidance.eschernet.references import (
-    pixels_on_white,
-    posed_pictures,
-    world_scale,
-)
 from studio.registry import register
 from studio.views import Condition, ViewSet
 
@@ -74,32 +70,13 @@ class EscherNetGuidance(Guidance):
             resolution=cfg.resolution,
         )
         parts = parts or checkpoint.build_parts(cfg)
+        checkpoint.check_parts(cfg, parts)
         self.unet = with_camera_attention(parts["unet"], cfg.positions)
         self.vae = parts["vae"]
         self.image_encoder = parts["image_encoder"]
-        self._check()
         self.vae.requires_grad_(False).eval()
         if cfg.gradient_checkpointing:
             self.unet.enable_gradient_checkpointing()
-
-    def _check(self) -> None:
-        """Check that options and networks fit each other."""
-        unet, latent = self.unet.config, self.vae.config.latent_channels
-        if (unet.in_channels, unet.out_channels) != (latent, latent):
-            raise ConfigError(
-                f"unet has {unet.in_channels} input and {unet.out_channels} output channels, "
-                f"the VAE {latent} latent channels.",
-                allowed=f"unet.in_channels and unet.out_channels {latent}",
-            )
-        width = self.image_encoder.config.hidden_sizes[-1]
-        if unet.cross_attention_dim != width:
-            raise ConfigError(
-                f"unet.cross_attention_dim is {unet.cross_attention_dim}, "
-                f"the encoder's tokens are {width} wide.",
-                allowed="equal numbers",
-            )
-        latent_side(self.vae, self.cfg.resolution)
-        camera_code(self.cfg.cape, torch.eye(4)[None, None])
 
     def trainable_parameters(self) -> list[dict[str, Any]]:
         """Return the optimiser groups: the whole UNet, the whole picture encoder."""
@@ -275,13 +252,15 @@ class EscherNetGuidance(Guidance):
         start latents.
         """
         side, device = self.cfg.resolution, self.unet.device
-        references = posed_pictures(condition)
-        scale = world_scale(references.cameras, self.cfg.scale_cameras)
+        references = cond.posed_pictures(condition)
+        scale = cond.world_scale(references.cameras, self.cfg.scale_cameras)
         if cameras is None:
             start_deg = float(references.cameras.spherical()[0][0])
-            cameras = self.default_cameras(start_deg, CANONICAL_RADIUS / scale)
+            cameras = cond.default_cameras(self.cfg, start_deg, CANONICAL_RADIUS / scale)
         cameras = cameras.resized(side, side)
-        tokens = self.tokens(pixels_on_white(references, side).to(device)[None])
+        for what, seen in (("reference", references.cameras), ("target", cameras)):
+            cond.warn_of_unseen(seen, what, distances=not self.cfg.scale_cameras)
+        tokens = self.tokens(cond.pixels_on_white(references, side).to(device)[None])
         codes = self.codes(
             cameras.scaled(scale).c2w[None].to(device),
             references.cameras.scaled(scale).c2w[None].to(device),
@@ -290,7 +269,7 @@ class EscherNetGuidance(Guidance):
         like = tokens.new_empty(1, len(cameras), self.vae.config.latent_channels, grid, grid)
         start = randn_like(like, generator) if noise is None else noise.to(device).view_as(like)
         plan = self.plan()
-        total = len(plan) * -(-len(cameras) // (self.cfg.group or len(cameras)))
+        total = len(plan) * math.ceil(len(cameras) / (self.cfg.group or len(cameras)))
         done = iter(range(1, total + 1))
         latents = self.sample(
             tokens,
@@ -306,19 +285,6 @@ class EscherNetGuidance(Guidance):
     def plan(self) -> list[DDIMStep]:
         """Return the steps of a sampling run: DDIM without fresh noise."""
         return ddim_plan(self.schedule, self.cfg.steps, self.cfg.timestep_spacing, eta=0.0)
-
-    def default_cameras(self, start_deg: float = 0.0, radius: float = CANONICAL_RADIUS) -> Cameras:
-        """Return the default rig: every elevation's ring of views, one after the other.
-
-        Args:
-            start_deg: azimuth of each ring's first view.
-            radius: distance from the origin.
-        """
-        count = self.cfg.azimuths
-        ring = [start_deg + k * 360.0 / count for k in range(count)]
-        azimuth = ring * len(self.cfg.elevations_deg)
-        elevation = [float(e) for e in self.cfg.elevations_deg for _ in range(count)]
-        return orbit_cameras(azimuth, elevation, radius, size=self.cfg.resolution)
 
     # ---------------------------------------------------------------- weights
 
@@ -349,7 +315,4 @@ class EscherNetGuidance(Guidance):
         Raises:
             WeightsError: naming every key that is missing, left over or of another shape.
         """
-        path = folders.resolve(source, self.cfg.allow_download)
-        for name in checkpoint.PARTS:
-            tensors = folders.read_weights(path / name, self.cfg.allow_pickle)
-            checkpoint.load_part(name, getattr(self, name), tensors, path / name)
+        checkpoint.load_released(self, folders.resolve(source, self.cfg.allow_download))
