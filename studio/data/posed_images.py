@@ -40,6 +40,8 @@ class PosedImagesData(ConditionData):
         """Find the capture; its pictures are read by `condition`."""
         if not 8 <= cfg.resolution <= 4096:
             raise DataError(f"data.resolution is {cfg.resolution}.", allowed="8 to 4096 px")
+        if cfg.count < 0:
+            raise DataError(f"data.count is {cfg.count}.", allowed="0 (all pictures) or more")
         self.cfg = cfg
         self.data = CaptureData(CaptureData.Config(root=cfg.root, centre=cfg.centre))
 
@@ -47,7 +49,7 @@ class PosedImagesData(ConditionData):
         """Read and prepare the references.
 
         Raises:
-            DataError: if a position is not in the capture.
+            DataError: if a position is not in the capture, or a camera looks away from the object.
         """
         cfg, views = self.cfg, self.data.load()
         total = len(views.images)
@@ -60,19 +62,25 @@ class PosedImagesData(ConditionData):
                 f"data.references holds {outside}; {cfg.root} has {total} pictures.",
                 allowed=f"0 to {total - 1}",
             )
-        views = prepared(views.select(chosen), cfg.resolution, cfg.rescale)
+        if len(set(chosen)) < len(chosen):
+            views = replace(views, names=())  # a picture that is given twice has one name only
+        views = views.select(chosen)
+        depth = views.cameras.project(torch.zeros(1, 3))[1][:, 0]
+        if behind := [k for k, d in zip(chosen, depth.tolist(), strict=True) if d <= 0]:
+            raise DataError(
+                f"the cameras of pictures {behind} of {cfg.root} look away from the origin.",
+                allowed="cameras in front of the object, which is at the origin",
+                hint="Check the cameras' axes, or move the object there: data.centre=masks.",
+            )
+        views = prepared(views, cfg.resolution, cfg.rescale)
         return Condition(views=views, meta={"root": cfg.root, "references": chosen})
 
 
 def prepared(views: ViewSet, side: int, rescale: bool) -> ViewSet:
     """Return square pictures of a side in pixels and, if asked for, cameras 1.5 away on average."""
+    views = squared(views)
     cameras, images = views.cameras, views.images
-    height, width = cameras.size
-    if height != width:
-        raise DataError(
-            f"the pictures are {width} x {height} px.", allowed="square pictures as references"
-        )
-    if height != side:
+    if cameras.size != (side, side):
         images = torch.stack([resize(image, side, side, smooth=True) for image in images])
         cameras = cameras.resized(side, side)
     bound = views.bound
@@ -80,3 +88,16 @@ def prepared(views: ViewSet, side: int, rescale: bool) -> ViewSet:
         factor = CANONICAL_RADIUS / float(cameras.centres.norm(dim=1).mean())
         cameras, bound = cameras.scaled(factor), bound * factor
     return replace(views, images=images, cameras=cameras, bound=bound)
+
+
+def squared(views: ViewSet) -> ViewSet:
+    """Return the views with their pictures padded by transparency to squares; without normals."""
+    height, width = views.cameras.size
+    side = max(height, width)
+    left, top = (side - width) // 2, (side - height) // 2
+    pads = (left, side - width - left, top, side - height - top)
+    intrinsics = views.cameras.intrinsics.clone()
+    intrinsics[:, :2, 2] += intrinsics.new_tensor([left, top])
+    cameras = replace(views.cameras, intrinsics=intrinsics, size=(side, side))
+    images = torch.nn.functional.pad(views.images, pads)
+    return replace(views, images=images, cameras=cameras, normals=None)
