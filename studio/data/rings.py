@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,6 +116,7 @@ class RingBatches(StepBatches):
         parts: the parts that are yielded.
         references: posed references per object, all different; 0 gives the condition alone.
         frame: see `ring_batch`.
+        copied: [a, b): in these steps the targets are drawn from the references.
     """
 
     def __init__(
@@ -129,10 +130,12 @@ class RingBatches(StepBatches):
         *,
         references: int = 0,
         frame: str = "condition",
+        copied: Sequence[int] = (0, 0),
     ) -> None:
         super().__init__(batch, seed, first_step, parts)
         self.rings, self.targets = rings, targets
         self.references, self.frame = references, frame
+        self.copied = range(*copied)
 
     def at(self, step: int, part: int = 0) -> Batch:
         """Return a part of the batch of a step."""
@@ -150,6 +153,9 @@ class RingBatches(StepBatches):
         references = first[:, None]
         if offsets:
             references = np.concatenate([references, (references + np.stack(offsets)) % v], 1)
+        if step in self.copied:
+            origin = first[:, None] if self.frame == "condition" else 0
+            targets = rng.permuted((references - origin) % v, axis=1)[:, : self.targets]
         own = slice(part * self.batch, (part + 1) * self.batch)
         return ring_batch(
             self.rings,

@@ -33,8 +33,8 @@ class TrainingConfig:
     references: int = 0
     """Posed references per object, for methods that take several; 0: the condition alone."""
     copied_steps: list[int] = field(default_factory=lambda: [0, 0])
-    """[a, b]: in steps a to b - 1 the targets are drawn from the references, at most as many: a small
-    network learns to copy what it is shown before it interpolates."""
+    """[a, b]: in steps a to b - 1 the targets are drawn from the references, at most as many: a
+    small network learns to copy what it is shown before it interpolates."""
     frame: str = "condition"
     """Azimuth 0 of every item: the condition's (condition) or the object's front (object)."""
     workers: int = 0

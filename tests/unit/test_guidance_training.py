@@ -160,7 +160,7 @@ def test_references_are_posed_in_the_frame_that_was_asked_for() -> None:
 
 @pytest.mark.parametrize("frame", ["condition", "object"])
 def test_copied_targets_are_references(frame: str) -> None:
-    drawn = RingBatches(rings(), 3, 2, 5, lambda: 0, references=4, frame=frame, copied=(2, 4))
+    drawn = RingBatches(rings(), 8, 2, 5, lambda: 0, references=4, frame=frame, copied=(2, 4))
     for step in range(6):
         batch = drawn.at(step)
         same = (batch["images"][:, :, None] == batch["ref_images"][:, None]).flatten(3).all(3)
