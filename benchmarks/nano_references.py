@@ -4,16 +4,19 @@
 
 PSNR and SSIM (64 px, white background) over 16 views of procedural objects it has never seen, and
 how consistent each set of views is in itself. The first reference is seen from the front left;
-the others are spread evenly over the ring. Views that are references themselves are left out of
-PSNR and SSIM: the same views for every count. "nearest references" answers every view with the
-reference whose camera is nearest to it.
+every further one stands a golden angle on, so that those of fewer are among those of more. Views
+that are a reference for any number are left out of PSNR and SSIM; objects, noise and views that
+count are the same for all numbers, so that differences are those of pairs. "nearest of N" answers
+every view with the reference whose camera is nearest to it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +35,14 @@ from studio.registry import build
 from studio.views import Condition, ViewSet
 
 CONFIG, TRAINING = "configs/eschernet-neus.yaml", "configs/train/nano-eschernet.yaml"
+GOLDEN = (3 - math.sqrt(5)) / 2  # of a full turn
+
+Figures = dict[str, list[float]]
+"""Of every object."""
 
 
 def main() -> None:
-    """Measure and print the table."""
+    """Measure and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--objects", type=int, default=20)
     parser.add_argument("--counts", type=int, nargs="+", default=[1, 2, 3, 5])
@@ -46,22 +53,26 @@ def main() -> None:
     options |= {"weights": args.weights} if args.weights else {}
     guidance = build("guidance", "eschernet", options).eval()
     objects = unseen_objects(args.objects)
-    rows, sheet = {}, [views.rgb_on()[::2] for views in objects[:6]]
-    for count in args.counts:
+    ring, counts = len(objects[0]), args.counts
+    fair = [k for k in range(ring) if k not in positions(max(counts), ring)]
+    found: dict[str, Figures] = {}
+    rows, shown = {}, [objects]
+    for count in counts:
         made, seconds = answers(guidance, objects, count)
-        name = f"EscherNet, {count} reference{'s' * (count > 1)}"
-        rows[name] = figures(made, objects, args.counts) | {"s/object": seconds}
-        near = [nearest(views, positions(count, len(views))) for views in objects]
-        rows[f"nearest of {count}"] = figures(near, objects, args.counts)
-        sheet += [views.rgb_on()[::2] for views in made[:6]]
+        near = [nearest(views, positions(count, ring)) for views in objects]
+        for name, views in ((f"EscherNet of {count}", made), (f"nearest of {count}", near)):
+            found[name] = figures(views, objects, fair)
+            rows[name] = {k: float(np.mean(v)) for k, v in found[name].items()}
+        rows[f"EscherNet of {count}"]["s/object"] = seconds
+        shown.append(made)
+    gains = [gain(found, f"EscherNet of {b}", f"EscherNet of {a}") for a, b in pairwise(counts)]
+    gains += [gain(found, f"EscherNet of {n}", f"nearest of {n}") for n in counts]
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    shown = min(6, len(objects))
-    order = [k * shown + i for i in range(shown) for k in range(len(args.counts) + 1)]
-    grid = picture_grid(torch.cat([sheet[k] for k in order]), columns=len(sheet[0]))
-    Image.fromarray(grid).save(out / "references.png")
-    (out / "references.json").write_text(json.dumps(rows, indent=1))
-    print(table(rows))
+    save_sheet(out / "references.png", shown)
+    document = {"views": fair, "means": rows, "gains": gains, "objects": found}
+    (out / "references.json").write_text(json.dumps(document, indent=1))
+    print(table(rows), gain_table(gains), sep="\n\n")
 
 
 def unseen_objects(count: int) -> list[ViewSet]:
@@ -73,8 +84,15 @@ def unseen_objects(count: int) -> list[ViewSet]:
 
 
 def positions(count: int, ring: int) -> list[int]:
-    """Ring positions of the references."""
-    return [k * ring // count for k in range(count)]
+    """Return different ring positions of references, well spread; fewer are the first of more.
+
+    Raises:
+        ValueError: if the ring has no so many.
+    """
+    order = dict.fromkeys(round(k * GOLDEN * ring) % ring for k in range(8 * ring))
+    if not 1 <= count <= len(order):
+        raise ValueError(f"{count} references of a ring of {ring} views")
+    return list(order)[:count]
 
 
 def answers(guidance: Guidance, objects: list[ViewSet], count: int) -> tuple[list[ViewSet], float]:
@@ -94,12 +112,9 @@ def nearest(views: ViewSet, references: list[int]) -> ViewSet:
     return ViewSet(views.images[chosen], views.cameras)
 
 
-def figures(made: list[ViewSet], objects: list[ViewSet], counts: list[int]) -> dict[str, float]:
-    """Return PSNR and SSIM over the views that no count has as a reference, and consistency."""
-    ring = len(objects[0])
-    seen = {k for count in counts for k in positions(count, ring)}
-    fair = [k for k in range(ring) if k not in seen]
-    found: dict[str, list[float]] = {"PSNR": [], "SSIM": [], "colour": [], "silhouette": []}
+def figures(made: list[ViewSet], objects: list[ViewSet], fair: list[int]) -> Figures:
+    """Return every object's PSNR (of all views together) and SSIM over some views, consistency."""
+    found: Figures = {"PSNR": [], "SSIM": [], "colour": [], "silhouette": []}
     for views, truth in zip(made, objects, strict=True):
         a, b = views.rgb_on()[fair], truth.rgb_on()[fair]
         found["PSNR"].append(psnr(a, b))
@@ -107,7 +122,41 @@ def figures(made: list[ViewSet], objects: list[ViewSet], counts: list[int]) -> d
         consistency = view_consistency(views)
         found["colour"].append(consistency.colour_db)
         found["silhouette"].append(consistency.silhouette_iou)
-    return {k: float(np.mean(v)) for k, v in found.items()}
+    return found
+
+
+def gain(found: dict[str, Figures], more: str, less: str) -> dict[str, str | float]:
+    """Return by how much one way is better than another, object by object.
+
+    Mean and its standard error of the differences in PSNR (dB) and SSIM, and the share of objects
+    whose PSNR is higher.
+    """
+    row: dict[str, str | float] = {"more": more, "less": less}
+    for key in ("PSNR", "SSIM"):
+        difference = np.subtract(found[more][key], found[less][key])
+        row[key] = float(difference.mean())
+        row[f"{key} error"] = float(difference.std(ddof=1) / math.sqrt(len(difference)))
+    row["share"] = float(np.mean(np.greater(found[more]["PSNR"], found[less]["PSNR"])))
+    return row
+
+
+def gain_table(gains: list[dict[str, str | float]]) -> str:
+    """Return the differences as a Markdown table."""
+    lines = ["| better by | PSNR | SSIM | objects |", "| --- | --- | --- | --- |"]
+    for row in gains:
+        lines.append(
+            f"| {row['more']} than {row['less']} "
+            f"| {row['PSNR']:+.2f} ± {row['PSNR error']:.2f} "
+            f"| {row['SSIM']:+.4f} ± {row['SSIM error']:.4f} | {row['share']:.0%} |"
+        )
+    return "\n".join(lines)
+
+
+def save_sheet(path: Path, shown: list[list[ViewSet]], objects: int = 6) -> None:
+    """Write every second view of some objects, row by row: true ones, then by references."""
+    rows = [views.rgb_on()[::2] for same in zip(*shown, strict=True) for views in same]
+    rows = rows[: objects * len(shown)]
+    Image.fromarray(picture_grid(torch.cat(rows), columns=len(rows[0]))).save(path)
 
 
 if __name__ == "__main__":

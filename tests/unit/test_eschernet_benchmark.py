@@ -11,10 +11,12 @@ import torch
 from PIL import Image
 
 from benchmarks.eschernet import main
+from benchmarks.nano_references import figures, gain, nearest, positions
 from studio.data.eschernet_eval import EscherNetEvalData
 from studio.data.eschernet_eval_frames import EvalConfig
 from studio.images import to_uint8
 from studio.metrics.image import psnr
+from studio.views import ViewSet
 from tests.unit.test_eschernet import tiny
 from tests.unit.test_eschernet_eval import ring, write_views
 
@@ -93,3 +95,35 @@ def test_what_cannot_be_measured(
     assert main([str(root / "cup"), *made]) == 2
     assert "25 views" in capsys.readouterr().err
     assert main([str(root / "cup"), "--weights", str(tmp_path / "none")]) == 2
+
+
+# ------------------------------------------------------------------------------- nano references
+
+
+def test_fewer_references_are_among_more_and_lie_apart() -> None:
+    for ring_size in (12, 16, 36):
+        order = positions(10, ring_size)
+        assert len(set(order)) == 10 and all(0 <= k < ring_size for k in order)
+        assert all(positions(n, ring_size) == order[:n] for n in range(1, 10))
+    three = sorted(positions(3, 16))
+    gaps = [(b - a) % 16 for a, b in zip(three, three[1:] + three[:1], strict=True)]
+    assert min(gaps) >= 4
+    with pytest.raises(ValueError, match="17 references"):
+        positions(17, 16)
+
+
+def test_gains_are_those_of_pairs() -> None:
+    pixels = torch.rand(2, 16, 4, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    objects = [ViewSet(rgba, ring(16, 30.0)) for rgba in pixels]
+    fair = [k for k in range(16) if k not in positions(3, 16)]
+    found = {}
+    for count in (1, 3):
+        near = [nearest(views, positions(count, 16)) for views in objects]
+        assert torch.equal(near[0].images[0], objects[0].images[0])
+        found[f"nearest of {count}"] = figures(near, objects, fair)
+    row = gain(found, "nearest of 3", "nearest of 1")
+    one, three = (found[f"nearest of {n}"]["PSNR"] for n in (1, 3))
+    differences = [b - a for a, b in zip(one, three, strict=True)]
+    assert row["PSNR"] == pytest.approx(sum(differences) / 2)
+    assert row["PSNR error"] == pytest.approx(abs(differences[0] - differences[1]) / 2)
+    assert row["share"] == sum(d > 0 for d in differences) / 2
