@@ -30,7 +30,7 @@ from studio.config import plain
 from studio.data.procedural import ProceduralData
 from studio.data.rings import Rings
 from studio.export.isosurface import extract_mesh
-from studio.guidance.diffusion import views_on_white
+from studio.guidance.backgrounds import views_on_white
 from studio.mesh import Mesh
 from studio.metrics.consistency import view_consistency
 from studio.metrics.image import psnr, ssim

@@ -10,16 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy import ndimage
 from torch import Tensor
 
-from studio.cameras import Cameras
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import encode, latent_side
-from studio.views import ViewSet
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -321,34 +317,3 @@ def randn_like(
     device = reference.device if generator is None else generator.device
     draw = torch.randn(reference.shape, generator=generator, device=device, dtype=reference.dtype)
     return draw.to(reference.device)
-
-
-def views_on_white(
-    pixels: Float[Tensor, "v 3 h w"], cameras: Cameras, meta: dict[str, Any]
-) -> ViewSet:
-    """Turn pictures on white into RGBA views whose compositing on white gives them back.
-
-    A pixel is background if it is nearly white and connected to the picture's edge through such
-    pixels, so that white parts of the object stay opaque. Along that border the alpha rises with
-    the distance from white.
-
-    Args:
-        pixels: pictures in [-1, 1].
-        cameras: their cameras.
-        meta: provenance.
-    """
-    rgb = (pixels.detach().float().cpu() / 2 + 0.5).clamp(0, 1)
-    contrast = (1 - rgb).amax(dim=1)
-    solid = contrast > 0.2  # farther from white than a VAE's ripples on a white background
-    faint = (contrast / 0.2).clamp(0, 1)
-    alpha = torch.stack([_alpha(s, f) for s, f in zip(solid, faint, strict=True)])[:, None]
-    colour = torch.where(alpha > 0, (rgb - 1 + alpha) / alpha.clamp(min=1e-3), torch.zeros(()))
-    return ViewSet(torch.cat([colour.clamp(0, 1), alpha], 1), cameras.to("cpu"), meta=meta)
-
-
-def _alpha(solid: Tensor, faint: Tensor) -> Tensor:
-    regions, _ = ndimage.label((~solid).numpy())
-    edge = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
-    outside = torch.from_numpy(np.isin(regions, edge[edge > 0]))
-    border = torch.from_numpy(ndimage.binary_dilation(solid.numpy()))
-    return torch.where(outside, torch.where(border, faint, 0.0), 1.0)

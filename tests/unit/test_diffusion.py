@@ -7,7 +7,6 @@ import math
 import pytest
 import torch
 
-from studio.cameras import orbit_cameras
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import build_vae, encode
 from studio.guidance.diffusion import (
@@ -19,7 +18,6 @@ from studio.guidance.diffusion import (
     guided_prediction,
     randn_like,
     target_latents,
-    views_on_white,
 )
 
 
@@ -165,18 +163,6 @@ def test_guidance_extrapolates() -> None:
 def test_noise_repeats_with_the_seed() -> None:
     a, b = (randn_like(torch.zeros(4), torch.Generator().manual_seed(3)) for _ in range(2))
     assert torch.equal(a, b) and a.std() > 0
-
-
-def test_views_keep_white_parts_inside_the_object() -> None:
-    pixels = torch.ones(2, 3, 32, 32)
-    pixels[:, :, 8:24, 8:24] = -1.0  # a black square
-    pixels[:, :, 14:18, 14:18] = 1.0  # with a white spot
-    pixels[:, :, 8:24, 24] = 0.8  # and an anti-aliased edge
-    views = views_on_white(pixels, orbit_cameras([0, 90], 30.0, size=32), {"guidance": "test"})
-    assert views.mask[0, 2, 2] == 0 and views.mask[0, 16, 16] == 1 and views.mask[0, 10, 10] == 1
-    assert 0 < views.mask[0, 12, 24] < 1
-    torch.testing.assert_close(views.rgb_on(1.0), pixels / 2 + 0.5, atol=1e-5, rtol=0)
-    assert views.meta == {"guidance": "test"}
 
 
 @pytest.mark.parametrize("batched", [True, False])

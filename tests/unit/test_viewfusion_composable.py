@@ -17,6 +17,7 @@ from torch import Tensor
 from studio.cameras import orbit_cameras
 from studio.data.procedural import RIGS
 from studio.errors import ConfigError, WeightsError
+from studio.guidance.backgrounds import views_on_white
 from studio.guidance.viewfusion_composable import conditioning as cond
 from studio.guidance.viewfusion_composable.capture import Capture
 from studio.guidance.viewfusion_composable.checkpoint import load_official_tensors
@@ -24,6 +25,7 @@ from studio.guidance.viewfusion_composable.composition import compose, used_view
 from studio.guidance.viewfusion_composable.guidance import ViewFusionComposableGuidance
 from studio.guidance.viewfusion_composable.network import ViewUNet, sinusoids
 from studio.guidance.viewfusion_composable.schedule import NoiseLevels, betas
+from studio.images import read_picture
 from studio.registry import build
 from studio.views import Condition, ViewSet
 
@@ -388,11 +390,17 @@ def test_generate_makes_the_ring_and_captures_it(tmp_path: Path) -> None:
     assert model.captured is not None and model.captured.weights is not None
     assert model.captured.frames.shape == (5, 4, 3, SIDE, SIDE)
     assert model.captured.weights.shape == (5, 3, 1, 3, SIDE, SIDE)
-    torch.testing.assert_close(
-        model.captured.frames[:, -1].clamp(0, 1), made.rgb_on(), atol=1e-3, rtol=0
-    )
+    last = model.captured.frames[:, -1] * 2 - 1
+    assert torch.equal(views_on_white(last, made.cameras, {}).images, made.images)
     model.save_extras(tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {"frames.png", "weights.png"}
+    shown = read_picture(tmp_path / "weights.png")[:3]
+    assert shown.shape == (3, 6 * SIDE, 2 * SIDE)  # the view on top, five targets on the left
+    given = cond.condition_views(Condition(image=picture), SIDE)[0]
+    torch.testing.assert_close(shown[:, :SIDE, SIDE:], given, atol=0.003, rtol=0)
+    first = model.captured.frames[0, -1].clamp(0, 1)
+    torch.testing.assert_close(shown[:, SIDE : 2 * SIDE, :SIDE], first, atol=0.003, rtol=0)
+    assert (shown[:, SIDE:, SIDE:] == 1).all()  # a single view has all the weight
     again = model.generate(Condition(image=picture), generator=seeded(1))
     assert torch.equal(again.images, made.images)
 
@@ -415,7 +423,7 @@ def test_generate_takes_unposed_pictures_in_any_order() -> None:
         model.generate(Condition(text="a red car"))
 
 
-def test_capture_in_turn_pads_the_weights_of_early_targets() -> None:
+def test_capture_in_turn_pads_the_weights_of_early_targets(tmp_path: Path) -> None:
     model = tiny(autoregressive=True, capture=1, steps=2)
     cameras = orbit_cameras([0.0, 15.0, 30.0], 30.0, 2.732, 30.0, SIDE)
     model.generate(Condition(image=torch.ones(4, SIDE, SIDE)), cameras, generator=seeded())
@@ -425,6 +433,13 @@ def test_capture_in_turn_pads_the_weights_of_early_targets() -> None:
     assert captured.logits.shape == (1 + 2 + 3, 1, 3, SIDE, SIDE)
     assert (captured.weights[0, 0, 1:] == 0).all()
     torch.testing.assert_close(captured.weights.sum(2), torch.ones(3, 1, 3, SIDE, SIDE))
+    model.save_extras(tmp_path)
+    shown = read_picture(tmp_path / "weights.png")[:3, :SIDE]  # the input, then two made views
+    assert (shown[:, :, : 2 * SIDE] == 1).all()
+    made = captured.frames[:2, -1].clamp(0, 1)
+    torch.testing.assert_close(
+        shown[:, :, 2 * SIDE :], torch.cat(list(made), dim=2), atol=0.003, rtol=0
+    )
 
 
 def test_capture_without_weights_keeps_frames(tmp_path: Path) -> None:

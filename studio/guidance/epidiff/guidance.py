@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from studio.cameras import CANONICAL_RADIUS, Cameras, orbit_cameras
 from studio.guidance.autoencoder import decode, encode, latent_side
+from studio.guidance.backgrounds import views_on_white
 from studio.guidance.base import Guidance, Progress, ViewContract
 from studio.guidance.diffusion import (
     DDIMStep,
@@ -26,7 +27,6 @@ from studio.guidance.diffusion import (
     guided_prediction,
     randn_like,
     target_latents,
-    views_on_white,
 )
 from studio.guidance.epidiff import checkpoint
 from studio.guidance.epidiff import conditioning as cond

@@ -22,6 +22,7 @@ from studio.cameras import CANONICAL_RADIUS, Cameras
 from studio.config import parse_config
 from studio.guidance import folders
 from studio.guidance.autoencoder import decode, latent_side
+from studio.guidance.backgrounds import views_on_white
 from studio.guidance.base import Guidance, Progress, ViewContract
 from studio.guidance.diffusion import (
     DDIMStep,
@@ -31,7 +32,6 @@ from studio.guidance.diffusion import (
     guided_prediction,
     randn_like,
     target_latents,
-    views_on_white,
 )
 from studio.guidance.eschernet import checkpoint
 from studio.guidance.eschernet import conditioning as cond

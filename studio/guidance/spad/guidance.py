@@ -17,6 +17,7 @@ from studio.cameras import Cameras
 from studio.config import parse_config
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import decode, encode, latent_side
+from studio.guidance.backgrounds import views_on_white
 from studio.guidance.base import Guidance, Progress, ViewContract
 from studio.guidance.diffusion import (
     DDIMStep,
@@ -26,7 +27,6 @@ from studio.guidance.diffusion import (
     guided_prediction,
     randn_like,
     target_latents,
-    views_on_white,
 )
 from studio.guidance.folders import read_config, resolve
 from studio.guidance.spad import checkpoint

@@ -21,10 +21,18 @@ class Capture:
         start: unit noise that all targets start from.
         steps: of a run.
         moments: how many are kept; one or a few more where the steps are no multiple of them.
+        inputs: pictures in [0, 1] that all targets are made from, for `save`.
     """
 
-    def __init__(self, start: Float[Tensor, "f 3 h w"], steps: int, moments: int) -> None:
+    def __init__(
+        self,
+        start: Float[Tensor, "f 3 h w"],
+        steps: int,
+        moments: int,
+        inputs: Float[Tensor, "n 3 h w"] | None = None,
+    ) -> None:
         self.start, self.steps = start.cpu(), steps
+        self.inputs = start.new_empty(0, *start.shape[1:]).cpu() if inputs is None else inputs.cpu()
         self.every = max(steps // moments, 1)
         self.groups: list[list[tuple[Tensor, Composed]]] = []
 
@@ -70,15 +78,20 @@ class Capture:
         )
 
     def save(self, folder: Path) -> None:
-        """Write frames.png and weights.png, a row per target.
+        """Write frames.png, a row per target, and weights.png.
 
-        The weights are the last moment's, a column per view; 1 is white. Without weights only the
-        frames are written.
+        The latter has the views on top (the inputs and, of a run in turn, the targets made before)
+        and the targets on the left; between them stand the last moment's weights, 1 in white.
+        Without weights only the frames are written.
         """
         save_png(folder / "frames.png", tiles(self.frames))
         weights = self.weights
         if weights is not None:
-            save_png(folder / "weights.png", tiles(weights[:, -1]))
+            made = self.frames[:, -1]
+            views = torch.cat([self.inputs, made])[: weights.shape[2]]
+            top = torch.cat([torch.ones_like(made[:1]), views])
+            rows = torch.cat([made[:, None], weights[:, -1]], dim=1)
+            save_png(folder / "weights.png", tiles(torch.cat([top[None], rows])))
 
 
 def tiles(pictures: Float[Tensor, "r c 3 h w"]) -> Float[Tensor, "3 i j"]:

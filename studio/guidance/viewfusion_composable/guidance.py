@@ -20,8 +20,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from studio.cameras import Cameras
+from studio.guidance.backgrounds import views_on_white
 from studio.guidance.base import Guidance, Progress, ViewContract
-from studio.guidance.diffusion import randn_like, views_on_white
+from studio.guidance.diffusion import randn_like
 from studio.guidance.viewfusion_composable import checkpoint
 from studio.guidance.viewfusion_composable import conditioning as cond
 from studio.guidance.viewfusion_composable.capture import Capture
@@ -229,12 +230,13 @@ class ViewFusionComposableGuidance(Guidance):
         cfg, plan = self.cfg, self.levels.plan(self.cfg.sampler, self.cfg.steps)
         at_once = 1 if cfg.autoregressive else cfg.view_batch
         total = len(plan) * math.ceil(len(start) / at_once)
-        self.captured = Capture(start, len(plan), cfg.capture) if cfg.capture else None
+        kept = Capture(start, len(plan), cfg.capture, views[0, :, -3:]) if cfg.capture else None
+        self.captured = kept
         done = itertools.count(1)
 
         def on_step(remaining: int, y: Tensor, composed: Composed) -> None:
-            if self.captured is not None:
-                self.captured(remaining, y, composed)
+            if kept is not None:
+                kept(remaining, y, composed)
             if progress is not None:
                 progress(next(done), total)
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from studio.cameras import CANONICAL_FOV_DEG, Cameras, orbit_cameras
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import decode, latent_side
+from studio.guidance.backgrounds import views_on_white
 from studio.guidance.base import Progress
 from studio.guidance.diffusion import (
     DDIMStep,
@@ -25,7 +26,6 @@ from studio.guidance.diffusion import (
     ddim_update,
     guide,
     randn_like,
-    views_on_white,
 )
 from studio.guidance.viewfusion_interpolated.encodings import EncodedViews
 from studio.guidance.viewfusion_interpolated.options import (

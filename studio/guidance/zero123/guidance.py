@@ -18,6 +18,7 @@ from studio.cameras import CANONICAL_RADIUS, Cameras, orbit_cameras
 from studio.config import parse_config
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import decode, encode, latent_side
+from studio.guidance.backgrounds import views_on_white
 from studio.guidance.base import Guidance, Progress, ViewContract
 from studio.guidance.diffusion import (
     DDIMStep,
@@ -27,7 +28,6 @@ from studio.guidance.diffusion import (
     guided_prediction,
     randn_like,
     target_latents,
-    views_on_white,
 )
 from studio.guidance.folders import resolve
 from studio.guidance.zero123 import checkpoint
