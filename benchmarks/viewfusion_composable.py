@@ -5,8 +5,10 @@
 
 PSNR and SSIM of six targets per object against the true views, 64 px on white. Inputs and targets
 are drawn once per object: targets are never among the inputs, and more inputs hold all those of
-fewer. `--runs` compares samplers, such as `ddim:5 ddim:25 ancestral:0` (0: all steps). The answer
-that needs no model is the input whose angle is nearest to the target's.
+fewer. `--runs` compares samplers, such as `ddim:10 ddim:5 ddim:25 ancestral:0` (0: all 2000 steps),
+from the same start noise. The answer that needs no model is the input whose angle is nearest to the
+target's. As objects differ more than settings do, the second table has the mean differences object
+by object, and their standard errors: of more inputs to the number before, and of runs to the first.
 """
 
 from __future__ import annotations
@@ -35,6 +37,9 @@ from studio.views import Condition, ViewSet
 
 TARGETS = 6
 MOST_INPUTS = 6
+NEAREST = "nearest input"
+Row = dict[str, Any]
+"""PSNR and SSIM object by object, and the seconds that a view took."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +61,11 @@ def main() -> None:
     parser.add_argument("--out", default="outputs/benchmark-viewfusion-composable")
     args = parser.parse_args()
     asked = questions(args.training, args.objects)
-    rows: dict[str, dict[str, float]] = {}
+    rows: dict[str, Row] = {}
     sheet = [q.targets.rgb_on() for q in asked[:4]]
     for count in args.views:
         made = [nearest(q, count) for q in asked]
-        rows[f"{count} view(s), nearest input"] = figures(made, asked)
+        rows[name(count, NEAREST)] = figures(made, asked)
     for run in args.runs:
         sampler, steps = run.split(":")
         options = {"weights": args.weights, "sampler": sampler, "steps": int(steps)}
@@ -69,14 +74,19 @@ def main() -> None:
             began = time.perf_counter()
             made = [answer(guidance, q, count, seed) for seed, q in enumerate(asked)]
             seconds = (time.perf_counter() - began) / len(made) / TARGETS
-            rows[f"{count} view(s), {run}"] = figures(made, asked) | {"s/view": seconds}
-            print(f"{count} view(s), {run}: {rows[f'{count} view(s), {run}']}", flush=True)
+            row = rows[name(count, run)] = figures(made, asked) | {"s/view": seconds}
+            print(f"{name(count, run)}: {np.mean(row['PSNR']):.2f} dB", flush=True)
             sheet += made[:4]
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "figures.json").write_text(json.dumps(vars(args) | {"rows": rows}, indent=1))
     Image.fromarray(picture_grid(torch.cat(sheet), 4 * TARGETS)).save(out / "views.png")
-    print(table(rows))
+    print(table(rows), differences(rows, args.views, args.runs), sep="\n\n")
+
+
+def name(count: int, run: str) -> str:
+    """Return what a row is called."""
+    return f"{count} view(s), {run}"
 
 
 def questions(training: str, objects: int) -> list[Question]:
@@ -107,25 +117,42 @@ def nearest(asked: Question, count: int) -> Float[Tensor, "t 3 h w"]:
     return asked.inputs.rgb_on()[torch.cdist(wanted, eyes).argmin(dim=1)]
 
 
-def figures(made: list[Float[Tensor, "t 3 h w"]], asked: list[Question]) -> dict[str, float]:
-    """Return the means over all targets of all objects."""
-    pairs = [
-        pair
-        for pictures, question in zip(made, asked, strict=True)
-        for pair in zip(pictures, question.targets.rgb_on(), strict=True)
-    ]
-    return {
-        "PSNR": float(np.mean([psnr(a, b) for a, b in pairs])),
-        "SSIM": float(np.mean([ssim(a, b) for a, b in pairs])),
-    }
+def figures(made: list[Float[Tensor, "t 3 h w"]], asked: list[Question]) -> Row:
+    """Return PSNR and SSIM of every object, the means over its targets."""
+    row: Row = {"PSNR": [], "SSIM": []}
+    for pictures, question in zip(made, asked, strict=True):
+        pairs = list(zip(pictures, question.targets.rgb_on(), strict=True))
+        row["PSNR"].append(float(np.mean([psnr(a, b) for a, b in pairs])))
+        row["SSIM"].append(float(np.mean([ssim(a, b) for a, b in pairs])))
+    return row
 
 
-def table(rows: dict[str, dict[str, float]]) -> str:
-    """Return the figures as a Markdown table."""
+def table(rows: dict[str, Row]) -> str:
+    """Return the means over objects as a Markdown table."""
     lines = ["| | PSNR | SSIM | s/view |", "| --- | --- | --- | --- |"]
-    for name, row in rows.items():
+    for title, row in rows.items():
         seconds = f"{row['s/view']:.2f}" if "s/view" in row else "–"
-        lines.append(f"| {name} | {row['PSNR']:.2f} | {row['SSIM']:.3f} | {seconds} |")
+        means = f"{np.mean(row['PSNR']):.2f} | {np.mean(row['SSIM']):.3f}"
+        lines.append(f"| {title} | {means} | {seconds} |")
+    return "\n".join(lines)
+
+
+def differences(rows: dict[str, Row], counts: list[int], runs: list[str]) -> str:
+    """Return mean differences and their standard errors as a Markdown table."""
+    pairs = [
+        (name(more, run), name(fewer, run))
+        for run in (NEAREST, *runs)
+        for fewer, more in zip(counts, counts[1:], strict=False)
+    ]
+    pairs += [(name(count, run), name(count, runs[0])) for run in runs[1:] for count in counts]
+    lines = ["| | PSNR | SSIM |", "| --- | --- | --- |"]
+    for one, other in pairs:
+        cells = []
+        for key, digits in (("PSNR", 2), ("SSIM", 3)):
+            gain = np.subtract(rows[one][key], rows[other][key])
+            error = gain.std(ddof=1) / len(gain) ** 0.5 if len(gain) > 1 else float("nan")
+            cells.append(f"{gain.mean():+.{digits}f} ± {error:.{digits}f}")
+        lines.append(f"| {one} – {other} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
