@@ -40,8 +40,8 @@ def parse_config(cls: type[C], given: Mapping[str, Any] | C | None, *, key: str 
         inner = _field_type(cls, part.name)
         if inner and value is not None and not isinstance(value, Mapping | DictConfig | inner):
             parse_config(inner, value, key=f"{key}.{part.name}" if key else part.name)
-    texts = {f.name for f in dataclasses.fields(cls) if f.type in ("str", str)}  # type: ignore[arg-type]
-    values = {k: "" if v is None and k in texts else v for k, v in (given or {}).items()}  # key=
+    blank = {f.name: _blank(f.type) for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    values = {k: blank.get(k) if v is None else v for k, v in (given or {}).items()}
     try:
         merged = OmegaConf.merge(OmegaConf.structured(cls), OmegaConf.create(values))
         return OmegaConf.to_object(merged)  # type: ignore[return-value]
@@ -49,6 +49,12 @@ def parse_config(cls: type[C], given: Mapping[str, Any] | C | None, *, key: str 
         raise _explain(error, cls, key, given) from error
     except (ValueError, TypeError) as error:  # a plugin's own __post_init__ refuses a value
         raise ConfigError(f"{key or 'config'}: {error}") from error
+
+
+def _blank(kind: Any) -> Any:
+    """What nothing (`key=`, null) means for an option of a type: an empty text, list or group."""
+    name = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
+    return {"str": "", "list": [], "dict": {}}.get("" if "|" in name else name.partition("[")[0])
 
 
 def _explain(error: OmegaConfBaseException, cls: type, key: str, given: Any) -> ConfigError:

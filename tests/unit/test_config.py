@@ -32,8 +32,10 @@ def test_defaults_are_kept_and_values_converted() -> None:
     assert isinstance(parsed.inner, Inner)
 
 
-def test_nothing_after_the_equals_sign_is_an_empty_text(project: Path) -> None:
+def test_nothing_after_the_equals_sign_is_an_empty_text_list_or_group(project: Path) -> None:
     assert load_experiment("tiny.yaml", ["exp_root_dir="]).exp_root_dir == ""
+    assert parse_config(Outer, {"names": None}).names == []
+    load_experiment("tiny.yaml", ["system=null"])
     with pytest.raises(ConfigError, match="seed is empty"):
         load_experiment("tiny.yaml", ["seed="])
 

@@ -221,6 +221,9 @@ def test_one_picture_is_a_posed_one() -> None:
     unposed = replace(posed(2), meta={"posed": False})
     with pytest.raises(ConfigError, match="pictures without cameras"):
         model.generate(Condition(views=unposed))
+    for wrong in ({"azimuths": 0}, {"elevations_deg": []}, {"group": -1}):
+        with pytest.raises(ConfigError, match="1 or more azimuths"):
+            tiny(**wrong)
 
 
 def test_groups_do_not_see_each_other() -> None:

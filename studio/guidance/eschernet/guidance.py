@@ -20,6 +20,7 @@ from torch import Tensor
 
 from studio.cameras import CANONICAL_RADIUS, Cameras
 from studio.config import parse_config
+from studio.errors import ConfigError
 from studio.guidance import folders
 from studio.guidance.autoencoder import decode, latent_side
 from studio.guidance.backgrounds import views_on_white
@@ -62,6 +63,11 @@ class EscherNetGuidance(Guidance):
         """
         super().__init__()
         self.cfg = cfg = checkpoint.with_saved_options(cfg)
+        if min(cfg.azimuths, len(cfg.elevations_deg)) < 1 or cfg.group < 0:
+            raise ConfigError(
+                f"azimuths={cfg.azimuths} elevations_deg={cfg.elevations_deg} group={cfg.group}.",
+                allowed="1 or more azimuths and elevations; group of 1 or more views, 0 for all",
+            )
         self.schedule = NoiseSchedule.of(cfg)
         self.contract = ViewContract(
             ("image", "images"),
@@ -304,7 +310,7 @@ class EscherNetGuidance(Guidance):
         A folder of our own brings all its options; a released one gets those of `released`, and
         `changes` must say which `cape` it was trained with.
         """
-        path = folders.resolve(source)
+        path = folders.resolve(source, changes.get("allow_download", False))
         saved = folders.read_config(path) if (path / "config.json").is_file() else RELEASED
         options = {**saved, **changes, "weights": str(path)}
         return cls(parse_config(cls.Config, options, key=str(path)))
