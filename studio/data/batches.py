@@ -109,6 +109,27 @@ class ItemBatches(StepBatches):
             return self.dataset[int(self._order[1][place])]
 
 
+class MixedBatches(StepBatches):
+    """Steps of one stream of batches, and at random some of another in their place.
+
+    All parts of a step are of the same stream.
+
+    Args:
+        main: the stream; seed, first step and parts are its own.
+        other: the other one, of the same seed and parts.
+        share: of the steps that are the other one's, in [0, 1].
+    """
+
+    def __init__(self, main: StepBatches, other: StepBatches, share: float) -> None:
+        super().__init__(main.batch, main.seed, main.first_step, main.parts)
+        self.main, self.other, self.share = main, other, share
+
+    def at(self, step: int, part: int = 0) -> Batch:
+        """Return a part of the batch of a step."""
+        drawn = np.random.default_rng([self.seed, 2, step]).random()
+        return (self.other if drawn < self.share else self.main).at(step, part)
+
+
 def to_float(batch: Batch) -> Batch:
     """Return the batch with its tensors in float32."""
     return {k: v.float() if isinstance(v, Tensor) else v for k, v in batch.items()}

@@ -3,13 +3,16 @@
 `<root>/<object>/{images,cameras,depths}/<k>.{png,npy,exr}`, k from 0 to 11: RGBA with straight
 alpha, pickled cameras (`studio.data.spad_files`), depth along the viewing axis over 10 in the first
 channel. All cameras stand 3.5 units from the object; the twelve are three random azimuths and
-elevations, each with the views 90, 180 and 270 degrees further round.
+elevations, each with the views 90, 180 and 270 degrees further round. A share of the training
+steps may be made of single pictures with captions instead (`studio.data.captioned_pictures`), as
+the authors mix in a part of LAION.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +25,8 @@ from torch.utils.data import Dataset
 
 from studio.cameras import Cameras, opengl_to_opencv, pinhole_intrinsics
 from studio.data.base import ViewPairData
+from studio.data.batches import ItemBatches, MixedBatches, Parts, StepBatches
+from studio.data.captioned_pictures import CaptionedPictures
 from studio.data.captions import read_captions, without_3d
 from studio.data.exr import read_exr
 from studio.data.spad_files import is_placed, read_blender_camera
@@ -146,6 +151,12 @@ class SpadData(ViewPairData):
         """Views per item (released models: 2 and 4)."""
         setup: str = "random"
         """random views; orthogonal: views of one elevation 90 degrees apart; both: either, evenly (released: four views)."""  # noqa: E501
+        pictures: str | None = None
+        """Folder of single pictures with captions, <name>.jpg beside <name>.txt (authors: a part of LAION), in `root` or a path of its own; null: none."""  # noqa: E501
+        pictures_share: float = 0.1
+        """Share of the training steps that are made of them, drawn by the step's number."""
+        pictures_batch: int = 60
+        """Pictures in such a step, where others have system.batch_size objects."""
         depths: bool = False
         """Give depth maps [V,H,W] as well, along the viewing axis in world units."""
         train_share: float = 0.99
@@ -165,6 +176,12 @@ class SpadData(ViewPairData):
             raise ConfigError(
                 f"data.views is {cfg.views} with setup {cfg.setup}.", allowed=f"1 to {most}"
             )
+        if not 0 <= cfg.pictures_share <= 1 or cfg.pictures_batch < 1:
+            raise ConfigError(
+                f"data.pictures_share is {cfg.pictures_share}, "
+                f"data.pictures_batch {cfg.pictures_batch}.",
+                allowed="a share from 0 to 1, at least one picture",
+            )
         root = Path(cfg.root)
         if not root.is_dir():
             raise DataError(f"data.root {cfg.root!r} is no folder.", allowed="<object>/images/ ...")
@@ -174,6 +191,10 @@ class SpadData(ViewPairData):
         else:
             self.names = read_names(root / cfg.objects)
         self.captions = None if cfg.captions is None else read_captions(root / cfg.captions)
+        self.pictures = None
+        if cfg.pictures is not None:
+            folder, skip = root / cfg.pictures, cfg.broken == "skip"
+            self.pictures = CaptionedPictures(folder, cfg.size, skip)
 
     def dataset(self, split: Literal["train", "val"]) -> SpadDataset:
         """Return the dataset of a split: the list's first 99 % or its rest, in order.
@@ -189,7 +210,9 @@ class SpadData(ViewPairData):
                 f"{len(self.names)} objects, train_share {self.cfg.train_share}.",
                 hint="Change data.train_share.",
             )
-        return SpadDataset(self.cfg, names, self.captions, fixed=split == "val")
+        if split == "val":
+            return SpadDataset(self.cfg, names, self.captions, fixed=True)
+        return SpadDataset(self.cfg, names, self.captions, self.pictures)
 
 
 class SpadDataset(Dataset[dict[str, Any]]):
@@ -199,6 +222,7 @@ class SpadDataset(Dataset[dict[str, Any]]):
         cfg: options.
         names: object folders below the root.
         captions: by object; None: items hold none.
+        pictures: single ones for some of the training steps.
         fixed: draw the same views of an object every time.
     """
 
@@ -207,9 +231,11 @@ class SpadDataset(Dataset[dict[str, Any]]):
         cfg: SpadData.Config,
         names: list[str],
         captions: dict[str, str] | None = None,
+        pictures: CaptionedPictures | None = None,
         fixed: bool = False,
     ) -> None:
-        self.cfg, self.names, self.captions, self.fixed = cfg, names, captions, fixed
+        self.cfg, self.names, self.captions = cfg, names, captions
+        self.pictures, self.fixed = pictures, fixed
         self._told: set[str] = set()
 
     def __len__(self) -> int:
@@ -233,6 +259,16 @@ class SpadDataset(Dataset[dict[str, Any]]):
                     raise
                 self._tell(name, f"object {name} is skipped: {str(error).splitlines()[0]}")
         raise DataError(f"{tries} objects of {self.cfg.root} in a row cannot be used.")
+
+    def batches(
+        self, batch: int, seed: int, first_step: Callable[[], int], parts: Parts | None = None
+    ) -> StepBatches:
+        """Return the stream of training batches: of objects, some of single pictures instead."""
+        objects = ItemBatches(self, batch, seed, first_step, parts)
+        if self.pictures is None:
+            return objects
+        alone = ItemBatches(self.pictures, self.cfg.pictures_batch, seed, first_step, parts)
+        return MixedBatches(objects, alone, self.cfg.pictures_share)
 
     def draw(self, thing: SpadObject, generator: torch.Generator) -> list[int]:
         """Choose views (positions in `numbers`) of an object.

@@ -38,9 +38,9 @@ class ViewContract:
     radius: float = CANONICAL_RADIUS
     resolution: int = 256
 
-    def cameras(self) -> Cameras:
-        """Return the ring of views: azimuths k * 360 / views, view 0 at azimuth 0."""
-        azimuths = [k * 360.0 / self.views for k in range(self.views)]
+    def cameras(self, first_deg: float = 0.0) -> Cameras:
+        """Return the ring of views: azimuths first_deg + k * 360 / views."""
+        azimuths = [first_deg + k * 360.0 / self.views for k in range(self.views)]
         return orbit_cameras(
             azimuths, self.elevation_deg, self.radius, self.fov_deg, self.resolution
         )

@@ -2,16 +2,18 @@
 
 A checkpoint keeps everything in one state dict. The rules below turn each name of its UNet and its
 auto-encoder into (part, new names, operation); nothing is looked up in a table. Methods add the
-rules of what is their own.
+rules of what is their own; `load_official_into` fills networks by them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from studio.checkpoint_io import load_strict, read_tensors
 from studio.errors import WeightsError
 
 UNET, VAE, EMA = "model.diffusion_model.", "first_stage_model.", "model_ema."
@@ -147,6 +149,54 @@ def vae_name(name: str, levels: int) -> str | None:
             return f"{here}.resnets.{words[3]}.{'.'.join(words[4:])}"
         return f"{here}.{words[2]}rs.0.{'.'.join(words[3:])}"
     return name
+
+
+def load_official_into(
+    parts: Mapping[str, Any],
+    source: Path,
+    convert: Callable[..., dict[str, dict[str, Tensor]]],
+    *,
+    ema: bool = True,
+    allow_pickle: bool = False,
+) -> None:
+    """Fill networks from an authors' checkpoint.
+
+    Args:
+        parts: networks by name; those the checkpoint should fill.
+        source: a .ckpt or .safetensors file.
+        convert: the method's own, see `fill`.
+        ema: UNet's running averages, which authors sample with, or its last weights.
+        allow_pickle: see `studio.checkpoint_io.read_tensors`.
+
+    Raises:
+        WeightsError: naming every key that is missing, left over or of another shape.
+    """
+    fill(parts, read_tensors(source, allow_pickle), convert, source=str(source), ema=ema)
+
+
+def fill(
+    parts: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    convert: Callable[..., dict[str, dict[str, Tensor]]],
+    *,
+    source: str,
+    ema: bool,
+) -> None:
+    """Fill networks from a state dict in the authors' names, see `load_official_into`.
+
+    Args:
+        parts: networks by name.
+        tensors: the state dict.
+        convert: from (tensors, residual blocks per level of the UNet, levels of the VAE, ema=,
+            source=) to the tensors of every part, in our names.
+        source: named in errors.
+        ema: see `load_official_into`.
+    """
+    layers = parts["unet"].config.layers_per_block if "unet" in parts else 2
+    levels = len(parts["vae"].config.block_out_channels) if "vae" in parts else 4
+    found = convert(tensors, layers, levels, ema=ema, source=source)
+    for name, module in parts.items():
+        load_strict(module, found.get(name, {}), source)
 
 
 def sort_tensors(

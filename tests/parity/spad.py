@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from studio.checkpoint_io import load_strict
 from studio.guidance.ldm import UNET, unet_name
 from studio.guidance.spad import network as net
-from studio.guidance.spad.attention import PLUCKER, Scene, coarser_mask, inflate
+from studio.guidance.spad.attention import PLUCKER, Scene, inflate
 from studio.guidance.spad.checkpoint import PROJECTION, convert, load_official_into
+from studio.guidance.spad.epipolar import coarser_mask
 from studio.guidance.spad.guidance import SpadGuidance
+from studio.guidance.spad.loss import denoising_loss
 from tests.parity.case import Adapter, Case
 
 VAE = {  # stand-in: the cases give latents
@@ -84,9 +86,7 @@ def attention_block(case: Case) -> dict[str, Tensor]:
             tokens = given["tokens"].unflatten(1, (views, -1)).flatten(0, 1)
             attended = block.transformer_blocks[0].attn1(tokens)
             out["attn1_tokens"] = attended.unflatten(0, (-1, views)).flatten(1, 2)
-        out["mask_half"] = coarser_mask(
-            given["mask"], views, given["mask"].shape[-1] // 4, masked.resample
-        )
+        out["mask_half"] = coarser_mask(given["mask"], views, 2, masked.resample)
     return out
 
 
@@ -166,28 +166,33 @@ def _guidance(case: Case) -> SpadGuidance:
     return model
 
 
+def _given(model: SpadGuidance, case: Case) -> net.Given:
+    """What the network of a case is told."""
+    given = case.inputs
+    return net.Given(
+        given["text"],
+        given["text_uncond"],
+        model.camera_projection(given["cam"]),
+        _scene(given["plucker"], given.get("mask")),
+    )
+
+
 @torch.no_grad()
 def sample(case: Case) -> dict[str, Tensor]:
     """The denoising loop from the blob, and the lists of timesteps of other lengths."""
     model, given = _guidance(case), case.inputs
-    plan = model.plan()
-    camera = model.camera_projection(given["cam"])
-    start = model.start_latents(given["noise"], plan, spot=given["x0"])
+    plan = model.sampler.plan()
+    start = model.sampler.start(given["noise"], plan, spot=given["x0"])
+    told = _given(model, case)
     steps: list[dict[str, Any]] = []
-    samples = model.sample(
-        given["text"],
-        given["text_uncond"],
-        camera,
-        _scene(given["plucker"], given.get("mask")),
-        start,
-        plan,
-        on_step=lambda _step, tensors: steps.append(tensors),
+    samples = model.sampler.sample(
+        told, start, plan, on_step=lambda _step, tensors: steps.append(tensors)
     )
     out = {
         "ddim_timesteps": torch.tensor([s.t for s in plan[::-1]]),
         "ddim_alphas": torch.tensor([s.abar for s in plan[::-1]]),
         "ddim_alphas_prev": torch.tensor([s.abar_prev for s in plan[::-1]]),
-        "cam_emb": camera,
+        "cam_emb": told.camera,
         "x_start": start,
         "x_per_step": torch.stack([start, *(s["latents"] for s in steps[:-1])]),
         "pred_x0": torch.stack([s["x0"] for s in steps]),
@@ -201,7 +206,7 @@ def sample(case: Case) -> dict[str, Tensor]:
     for name in case.meta.get("tensors", {}):
         if found := re.fullmatch(r"schedule\.(\d+)\.timesteps", name):
             model.cfg.steps = int(found[1])
-            plan = model.plan()
+            plan = model.sampler.plan()
             key = f"schedule.{found[1]}"
             out[f"{key}.timesteps"] = torch.tensor([s.t for s in plan[::-1]])
             out[f"{key}.alphas_prev"] = torch.tensor([s.abar_prev for s in plan[::-1]])
@@ -219,13 +224,12 @@ def blob_init(case: Case) -> dict[str, Tensor]:
 def training_loss(case: Case) -> dict[str, Tensor]:
     """The loss, per view and in all, and gradients."""
     model, given = _guidance(case), case.inputs
-    result = model.denoising_loss(
+    result = denoising_loss(
+        model.denoiser,
+        model.schedule,
         given["x0"],
-        given["text"],
-        given["text_uncond"],
+        _given(model, case),
         given["drop_text"],
-        given["cam"],
-        _scene(given["plucker"], given.get("mask")),
         given["timesteps"],
         given["noise"],
     )

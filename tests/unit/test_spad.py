@@ -20,13 +20,14 @@ from studio.data.procedural_objects import make_object
 from studio.errors import ConfigError, WeightsError
 from studio.guidance.diffusion import ddim_timesteps
 from studio.guidance.folders import write_part
-from studio.guidance.ldm import UNET, ema_key
+from studio.guidance.ldm import UNET, ema_key, fill
 from studio.guidance.spad import attention
 from studio.guidance.spad import network as net
-from studio.guidance.spad.attention import Scene, coarser_mask, masked_attention, scene_attention
-from studio.guidance.spad.checkpoint import convert, fill, fresh_parts, start_from
+from studio.guidance.spad.attention import FORBIDDEN, Scene, masked_attention, scene_attention
+from studio.guidance.spad.checkpoint import convert, fresh_parts, start_from
 from studio.guidance.spad.epipolar import epipolar_mask
 from studio.guidance.spad.guidance import SpadGuidance
+from studio.guidance.spad.sampling import HeldPicture
 from studio.guidance.spad.scenes import SceneMaker
 from studio.guidance.spad.text import NANO_WORDS, WordTokenizer, read_tokenizer, words_of
 from studio.guidance.stable_diffusion import network_kwargs
@@ -204,11 +205,12 @@ def test_bias_is_made_once_per_level_and_shared() -> None:
 
 @pytest.mark.parametrize("resample", ["flat", "spatial"])
 @pytest.mark.parametrize("level", [2, 4])
-def test_coarser_masks_are_those_of_the_geometry(resample: Any, level: int) -> None:
+def test_coarser_masks_are_those_of_the_geometry(resample: str, level: int) -> None:
     cameras = orbit_cameras([0, 50, 170], 20.0, size=64)
-    mask = epipolar_mask(cameras, 8)[None]
+    scene = SceneMaker(SpadGuidance.Config(mask_resample=resample), 8).of([cameras])
     want = epipolar_mask(cameras, 8, resample, level)
-    assert torch.equal(coarser_mask(mask, 3, len(want), resample)[0], want)
+    bias = scene.bias(len(want))
+    assert bias is not None and torch.equal(bias[0, 0], torch.where(want, 0.0, FORBIDDEN))
 
 
 def test_masks_of_camera_sets_from_remembered_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,10 +264,28 @@ def test_a_dropped_text_is_the_empty_one_for_all_views() -> None:
     assert (dropped["prediction"] - kept["prediction"]).abs().amax((2, 3, 4)).min() > 1e-4
 
 
+def test_single_pictures_are_trained_on_without_cameras() -> None:
+    model, told = tiny(prompt_prefix="[tdv] ", text_dropout=0.0), []
+    tokenizer = model.tokenizer
+    model.tokenizer = lambda texts: told.append(texts) or tokenizer(texts)  # type: ignore[assignment,func-returns-value]
+    data = batch()
+    single = {"images": data["images"][:, :1], "caption": data["caption"]}
+    losses = model.training_loss(single, generator=seeded())
+    model.training_loss(data, generator=seeded())
+    assert told[0] == [*data["caption"], ""]
+    assert told[1] == [*(f"[tdv] {text}" for text in data["caption"]), ""]
+    assert losses["prediction"].shape == (2, 1, 8, 8, 8)
+    losses["loss"].backward()
+    for name, parameter in model.camera_projection.named_parameters():  # for DDP: there, and 0
+        assert parameter.grad is not None and not parameter.grad.any(), name
+    entry = model.denoiser.unet.mid_block.attentions[0].proj_in.weight.grad
+    assert entry[:, :-6].any() and not entry[:, -6:].any()  # no rays
+
+
 def test_data_without_captions_are_refused() -> None:
     data = batch()
     del data["caption"]
-    with pytest.raises(ConfigError, match=r"data\.captions=true"):
+    with pytest.raises(ConfigError, match=r"data\.captions: true"):
         tiny().training_loss(data)
 
 
@@ -308,15 +328,12 @@ def test_any_number_of_views(views: int) -> None:
 def test_two_objects_at_once_are_each_as_alone() -> None:
     model = tiny()
     rings = [orbit_cameras([0, 90, turn], 30.0, size=32) for turn in (180, 250)]
-    scene, camera = model.scenes.of(rings), model.camera_projection(model.scenes.numbers(rings))
-    states = model.embed(["a red car", "a blue sofa", ""])
-    text = states[:2, None].expand(-1, 3, -1, -1)
-    start, plan = torch.randn(2, 3, 8, 8, 8, generator=seeded()), model.plan()
-    both = model.sample(text, states[2], camera, scene, start, plan)
+    texts, sampler = ["a red car", "a blue sofa"], model.sampler
+    start, plan = torch.randn(2, 3, 8, 8, 8, generator=seeded()), sampler.plan()
+    both = sampler.sample(model.given(texts, rings), start, plan)
     for i in range(2):
-        own, one = model.scenes.of([rings[i]]), slice(i, i + 1)
-        alone = model.sample(text[one], states[2], camera[one], own, start[one], plan)
-        torch.testing.assert_close(both[one], alone, atol=1e-4, rtol=1e-4)
+        alone = sampler.sample(model.given(texts[i : i + 1], rings[i : i + 1]), start[[i]], plan)
+        torch.testing.assert_close(both[[i]], alone, atol=1e-4, rtol=1e-4)
 
 
 def test_text_and_guidance_change_the_pictures() -> None:
@@ -348,13 +365,14 @@ def test_guidance_in_two_halves_and_without() -> None:
 def test_sampling_starts_from_the_blob() -> None:
     noise = torch.randn(1, 3, 8, 8, 8, generator=seeded())
     model = tiny(prediction_type="epsilon")
-    start, abar = model.start_latents(noise, model.plan(), seeded()), model.plan()[0].abar
+    plan = model.sampler.plan()
+    start, abar = model.sampler.start(noise, plan, seeded()), plan[0].abar
     assert not torch.equal(start, noise)
     spot = (start - (1 - abar) ** 0.5 * noise) / abar**0.5
     assert (spot[:, 0] - spot[:, 1]).abs().max() > 0  # every view's own draw from the posterior
     for options in ({"blob_sigma": 0.0}, {"zero_terminal_snr": True}):
         model = tiny(**options)
-        assert torch.equal(model.start_latents(noise, model.plan()), noise)
+        assert torch.equal(model.sampler.start(noise, model.sampler.plan()), noise)
     picture = net.blob(65, 0.5)
     assert picture[0, 0] == 1 and picture[32, 32] == picture.min() < -0.9
 
@@ -368,6 +386,53 @@ def test_ldm_timesteps() -> None:
 def test_a_condition_without_text_is_refused() -> None:
     with pytest.raises(ConfigError, match="no text"):
         tiny().generate(Condition(image=torch.rand(4, 32, 32)))
+
+
+@pytest.mark.parametrize("way", ["fixed", "noised"])
+def test_a_picture_is_held_in_view_0(way: str) -> None:
+    model = tiny(image_conditioning=way)
+    pictures = torch.rand(2, 4, 32, 32, generator=seeded(3))
+    pictures[:, 3] = 1
+    noise = torch.randn(3, 8, 8, 8, generator=seeded())
+    asked = [
+        Condition(text="a red car", image=p, azimuth_deg=40, elevation_deg=10) for p in pictures
+    ]
+    made = [model.generate(condition, noise=noise) for condition in asked]
+    held = model.held(asked[0], noise[None])
+    assert held is not None and held.fixed == (way == "fixed")
+    given, plan = model.given(["a red car"], [made[0].cameras]), model.sampler.plan()
+    latents = model.sampler.sample(given, noise[None], plan, held=held)
+    assert torch.equal(latents[:, 0], held.latents)
+    plain = model.generate(TEXT, made[0].cameras, noise=noise)  # no picture: as ever
+    free = tiny().generate(TEXT, made[0].cameras, noise=noise)
+    assert torch.equal(plain.images, free.images)
+    for other in (made[1], plain):
+        assert (made[0].images[1:] - other.images[1:]).abs().max() > 1e-4
+    azimuth, elevation, _ = made[0].cameras.spherical()
+    torch.testing.assert_close(azimuth, torch.tensor([40.0, 160.0, 280.0]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(elevation, torch.full((3,), 10.0))
+
+
+def test_where_a_held_picture_stands() -> None:
+    model, plan = tiny(), tiny().sampler.plan()
+    latents, noise = torch.randn(1, 8, 8, 8), torch.randn(1, 3, 8, 8, 8)
+    x, t = torch.zeros(1, 3, 8, 8, 8), torch.full((1, 3), plan[0].t)
+    abar = plan[0].abar
+    noised = abar**0.5 * latents + (1 - abar) ** 0.5 * noise.unbind(1)[0]
+    y, times = HeldPicture(latents, noise).put_into(x, t, model.schedule)
+    assert torch.equal(times, t) and not y[:, 1:].any()
+    torch.testing.assert_close(y[:, 0], noised)
+    y, times = HeldPicture(latents, noise, fixed=True).put_into(x, t, model.schedule)
+    assert times.tolist() == [[0, plan[0].t, plan[0].t]] and not y[:, 2].any()
+    torch.testing.assert_close(y[:, 0], latents, atol=0.2, rtol=0)  # noise of timestep 0
+    torch.testing.assert_close(y[:, 1], noised + (1 - abar) ** 0.5 * (noise[:, 1] - noise[:, 0]))
+    late = HeldPicture(latents, noise, fixed=True).put_into(x, t - 300, model.schedule)[0]
+    assert not late[:, 1:].any() and not x.any()
+
+
+def test_a_picture_is_refused_unless_asked_for() -> None:
+    with pytest.raises(ConfigError, match="fixed, noised"):
+        tiny().generate(replace(TEXT, image=torch.rand(4, 32, 32)))
 
 
 # ---------------------------------------------------------------- texts
@@ -424,6 +489,7 @@ def test_clips_own_tokenizer(tmp_path: Path) -> None:
     [
         ({"size": "huge"}, "nano, full"),
         ({"mask_resample": "nearest"}, "flat, spatial"),
+        ({"image_conditioning": "first"}, "none, fixed, noised"),
         ({"text": {**TINY["text"], "hidden_size": 16}}, "cross_attention_dim is 32"),
         ({"vae": {**TINY["vae"], "latent_channels": 4}}, r"unet\.in_channels 4"),
         ({"unet": {**TINY["unet"], "use_linear_projection": True}}, "1x1 convolutions"),
@@ -521,7 +587,7 @@ def test_full_size_networks_take_every_released_tensor(
     tensors["cond_stage_model.transformer.text_model.embeddings.position_ids"] = torch.empty(1, 77)
     with torch.device("meta"):
         parts = fresh_parts(SpadGuidance.released(f"{name}-views"))
-    fill(parts, tensors, f"spad_{name}_views.ckpt", ema=ema)
+    fill(parts, tensors, convert, source=f"spad_{name}_views.ckpt", ema=ema)
     assert {part: sum(p.numel() for p in m.parameters()) for part, m in parts.items()} == {
         "unet": 859_595_844,
         "vae": 83_653_863,

@@ -14,6 +14,8 @@ import torch
 from PIL import Image
 
 from studio.cameras import Cameras, opencv_to_opengl, orbit_cameras
+from studio.data.batches import Parts
+from studio.data.captioned_pictures import CaptionedPictures
 from studio.data.captions import read_captions, without_3d
 from studio.data.spad import SpadData, orthogonal_groups, read_object
 from studio.data.spad_files import read_blender_camera, read_pickled
@@ -265,6 +267,83 @@ def test_wrong_options(root: Path) -> None:
     with pytest.raises(DataError, match="no view that can be used"):
         (root / "list.txt").write_text("not-there\n")
         data(root, objects="list.txt", train_share=1.0).dataset("train")[0]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Five wide pictures with captions, number k of brightness k / 10 in its middle square."""
+    folder = tmp_path / "laion"
+    (folder / "00001").mkdir(parents=True)
+    for k in range(6):
+        pixels = np.zeros((40, 60, 3), np.uint8)
+        pixels[:, 10:50] = k * 255 // 10
+        path = folder / ("00001" if k % 2 else ".") / f"{k}.{'jpg' if k < 3 else 'png'}"
+        Image.fromarray(pixels).save(path, quality=95)
+        if k < 5:
+            path.with_suffix(".txt").write_text(f" picture {k}\n")
+    return folder
+
+
+def test_some_steps_are_of_single_pictures(root: Path, pictures: Path) -> None:
+    options = {"captions": "captions.csv", "pictures": str(pictures), "pictures_batch": 3}
+    train = data(root, train_share=1.0, pictures_share=0.4, **options).dataset("train")
+    batches = [train.batches(2, 5, lambda: 0).at(step) for step in range(40)]
+    alone = [batch for batch in batches if "c2w" not in batch]
+    assert 8 <= len(alone) <= 24  # 16 are expected
+    seen = set()
+    for batch in batches:
+        if "c2w" in batch:
+            assert batch["images"].shape == (2, 2, 3, 16, 16)
+            continue
+        assert batch["images"].shape == (3, 1, 3, 16, 16)
+        for picture, caption in zip(batch["images"], batch["caption"], strict=True):
+            assert caption.startswith("picture ")
+            shade = int(caption[-1]) / 5 - 1
+            assert (picture - shade).abs().max() < 0.03  # the black sides are cut off
+        seen.update(batch["caption"])
+    assert seen == {f"picture {k}" for k in range(5)}
+    never = data(root, train_share=1.0, pictures_share=0.0, **options).dataset("train")
+    assert all("c2w" in never.batches(2, 5, lambda: 0).at(step) for step in range(20))
+
+
+def test_steps_of_single_pictures_follow_seed_and_step(root: Path, pictures: Path) -> None:
+    options: dict[str, Any] = {"captions": "captions.csv", "pictures": str(pictures)}
+    options["pictures_batch"] = 2
+    train = data(root, train_share=1.0, pictures_share=0.5, **options).dataset("train")
+    whole = [train.batches(2, 5, lambda: 0).at(step) for step in range(12)]
+    torch.manual_seed(9)  # nothing else counts
+    resumed = iter(train.batches(2, 5, lambda: 4))
+    for before, after in zip(whole[4:], resumed, strict=False):
+        assert before["caption"] == after["caption"]
+        assert torch.equal(before["images"], after["images"])
+    kinds = [
+        ["c2w" in train.batches(2, seed, lambda: 0).at(s) for s in range(12)] for seed in (5, 6)
+    ]
+    assert kinds[0] != kinds[1]
+    options["pictures_batch"] = 4  # what two processes with two each see together
+    joint = data(root, train_share=1.0, pictures_share=0.5, **options).dataset("train")
+    for step in range(12):
+        parts = [train.batches(2, 5, lambda: 0, Parts((r,), 2)).at(step, r) for r in (0, 1)]
+        assert {"c2w" in part for part in parts} == {kinds[0][step]}
+        together = joint.batches(4, 5, lambda: 0).at(step)["caption"]
+        assert together == parts[0]["caption"] + parts[1]["caption"]
+
+
+def test_pictures_that_cannot_be_used(
+    root: Path, pictures: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (pictures / "00001/1.jpg").write_bytes(b"no picture")
+    order = CaptionedPictures(pictures, 16)
+    assert [path.stem for path in order.paths] == ["0", "1", "3", "2", "4"]
+    with pytest.raises(DataError, match="1.jpg is not a picture"):
+        order[1]
+    assert CaptionedPictures(pictures, 16, skip=True)[1]["caption"] == "picture 3"
+    assert "1.jpg is skipped" in caplog.text
+    with pytest.raises(DataError, match="holds no pictures with captions"):
+        data(root, pictures=str(root / "aaa"))
+    for options in ({"pictures_share": 1.5}, {"pictures_batch": 0}):
+        with pytest.raises(ConfigError, match="a share from 0 to 1"):
+            data(root, **options)
 
 
 def test_captions(root: Path, tmp_path: Path) -> None:

@@ -19,12 +19,11 @@ from studio.errors import ConfigError, WeightsError
 from studio.guidance import autoencoder
 from studio.guidance.diffusion import ddim_plan
 from studio.guidance.folders import current_vae_name
-from studio.guidance.ldm import EMA, UNET, ema_key
+from studio.guidance.ldm import EMA, UNET, ema_key, fill
 from studio.guidance.zero123 import guidance as guidance_module
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.checkpoint import (
     PARTS,
-    fill,
     read_part,
     resolve,
     save_part,
@@ -436,7 +435,7 @@ def test_full_size_networks_take_every_released_tensor(ema: bool) -> None:
             "image_encoder": net.build_image_encoder(kwargs["clip"]),
             "clip_camera_projection": net.CLIPCameraProjection(768),
         }
-    fill(parts, tensors, "zero123-xl.ckpt", ema=ema)
+    fill(parts, tensors, convert, source="zero123-xl.ckpt", ema=ema)
     counts = {name: sum(p.numel() for p in m.parameters()) for name, m in parts.items()}
     assert counts == {
         "unet": 859_532_484,

@@ -21,11 +21,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from studio.errors import ConfigError
+from studio.guidance.spad.epipolar import coarser_mask
 
 PLUCKER = 6
 FORBIDDEN = -1e9
 """Added to the score of a forbidden pair. Finite: official, and safe in every backend."""
-RESAMPLES = ("flat", "spatial")
 TILE = 8
 """Side in pixels of the tiles of queries whose keys are gathered."""
 TILED_FROM = 4 * 32**2
@@ -50,10 +50,7 @@ class Scene:
         plucker: Pluecker coordinates of the latents' pixels.
         mask: True where a query (row) may attend to a key (column), tokens in the order view, row,
             column at the latents' full size; None lets every token see every other.
-        resample: how coarser levels read the mask. "flat": every r-th row and column of the
-            flattened matrix (what the released weights were trained with, although those are not
-            the epipolar lines of the coarse pixels); "spatial": every second, fourth, ... pixel row
-            and column of each view.
+        resample: how coarser levels read the mask, see `epipolar.coarser_mask`.
     """
 
     plucker: Float[Tensor, "n v 6 s s"]
@@ -78,10 +75,16 @@ class Scene:
         if self.mask is None:
             return None
         if tokens not in self._made:
-            allowed = coarser_mask(self.mask, self.views, tokens, self.resample)
+            allowed = self._allowed(tokens)
             bias = torch.zeros(allowed.shape, device=allowed.device)
             self._made[tokens] = bias.masked_fill_(~allowed, FORBIDDEN)[:, None]
         return self._made[tokens]
+
+    def _allowed(self, tokens: int) -> Bool[Tensor, "n q q"]:
+        """Return the mask at a level of `tokens` tokens per object."""
+        assert self.mask is not None
+        level = round((self.mask.shape[-1] / tokens) ** 0.5)
+        return coarser_mask(self.mask, self.views, level, self.resample)
 
     def tiles(self, tokens: int) -> list[Tile]:
         """Return the mask of all objects, cut into tiles; empty where that does not pay.
@@ -100,8 +103,7 @@ class Scene:
         return self._tiles[tokens]
 
     def _cut(self, tokens: int) -> list[Tile]:
-        assert self.mask is not None
-        allowed = coarser_mask(self.mask, self.views, tokens, self.resample)[0]
+        allowed = self._allowed(tokens)[0]
         side = round((tokens / self.views) ** 0.5)
         cells = torch.arange(tokens).reshape(self.views, side, side)
         tiles = []
@@ -131,27 +133,6 @@ class Scene:
             return self
         mask = None if self.mask is None else self.mask.repeat(count, 1, 1)
         return replace(self, plucker=self.plucker.repeat(count, 1, 1, 1, 1), mask=mask)
-
-
-def coarser_mask(
-    mask: Bool[Tensor, "n t t"], views: int, tokens: int, resample: str
-) -> Bool[Tensor, "n q q"]:
-    """Read a full-size mask at a level with fewer tokens; see `Scene.resample`.
-
-    Raises:
-        ConfigError: if the way of reading is unknown.
-    """
-    if resample not in RESAMPLES:
-        raise ConfigError(f"mask_resample is {resample!r}.", allowed=", ".join(RESAMPLES))
-    ratio = mask.shape[-1] // tokens
-    if ratio == 1:
-        return mask
-    if resample == "flat":
-        return mask[:, ::ratio, ::ratio]
-    side, step = round((mask.shape[-1] / views) ** 0.5), round(ratio**0.5)
-    pixels = rearrange(mask, "n (v i j) (w k l) -> n v i j w k l", v=views, w=views, i=side, k=side)
-    coarse = pixels[:, :, ::step, ::step, :, ::step, ::step]
-    return rearrange(coarse, "n v i j w k l -> n (v i j) (w k l)")
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,8 @@ DESCRIBES_NETWORK = (
 """Options that a folder of our own fixes for whoever loads it."""
 
 PROJECTION, TEXT = "cc_projection.", "cond_stage_model.transformer.text_model."
-_POSITIONS = "embeddings.position_ids"  # older transformers saved these constants
+_WRAPPED = "text_model."  # older transformers put this before all names of a text tower
+_POSITIONS = "embeddings.position_ids"  # and saved these constants
 _WEIGHTS = "diffusion_pytorch_model"
 
 
@@ -167,17 +169,23 @@ def read_part(name: str, folder: Path, cfg: SpadConfig) -> nn.Module:
     if name == "unet":
         tensors = {f"unet.{key}": value for key, value in tensors.items()}
     if name == "text_encoder":
-        tensors = _text_names(part, tensors)
+        tensors = _text_names(tensors)
     load_strict(part, tensors, folder)
     return materialised(part)
 
 
-def _text_names(encoder: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _text_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a text tower's tensors as this version of transformers calls them."""
-    prefix = "text_model."  # in files and in older versions
-    own = prefix if any(key.startswith(prefix) for key in encoder.state_dict()) else ""
-    bare = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    return {own + key: value for key, value in bare.items() if key != _POSITIONS}
+    bare = {key.removeprefix(_WRAPPED): value for key, value in tensors.items()}
+    return {_text_prefix() + key: value for key, value in bare.items() if key != _POSITIONS}
+
+
+@cache
+def _text_prefix() -> str:
+    """Return what this version of transformers puts before the names of a text tower's tensors."""
+    with torch.device("meta"):
+        tower = net.build_text_encoder({**net.SIZES["nano"]["text"], "vocab_size": 2})
+    return _WRAPPED if any(key.startswith(_WRAPPED) for key in tower.state_dict()) else ""
 
 
 def _build(name: str, config: dict[str, Any], cfg: SpadConfig) -> nn.Module:
@@ -215,37 +223,6 @@ def start_from(unet: nn.Module, plain_unet: Mapping[str, Tensor], source: Path |
     load_strict(unet, tensors, source)
 
 
-def load_official_into(
-    parts: Mapping[str, nn.Module], source: Path, *, ema: bool = True, allow_pickle: bool = False
-) -> None:
-    """Fill the networks from an authors' checkpoint.
-
-    Args:
-        parts: networks by name; those the checkpoint should fill.
-        source: a .ckpt or .safetensors file.
-        ema: UNet's running averages, which the authors sample with, or its last weights.
-        allow_pickle: see `studio.checkpoint_io.read_tensors`.
-
-    Raises:
-        WeightsError: naming every key that is missing, left over or of another shape.
-    """
-    fill(parts, read_tensors(source, allow_pickle), str(source), ema=ema)
-
-
-def fill(
-    parts: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str, *, ema: bool
-) -> None:
-    """Fill the networks from a state dict in the authors' names (see `load_official_into`)."""
-    layers = parts["unet"].unet.config.layers_per_block if "unet" in parts else 2
-    levels = len(parts["vae"].config.block_out_channels) if "vae" in parts else 4
-    found = convert(tensors, layers, levels, ema=ema, source=source)
-    for name, module in parts.items():
-        tensors = found.get(name, {})
-        if name == "text_encoder":
-            tensors = _text_names(module, tensors)
-        load_strict(module, tensors, source)
-
-
 def convert(
     tensors: Mapping[str, Tensor], unet_layers: int, vae_levels: int, *, ema: bool, source: str
 ) -> dict[str, dict[str, Tensor]]:
@@ -277,11 +254,15 @@ def rule(key: str, unet_layers: int, vae_levels: int) -> ldm.Rule | None:
         name = "layers." + key.removeprefix(PROJECTION)
         return ldm.Rule("camera_projection", (name,), "copy")
     if key.startswith(TEXT) and key != TEXT + _POSITIONS:
-        return ldm.Rule("text_encoder", (key.removeprefix(TEXT),), "copy")
+        return ldm.Rule("text_encoder", (_text_prefix() + key.removeprefix(TEXT),), "copy")
     found = ldm.network_rule(key, unet_layers, vae_levels)
     if found is not None and found.part == "unet":
         return found._replace(names=tuple(f"unet.{name}" for name in found.names))
     return found
+
+
+load_official_into = partial(ldm.load_official_into, convert=convert)
+"""Fills networks from an authors' checkpoint."""
 
 
 def variant(source: Path) -> str:

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from studio.cameras import Cameras, orbit_cameras, pixel_grid
-from studio.errors import CameraError
+from studio.errors import CameraError, ConfigError
 
 RADIUS = 3.5  # official: all renderings
 FOV_DEG = math.degrees(0.702769935131073)  # official: all renderings
 POLAR_DEG = 45.0  # official: scripts/inference.py; measured from +Z
 LEVELS = (1, 2, 4, 8)
-
-Resample = Literal["flat", "spatial"]
+RESAMPLES = ("flat", "spatial")
 
 
 def default_ring(views: int = 8, polar_deg: float = POLAR_DEG, size: int = 256) -> Cameras:
@@ -82,7 +80,7 @@ def camera_vectors(
 def epipolar_mask(
     cameras: Cameras,
     side: int,
-    resample: Resample = "flat",
+    resample: str = "flat",
     level: int = 1,
     *,
     spread: int = 1,
@@ -95,16 +93,13 @@ def epipolar_mask(
     Args:
         cameras: perspective, any pose and lens.
         side: of the grid of the UNet's top level.
-        resample: how lower levels take their mask from the top one. "flat" takes every level^2-th
-            row and column of the flattened mask, as the released weights want it, which is not
-            the epipolar geometry of the smaller grid; "spatial" takes every level-th pixel row and
-            column of each view.
+        resample: how lower levels take their mask from the top one, see `coarser_mask`.
         level: side of the top level over side of the wanted one: 1, 2, 4 or 8.
         spread: pixels by which a line is thickened to each side.
 
     Raises:
-        CameraError: for orthographic cameras, an unknown resampling, or a level that does not
-            divide the side.
+        CameraError: for orthographic cameras, or a level that does not divide the side.
+        ConfigError: if the resampling is unknown.
     """
     if cameras.ortho_scale is not None:
         raise CameraError("epipolar masks are made of perspective cameras, these are orthographic.")
@@ -113,19 +108,39 @@ def epipolar_mask(
             f"no level {level} of a grid of side {side}.",
             allowed=f"levels {', '.join(map(str, LEVELS))} that divide the side",
         )
-    if resample not in ("flat", "spatial"):
-        raise CameraError(f"mask resampling is {resample!r}.", allowed="flat, spatial")
     given = cameras.resized(side, side)
     numbers = torch.cat([given.c2w.flatten(1), given.intrinsics.flatten(1)], dim=1)
     key = numbers.detach().double().cpu().numpy().tobytes()
-    mask = _full_mask(key, side, spread)
-    if level > 1 and resample == "flat":
-        mask = mask[:: level**2, :: level**2]
-    elif level > 1:
-        tokens = torch.arange(len(mask)).reshape(-1, side, side)
-        tokens = tokens[:, ::level, ::level].reshape(-1)
-        mask = mask[tokens[:, None], tokens]
+    mask = coarser_mask(_full_mask(key, side, spread), len(cameras), level, resample)
     return mask.contiguous().to(cameras.c2w.device)
+
+
+def coarser_mask(
+    mask: Bool[Tensor, "*n t t"], views: int, level: int, resample: str
+) -> Bool[Tensor, "*n q q"]:
+    """Read the top level's mask at a lower level of the UNet.
+
+    Args:
+        mask: of the top level.
+        views: of an object.
+        level: side of the top level over side of the wanted one.
+        resample: "flat" takes every level^2-th row and column of the flattened mask, which is not
+            the epipolar geometry of the smaller grid, but what the released weights were trained
+            with; "spatial" takes every level-th pixel row and column of each view.
+
+    Raises:
+        ConfigError: if the resampling is unknown.
+    """
+    if resample not in RESAMPLES:
+        raise ConfigError(f"mask resampling is {resample!r}.", allowed=", ".join(RESAMPLES))
+    if level == 1:
+        return mask
+    if resample == "flat":
+        return mask[..., :: level**2, :: level**2]
+    side = round((mask.shape[-1] / views) ** 0.5)
+    tokens = torch.arange(mask.shape[-1], device=mask.device).reshape(views, side, side)
+    tokens = tokens[:, ::level, ::level].reshape(-1)
+    return mask[..., tokens[:, None], tokens]
 
 
 @lru_cache(maxsize=4)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderKL
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import CLIPTextModel
 
@@ -19,22 +18,18 @@ from studio.errors import ConfigError
 from studio.guidance.autoencoder import decode, encode, latent_side
 from studio.guidance.backgrounds import views_on_white
 from studio.guidance.base import Guidance, Progress, ViewContract
-from studio.guidance.diffusion import (
-    DDIMStep,
-    NoiseSchedule,
-    ddim_plan,
-    ddim_update,
-    guided_prediction,
-    randn_like,
-    target_latents,
-)
+from studio.guidance.diffusion import NoiseSchedule, randn_like, target_latents
 from studio.guidance.folders import read_config, resolve
 from studio.guidance.spad import checkpoint
-from studio.guidance.spad.attention import RESAMPLES, Scene
-from studio.guidance.spad.network import CameraProjection, MultiViewUNet, blob
-from studio.guidance.spad.options import RELEASED, SpadConfig
+from studio.guidance.spad.attention import PLUCKER, Scene
+from studio.guidance.spad.epipolar import RESAMPLES
+from studio.guidance.spad.loss import denoising_loss
+from studio.guidance.spad.network import CameraProjection, Given, MultiViewUNet
+from studio.guidance.spad.options import HELD, RELEASED, SpadConfig
+from studio.guidance.spad.sampling import HeldPicture, Sampler
 from studio.guidance.spad.scenes import SceneMaker
 from studio.guidance.spad.text import Tokenizer, WordTokenizer
+from studio.images import on_white
 from studio.registry import register
 from studio.views import Condition, ViewSet
 
@@ -66,10 +61,9 @@ class SpadGuidance(Guidance):
         super().__init__()
         cfg = cfg if parts else checkpoint.with_saved_options(cfg)
         self.cfg = cfg
-        if cfg.mask_resample not in RESAMPLES:
-            raise ConfigError(
-                f"mask_resample is {cfg.mask_resample!r}.", allowed=", ".join(RESAMPLES)
-            )
+        for key, allowed in (("mask_resample", RESAMPLES), ("image_conditioning", HELD)):
+            if getattr(cfg, key) not in allowed:
+                raise ConfigError(f"{key} is {getattr(cfg, key)!r}.", allowed=", ".join(allowed))
         self.schedule = NoiseSchedule.of(cfg)
         self.contract = ViewContract(
             ("text",), cfg.views, cfg.rig_elevation_deg, cfg.fov_deg, cfg.radius, cfg.resolution
@@ -83,6 +77,7 @@ class SpadGuidance(Guidance):
         self.text_encoder = networks["text_encoder"]
         self.camera_projection = networks["camera_projection"]
         self.scenes = SceneMaker(cfg, latent_side(self.vae, cfg.resolution))
+        self.sampler = Sampler(self.denoiser, self.vae, self.schedule, cfg)
         self._check_widths()
         self._set_trainable()
 
@@ -134,6 +129,48 @@ class SpadGuidance(Guidance):
         prefix = self.cfg.prompt_prefix
         return prompt if prompt.startswith(prefix) else prefix + prompt
 
+    def given(self, prompts: list[str], objects: list[Cameras]) -> Given:
+        """Return what the network is told of objects: texts, and the cameras of their views."""
+        states = self.embed([*map(self.prefixed, prompts), ""])
+        return Given(
+            states[:-1, None].expand(-1, len(objects[0]), -1, -1),
+            states[-1],
+            self.camera_projection(self.scenes.numbers(objects).to(self._device)),
+            self.scenes.of(objects, self._device),
+        )
+
+    def given_alone(self, prompts: list[str]) -> Given:
+        """Return what the network is told of pictures that stand alone, as the authors train on.
+
+        One view each, its text without the prefix of objects, no rays, no mask. The camera
+        embedding is 0 times one: the projection has gradients in every step, as processes that
+        train together need.
+        """
+        states, side = self.embed([*prompts, ""]), self.scenes.side
+        first = self.camera_projection.layers[0]
+        camera = 0 * self.camera_projection(
+            first.weight.new_zeros(len(prompts), 1, first.in_features)
+        )
+        rays = camera.new_zeros(len(prompts), 1, PLUCKER, side, side)
+        return Given(states[:-1, None], states[-1], camera, Scene(rays))
+
+    def held(self, condition: Condition, noise: Float[Tensor, "1 v c h w"]) -> HeldPicture | None:
+        """Return the picture of a condition, which view 0 is held to; None where there is none.
+
+        Raises:
+            ConfigError: if there is one and the option `image_conditioning` is "none".
+        """
+        if condition.image is None:
+            return None
+        if self.cfg.image_conditioning == "none":
+            raise ConfigError(
+                "a picture is given beside the text and image_conditioning is 'none'.",
+                allowed=", ".join(HELD[1:]),
+            )
+        pixels = on_white(condition.image[None], self.cfg.resolution).to(noise) * 2 - 1
+        latents = encode(self.vae, pixels) * self.vae.config.scaling_factor
+        return HeldPicture(latents, noise, self.cfg.image_conditioning == "fixed")
+
     @property
     def _device(self) -> torch.device:
         return next(self.denoiser.parameters()).device
@@ -150,7 +187,7 @@ class SpadGuidance(Guidance):
         """Mean squared error over all views; one timestep and one text per object.
 
         Draws, in this order: posterior of the targets, timesteps, text drop, noise. `noise`
-        [B, V, c, h, w] replaces the last.
+        [B, V, c, h, w] replaces the last. A batch without cameras is of single pictures.
 
         Raises:
             ConfigError: if the data have no captions.
@@ -158,171 +195,31 @@ class SpadGuidance(Guidance):
         if "caption" not in batch:
             raise ConfigError(
                 "SPAD is trained with texts and the data have no captions.",
-                hint="Add data.captions=true.",
+                hint="Add data.captions: true, or a CSV file where data_type reads files.",
             )
-        captions = [self.prefixed(text) for text in batch["caption"]]
-        side = self.cfg.resolution
+        captions, side = list(batch["caption"]), self.cfg.resolution
         with torch.no_grad():
             clean = target_latents(self.vae, batch, generator)
-            views = zip(batch["c2w"].cpu(), batch["intrinsics"].cpu(), strict=True)
-            objects = [Cameras(c2w, k, (side, side)) for c2w, k in views]
-            scene = self.scenes.of(objects, clean.device)
-            numbers = self.scenes.numbers(objects).to(clean.device)
         count, draw_on = len(clean), clean.device if generator is None else generator.device
         t = torch.randint(len(self.schedule), (count,), generator=generator, device=draw_on)
         drop = torch.rand(count, generator=generator, device=draw_on) < self.cfg.text_dropout
-        states = self.embed([*captions, ""])
-        return self.denoising_loss(
+        if "c2w" in batch:
+            views = zip(batch["c2w"].cpu(), batch["intrinsics"].cpu(), strict=True)
+            given = self.given(captions, [Cameras(c2w, k, (side, side)) for c2w, k in views])
+        else:
+            given = self.given_alone(captions)
+        return denoising_loss(
+            self.denoiser,
+            self.schedule,
             clean,
-            states[:-1, None].expand(-1, clean.shape[1], -1, -1),
-            states[-1],
+            given,
             drop.to(clean.device),
-            numbers,
-            scene,
             t.to(clean.device)[:, None].expand(-1, clean.shape[1]),
             randn_like(clean, generator) if noise is None else noise,
+            self.cfg.min_snr_gamma,
         )
-
-    def denoising_loss(
-        self,
-        clean: Float[Tensor, "n v c h w"],
-        text: Float[Tensor, "n v l d"],
-        no_text: Float[Tensor, "l d"],
-        drop: Bool[Tensor, " n"],
-        numbers: Float[Tensor, "n v k"],
-        scene: Scene,
-        t: Int[Tensor, "n v"],
-        noise: Float[Tensor, "n v c h w"],
-    ) -> dict[str, Tensor]:
-        """Return "loss" and what led to it ("mse", "noisy", "prediction", "per_view").
-
-        Args:
-            clean: scaled latents of the views.
-            text: states of the objects' texts, one per view.
-            no_text: states of the empty text.
-            drop: objects whose text is replaced by the empty one.
-            numbers: camera numbers.
-            scene: rays and masks.
-            t: timesteps.
-            noise: unit noise added to `clean`.
-        """
-        n, v = clean.shape[:2]
-        flat, flat_noise, times = clean.flatten(0, 1), noise.flatten(0, 1), t.flatten()
-        noisy = self.schedule.add_noise(flat, flat_noise, times)
-        prediction = self.denoiser(
-            noisy.unflatten(0, (n, v)),
-            t,
-            torch.where(drop[:, None, None, None], no_text, text),
-            self.camera_projection(numbers),
-            scene,
-        )
-        target = self.schedule.target(flat, flat_noise, times)
-        error = F.mse_loss(prediction.flatten(0, 1), target, reduction="none").flatten(1).mean(1)
-        weight = self.schedule.loss_weight(times, self.cfg.min_snr_gamma)
-        return {
-            "loss": (error * weight).mean(),
-            "mse": error.mean().detach(),
-            "per_view": error.detach().unflatten(0, (n, v)),
-            "noisy": noisy.unflatten(0, (n, v)),
-            "prediction": prediction,
-        }
 
     # ---------------------------------------------------------------- sampling
-
-    def predict(
-        self,
-        latents: Float[Tensor, "n v c h w"],
-        t: int,
-        text: Float[Tensor, "n v l d"],
-        no_text: Float[Tensor, "l d"],
-        camera: Float[Tensor, "m v e"],
-        scene: Scene,
-    ) -> tuple[Float[Tensor, "n v c h w"], Float[Tensor, "n v c h w"] | None]:
-        """Return the guided prediction at x_t, and the unconditional one (None at scale 1).
-
-        Only the text is taken out of the unconditional pass: cameras, rays and mask stay.
-
-        Args:
-            latents: at x_t.
-            t: the timestep.
-            text: states of the prompts, one per view.
-            no_text: states of the empty prompt.
-            camera: camera embeddings, of n objects or of one that stands for all.
-            scene: likewise.
-        """
-        n, v = latents.shape[:2]
-
-        def network(x: Tensor, states: Tensor) -> Tensor:
-            times = torch.full((len(x), v), t, device=x.device)
-            scenes = scene.times(len(x) // n)
-            cameras = camera.repeat(len(x) // len(camera), 1, 1)
-            return self.denoiser(x, times, states, cameras, scenes)
-
-        return guided_prediction(
-            network,
-            (latents, text),
-            (latents, no_text.expand_as(text)),
-            self.cfg.cfg_scale,
-            batched=self.cfg.batched_guidance,
-        )
-
-    @torch.no_grad()
-    def sample(
-        self,
-        text: Float[Tensor, "n v l d"],
-        no_text: Float[Tensor, "l d"],
-        camera: Float[Tensor, "m v e"],
-        scene: Scene,
-        start: Float[Tensor, "n v c h w"],
-        plan: list[DDIMStep],
-        on_step: Callable[[DDIMStep, dict[str, Tensor | None]], None] | None = None,
-    ) -> Float[Tensor, "n v c h w"]:
-        """Denoise all views of all objects together (DDIM, eta 0); returns scaled latents.
-
-        Args:
-            text: states of the prompts, one per view.
-            no_text: states of the empty prompt.
-            camera: camera embeddings.
-            scene: rays and masks.
-            start: latents at the first timestep, see `start_latents`.
-            plan: the steps, from `ddim_plan`.
-            on_step: called after each step with the step and its tensors "uncond", "guided", "x0",
-                "latents".
-        """
-        x = start
-        for step in plan:
-            guided, uncond = self.predict(x, step.t, text, no_text, camera, scene)
-            eps, x0 = self.schedule.split(guided, x, step.abar)
-            x = ddim_update(step, eps, x0)
-            if on_step is not None:
-                on_step(step, {"uncond": uncond, "guided": guided, "x0": x0, "latents": x})
-        return x
-
-    def start_latents(
-        self,
-        noise: Float[Tensor, "n v c h w"],
-        plan: list[DDIMStep],
-        generator: torch.Generator | None = None,
-        spot: Float[Tensor, "n v c h w"] | None = None,
-    ) -> Float[Tensor, "n v c h w"]:
-        """Return noise mixed with the blob, which makes for a white background.
-
-        Args:
-            noise: unit noise.
-            plan: the steps; the first one's timestep decides the shares.
-            generator: of the draw from the blob's posterior, one per view.
-            spot: scaled latents of the blob, instead.
-        """
-        abar = plan[0].abar
-        if spot is None and (self.cfg.blob_sigma <= 0 or abar <= 0):
-            return noise
-        if spot is None:
-            picture = blob(self.cfg.resolution, self.cfg.blob_sigma).to(noise)
-            flat = noise.flatten(0, 1)
-            pixels = picture.expand(len(flat), 3, -1, -1)
-            spot = encode(self.vae, pixels, randn_like(flat, generator)).view_as(noise)
-            spot = spot * self.vae.config.scaling_factor
-        return abar**0.5 * spot + (1 - abar) ** 0.5 * noise
 
     @torch.no_grad()
     def generate(
@@ -336,44 +233,46 @@ class SpadGuidance(Guidance):
     ) -> ViewSet:
         """Make the views of `condition.text` that `cameras` see, together.
 
-        `noise` [V, c, h, w] are the start latents, in which no blob is mixed then.
+        `condition.image` is a picture of the first of them (option `image_conditioning`, see
+        `HeldPicture`: no weights were trained for it); without `cameras` the ring starts at its
+        azimuth and has its elevation. `noise` [V, c, h, w] are the start latents, in which no blob
+        is mixed then.
 
         Raises:
-            ConfigError: if the condition holds no text.
+            ConfigError: if the condition holds no text, or a picture that is not asked for.
         """
         if condition.text is None:
             raise ConfigError("the condition holds no text.", allowed="a prompt (data_type: text)")
         if isinstance(self.tokenizer, WordTokenizer):
             self.tokenizer.warn_of(condition.text)
-        side, device = self.cfg.resolution, self._device
-        cameras = (cameras or self.contract.cameras()).resized(side, side)
-        own = cameras.to("cpu")
-        scene = self.scenes.of([own], device)
-        camera = self.camera_projection(self.scenes.numbers([own]).to(device))
-        states = self.embed([self.prefixed(condition.text), ""])
+        side = self.cfg.resolution
+        cameras = (cameras or self._ring(condition)).resized(side, side)
+        given = self.given([condition.text], [cameras.to("cpu")])
         grid = latent_side(self.vae, side)
-        like = states.new_empty(1, len(cameras), self.vae.config.latent_channels, grid, grid)
-        plan = self.plan()
+        shape = (1, len(cameras), self.vae.config.latent_channels, grid, grid)
+        plan = self.sampler.plan()
         if noise is None:
-            start = self.start_latents(randn_like(like, generator), plan, generator)
+            unit = randn_like(given.text.new_empty(shape), generator)
+            start = self.sampler.start(unit, plan, generator)
         else:
-            start = noise.to(device).view_as(like)
+            start = unit = noise.to(self._device).view(shape)
         done = iter(range(1, len(plan) + 1))
-        latents = self.sample(
-            states[:1, None].expand(-1, len(cameras), -1, -1),
-            states[1],
-            camera,
-            scene,
+        latents = self.sampler.sample(
+            given,
             start,
             plan,
+            held=self.held(condition, unit),
             on_step=None if progress is None else lambda *_: progress(next(done), len(plan)),
         )
         views = views_on_white(decode(self.vae, latents[0]), cameras, {"guidance": "spad"})
         return ViewSet(views.images, views.cameras, self.cfg.bound, views.meta)
 
-    def plan(self) -> list[DDIMStep]:
-        """Return the steps of a sampling run: DDIM without fresh noise."""
-        return ddim_plan(self.schedule, self.cfg.steps, self.cfg.timestep_spacing, eta=0.0)
+    def _ring(self, condition: Condition) -> Cameras:
+        """Return the default rig; it starts at the picture's camera where there is one."""
+        if condition.image is None:
+            return self.contract.cameras()
+        contract = replace(self.contract, elevation_deg=condition.elevation_deg)
+        return contract.cameras(condition.azimuth_deg)
 
     # ---------------------------------------------------------------- weights
 

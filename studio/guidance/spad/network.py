@@ -6,6 +6,7 @@ camera vector into something added to the time embedding of its view, and CLIP's
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -53,6 +54,23 @@ SIZES: Sizes = {
 }
 
 
+@dataclass(frozen=True)
+class Given:
+    """What the network is told beside the noisy latents.
+
+    Attributes:
+        text: states of the prompts, one per view.
+        no_text: states of the empty prompt.
+        camera: camera embeddings, of n objects or of one that stands for all.
+        scene: rays and masks, likewise.
+    """
+
+    text: Float[Tensor, "n v l d"]
+    no_text: Float[Tensor, "l d"]
+    camera: Float[Tensor, "m v e"]
+    scene: Scene
+
+
 def build_unet(kwargs: dict[str, Any]) -> UNet2DConditionModel:
     """Build Stable Diffusion's UNet with fresh weights and room for a camera embedding."""
     return UNet2DConditionModel(**{**kwargs, "class_embed_type": "identity"})
@@ -75,6 +93,11 @@ class MultiViewUNet(nn.Module):
         super().__init__()
         self.unet = unet
         self.stage = inflate(unet, float32)
+
+    @property
+    def config(self) -> Any:
+        """The arguments of diffusers' UNet."""
+        return self.unet.config
 
     def forward(
         self,

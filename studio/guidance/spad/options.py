@@ -107,6 +107,6 @@ class SpadConfig(ScheduleOptions):
     blob_sigma: float = 0.5
     """Size of the dark spot sampling starts from (0.2 to 0.7); 0: pure noise."""
     image_conditioning: str = "none"
-    """A picture of view 0 beside the text: none, fixed (clean in every step) or noised (to each step's level; better with the nano model). No weights were trained for it."""  # noqa: E501
+    """A picture of view 0 beside the text: none, fixed (clean in every step; the stronger one) or noised (to each step's level). No weights were trained for it."""  # noqa: E501
     batched_guidance: bool = True
     """Both halves of classifier-free guidance at once; false halves the memory."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,11 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from studio.checkpoint_io import load_strict, read_tensors
+from studio.checkpoint_io import load_strict
 from studio.config import plain
 from studio.errors import ConfigError, WeightsError
 from studio.files import write_json
+from studio.guidance import ldm
 from studio.guidance.autoencoder import build_vae
 from studio.guidance.folders import (
     current_vae_names,
@@ -62,6 +64,9 @@ DESCRIBES_NETWORK = (
 # Names of old files: the projection, CLIP's stored positions.
 _OLD_PROJECTION = {"projection.weight": "proj.weight", "projection.bias": "proj.bias"}
 _POSITIONS = "vision_model.embeddings.position_ids"
+
+load_official_into = partial(ldm.load_official_into, convert=convert)
+"""Fills networks from an authors' checkpoint (LDM and OpenAI-CLIP names)."""
 
 
 # -------------------------------------------------------------------- writing
@@ -192,34 +197,6 @@ def fresh_parts(cfg: Zero123Config) -> dict[str, nn.Module]:
         "image_encoder": image_encoder,
         "clip_camera_projection": net.CLIPCameraProjection(image_encoder.config.projection_dim),
     }
-
-
-def load_official_into(
-    parts: Mapping[str, nn.Module], source: Path, *, ema: bool = True, allow_pickle: bool = False
-) -> None:
-    """Fill the networks from an authors' checkpoint (LDM and OpenAI-CLIP names).
-
-    Args:
-        parts: networks by name; those the checkpoint should fill.
-        source: a .ckpt or .safetensors file.
-        ema: UNet's running averages, which the authors sample with, or its last weights.
-        allow_pickle: see `studio.checkpoint_io.read_tensors`.
-
-    Raises:
-        WeightsError: naming every key that is missing, left over or of another shape.
-    """
-    fill(parts, read_tensors(source, allow_pickle), str(source), ema=ema)
-
-
-def fill(
-    parts: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str, *, ema: bool
-) -> None:
-    """Fill the networks from a state dict in the authors' names (see `load_official_into`)."""
-    layers = parts["unet"].config.layers_per_block if "unet" in parts else 2
-    levels = len(parts["vae"].config.block_out_channels) if "vae" in parts else 4
-    found = convert(tensors, layers, levels, ema=ema, source=source)
-    for name, module in parts.items():
-        load_strict(module, found.get(name, {}), source)
 
 
 def with_saved_options(cfg: Zero123Config) -> Zero123Config:
