@@ -77,6 +77,11 @@ class Frames:
     def __len__(self) -> int:
         return len(self.c2w)
 
+    @property
+    def reach(self) -> float:
+        """Distance of the farthest camera from the origin."""
+        return float(self.c2w[:, :3, 3].norm(dim=1).max())
+
     def select(self, index: Sequence[int]) -> Frames:
         """Return the frames at these positions."""
         return Frames(

@@ -114,8 +114,8 @@ def _nerf(cfg: EvalConfig, root: Path) -> EvalObject:
     given, wanted = (_frames(read_scene(root, split).shots) for split in ("train", "test"))
     wanted = first_targets(cfg, wanted)
     chosen = chosen_references(cfg, len(given), 3, shuffled=True)
-    radius = float(given.c2w[:, :3, 3].norm(dim=1).max())
-    return _at_distance(cfg, given.select(chosen), wanted, chosen, radius, range(len(wanted)))
+    measured = range(len(wanted))
+    return _at_distance(cfg, given.select(chosen), wanted, chosen, given.reach, measured)
 
 
 def _frames(shots: Sequence[Shot]) -> Frames:
@@ -135,8 +135,8 @@ def _rtmv(cfg: EvalConfig, root: Path) -> EvalObject:
     frames = Frames(torch.stack(c2w), torch.stack(intrinsics), pictures)
     wanted = first_targets(cfg, frames.select(range(min(20, len(frames)))))
     chosen = chosen_references(cfg, len(frames), 3)
-    radius = float(wanted.c2w[:, :3, 3].norm(dim=1).max())
-    return _at_distance(cfg, frames.select(chosen), wanted, chosen, radius, range(10, len(wanted)))
+    measured = range(10, len(wanted))
+    return _at_distance(cfg, frames.select(chosen), wanted, chosen, frames.reach, measured)
 
 
 def _rtmv_camera(file: Path) -> tuple[Float[Tensor, "4 4"], Float[Tensor, "3 3"]]:
@@ -170,7 +170,10 @@ def _at_distance(
     radius: float,
     measured: range,
 ) -> EvalObject:
-    """Scale the world, if so configured, such that `radius` becomes 1.5."""
+    """Scale the world, if so configured, such that `radius` becomes 1.5.
+
+    The radius is that of all the set's cameras: it does not depend on how many are chosen.
+    """
     released = cfg.type == "NeRF" and cfg.cape == "6dof"
     if cfg.scaling == "always" or (cfg.scaling == "released" and released):
         factor = CANONICAL_RADIUS / radius
