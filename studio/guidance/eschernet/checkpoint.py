@@ -20,7 +20,6 @@ from studio.files import write_json
 from studio.guidance import folders
 from studio.guidance.autoencoder import build_vae, latent_side
 from studio.guidance.eschernet import network as net
-from studio.guidance.eschernet.cape import KINDS
 from studio.guidance.eschernet.encoder import TokenEncoder, build_encoder
 from studio.guidance.eschernet.options import EscherNetConfig
 from studio.guidance.stable_diffusion import network_kwargs
@@ -158,11 +157,8 @@ def check_parts(cfg: EscherNetConfig, parts: Mapping[str, Any]) -> None:
     """Check that options and networks fit each other.
 
     Raises:
-        ConfigError: if channels, the width of the tokens or the pictures' side do not, or if there
-            is no such camera encoding.
+        ConfigError: if channels, the width of the tokens or the pictures' side do not.
     """
-    if cfg.cape not in KINDS:
-        raise ConfigError(f"cape is {cfg.cape!r}.", allowed=", ".join(KINDS))
     unet, latent = parts["unet"].config, parts["vae"].config.latent_channels
     if (unet.in_channels, unet.out_channels) != (latent, latent):
         raise ConfigError(

@@ -20,7 +20,6 @@ from torch import Tensor
 
 from studio.cameras import CANONICAL_RADIUS, Cameras
 from studio.config import parse_config
-from studio.errors import ConfigError
 from studio.guidance import folders
 from studio.guidance.autoencoder import decode, latent_side
 from studio.guidance.backgrounds import views_on_white
@@ -39,7 +38,7 @@ from studio.guidance.eschernet import conditioning as cond
 from studio.guidance.eschernet.cape import Codes, camera_code
 from studio.guidance.eschernet.encoder import TokenEncoder
 from studio.guidance.eschernet.network import denoise, with_camera_attention
-from studio.guidance.eschernet.options import RELEASED, EscherNetConfig
+from studio.guidance.eschernet.options import RELEASED, EscherNetConfig, checked
 from studio.registry import register
 from studio.views import Condition, ViewSet
 
@@ -62,12 +61,7 @@ class EscherNetGuidance(Guidance):
             parts: "unet" (with camera attention), "vae" and "image_encoder", instead of new ones.
         """
         super().__init__()
-        self.cfg = cfg = checkpoint.with_saved_options(cfg)
-        if min(cfg.azimuths, len(cfg.elevations_deg)) < 1 or cfg.group < 0:
-            raise ConfigError(
-                f"azimuths={cfg.azimuths} elevations_deg={cfg.elevations_deg} group={cfg.group}.",
-                allowed="1 or more azimuths and elevations; group of 1 or more views, 0 for all",
-            )
+        self.cfg = cfg = checked(checkpoint.with_saved_options(cfg))
         self.schedule = NoiseSchedule.of(cfg)
         self.contract = ViewContract(
             ("image", "images"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from studio.errors import ConfigError
 from studio.guidance.diffusion import ScheduleOptions
+from studio.guidance.eschernet.cape import KINDS
 
 RELEASED: dict[str, Any] = {
     "size": "full",
@@ -76,3 +78,19 @@ class EscherNetConfig(ScheduleOptions):
     """Views made jointly; 0: all. Groups bound memory and time, which grow with the square of the number, but views of different groups do not see each other and agree less."""  # noqa: E501
     batched_guidance: bool = True
     """Run both passes of the guidance in one batch; false: one after the other, in half the memory."""  # noqa: E501
+
+
+def checked(cfg: EscherNetConfig) -> EscherNetConfig:
+    """Return the options if they describe a model.
+
+    Raises:
+        ConfigError: if there is no such camera encoding, or if a rig or a group is empty.
+    """
+    if cfg.cape not in KINDS:
+        raise ConfigError(f"cape is {cfg.cape!r}.", allowed=", ".join(KINDS))
+    if min(cfg.azimuths, len(cfg.elevations_deg)) < 1 or cfg.group < 0:
+        raise ConfigError(
+            f"azimuths={cfg.azimuths} elevations_deg={cfg.elevations_deg} group={cfg.group}.",
+            allowed="1 or more azimuths and elevations; group of 1 or more views, 0 for all",
+        )
+    return cfg
