@@ -8,6 +8,8 @@ from torch import Tensor
 
 from studio.cameras import orbit_cameras
 from studio.guidance.backgrounds import cut_out, views_on_white
+from studio.systems.start_shape import HullConfig, find_object
+from tests.unit.test_reconstruction import sphere_views
 
 
 def block() -> tuple[Tensor, Tensor]:
@@ -71,3 +73,14 @@ def test_an_object_that_reaches_the_edge_stays_whole() -> None:
     mask[:, 24:] = True  # more than half of the edge
     picture[:, mask] = 0.3
     assert agreement(picture, mask) == 1
+
+
+def test_noisy_views_on_a_tinted_ground_still_tell_where_the_object_is() -> None:
+    views, cfg = sphere_views(64), HullConfig(agreement=0.85, resolution=48)
+    rgb = views.rgb_on(1.0) * torch.tensor([0.9, 0.85, 0.8])[:, None, None]
+    rgb += 0.08 * torch.randn(rgb.shape, generator=torch.Generator().manual_seed(0))
+    made = views_on_white(rgb * 2 - 1, views.cameras, {})
+    wanted, shape = find_object(views, cfg), find_object(made, cfg)
+    assert shape.hull is not None and wanted.hull is not None
+    sizes = [float(s.hull.sum()) * s.frame.half**3 for s in (shape, wanted)]  # type: ignore[union-attr]
+    assert 0.8 < sizes[0] / sizes[1] < 1.2
