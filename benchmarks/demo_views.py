@@ -1,4 +1,4 @@
-"""Renders the demo's posed pictures: an object that no training run has seen, from three sides.
+"""Renders the demos' sets of pictures: objects that no training run has seen, from three sides.
 
 python -m benchmarks.demo_views [FOLDER]
 """
@@ -11,22 +11,35 @@ from pathlib import Path
 import torch
 
 from benchmarks.demo_pictures import PICTURES
-from studio.cameras import orbit_cameras
+from studio.cameras import Cameras, orbit_cameras
+from studio.data.nmr_cameras import nmr_ring
 from studio.data.procedural import render_object
 from studio.data.procedural_objects import split_seed
+from studio.images import save_png
 from studio.views import ViewSet
 
 SIDE = 128
+TURNS = (0.0, 112.5, 247.5)  # of the posed pictures from the first one, degrees
+UNPOSED = {"car": (22, 9, 17), "armchair": (22, 9, 17)}  # positions in the ring of NMR
 
 
 def main(folder: Path) -> None:
-    """Write the car of load/images as its own picture shows it, and from two other sides."""
-    category, index, azimuth, _ = PICTURES["car"]
-    cameras = orbit_cameras([azimuth + turn for turn in (0.0, 112.5, 247.5)], 30.0, size=SIDE)
+    """Write posed/car (a capture: pictures and cameras) and pictures alone in unposed/."""
+    azimuth = PICTURES["car"][2]
+    posed = orbit_cameras([azimuth + turn for turn in TURNS], 30.0, size=SIDE)
+    seen("car", posed).save(folder / "posed" / "car")
+    for name, positions in UNPOSED.items():
+        views = seen(name, nmr_ring(SIDE)[list(positions)])
+        for i, image in enumerate(views.images):
+            save_png(folder / "unposed" / name / f"{i}.png", image)
+
+
+def seen(name: str, cameras: Cameras) -> ViewSet:
+    """Return views of the object of a demo picture."""
+    category, index, *_ = PICTURES[name]
     rendered = render_object(category, split_seed(index, "val", 0), cameras, supersample=4)
-    images = torch.from_numpy(rendered.rgba).permute(0, 3, 1, 2)
-    ViewSet(images, cameras).save(folder)
+    return ViewSet(torch.from_numpy(rendered.rgba).permute(0, 3, 1, 2), cameras)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "load/posed/car"))
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "load"))

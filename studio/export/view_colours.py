@@ -32,7 +32,7 @@ GRAZING = 0.15  # cosine below which a picture tells nothing about a surface
 FEATHER = 2.0  # pixels from silhouettes and depth edges over which a picture fades in
 FULL_TRUST = 0.1  # weight from which the pictures decide alone
 SOLID = 0.9  # alpha from which a pixel shows the object alone
-DEPTH_EDGE = 0.06  # jump between neighbouring pixels, in object sizes
+DEPTH_EDGE = 0.06  # jump between neighbouring pixels beyond their slope, in object sizes
 DEPTH_BIAS = 0.015  # how far behind the visible surface a point may lie, in object sizes
 MOST_PIXELS = 6_000_000  # of the object in all pictures together; more pictures are thinned out
 
@@ -206,8 +206,9 @@ def _trust(usable: np.ndarray, depth: np.ndarray, jump: float) -> Float[np.ndarr
     h, w = usable.shape
     blocks = depth.reshape(h, depth.shape[0] // h, w, -1)
     low, high = blocks.min((1, 3)), blocks.max((1, 3))
-    with np.errstate(invalid="ignore"):
-        edge = maximum_filter(high, 3) - minimum_filter(low, 3) > jump
+    with np.errstate(invalid="ignore"):  # on a slope, one side is as near as the other is far
+        behind, ahead = maximum_filter(high, 3) - low, low - minimum_filter(low, 3)
+        edge = np.abs(behind - ahead) > jump
     inside = distance_transform_edt(np.pad(usable & ~edge, 1))[1:-1, 1:-1]
     return np.clip(inside / FEATHER, 0.0, 1.0).astype(np.float32)
 
