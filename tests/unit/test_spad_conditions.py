@@ -71,9 +71,9 @@ def test_another_text_changes_more_than_another_seed(
         for seed in SEEDS
         for first in (0, 45)
     ]
-    # Measured mean (least to most): texts 0.069 (0.061 to 0.076), seeds 0.043 (0.035 to 0.049).
-    assert min(changes) > 1.1 * max(between_seeds)
-    assert mean(changes) > 1.4 * mean(between_seeds)
+    # Measured mean (least to most): texts 0.144 (0.072 to 0.187), seeds 0.041 (0.035 to 0.045).
+    assert min(changes) > 1.3 * max(between_seeds)
+    assert mean(changes) > 2.5 * mean(between_seeds)
 
 
 def test_other_cameras_change_more_than_another_seed(
@@ -82,9 +82,9 @@ def test_other_cameras_change_more_than_another_seed(
     changes = [
         change(made[text, seed, 0], made[text, seed, 45]) for text in PROMPTS for seed in SEEDS
     ]
-    # Measured: 0.088 (0.083 to 0.095), seeds as above.
-    assert min(changes) > 1.4 * max(between_seeds)
-    assert mean(changes) > 1.7 * mean(between_seeds)
+    # Measured: 0.099 (0.083 to 0.121), seeds as above.
+    assert min(changes) > 1.5 * max(between_seeds)
+    assert mean(changes) > 2 * mean(between_seeds)
 
 
 @pytest.mark.parametrize("way", ["fixed", "noised"])
@@ -98,8 +98,8 @@ def test_a_picture_beside_the_text_is_view_0_and_colours_the_others(
         generator = torch.Generator().manual_seed(seed)
         car = model.generate(Condition(text=f"a {colour} car"), ring[[0]], generator=generator)
         save_png(tmp_path / "car.png", car.images[0])
-        options = {"text": "a car", "image": str(tmp_path / "car.png"), "background": "alpha"}
-        options |= {"ratio": None, "resolution": 64}
+        options: dict[str, Any] = {"text": "a car", "image": str(tmp_path / "car.png")}
+        options |= {"background": "alpha", "ratio": None, "resolution": 64}
         condition = build("data", "text", options, key="data").condition()
         assert condition.text == "a car" and condition.image is not None
         pictures = views(model, condition, 1, 0, 90, 180)

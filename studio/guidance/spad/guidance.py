@@ -147,10 +147,8 @@ class SpadGuidance(Guidance):
         train together need.
         """
         states, side = self.embed([*prompts, ""]), self.scenes.side
-        first = self.camera_projection.layers[0]
-        camera = 0 * self.camera_projection(
-            first.weight.new_zeros(len(prompts), 1, first.in_features)
-        )
+        numbers = torch.zeros(len(prompts), 1, self.camera_projection.config.numbers)
+        camera = 0 * self.camera_projection(numbers.to(states))
         rays = camera.new_zeros(len(prompts), 1, PLUCKER, side, side)
         return Given(states[:-1, None], states[-1], camera, Scene(rays))
 
