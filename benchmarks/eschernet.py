@@ -187,6 +187,20 @@ def line(row: dict[str, Any]) -> str:
     return "  ".join(f"{k} {row[k]:.4f}" for k in PROTOCOL.views.figures if k in row)
 
 
+def table(counts: dict[str, Any]) -> str:
+    """Return the means by number of references, made views and nearest references, as Markdown."""
+    shown = {count: found for count, found in counts.items() if "metrics" in found}
+    if not shown:
+        return "no true views, so no figures"
+    names = list(next(iter(shown.values()))["metrics"])
+    lines = ["| references | " + " | ".join([*names, *(f"{n}, nearest" for n in names)]) + " |"]
+    lines.append("| --- " * (2 * len(names) + 1) + "|")
+    for count, found in shown.items():
+        row = [found[part][name] for part in ("metrics", "nearest") for name in names]
+        lines.append(f"| {count} | " + " | ".join(f"{value:.4g}" for value in row) + " |")
+    return "\n".join(lines)
+
+
 def save_sheet(path: Path, sets: list[ViewSet], measured: tuple[int, ...]) -> None:
     """Write up to 15 views as rows: the true ones, the nearest references, the made ones."""
     index = list(measured or range(len(sets[0])))[:15]
@@ -256,8 +270,7 @@ def run(args: argparse.Namespace) -> int:
             object_folders(args.root, asked), asked, Source(guidance, args.made), args.out, lpips
         )
         counts[str(count)] = found
-        if "metrics" in found:
-            print(f"N{count}: {line(found['metrics'])}   nearest: {line(found['nearest'])}")
+    print(table(counts))
     protocol = PROTOCOL.describe(PROTOCOL.views)
     protocol["normalises"] = f"pictures of {cfg.resolution} px on white, {cfg.compositing}, 8 bit"
     document = {"program": f"studio {studio.__version__}", "type": cfg.type, "protocol": protocol}

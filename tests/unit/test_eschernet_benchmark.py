@@ -70,7 +70,7 @@ def test_made_views_of_several_objects(
     assert found["metrics"]["ssim"] == pytest.approx((1 + dog["ssim"]) / 2)
     assert (tmp_path / "out" / "N2M25" / "dog.png").is_file()
     printed = capsys.readouterr()
-    assert "left out: notes" in printed.err and "N2:" in printed.out
+    assert "left out: notes" in printed.err and "| 2 | " in printed.out
 
 
 def test_views_are_made_and_can_be_measured_again(root: Path, tmp_path: Path) -> None:
