@@ -386,6 +386,7 @@ def test_positions_make_tokens_attend_to_their_own_place_and_camera() -> None:
         own = scores[0].view(3, 64, 3, 64)
         for view in range(3):
             assert (own[view, :, view].argmax(-1) == torch.arange(64)).all()
+            assert (own[view].flatten(1).argmax(-1) == view * 64 + torch.arange(64)).all()
     with pytest.raises(ValueError, match="square grid"):
         position_code(48, 64, 4, torch.device("cpu"))
     made = [prediction(tiny(positions=s), TARGETS, REFERENCES) for s in (0.0, 1.0)]
