@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 RENDERING_VERSION = 2
 """Part of the cache key: raise it when the pictures of a given seed change."""
 
+CAPTIONS_VERSION = 2
+"""The same for the captions."""
+
 
 @dataclass(frozen=True)
 class Rig:
@@ -184,7 +187,7 @@ class ProceduralData(ViewPairData):
 
     def captions(self, split: str) -> tuple[str, ...]:
         """Return what a person would call each object of a split; kept beside its pictures."""
-        path = self.cache_path(split).with_suffix(".json")
+        path = self.cache_path(split).with_suffix(f".captions-{CAPTIONS_VERSION}.json")
         if self.cfg.cache_dir is not None and path.exists():
             return tuple(json.loads(path.read_text()))
         identities = (self.identity(split, i) for i in range(self.count(split)))

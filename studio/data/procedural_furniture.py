@@ -76,7 +76,8 @@ def armchair(s: Sculptor) -> str:
         where = (rear + back_thick / 2 + 0.17, 0, seat + 0.24)
         s.add(box((0.10, 0.26, 0.24), where, pillow, bevel=0.04).turned(rotation("y", -18), where))
     noun = "armchair" if inner < 0.75 else "sofa"
-    return f"a {colour_name(cloth)} {noun} with {colour_name(cushion)} cushions"
+    extra = f" with {colour_name(cushion)} cushions" if s.chance(0.5) else ""
+    return f"a {colour_name(cloth)} {noun}{extra}"
 
 
 @category

@@ -124,6 +124,8 @@ def test_captions_name_the_colours() -> None:
     assert colour_name((0.45, 0.28, 0.15)) == "brown"
     assert make_object("car", 0).caption.startswith("a ")
     assert len({make_object("car", seed).caption for seed in range(12)}) > 5
+    seats = [make_object("armchair", seed).caption for seed in range(40)]
+    assert 10 <= sum("cushions" in seat for seat in seats) <= 30  # so that the noun says it, too
 
 
 def test_rolling_the_ring_equals_turning_the_object() -> None:
