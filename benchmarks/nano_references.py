@@ -3,7 +3,7 @@
     python -m benchmarks.nano_references [--objects 20] [--counts 1 2 3 5] [--out FOLDER]
 
 PSNR and SSIM (64 px, white background) over 16 views of procedural objects it has never seen, and
-how consistent each set of views is in itself. The first reference is seen from the front left;
+how consistent each set of views is in itself. The first reference is any view of the ring;
 every further one stands a golden angle on, so that those of fewer are among those of more. Views
 that are a reference for any number are left out of PSNR and SSIM; objects, noise and views that
 count are the same for all numbers, so that differences are those of pairs. "nearest of N" answers
@@ -76,11 +76,12 @@ def main() -> None:
 
 
 def unseen_objects(count: int) -> list[ViewSet]:
-    """Return rings of unseen objects, turned so that view 0 is the first reference."""
+    """Return rings of unseen objects, turned so that any view, drawn for each, is view 0."""
     data = plain(OmegaConf.load(TRAINING))["data"]
     unseen = {**data, "val_objects": count, "seed": UNSEEN_SEED, "cache_dir": None}
     rings = ProceduralData(ProceduralData.Config(**unseen)).rings("val")
-    return [rings.seen_from(i) for i in range(count)]
+    first = np.random.default_rng(UNSEEN_SEED).integers(len(rings.cameras), size=count)
+    return [rings.seen_from(i, int(first[i])) for i in range(count)]
 
 
 def positions(count: int, ring: int) -> list[int]:
