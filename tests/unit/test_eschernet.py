@@ -352,11 +352,11 @@ def test_one_object_has_one_timestep_and_training_lowers_the_loss() -> None:
     model, given = tiny(condition_dropout=0.0).train(), batch()
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 2e-3)
     first = loss(model, given)["loss"].item()
-    for _ in range(8):
+    for _ in range(20):
         optimizer.zero_grad()
         loss(model, given)["loss"].backward()
         optimizer.step()
-    assert loss(model, given)["loss"].item() < 0.9 * first
+    assert loss(model, given)["loss"].item() < 0.85 * first
 
 
 def test_checkpointed_and_half_precision_steps_agree_with_the_plain_one() -> None:

@@ -113,7 +113,7 @@ def test_fewer_references_are_among_more_and_lie_apart() -> None:
 
 
 def test_gains_are_those_of_pairs() -> None:
-    pixels = torch.rand(2, 16, 4, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    pixels = torch.rand(2, 16, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     objects = [ViewSet(rgba, ring(16, 30.0)) for rgba in pixels]
     fair = [k for k in range(16) if k not in positions(3, 16)]
     found = {}
