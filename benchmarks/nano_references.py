@@ -25,6 +25,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from benchmarks.nano import UNSEEN_SEED, table
+from benchmarks.paired import difference
 from studio.callbacks.preview import picture_grid
 from studio.config import plain
 from studio.data.procedural import ProceduralData
@@ -134,9 +135,7 @@ def gain(found: dict[str, Figures], more: str, less: str) -> dict[str, str | flo
     """
     row: dict[str, str | float] = {"more": more, "less": less}
     for key in ("PSNR", "SSIM"):
-        difference = np.subtract(found[more][key], found[less][key])
-        row[key] = float(difference.mean())
-        row[f"{key} error"] = float(difference.std(ddof=1) / math.sqrt(len(difference)))
+        row[key], row[f"{key} error"] = difference(found[more][key], found[less][key])
     row["share"] = float(np.mean(np.greater(found[more]["PSNR"], found[less]["PSNR"])))
     return row
 

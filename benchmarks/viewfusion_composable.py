@@ -28,6 +28,7 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.nano import UNSEEN_SEED
+from benchmarks.paired import cell
 from studio.callbacks.preview import picture_grid
 from studio.config import plain
 from studio.data.procedural import ProceduralData
@@ -147,11 +148,8 @@ def differences(rows: dict[str, Row], counts: list[int], runs: list[str]) -> str
     pairs += [(name(count, run), name(count, runs[0])) for run in runs[1:] for count in counts]
     lines = ["| | PSNR | SSIM |", "| --- | --- | --- |"]
     for one, other in pairs:
-        cells = []
-        for key, digits in (("PSNR", 2), ("SSIM", 3)):
-            gain = np.subtract(rows[one][key], rows[other][key])
-            error = gain.std(ddof=1) / len(gain) ** 0.5 if len(gain) > 1 else float("nan")
-            cells.append(f"{gain.mean():+.{digits}f} ± {error:.{digits}f}")
+        digits = {"PSNR": 2, "SSIM": 3}
+        cells = [cell(rows[one][key], rows[other][key], n) for key, n in digits.items()]
         lines.append(f"| {one} – {other} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -18,10 +18,6 @@ OBJECTS, STEPS = 3, 2
 TARGETS = [2, 8, 12]
 QUARTER = 4  # views of the ring of 16
 
-pytestmark = pytest.mark.skipif(
-    not (WEIGHTS / "config.json").is_file(), reason=f"there are no weights in {WEIGHTS}"
-)
-
 
 @pytest.fixture(scope="module")
 def model() -> EscherNetGuidance:

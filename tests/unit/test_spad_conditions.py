@@ -18,8 +18,7 @@ from studio.registry import build
 from studio.views import Condition
 
 WEIGHTS = Path(__file__).parents[2] / "load" / "nano" / "spad"
-PROMPTS = ("a red car", "a green van", "a blue armchair with white cushions")
-"""Worded as the training captions are: those of seats always name cushions."""
+PROMPTS = ("a red car", "a green van", "a blue armchair")
 SEEDS = (0, 1)
 Pictures = dict[tuple[str, int, int], Tensor]
 """Views 90 degrees apart on white by prompt, seed and azimuth of the first."""
