@@ -76,6 +76,8 @@ class MeshExporter:
         """Side of the base colour texture in texels; 0: two texels per pixel of the views."""
         texture_source: str = "auto"
         """field: its own colours; views: those, corrected by the pictures; auto: views, if any."""
+        texture_margin: float = 0.0
+        """Pixels beside outlines that the texture leaves out; blurred pictures need one."""
         unwrap: str = "auto"
         """xatlas, box (fast, more seams), or auto: xatlas unless it takes too long."""
         unwrap_time_limit_s: float = 8.0
@@ -172,8 +174,8 @@ class MeshExporter:
         """The mesh with vertex colours, and with a texture if a format needs one."""
         cfg = self.cfg
         painted = None if cfg.texture_source == "field" else views
-        footage = None if painted is None else Footage(mesh, painted)
-        if "ply" in cfg.formats:
+        footage = None if painted is None else Footage(mesh, painted, cfg.texture_margin)
+        if "ply" in cfg.formats or footage is not None:
             normals = vertex_normals(mesh)
             colours = query_colours(mesh.vertices, normals, source.colour, device=device)
             mesh = replace(mesh, colours=colours)
@@ -196,7 +198,7 @@ class MeshExporter:
             if cfg.psnr_views:
                 field_only = baker.textured(texels)
                 self.figures["mesh_psnr_field"] = mesh_psnr(field_only, painted, cfg.psnr_views)
-            texels = baker.refined(texels, footage)
+            texels = baker.refined(texels, footage, mesh)
             clock.lap("views")
         return mesh, baker.textured(texels)
 

@@ -48,12 +48,14 @@ class Texels:
         face: triangle of each covered texel, in the order of ``covered``.
         points: world positions.
         normals: unit, interpolated from the vertices.
+        weights: barycentric, of the triangle's corners.
     """
 
     covered: Bool[np.ndarray, "h w"]
     face: Int[np.ndarray, " n"]
     points: Float[np.ndarray, "n 3"]
     normals: Float[np.ndarray, "n 3"]
+    weights: Float[np.ndarray, "n 3"]
 
 
 def rasterise_uv(mesh: Mesh, size: int) -> Texels:
@@ -81,13 +83,13 @@ def rasterise_uv(mesh: Mesh, size: int) -> Texels:
         texture_face[texel], weights[texel] = face, weight
         start = stop
     covered = texture_face >= 0
-    face, weight = texture_face[covered], weights[covered][..., None]
+    face, weights = texture_face[covered], weights[covered]
+    weight = weights[..., None]
     points = (mesh.vertices[mesh.faces[face]] * weight).sum(1)
     normals = (vertex_normals(mesh)[mesh.faces[face]] * weight).sum(1)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-    return Texels(
-        covered.reshape(size, size), face, points.astype(np.float32), normals.astype(np.float32)
-    )
+    floats = (x.astype(np.float32) for x in (points, normals, weights))
+    return Texels(covered.reshape(size, size), face, *floats)
 
 
 def _cover(
@@ -158,11 +160,24 @@ class TextureBaker:
         return query_colours(self.texels.points, self.texels.normals, colour_fn, chunk, device)
 
     def refined(
-        self, colours: Float[np.ndarray, "n 3"], footage: Footage
+        self, colours: Float[np.ndarray, "n 3"], footage: Footage, whole: Mesh | None = None
     ) -> Float[np.ndarray, "n 3"]:
-        """Colours of the covered texels, corrected by what pictures show of them."""
-        points, normals = self.texels.points, self.texels.normals
-        return footage.refine(colours, points, normals, self._at_hits)
+        """Colours of the covered texels, corrected by what pictures show of them.
+
+        Args:
+            colours: to start from.
+            footage: the pictures.
+            whole: the mesh before it was cut, its faces in the same order, with vertex colours,
+                from which uncertain texels start; else these keep their colours.
+        """
+        texels = self.texels
+        seen = footage.look(texels.points, texels.normals)
+        if whole is not None:
+            assert whole.colours is not None, "the mesh has no vertex colours"
+            corners = whole.colours[whole.faces[texels.face]]
+            smooth = np.einsum("nc,ncd->nd", texels.weights, corners)
+            colours = np.where(seen.certain[:, None], colours, smooth)
+        return seen.refine(colours, self._at_hits)
 
     def textured(self, colours: Float[np.ndarray, "n 3"]) -> Mesh:
         """The mesh with these texel colours; gaps between charts take the nearest ones."""

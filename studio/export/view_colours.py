@@ -4,7 +4,8 @@ Blending pictures on a surface blurs and doubles what small errors of shape move
 pictures only correct: the surface is coloured (by the field), rendered into every picture, and what
 each picture shows beyond the render goes back onto the points it sees, weighted by visibility and
 viewing angle. A few rounds solve "which colours render to these pictures" in the sense of weighted
-least squares (SIRT: Gilbert 1972); points that no picture sees keep the colours they had.
+least squares (SIRT: Gilbert 1972); points that no picture sees keep the colours they had, which
+for vertices then continue from where the surface is seen: a field is arbitrary there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch.nn.functional import grid_sample
 from studio.cameras import Cameras
 from studio.data.render import RayCaster
 from studio.export.cleanup import vertex_normals
+from studio.export.unseen import continued
 from studio.mesh import Mesh
 from studio.views import ViewSet
 
@@ -31,6 +33,7 @@ SHARPNESS = 2.0  # power of the cosine: how much the most frontal picture wins
 GRAZING = 0.15  # cosine below which a picture tells nothing about a surface
 FEATHER = 2.0  # pixels from silhouettes and depth edges over which a picture fades in
 FULL_TRUST = 0.1  # weight from which the pictures decide alone
+CERTAIN = 0.5  # weight from which a colour is continued to what is not seen
 SOLID = 0.9  # alpha from which a pixel shows the object alone
 DEPTH_EDGE = 0.06  # jump between neighbouring pixels beyond their slope, in object sizes
 DEPTH_BIAS = 0.015  # how far behind the visible surface a point may lie, in object sizes
@@ -91,69 +94,85 @@ class Footage:
     Args:
         mesh: its faces may be cut apart later, if they keep their order.
         views: RGBA pictures; only what lies well inside their masks is used.
+        margin: pixels beside silhouettes and depth edges that are left out altogether.
     """
 
-    def __init__(self, mesh: Mesh, views: ViewSet) -> None:
+    def __init__(self, mesh: Mesh, views: ViewSet, margin: float = 0.0) -> None:
         caster = RayCaster(mesh.vertices, mesh.faces)
         self.size = float(np.ptp(mesh.vertices, axis=0).max())
         step = max(1, int(np.ceil(float((views.mask > SOLID).sum()) / MOST_PIXELS)))
         if step > 1:
             _log.info("texture: one of every %d pictures is used of %d", step, len(views))
-        self.shots = [_shot(caster, views, i, self.size) for i in range(0, len(views), step)]
+        shown = range(0, len(views), step)
+        self.shots = [_shot(caster, views, i, self.size, margin) for i in shown]
 
-    def refine(
-        self,
-        colours: Float[np.ndarray, "n 3"],
-        points: Float[np.ndarray, "n 3"],
-        normals: Float[np.ndarray, "n 3"],
-        hit_colours: HitColours,
-        rounds: int = 3,
-    ) -> Float[np.ndarray, "n 3"]:
-        """Correct the colours of surface points until renders look like the pictures.
-
-        Args:
-            colours: to start from, rgb in [0, 1].
-            points: world positions on the surface.
-            normals: unit outward normals.
-            hit_colours: colours at ray hits, given those of the points.
-            rounds: corrections; the first brings most.
-        """
+    def look(self, points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"]) -> Evidence:
+        """Find what the pictures show of points on the surface with unit outward normals."""
         where, outward = (torch.from_numpy(np.asarray(x, np.float32)) for x in (points, normals))
         sights = [_sight(shot, where, outward, DEPTH_BIAS * self.size) for shot in self.shots]
-        total = torch.zeros(len(points))
-        for sight in sights:
-            total.index_add_(0, sight.index, sight.weight)
-        share = ((total / FULL_TRUST).clamp(max=1) / total.clamp(min=1e-12))[:, None]
-        for _ in range(rounds):
-            change = torch.zeros(len(points), 3)
-            rendered = hit_colours(colours, [shot.hits for shot in self.shots])
-            for shot, sight, rgb in zip(self.shots, sights, rendered, strict=True):
-                size = shot.camera.size
-                excess = shot.rgb - _mean_in_pixels(rgb, shot.hits.pixel, size)
-                seen = _look_up(excess * shot.usable[:, None], size, sight.grid)
-                change.index_add_(0, sight.index, seen * sight.weight[:, None])
-            colours = np.clip(colours + (share * change).numpy(), 0.0, 1.0)
-        return colours
+        return Evidence(self.shots, sights, len(points))
 
     def refine_vertices(self, mesh: Mesh) -> Mesh:
-        """Return a mesh with vertex colours with those corrected."""
+        """Return a mesh with vertex colours with those corrected, and continued where unseen."""
         assert mesh.colours is not None, "the mesh has no vertex colours to start from"
 
         def at_hits(colours: np.ndarray, hits: list[Hits]) -> list[np.ndarray]:
             return [np.einsum("kc,kcd->kd", h.weights, colours[mesh.faces[h.face]]) for h in hits]
 
-        normals = vertex_normals(mesh)
-        colours = self.refine(mesh.colours, mesh.vertices, normals, at_hits)
-        return replace(mesh, colours=colours.astype(np.float32))
+        seen = self.look(mesh.vertices, vertex_normals(mesh))
+        colours = continued(mesh.faces, seen.refine(mesh.colours, at_hits), seen.certain)
+        return replace(mesh, colours=seen.refine(colours, at_hits).astype(np.float32))
 
 
-def _shot(caster: RayCaster, views: ViewSet, i: int, size: float) -> Shot:
+class Evidence:
+    """What the pictures tell about the colours of some surface points.
+
+    Attributes:
+        certain: true at points that the pictures show well, on the whole.
+    """
+
+    certain: Bool[np.ndarray, " n"]
+
+    def __init__(self, shots: list[Shot], sights: list[_Sight], points: int) -> None:
+        self._shots, self._sights = shots, sights
+        total = torch.zeros(points)
+        for sight in sights:
+            total.index_add_(0, sight.index, sight.weight)
+        self.certain = (total > CERTAIN).numpy()
+        self._share = ((total / FULL_TRUST).clamp(max=1) / total.clamp(min=1e-12))[:, None]
+
+    def refine(
+        self,
+        colours: Float[np.ndarray, "n 3"],
+        hit_colours: HitColours,
+        rounds: int = 3,
+    ) -> Float[np.ndarray, "n 3"]:
+        """Correct the colours of the points until renders look like the pictures.
+
+        Args:
+            colours: to start from, rgb in [0, 1].
+            hit_colours: colours at ray hits, given those of the points.
+            rounds: corrections; the first brings most.
+        """
+        for _ in range(rounds):
+            change = torch.zeros(len(colours), 3)
+            rendered = hit_colours(colours, [shot.hits for shot in self._shots])
+            for shot, sight, rgb in zip(self._shots, self._sights, rendered, strict=True):
+                size = shot.camera.size
+                excess = shot.rgb - _mean_in_pixels(rgb, shot.hits.pixel, size)
+                seen = _look_up(excess * shot.usable[:, None], size, sight.grid)
+                change.index_add_(0, sight.index, seen * sight.weight[:, None])
+            colours = np.clip(colours + (self._share * change).numpy(), 0.0, 1.0)
+        return colours
+
+
+def _shot(caster: RayCaster, views: ViewSet, i: int, size: float, margin: float) -> Shot:
     image, (h, w) = views.images[i].detach().float().cpu(), views.cameras.size
     camera, alpha = views.cameras[[i]].to("cpu"), image[3].numpy()
     hits, depth = _cast(caster, camera, alpha > 0.02)
     covered = np.bincount(hits.pixel, minlength=h * w).reshape(h, w) == 4
     usable = covered & (alpha > SOLID)
-    trust = _trust(usable, depth, DEPTH_EDGE * size)
+    trust = _trust(usable, depth, DEPTH_EDGE * size, margin)
     rgb = image[:3].reshape(3, -1).T.numpy()
     return Shot(camera, rgb, usable.reshape(-1).astype(np.float32), trust, hits, depth)
 
@@ -199,7 +218,9 @@ def _cast(
     return Hits(pixel, found["primID"][met].astype(np.int64), weights), depth
 
 
-def _trust(usable: np.ndarray, depth: np.ndarray, jump: float) -> Float[np.ndarray, "h w"]:
+def _trust(
+    usable: np.ndarray, depth: np.ndarray, jump: float, margin: float
+) -> Float[np.ndarray, "h w"]:
     """How far inside the object, away from its outlines, each pixel lies: 0 to 1."""
     from scipy.ndimage import distance_transform_edt, maximum_filter, minimum_filter
 
@@ -210,7 +231,7 @@ def _trust(usable: np.ndarray, depth: np.ndarray, jump: float) -> Float[np.ndarr
         behind, ahead = maximum_filter(high, 3) - low, low - minimum_filter(low, 3)
         edge = np.abs(behind - ahead) > jump
     inside = distance_transform_edt(np.pad(usable & ~edge, 1))[1:-1, 1:-1]
-    return np.clip(inside / FEATHER, 0.0, 1.0).astype(np.float32)
+    return np.clip((inside - margin) / FEATHER, 0.0, 1.0).astype(np.float32)
 
 
 def _mean_in_pixels(rgb: np.ndarray, pixel: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -20,6 +20,7 @@ from studio.export.texture import (
     query_colours,
     rasterise_uv,
 )
+from studio.export.unseen import continued
 from studio.export.unwrap import unwrap
 from studio.export.view_colours import Footage
 from studio.mesh import Mesh
@@ -197,3 +198,46 @@ def test_orthographic_pictures_paint_too(mesh):
     start = replace(mesh, colours=np.full_like(mesh.vertices, 0.5))
     found = Footage(mesh, views).refine_vertices(start)
     assert mesh_psnr(found, views) > mesh_psnr(start, views) + 6
+
+
+def test_unseen_vertices_continue_the_seen_ones(mesh):
+    """Red seen from above and white in the field: nothing of the underside stays white."""
+    red = replace(mesh, colours=np.tile(np.float32([1, 0, 0]), (len(mesh.vertices), 1)))
+    cameras = orbit_cameras(range(0, 360, 45), 30.0, size=96)
+    views = render_mesh(red, cameras, shading=False)
+    white = replace(mesh, colours=np.ones_like(mesh.vertices))
+    painted = Footage(mesh, views).refine_vertices(white)
+    assert np.abs(painted.colours - red.colours).max() < 0.05
+    cut = unwrap(mesh, 256, method="box")
+    baker = TextureBaker(cut, 256)
+    start = np.ones_like(baker.texels.points)
+    found = baker.refined(start, Footage(mesh, views), painted)
+    assert np.quantile(found[:, 1], 0.99) < 0.2 and found[:, 1].mean() < 0.01
+    assert (baker.refined(start, Footage(mesh, views))[:, 1] > 0.9).mean() > 0.1
+
+
+def test_colours_are_continued_as_harmonic_functions():
+    """On a strip of which both ends are certain: a straight line between them."""
+    n = 21
+    upper, lower = np.arange(n), np.arange(n) + n
+    quads = [(upper[i], upper[i + 1], lower[i + 1], lower[i]) for i in range(n - 1)]
+    faces = np.array([t for a, b, c, d in quads for t in ((a, b, c), (a, c, d))])
+    certain = np.zeros(2 * n, bool)
+    certain[[0, n, n - 1, 2 * n - 1]] = True
+    colours = np.full((2 * n, 3), 0.3, np.float32)
+    colours[[0, n]], colours[[n - 1, 2 * n - 1]] = 0.0, 1.0
+    found = continued(faces, colours, certain)
+    line = np.linspace(0, 1, n)
+    assert np.abs(found[:n, 0] - line).max() < 0.05 and np.abs(found[n:, 0] - line).max() < 0.05
+    alone = continued(faces, colours, np.zeros(2 * n, bool))
+    assert np.array_equal(alone, colours)
+
+
+def test_a_margin_leaves_out_what_lies_beside_outlines(mesh, pictures):
+    black = replace(mesh, colours=np.zeros_like(mesh.vertices))
+    narrow, wide = (
+        Footage(mesh, pictures, margin).look(mesh.vertices, mesh.normals).certain.mean()
+        for margin in (3.0, 0.0)
+    )
+    assert narrow < wide
+    assert Footage(mesh, pictures, 200.0).refine_vertices(black).colours.max() == 0
