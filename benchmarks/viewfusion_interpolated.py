@@ -1,7 +1,7 @@
 """What interpolated denoising adds to nano Zero-1-to-3, on procedural objects never seen.
 
     python -m benchmarks.viewfusion_interpolated [--weights FOLDER] [--objects 20]
-        [--steps 10] [--temperatures 0.5 1.0] [--sides] [--out FOLDER]
+        [--steps 10] [--temperatures 1.0 0.5] [--sides] [--out FOLDER]
 
 PSNR and SSIM of 16 made views against the true ones, and how consistent each set is in itself, for
 Zero-1-to-3 on its own and for ViewFusion on the same weights with the same steps and start noise;
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=20)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--scale", type=float, default=1.0, help="of classifier-free guidance")
-    parser.add_argument("--temperatures", type=float, nargs=2, default=(0.5, 0.5))
+    parser.add_argument("--temperatures", type=float, nargs=2, default=(1.0, 0.5))
     parser.add_argument("--sides", action="store_true", help="inputs from all sides instead")
     parser.add_argument("--out", default="outputs/benchmark-viewfusion-interpolated")
     args = parser.parse_args()
