@@ -1,217 +1,29 @@
 """How good the shipped nano models are, on procedural objects they have never seen.
 
-    python -m benchmarks.nano [--objects 20] [--seconds 20] [--meshes 20] [--out FOLDER]
+    python -m benchmarks.nano                   # all, one after the other
+    python -m benchmarks.nano MODEL [options]   # one; -h lists its options
 
-Views: PSNR and SSIM of 16 made views against the true ones (64 px, white background), and how
-consistent each set is in itself, for nano EpiDiff, nano Zero-1-to-3 without epipolar blocks, and
-three answers that need no model: the input repeated, the mean training picture, and the views of
-the training object whose picture is nearest to the input. Meshes: Chamfer distance (mean of both
-directions, unsquared, longest side 1) and volume IoU of what is reconstructed from the made and
-from the true views.
+MODEL is epidiff, spad, eschernet, composable or interpolated (both ViewFusions).
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+import importlib
+import sys
 
-import numpy as np
-import torch
-from omegaconf import OmegaConf
-from PIL import Image
-from torch import Tensor
-
-from studio.callbacks.preview import picture_grid
-from studio.config import plain
-from studio.data.procedural import ProceduralData
-from studio.data.rings import Rings
-from studio.export.isosurface import extract_mesh
-from studio.guidance.backgrounds import views_on_white
-from studio.mesh import Mesh
-from studio.metrics.consistency import view_consistency
-from studio.metrics.image import psnr, ssim
-from studio.metrics.mesh import chamfer, volume_iou
-from studio.registry import build
-from studio.views import Condition, ViewSet
-
-UNSEEN_SEED = 5000  # validation during training uses the first seeds of the test split
+MODELS = ("epidiff", "spad", "eschernet", "composable", "interpolated")
 
 
-def main() -> None:
-    """Measure and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--objects", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each reconstruction")
-    parser.add_argument("--meshes", type=int, default=20, help="objects reconstructed")
-    parser.add_argument("--config", default="configs/epidiff-neus.yaml")
-    parser.add_argument("--training", default="configs/train/nano-epidiff.yaml")
-    parser.add_argument("--out", default="outputs/benchmark-nano")
-    args = parser.parse_args()
-    bench = NanoBenchmark(args.config, args.training, args.objects, args.seconds)
-    rows = bench.views()
-    if args.meshes:
-        for name in ("EpiDiff", "true views"):
-            rows[name] |= bench.meshes(name, args.meshes)
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
-    bench.save_sheet(out / "views.png")
-    (out / "nano.json").write_text(json.dumps(rows, indent=1))
-    print(table(rows))
-
-
-class NanoBenchmark:
-    """The unseen objects, the answers to them, and their figures."""
-
-    def __init__(self, config: str, training: str, objects: int, seconds: float) -> None:
-        self.options: Any = plain(OmegaConf.load(config))["system"]
-        data = plain(OmegaConf.load(training))["data"]
-        self.seconds = seconds
-        self.train = ProceduralData(ProceduralData.Config(**data)).rings("train")
-        unseen = {**data, "val_objects": objects, "seed": UNSEEN_SEED, "cache_dir": None}
-        self.data = ProceduralData(ProceduralData.Config(**unseen))
-        self.rings = self.data.rings("val")
-        guidance = self.options["guidance"]
-        base = {k: guidance[k] for k in ("steps", "guidance_scale")}
-        self.epidiff = build("guidance", self.options["guidance_type"], guidance).eval()
-        self.zero123 = build("guidance", "zero123", {"weights": guidance["base"], **base}).eval()
-        self.made: dict[str, list[ViewSet]] = {}
-
-    def views(self) -> dict[str, dict[str, float]]:
-        """Return the figures of the made views, by method."""
-        methods: dict[str, Callable[[int], ViewSet]] = {
-            "true views": self.true_views,
-            "input repeated": lambda i: self._same(self.true_views(i).rgb_on()[:1]),
-            "mean training picture": lambda i: self._same(self._mean_picture()),
-            "nearest training object": self.nearest,
-            "Zero-1-to-3, no epipolar blocks": lambda i: self._generate(self.zero123, i),
-            "EpiDiff": lambda i: self._generate(self.epidiff, i),
-        }
-        rows: dict[str, dict[str, float]] = {}
-        for name, method in methods.items():
-            began = time.perf_counter()
-            self.made[name] = [method(i) for i in range(len(self.rings.images))]
-            seconds = (time.perf_counter() - began) / len(self.rings.images)
-            rows[name] = self._figures(name) | {"s/object": seconds}
-            print(f"{name}: {rows[name]}", flush=True)
-        return rows
-
-    def _figures(self, name: str) -> dict[str, float]:
-        figures: dict[str, list[float]] = {"PSNR": [], "SSIM": [], "colour": [], "silhouette": []}
-        for i, views in enumerate(self.made[name]):
-            if name != "true views":
-                made, truth = views.rgb_on(), self.true_views(i).rgb_on()
-                pairs = list(zip(made, truth, strict=True))
-                figures["PSNR"].append(psnr(made, truth))  # of all views together
-                figures["SSIM"].append(float(np.mean([ssim(a, b) for a, b in pairs])))
-            consistency = view_consistency(views)
-            figures["colour"].append(consistency.colour_db)
-            figures["silhouette"].append(consistency.silhouette_iou)
-        return {k: float(np.mean(v)) for k, v in figures.items() if v}
-
-    # --- the answers ----------------------------------------------------------------------------
-
-    def true_views(self, i: int) -> ViewSet:
-        """Return the rendered ring of an unseen object."""
-        return self.rings.seen_from(i)
-
-    def nearest(self, i: int) -> ViewSet:
-        """Return the ring of the training object, turned, that looks most like the input."""
-        wanted = small(self.true_views(i).rgb_on()[:1])
-        if not hasattr(self, "_small"):
-            self._small = torch.cat(
-                [small(training_pictures(self.train, n)) for n in range(len(self.train.images))]
-            )
-        error = (self._small - wanted).square().flatten(1).mean(1)
-        count = len(self.rings.cameras)
-        best = int(error.argmin())  # of all objects, turned by all steps of the ring
-        pictures = training_pictures(self.train, best // count)
-        return self._on_white(pictures.roll(-(best % count), 0))
-
-    def _mean_picture(self) -> Tensor:
-        if not hasattr(self, "_mean"):
-            sums = [training_pictures(self.train, n).mean(0) for n in range(0, 400)]
-            self._mean = torch.stack(sums).mean(0, keepdim=True)
-        return self._mean
-
-    def _same(self, picture: Tensor) -> ViewSet:
-        return self._on_white(picture.expand(len(self.rings.cameras), -1, -1, -1))
-
-    def _on_white(self, rgb: Tensor) -> ViewSet:
-        return views_on_white(rgb * 2 - 1, self.rings.cameras, {})
-
-    def _generate(self, guidance: Any, i: int) -> ViewSet:
-        condition = Condition(image=self.true_views(i).images[0])
-        generator = torch.Generator().manual_seed(i)
-        views: ViewSet = guidance.generate(condition, self.rings.cameras, generator=generator)
-        return views
-
-    # --- meshes ---------------------------------------------------------------------------------
-
-    def meshes(self, name: str, count: int) -> dict[str, float]:
-        """Return Chamfer distance and volume IoU of the reconstructions from a method's views."""
-        distances, overlaps = [], []
-        for i, views in enumerate(self.made[name][:count]):
-            mesh = self.reconstruct(views)
-            truth = self.data.truth(
-                "val", i, self.rings.references[0] if self.rings.references else 0
-            )
-            distances.append(chamfer(mesh, truth.mesh()))
-            overlaps.append(volume_iou(mesh, truth.occupancy))
-            print(f"{name} {i}: {distances[-1]:.4f} {overlaps[-1]:.3f}", flush=True)
-        return {
-            "Chamfer": float(np.mean(distances)),
-            "IoU": float(np.mean(overlaps)),
-            "IoU min": float(np.min(overlaps)),
-        }
-
-    def reconstruct(self, views: ViewSet) -> Mesh:
-        """Fit the chain's reconstruction to views and return its mesh, without decimation."""
-        drop = ("guidance", "guidance_type")
-        options = {k: v for k, v in self.options.items() if k not in drop}
-        system = build("system", "reconstruction", options | {"time_budget_s": self.seconds})
-        system.set_views(views)
-        system.fitter.start()
-        while not system.fitter.done:
-            system.fitter.step()
-        return extract_mesh(system.sdf, system.bound, self.options["exporter"]["resolution"])
-
-    # --- pictures -------------------------------------------------------------------------------
-
-    def save_sheet(self, path: Path, objects: int = 6) -> None:
-        """Write every second view of some objects: true, Zero-1-to-3, EpiDiff, row by row."""
-        names = ("true views", "Zero-1-to-3, no epipolar blocks", "EpiDiff")
-        rows = []
-        for i in range(min(objects, len(self.rings.images))):
-            rows += [self.made[name][i].rgb_on()[::2] for name in names]
-        grid = picture_grid(torch.cat(rows), columns=rows[0].shape[0])
-        Image.fromarray(grid).save(path)
-
-
-def training_pictures(rings: Rings, n: int) -> Tensor:
-    """Return the ring of a training object on white, [V, 3, H, W] in [0, 1]."""
-    views = np.arange(len(rings.cameras))
-    return rings.pixels(np.full_like(views, n), views) / 2 + 0.5
-
-
-def small(pictures: Tensor) -> Tensor:
-    """Return pictures reduced to 16 px, for the search of the nearest."""
-    return torch.nn.functional.adaptive_avg_pool2d(pictures, 16)
-
-
-def table(rows: dict[str, dict[str, float]]) -> str:
-    """Return the figures as a Markdown table."""
-    columns = ["PSNR", "SSIM", "colour", "silhouette", "Chamfer", "IoU", "IoU min", "s/object"]
-    head = "| views | " + " | ".join(columns) + " |"
-    lines = [head, "| --- " * (len(columns) + 1) + "|"]
-    for name, row in rows.items():
-        cells = [f"{row[c]:.4g}" if c in row else "" for c in columns]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def main(words: list[str]) -> int:
+    """Measure one model or all of them."""
+    if words and words[0] not in MODELS:
+        print(__doc__)
+        return 0 if words[0] in ("-h", "--help") else 2
+    for model in words[:1] or MODELS:
+        print(f"\n## {model}\n", flush=True)
+        importlib.import_module(f"benchmarks.nano_{model}").main(words[1:])
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from benchmarks.eschernet import main
-from benchmarks.nano_references import figures, gain, nearest, positions
+from benchmarks.nano_eschernet import figures, gain, nearest, positions
 from studio.data.eschernet_eval import EscherNetEvalData
 from studio.data.eschernet_eval_frames import EvalConfig
 from studio.images import to_uint8

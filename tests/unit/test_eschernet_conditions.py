@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.nano_references import positions, unseen_objects
+from benchmarks.nano_eschernet import positions, unseen_objects
 from studio.cameras import Cameras
 from studio.guidance.eschernet.guidance import EscherNetGuidance
 from studio.views import Condition, ViewSet

@@ -1,6 +1,6 @@
 """How good nano EscherNet's views are, by the number of reference pictures.
 
-    python -m benchmarks.nano_references [--objects 20] [--counts 1 2 3 5] [--out FOLDER]
+    python -m benchmarks.nano eschernet [--objects 20] [--counts 1 2 3 5] [--out FOLDER]
 
 PSNR and SSIM (64 px, white background) over 16 views of procedural objects it has never seen, and
 how consistent each set of views is in itself. The first reference is any view of the ring;
@@ -24,11 +24,10 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from benchmarks.nano import UNSEEN_SEED, table
-from benchmarks.paired import difference
+from benchmarks.tables import difference, table
+from benchmarks.unseen import UNSEEN_SEED, unseen_rings
 from studio.callbacks.preview import picture_grid
 from studio.config import plain
-from studio.data.procedural import ProceduralData
 from studio.guidance.base import Guidance
 from studio.metrics.consistency import view_consistency
 from studio.metrics.image import psnr, ssim
@@ -42,14 +41,16 @@ Figures = dict[str, list[float]]
 """Of every object."""
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     """Measure and print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        "benchmarks.nano eschernet", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--objects", type=int, default=20)
     parser.add_argument("--counts", type=int, nargs="+", default=[1, 2, 3, 5])
     parser.add_argument("--weights", help="instead of the shipped ones")
     parser.add_argument("--out", default="outputs/benchmark-nano")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     options = plain(OmegaConf.load(CONFIG))["system"]["guidance"]
     options |= {"weights": args.weights} if args.weights else {}
     guidance = build("guidance", "eschernet", options).eval()
@@ -78,9 +79,7 @@ def main() -> None:
 
 def unseen_objects(count: int) -> list[ViewSet]:
     """Return rings of unseen objects, turned so that any view, drawn for each, is view 0."""
-    data = plain(OmegaConf.load(TRAINING))["data"]
-    unseen = {**data, "val_objects": count, "seed": UNSEEN_SEED, "cache_dir": None}
-    rings = ProceduralData(ProceduralData.Config(**unseen)).rings("val")
+    rings = unseen_rings(TRAINING, count)
     first = np.random.default_rng(UNSEEN_SEED).integers(len(rings.cameras), size=count)
     return [rings.seen_from(i, int(first[i])) for i in range(count)]
 
@@ -157,7 +156,3 @@ def save_sheet(path: Path, shown: list[list[ViewSet]], objects: int = 6) -> None
     rows = [views.rgb_on()[::2] for same in zip(*shown, strict=True) for views in same]
     rows = rows[: objects * len(shown)]
     Image.fromarray(picture_grid(torch.cat(rows), columns=len(rows[0]))).save(path)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """What interpolated denoising adds to nano Zero-1-to-3, on procedural objects never seen.
 
-    python -m benchmarks.viewfusion_interpolated [--weights FOLDER] [--objects 20]
+    python -m benchmarks.nano interpolated [--weights FOLDER] [--objects 20]
         [--steps 10] [--temperatures 1.0 0.5] [--sides] [--out FOLDER]
 
 PSNR and SSIM of 16 made views against the true ones, and how consistent each set is in itself, for
@@ -20,14 +20,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
 from PIL import Image
 
-from benchmarks.nano import UNSEEN_SEED, table
-from benchmarks.paired import cell
+from benchmarks.tables import cell, table
+from benchmarks.unseen import unseen_rings
 from studio.callbacks.preview import picture_grid
-from studio.config import plain
-from studio.data.procedural import ProceduralData
 from studio.data.rings import Rings
 from studio.metrics.consistency import view_consistency
 from studio.metrics.image import psnr, ssim
@@ -35,9 +32,11 @@ from studio.registry import build
 from studio.views import Condition, ViewSet
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     """Measure and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        "benchmarks.nano interpolated", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--weights", default="load/nano/zero123-any")
     parser.add_argument("--training", default="configs/train/nano-zero123-any.yaml")
     parser.add_argument("--objects", type=int, default=20)
@@ -46,7 +45,7 @@ def main() -> None:
     parser.add_argument("--temperatures", type=float, nargs=2, default=(1.0, 0.5))
     parser.add_argument("--sides", action="store_true", help="inputs from all sides instead")
     parser.add_argument("--out", default="outputs/benchmark-viewfusion-interpolated")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     rings = unseen_rings(args.training, args.objects)
     common = {"weights": args.weights, "steps": args.steps, "guidance_scale": args.scale}
     zero123 = build("guidance", "zero123", common).eval()
@@ -73,13 +72,6 @@ def main() -> None:
     digits = {"PSNR": 2, "SSIM": 4, "colour": 2, "silhouette": 4}
     gains = [f"{k} {cell(both[k], alone[k], n)}" for k, n in digits.items()]
     print(table(rows), "ViewFusion - Zero-1-to-3: " + ", ".join(gains), sep="\n\n")
-
-
-def unseen_rings(training: str, objects: int) -> Rings:
-    """Return the rings of the objects that `benchmarks.nano` measures on, too."""
-    data = plain(OmegaConf.load(training))["data"]
-    unseen = {**data, "val_objects": objects, "seed": UNSEEN_SEED, "cache_dir": None}
-    return ProceduralData(ProceduralData.Config(**unseen)).rings("val")
 
 
 def generate(guidance: Any, rings: Rings, i: int, reference: int | None = None) -> ViewSet:
@@ -127,7 +119,3 @@ def save_sheet(made: list[list[ViewSet]], rings: Rings, path: Path, objects: int
     for i in range(min(objects, len(rings.images))):
         rows += [v.rgb_on()[::2] for v in (rings.seen_from(i), *(sets[i] for sets in made))]
     Image.fromarray(picture_grid(torch.cat(rows), columns=len(rows[0]))).save(path)
-
-
-if __name__ == "__main__":
-    main()

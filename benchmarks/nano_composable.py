@@ -1,6 +1,6 @@
 """What composable ViewFusion makes of one picture, and of more, on procedural objects never seen.
 
-    python -m benchmarks.viewfusion_composable [--weights load/nano/viewfusion-composable]
+    python -m benchmarks.nano composable [--weights load/nano/viewfusion-composable]
         [--objects 20] [--views 1 2 4 6] [--runs ddim:10] [--out FOLDER]
 
 PSNR and SSIM of six targets per object against the true views, 64 px on white. Inputs and targets
@@ -23,15 +23,12 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.nano import UNSEEN_SEED
-from benchmarks.paired import cell
+from benchmarks.tables import cell
+from benchmarks.unseen import unseen_rings
 from studio.callbacks.preview import picture_grid
-from studio.config import plain
-from studio.data.procedural import ProceduralData
 from studio.metrics.image import psnr, ssim
 from studio.registry import build
 from studio.views import Condition, ViewSet
@@ -51,16 +48,18 @@ class Question:
     targets: ViewSet
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     """Measure and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        "benchmarks.nano composable", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--weights", default="load/nano/viewfusion-composable")
     parser.add_argument("--training", default="configs/train/nano-viewfusion-composable.yaml")
     parser.add_argument("--objects", type=int, default=20)
     parser.add_argument("--views", type=int, nargs="+", default=[1, 2, 4, 6])
-    parser.add_argument("--runs", nargs="+", default=["ddim:10"], metavar="SAMPLER:STEPS")
+    parser.add_argument("--runs", nargs="+", default=["ddim:5"], metavar="SAMPLER:STEPS")
     parser.add_argument("--out", default="outputs/benchmark-viewfusion-composable")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     asked = questions(args.training, args.objects)
     rows: dict[str, Row] = {}
     sheet = [q.targets.rgb_on() for q in asked[:4]]
@@ -92,9 +91,7 @@ def name(count: int, run: str) -> str:
 
 def questions(training: str, objects: int) -> list[Question]:
     """Return the unseen objects with inputs and targets, the same in every run."""
-    data = plain(OmegaConf.load(training))["data"]
-    unseen = {**data, "val_objects": objects, "seed": UNSEEN_SEED, "cache_dir": None}
-    rings = ProceduralData(ProceduralData.Config(**unseen)).rings("val")
+    rings = unseen_rings(training, objects)
     asked = []
     for i in range(objects):
         order = np.random.default_rng(i).permutation(len(rings.cameras)).tolist()
@@ -152,7 +149,3 @@ def differences(rows: dict[str, Row], counts: list[int], runs: list[str]) -> str
         cells = [cell(rows[one][key], rows[other][key], n) for key, n in digits.items()]
         lines.append(f"| {one} – {other} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,10 +1,21 @@
-"""Differences of two ways that were measured on the same objects, object by object."""
+"""Tables of figures, and differences of two ways measured on the same objects."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
+
+
+def table(rows: Mapping[str, Mapping[str, float]]) -> str:
+    """Return figures by row and column as a Markdown table; columns as they first occur."""
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    lines = ["| views | " + " | ".join(columns) + " |", "| --- " * (len(columns) + 1) + "|"]
+    for name, row in rows.items():
+        cells = [f"{row[c]:.4g}" if c in row else "" for c in columns]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def difference(more: list[float], less: list[float]) -> tuple[float, float]:

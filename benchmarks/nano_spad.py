@@ -1,6 +1,6 @@
 """How well nano SPAD's views agree with the text and with each other.
 
-    python -m benchmarks.nano_text [--objects 40] [--views 8] [--out FOLDER]
+    python -m benchmarks.nano spad [--objects 40] [--views 8] [--out FOLDER]
 
 Captions of unseen objects are the prompts. Text alignment, without a network of another project:
 the training object that looks most like the made views (mean squared difference at 16 px over all
@@ -16,7 +16,6 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,10 +23,10 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.nano import UNSEEN_SEED, small, training_pictures
+from benchmarks.tables import table
+from benchmarks.unseen import small, training_pictures, training_rings, unseen_rings
 from studio.callbacks.preview import picture_grid
 from studio.config import plain
-from studio.data.procedural import ProceduralData
 from studio.data.rings import Rings
 from studio.metrics.consistency import view_consistency
 from studio.registry import build
@@ -35,27 +34,24 @@ from studio.views import Condition, ViewSet
 
 CONFIG, TRAINING = "configs/spad-neus.yaml", "configs/train/nano-spad.yaml"
 KINDS = {"car": "car", "van": "car", "sofa": "seat", "armchair": "seat"}
-COLUMNS = ("kind", "colour", "both", "consistency", "silhouette", "s/object")
+FIGURES = ("kind", "colour", "both", "consistency", "silhouette")
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     """Measure and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser("benchmarks.nano spad", description=__doc__.splitlines()[0])
     parser.add_argument("--objects", type=int, default=40)
     parser.add_argument("--views", type=int, default=8)
     parser.add_argument("--weights", help="instead of the shipped ones")
     parser.add_argument("--out", default="outputs/benchmark-nano")
-    args = parser.parse_args()
+    args = parser.parse_args(words)
     options = plain(OmegaConf.load(CONFIG))["system"]["guidance"]
     options |= {"weights": args.weights} if args.weights else {}
     guidance = build("guidance", "spad", options).eval()
-    data = plain(OmegaConf.load(TRAINING))["data"]
-    train = ProceduralData(ProceduralData.Config(**data)).rings("train")
-    unseen = {**data, "val_objects": args.objects, "seed": UNSEEN_SEED, "cache_dir": None}
-    rings = ProceduralData(ProceduralData.Config(**unseen)).rings("val")
+    rings = unseen_rings(TRAINING, args.objects)
     step = len(rings.cameras) // args.views
     ring = list(range(0, len(rings.cameras), step))
-    search = NearestCaption(train, ring)
+    search = NearestCaption(training_rings(TRAINING), ring)
     truth = [rings.seen_from(i, 0).select(ring) for i in range(args.objects)]
     began, made = time.perf_counter(), []
     for i, views in enumerate(truth):
@@ -92,7 +88,7 @@ class NearestCaption:
 
     def figures(self, made: list[ViewSet], prompts: list[str]) -> dict[str, float]:
         """Return the shares of views whose nearest object is of the prompt's kind and colour."""
-        found: dict[str, list[float]] = {name: [] for name in COLUMNS[:-1]}
+        found: dict[str, list[float]] = {name: [] for name in FIGURES}
         for views, prompt in zip(made, prompts, strict=True):
             (kind, colour), (near_kind, near_colour) = words(prompt), words(self.caption(views))
             found["kind"].append(kind == near_kind)
@@ -108,16 +104,3 @@ def words(caption: str) -> tuple[str, str]:
     """Return kind and main colour of a caption of the generator, "a <colour> <kind> ..."."""
     _, colour, kind, *_ = caption.split()
     return KINDS.get(kind, kind), colour
-
-
-def table(rows: dict[str, dict[str, Any]]) -> str:
-    """Return the figures as a Markdown table."""
-    lines = ["| views | " + " | ".join(COLUMNS) + " |", "| --- " * (len(COLUMNS) + 1) + "|"]
-    for name, row in rows.items():
-        cells = [f"{row[c]:.3g}" if c in row else "" for c in COLUMNS]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    main()
