@@ -102,6 +102,10 @@ class MeshExporter:
         wrong = [name for name in cfg.formats if name not in FORMATS]
         if wrong:
             raise ConfigError(f"exporter.formats contains {wrong}.", allowed=", ".join(FORMATS))
+        if not cfg.texture_margin >= 0:
+            raise ConfigError(
+                f"exporter.texture_margin is {cfg.texture_margin}.", allowed="0 pixels or more"
+            )
         for key, allowed in (
             ("world", WORLDS),
             ("texture_source", ("auto", "field", "views")),

@@ -258,7 +258,16 @@ def ddim_update(
 def guide(
     uncond: Float[Tensor, "b ..."], cond: Float[Tensor, "b ..."], scale: float
 ) -> Float[Tensor, "b ..."]:
-    """Classifier-free guidance: uncond + scale * (cond - uncond)."""
+    """Classifier-free guidance: uncond + scale * (cond - uncond).
+
+    Raises:
+        ConfigError: if the scale is negative, which turns away from the condition.
+    """
+    if not scale >= 0:
+        raise ConfigError(
+            f"the scale of the guidance is {scale}.",
+            allowed="0 (condition ignored), 1 (no guidance) or more",
+        )
     return uncond + scale * (cond - uncond)
 
 

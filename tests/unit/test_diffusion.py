@@ -181,6 +181,8 @@ def test_guided_prediction_runs_both_halves(batched: bool) -> None:
     assert calls == ([4] if batched else [2, 2])
     guided, uncond = guided_prediction(network, given, null, 1.0)
     assert torch.equal(guided, torch.full((2, 3), 5.0)) and uncond is None
+    with pytest.raises(ConfigError, match="-1"):
+        guided_prediction(network, given, null, -1.0, batched=batched)
 
 
 def test_target_latents_are_scaled_and_drawn_once() -> None:

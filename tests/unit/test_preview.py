@@ -214,6 +214,7 @@ def test_no_frames_is_an_error(tmp_path):
     [
         ({"formats": ["stl"]}, "glb, ply, obj"),
         ({"texture_source": "sky"}, "auto, field, views"),
+        ({"texture_margin": -1.0}, "0 pixels or more"),
         ({"unwrap": "fast"}, "auto, xatlas, box"),
         ({"world": "mars"}, "auto, capture, views"),
     ],
