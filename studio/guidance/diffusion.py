@@ -1,7 +1,6 @@
-"""What latent-diffusion methods share: noise schedule, targets, DDIM, classifier-free guidance.
+"""What latent-diffusion methods share: noise schedule, targets, classifier-free guidance.
 
-Everything works on values, without hidden state: a `NoiseSchedule` is made once, `ddim_plan` turns
-it into the list of steps of one run, `ddim_update` performs one of them.
+Everything works on values, without hidden state. Sampling is in ddim.py.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
-SPACINGS = ("zero123", "ldm", "leading", "trailing")
 
 
 @dataclass
@@ -163,96 +161,6 @@ class NoiseSchedule:
         if self.prediction_type == "sample":
             return (x - signal * prediction) / spread, prediction
         return signal * prediction + spread * x, signal * x - spread * prediction
-
-
-@dataclass(frozen=True)
-class DDIMStep:
-    """One denoising step from `t` to the next lower timestep of the plan."""
-
-    t: int
-    """Timestep given to the network."""
-    abar: float
-    """abar at t."""
-    abar_prev: float
-    """abar at the next lower timestep (abar_0 after the last one)."""
-    sigma: float
-    """Standard deviation of the fresh noise."""
-
-
-def ddim_timesteps(steps: int, spacing: str, train_steps: int = 1000) -> list[int]:
-    """List the timesteps of a run, highest first.
-
-    Args:
-        steps: requested number of steps.
-        spacing: "zero123" is the list of the Zero-1-to-3 programs: every (train_steps // steps)-th
-            plus one, without the highest, so it may hold one entry more or fewer than asked for
-            (75 gives 76, 50 gives 49). "ldm" keeps the highest, and adds one to none if that
-            would leave the chain. "leading" is diffusers' with steps_offset 1. "trailing"
-            ends at the last training step, which short runs and zero terminal SNR need.
-        train_steps: length of the training chain.
-
-    Raises:
-        ConfigError: if the spacing is unknown or cannot place that many steps.
-    """
-    if not 1 <= steps <= train_steps:
-        raise ConfigError(f"steps is {steps}.", allowed=f"1 to {train_steps}")
-    stride = train_steps // steps
-    if spacing == "zero123":
-        times = [t + 1 for t in range(0, train_steps, stride)]
-        if times[-1] >= train_steps or len(times) < 2:
-            raise ConfigError(
-                f"steps is {steps}, which spacing 'zero123' cannot place: "
-                f"it would need timestep {times[-1]} of 0..{train_steps - 1} or leaves no step.",
-                hint=f"take {steps - 1} or {steps + 1} steps, or spacing 'leading'",
-            )
-        return times[-2::-1]
-    if spacing == "ldm":
-        times = list(range(0, train_steps, stride))
-        return [t + (times[-1] + 1 < train_steps) for t in reversed(times)]
-    if spacing == "leading":
-        return [min(i * stride + 1, train_steps - 1) for i in reversed(range(steps))]
-    if spacing == "trailing":
-        return [round(train_steps - i * train_steps / steps) - 1 for i in range(steps)]
-    raise ConfigError(f"timestep_spacing is {spacing!r}.", allowed=", ".join(SPACINGS))
-
-
-def ddim_plan(schedule: NoiseSchedule, steps: int, spacing: str, eta: float) -> list[DDIMStep]:
-    """Work out every number of a DDIM run (Song et al., arXiv 2010.02502, equations 12 and 16).
-
-    Args:
-        schedule: the noise schedule of the network.
-        steps: requested number of steps.
-        spacing: see `ddim_timesteps`.
-        eta: 0 is deterministic, 1 draws as much fresh noise as DDPM.
-    """
-    times = ddim_timesteps(steps, spacing, len(schedule))
-    table = schedule.alphas_cumprod.double().tolist()
-    plan = []
-    for t, lower in zip(times, [*times[1:], 0], strict=True):
-        abar, prev = table[t], table[lower]
-        variance = (1 - prev) / (1 - abar) * (1 - abar / prev)
-        plan.append(DDIMStep(t, abar, prev, eta * max(variance, 0.0) ** 0.5))
-    return plan
-
-
-def ddim_update(
-    step: DDIMStep,
-    eps: Float[Tensor, "b ..."],
-    x0: Float[Tensor, "b ..."],
-    noise: Float[Tensor, "b ..."] | None = None,
-) -> Float[Tensor, "b ..."]:
-    """Move to the next lower timestep, given the estimated noise and x_0 (equation 12).
-
-    Raises:
-        ValueError: if the step draws noise and none is given.
-    """
-    direction = max(1 - step.abar_prev - step.sigma**2, 0.0) ** 0.5
-    x = step.abar_prev**0.5 * x0 + direction * eps
-    if step.sigma > 0:
-        if noise is None:
-            raise ValueError(f"step t={step.t} has sigma {step.sigma:.4g} and needs noise")
-        x = x + step.sigma * noise
-    return x
 
 
 def guide(

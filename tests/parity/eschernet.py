@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from studio.checkpoint_io import load_strict
 from studio.guidance.autoencoder import build_vae, decode, encode
-from studio.guidance.diffusion import DDIMStep
+from studio.guidance.ddim import DDIMStep
 from studio.guidance.eschernet import network as net
 from studio.guidance.eschernet.cape import CameraCode, Codes
 from studio.guidance.eschernet.cape import encode as encode_cameras

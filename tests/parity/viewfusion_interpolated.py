@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from studio.data.views_release import ViewsReleaseData, world_to_camera_inverse
 from studio.guidance.autoencoder import encode
-from studio.guidance.diffusion import DDIMStep, ddim_plan, ddim_update
+from studio.guidance.ddim import DDIMStep, ddim_plan, ddim_update
 from studio.guidance.viewfusion_interpolated.guidance import ViewFusionInterpolatedGuidance
 from studio.guidance.viewfusion_interpolated.orders import Plan, make_plan
 from studio.guidance.viewfusion_interpolated.weights import Fusion

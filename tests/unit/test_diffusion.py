@@ -9,11 +9,9 @@ import torch
 
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import build_vae, encode
+from studio.guidance.ddim import ddim_plan, ddim_timesteps, ddim_update
 from studio.guidance.diffusion import (
     NoiseSchedule,
-    ddim_plan,
-    ddim_timesteps,
-    ddim_update,
     guide,
     guided_prediction,
     randn_like,

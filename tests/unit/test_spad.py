@@ -18,7 +18,7 @@ from studio.cameras import Cameras, orbit_cameras
 from studio.checkpoint_io import write_tensors
 from studio.data.procedural_objects import make_object
 from studio.errors import ConfigError, WeightsError
-from studio.guidance.diffusion import ddim_timesteps
+from studio.guidance.ddim import ddim_timesteps
 from studio.guidance.folders import write_part
 from studio.guidance.ldm import UNET, ema_key, fill
 from studio.guidance.spad import attention

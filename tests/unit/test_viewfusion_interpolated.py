@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from studio.cameras import Cameras, orbit_cameras
 from studio.errors import ConfigError, WeightsError
-from studio.guidance.diffusion import ddim_plan, ddim_update
+from studio.guidance.ddim import ddim_plan, ddim_update
 from studio.guidance.ldm import UNET
 from studio.guidance.viewfusion_interpolated.guidance import ViewFusionInterpolatedGuidance
 from studio.guidance.viewfusion_interpolated.orders import (

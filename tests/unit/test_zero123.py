@@ -17,7 +17,7 @@ from studio.cameras import orbit_cameras
 from studio.checkpoint_io import write_tensors
 from studio.errors import ConfigError, WeightsError
 from studio.guidance import autoencoder
-from studio.guidance.diffusion import ddim_plan
+from studio.guidance.ddim import ddim_plan
 from studio.guidance.folders import current_vae_name
 from studio.guidance.ldm import EMA, UNET, ema_key, fill
 from studio.guidance.zero123 import guidance as guidance_module

@@ -6,7 +6,6 @@ what the nano model is trained with, "released" is what the published weights we
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,15 +18,8 @@ from studio.cameras import CANONICAL_RADIUS, Cameras, orbit_cameras
 from studio.guidance.autoencoder import decode, encode, latent_side
 from studio.guidance.backgrounds import views_on_white
 from studio.guidance.base import Guidance, Progress, ViewContract
-from studio.guidance.diffusion import (
-    DDIMStep,
-    NoiseSchedule,
-    ddim_plan,
-    ddim_update,
-    guided_prediction,
-    randn_like,
-    target_latents,
-)
+from studio.guidance.ddim import DDIMStep, OnStep, ddim_plan, ddim_sample
+from studio.guidance.diffusion import NoiseSchedule, guided_prediction, randn_like, target_latents
 from studio.guidance.epidiff import checkpoint
 from studio.guidance.epidiff import conditioning as cond
 from studio.guidance.epidiff.geometry import Rig
@@ -237,7 +229,7 @@ class EpiDiffGuidance(Guidance):
         rig: Rig,
         start: Float[Tensor, "b f c h w"],
         plan: list[DDIMStep],
-        on_step: Callable[[DDIMStep, dict[str, Tensor]], None] | None = None,
+        on_step: OnStep | None = None,
     ) -> Float[Tensor, "b f c h w"]:
         """Denoise all views of all objects together; returns scaled latents.
 
@@ -247,16 +239,15 @@ class EpiDiffGuidance(Guidance):
             rig: target cameras.
             start: unit noise.
             plan: the steps, from `ddim_plan`.
-            on_step: called after each step with the step and its tensors "guided" and "latents".
+            on_step: called after each step.
         """
-        x = start
-        for step in plan:
-            guided, _ = self.predict(x, step.t, tokens, concat, rig)
-            eps, x0 = self.schedule.split(guided, x, step.abar)
-            x = ddim_update(step, eps, x0)
-            if on_step is not None:
-                on_step(step, {"guided": guided, "x0": x0, "latents": x})
-        return x
+        return ddim_sample(
+            lambda x, t: self.predict(x, t, tokens, concat, rig),
+            self.schedule,
+            plan,
+            start,
+            on_step=on_step,
+        )
 
     @torch.no_grad()
     def generate(

@@ -6,8 +6,8 @@ attention. Any number of references and of targets works, whatever the training 
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -24,15 +24,8 @@ from studio.guidance import folders
 from studio.guidance.autoencoder import decode, latent_side
 from studio.guidance.backgrounds import views_on_white
 from studio.guidance.base import Guidance, Progress, ViewContract
-from studio.guidance.diffusion import (
-    DDIMStep,
-    NoiseSchedule,
-    ddim_plan,
-    ddim_update,
-    guided_prediction,
-    randn_like,
-    target_latents,
-)
+from studio.guidance.ddim import DDIMStep, OnStep, ddim_plan, ddim_sample
+from studio.guidance.diffusion import NoiseSchedule, guided_prediction, randn_like, target_latents
 from studio.guidance.eschernet import checkpoint
 from studio.guidance.eschernet import conditioning as cond
 from studio.guidance.eschernet.cape import Codes, camera_code
@@ -206,7 +199,7 @@ class EscherNetGuidance(Guidance):
         codes: Codes,
         start: Float[Tensor, "b v c h w"],
         plan: list[DDIMStep],
-        on_step: Callable[[DDIMStep, dict[str, Tensor | None]], None] | None = None,
+        on_step: OnStep | None = None,
     ) -> Float[Tensor, "b v c h w"]:
         """Denoise all target views of all objects, `group` of an object's at a time.
 
@@ -215,8 +208,7 @@ class EscherNetGuidance(Guidance):
             codes: cameras.
             start: unit noise.
             plan: the steps, from `ddim_plan`.
-            on_step: called after each step of each group with the step and its tensors "uncond",
-                "guided", "x0" and "latents".
+            on_step: called after each step of each group.
 
         Returns:
             scaled latents.
@@ -225,14 +217,9 @@ class EscherNetGuidance(Guidance):
         made = []
         for first in range(0, start.shape[1], size):
             part = slice(first, first + size)
-            x, cameras = start[:, part], Codes(codes.targets[part], codes.references)
-            for step in plan:
-                guided, uncond = self.predict(x, step.t, tokens, cameras)
-                eps, x0 = self.schedule.split(guided, x, step.abar)
-                x = ddim_update(step, eps, x0)
-                if on_step is not None:
-                    on_step(step, {"uncond": uncond, "guided": guided, "x0": x0, "latents": x})
-            made.append(x)
+            cameras = Codes(codes.targets[part], codes.references)
+            predict = functools.partial(self.predict, tokens=tokens, codes=cameras)
+            made.append(ddim_sample(predict, self.schedule, plan, start[:, part], on_step=on_step))
         return torch.cat(made, dim=1)
 
     @torch.no_grad()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,14 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from studio.guidance.autoencoder import encode
-from studio.guidance.diffusion import (
-    DDIMStep,
-    NoiseSchedule,
-    ddim_plan,
-    ddim_update,
-    guided_prediction,
-    randn_like,
-)
+from studio.guidance.ddim import DDIMStep, OnStep, ddim_plan, ddim_update
+from studio.guidance.diffusion import NoiseSchedule, guided_prediction, randn_like
 from studio.guidance.spad.network import Given, MultiViewUNet, blob
 from studio.guidance.spad.options import SpadConfig
 
@@ -136,7 +129,7 @@ class Sampler:
         plan: list[DDIMStep],
         *,
         held: HeldPicture | None = None,
-        on_step: Callable[[DDIMStep, dict[str, Tensor | None]], None] | None = None,
+        on_step: OnStep | None = None,
     ) -> Float[Tensor, "n v c h w"]:
         """Denoise all views of all objects together; returns scaled latents.
 
@@ -145,8 +138,7 @@ class Sampler:
             start: latents at the first timestep, see `start`.
             plan: the steps.
             held: a picture that view 0 keeps.
-            on_step: called after each step with the step and its tensors "uncond", "guided", "x0",
-                "latents".
+            on_step: called after each step.
         """
         x = start
         for step in plan:

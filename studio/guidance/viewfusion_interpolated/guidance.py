@@ -7,7 +7,7 @@ once, and every step averages the predictions for all its conditions: the input 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,13 +20,8 @@ from studio.errors import ConfigError
 from studio.guidance.autoencoder import decode, latent_side
 from studio.guidance.backgrounds import views_on_white
 from studio.guidance.base import Progress
-from studio.guidance.diffusion import (
-    DDIMStep,
-    ddim_plan,
-    ddim_update,
-    guide,
-    randn_like,
-)
+from studio.guidance.ddim import DDIMStep, OnStep, ddim_plan, ddim_update
+from studio.guidance.diffusion import guide, randn_like
 from studio.guidance.viewfusion_interpolated.encodings import EncodedViews
 from studio.guidance.viewfusion_interpolated.options import (
     NOISES,
@@ -46,8 +41,6 @@ from studio.guidance.zero123.network import pose_vector
 from studio.images import resize
 from studio.registry import register
 from studio.views import Condition, ViewSet
-
-OnStep = Callable[[DDIMStep, dict[str, Tensor]], None]
 
 
 @register("guidance", "viewfusion-interpolated")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,15 +19,8 @@ from studio.errors import ConfigError
 from studio.guidance.autoencoder import decode, encode, latent_side
 from studio.guidance.backgrounds import views_on_white
 from studio.guidance.base import Guidance, Progress, ViewContract
-from studio.guidance.diffusion import (
-    DDIMStep,
-    NoiseSchedule,
-    ddim_plan,
-    ddim_update,
-    guided_prediction,
-    randn_like,
-    target_latents,
-)
+from studio.guidance.ddim import DDIMStep, OnStep, ddim_plan, ddim_sample
+from studio.guidance.diffusion import NoiseSchedule, guided_prediction, randn_like, target_latents
 from studio.guidance.folders import resolve
 from studio.guidance.zero123 import checkpoint
 from studio.guidance.zero123 import network as net
@@ -237,7 +229,7 @@ class Zero123Guidance(Guidance):
         plan: list[DDIMStep],
         step_noise: Float[Tensor, "s n c h w"] | None = None,
         generator: torch.Generator | None = None,
-        on_step: Callable[[DDIMStep, dict[str, Tensor | None]], None] | None = None,
+        on_step: OnStep | None = None,
     ) -> Float[Tensor, "n c h w"]:
         """Denoise n independent views; returns scaled latents.
 
@@ -248,20 +240,17 @@ class Zero123Guidance(Guidance):
             plan: the steps, from `ddim_plan`.
             step_noise: unit noise of every step, where eta is above 0; drawn if None.
             generator: source of what is drawn.
-            on_step: called after each step with the step and its tensors "uncond", "guided",
-                "x0", "latents".
+            on_step: called after each step.
         """
-        x = start
-        for i, step in enumerate(plan):
-            guided, uncond = self.predict(x, step.t, context, concat, self.cfg.guidance_scale)
-            eps, x0 = self.schedule.split(guided, x, step.abar)
-            noise = None
-            if step.sigma > 0:
-                noise = randn_like(x, generator) if step_noise is None else step_noise[i]
-            x = ddim_update(step, eps, x0, noise)
-            if on_step is not None:
-                on_step(step, {"uncond": uncond, "guided": guided, "x0": x0, "latents": x})
-        return x
+        return ddim_sample(
+            lambda x, t: self.predict(x, t, context, concat, self.cfg.guidance_scale),
+            self.schedule,
+            plan,
+            start,
+            step_noise=step_noise,
+            generator=generator,
+            on_step=on_step,
+        )
 
     @torch.no_grad()
     def generate(
