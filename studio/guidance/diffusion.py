@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -150,6 +151,29 @@ class NoiseSchedule:
             return snr.clamp(max=min_snr_gamma) / snr
         weight = snr.clamp(1.0, max(min_snr_gamma, 1.0))
         return weight if self.prediction_type == "sample" else weight / (snr + 1)
+
+    def losses(
+        self,
+        prediction: Float[Tensor, "b ..."],
+        clean: Float[Tensor, "b ..."],
+        noise: Float[Tensor, "b ..."],
+        t: Int[Tensor, " b"],
+        min_snr_gamma: float = 0.0,
+    ) -> dict[str, Tensor]:
+        """Compare a network's output at x_t with what it should have been.
+
+        Returns:
+            "loss": weighted mean squared error, see `loss_weight`; "mse" without weights,
+            "per_item" [b] (both without gradients); "prediction".
+        """
+        target = self.target(clean, noise, t)
+        per_item = F.mse_loss(prediction, target, reduction="none").flatten(1).mean(1)
+        return {
+            "loss": (per_item * self.loss_weight(t, min_snr_gamma)).mean(),
+            "mse": per_item.mean().detach(),
+            "per_item": per_item.detach(),
+            "prediction": prediction,
+        }
 
     def split(
         self, prediction: Float[Tensor, "b ..."], x: Float[Tensor, "b ..."], abar: float

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -179,16 +178,8 @@ class EpiDiffGuidance(Guidance):
         prediction = self.mv_model(
             inputs.flatten(0, 1), t.repeat_interleave(views), tokens.flatten(0, 1), rig
         ).unflatten(0, clean.shape[:2])
-        target = self.schedule.target(clean, noise, t)
-        per_item = F.mse_loss(prediction, target, reduction="none").flatten(1).mean(1)
-        weight = self.schedule.loss_weight(t, self.base_cfg.min_snr_gamma)
-        return {
-            "loss": (per_item * weight).mean(),
-            "mse": per_item.mean().detach(),
-            "per_item": per_item.detach(),
-            "prediction": prediction,
-            "noisy_input": inputs,
-        }
+        losses = self.schedule.losses(prediction, clean, noise, t, self.base_cfg.min_snr_gamma)
+        return {**losses, "noisy_input": inputs}
 
     # ---------------------------------------------------------------- sampling
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -151,17 +150,8 @@ class EscherNetGuidance(Guidance):
         tokens = tokens.masked_fill((drop < self.cfg.condition_dropout)[:, None, None], 0)
         noisy = self.schedule.add_noise(clean, noise, t)
         prediction = denoise(self.unet, noisy, t, tokens, codes)
-        target = self.schedule.target(clean, noise, t)
-        per_item = F.mse_loss(prediction, target, reduction="none").flatten(1).mean(1)
-        weight = self.schedule.loss_weight(t, self.cfg.min_snr_gamma)
-        return {
-            "loss": (per_item * weight).mean(),
-            "mse": per_item.mean().detach(),
-            "per_item": per_item.detach(),
-            "prediction": prediction,
-            "noisy": noisy,
-            "tokens": tokens,
-        }
+        losses = self.schedule.losses(prediction, clean, noise, t, self.cfg.min_snr_gamma)
+        return {**losses, "noisy": noisy, "tokens": tokens}
 
     # ---------------------------------------------------------------- sampling
 

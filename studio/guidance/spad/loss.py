@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -38,13 +37,11 @@ def denoising_loss(
     noisy = schedule.add_noise(flat, flat_noise, times)
     text = torch.where(drop[:, None, None, None], given.no_text, given.text)
     prediction = denoiser(noisy.unflatten(0, (n, v)), t, text, given.camera, given.scene)
-    target = schedule.target(flat, flat_noise, times)
-    error = F.mse_loss(prediction.flatten(0, 1), target, reduction="none").flatten(1).mean(1)
-    weight = schedule.loss_weight(times, min_snr_gamma)
+    found = schedule.losses(prediction.flatten(0, 1), flat, flat_noise, times, min_snr_gamma)
     return {
-        "loss": (error * weight).mean(),
-        "mse": error.mean().detach(),
-        "per_view": error.detach().unflatten(0, (n, v)),
+        "loss": found["loss"],
+        "mse": found["mse"],
+        "per_view": found["per_item"].unflatten(0, (n, v)),
         "noisy": noisy.unflatten(0, (n, v)),
         "prediction": prediction,
     }

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -186,17 +185,8 @@ class Zero123Guidance(Guidance):
         concat = concat.masked_fill(no_latents[:, None, None, None], 0)
         noisy = self.schedule.add_noise(clean, noise, t)
         prediction = self.unet(torch.cat([noisy, concat], 1), t, context, return_dict=False)[0]
-        target = self.schedule.target(clean, noise, t)
-        per_item = F.mse_loss(prediction, target, reduction="none").flatten(1).mean(1)
-        loss = (per_item * self.schedule.loss_weight(t, self.cfg.min_snr_gamma)).mean()
-        return {
-            "loss": loss,
-            "mse": per_item.mean().detach(),
-            "per_item": per_item.detach(),
-            "prediction": prediction,
-            "context": context,
-            "concat": concat,
-        }
+        losses = self.schedule.losses(prediction, clean, noise, t, self.cfg.min_snr_gamma)
+        return {**losses, "context": context, "concat": concat}
 
     # ---------------------------------------------------------------- sampling
 
