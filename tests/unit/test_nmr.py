@@ -380,7 +380,6 @@ def test_streaming_needs_webdataset(top: Path, tmp_path: Path, monkeypatch: Any)
 
 
 def test_streams_of_processes_are_even_and_disjoint(top: Path, tmp_path: Path) -> None:
-    pytest.importorskip("webdataset")
     data = streamed(top, tmp_path / "shards")
 
     def objects(rank: int, world: int, workers: int = 0, seed: int = 0) -> list[tuple[int, ...]]:
@@ -400,7 +399,6 @@ def test_streams_of_processes_are_even_and_disjoint(top: Path, tmp_path: Path) -
 
 
 def test_a_stream_leaves_categories_out(top: Path, tmp_path: Path) -> None:
-    pytest.importorskip("webdataset")
     data = streamed(top, tmp_path / "shards", withhold=["airplane"])
     stream = iter(data.batches(1, 0, lambda: 0, Parts()))
     blue = {seen(next(stream)["images"][0, 0])[2] for _ in range(20)}
