@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from studio.export.cleanup import vertex_normals
+from studio.export.raster import covered_texels
 from studio.export.view_colours import Footage, Hits
 from studio.mesh import Mesh
 from studio.views import ViewSet
 
 ColourFn = Callable[[Float[Tensor, "n 3"], Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
 
-CANDIDATES = 4_000_000  # texel and triangle pairs tested at a time
 FINENESS = 2.0  # texels per pixel of the views, along a line
 FILLED = 0.5  # share of a texture that charts cover, about
 
@@ -69,19 +69,10 @@ def rasterise_uv(mesh: Mesh, size: int) -> Texels:
         raise ValueError("the mesh has no uv: unwrap it first")
     corners = mesh.uv.astype(np.float64)[mesh.faces] * size
     corners[..., 1] = size - corners[..., 1]
-    low = np.clip(np.ceil(corners.min(1) - 0.5), 0, size).astype(np.int64)
-    high = np.clip(np.floor(corners.max(1) - 0.5) + 1, 0, size).astype(np.int64)
-    span = np.maximum(high - low, 0)
-    tested = np.cumsum(span[:, 0] * span[:, 1])
     texture_face = np.full(size * size, -1, dtype=np.int64)
     weights = np.zeros((size * size, 3))
-    start = 0
-    while start < len(corners):
-        before = tested[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(tested, before + CANDIDATES, side="right")))
-        texel, face, weight = _cover(corners, low, span, np.arange(start, stop), size)
+    for texel, face, weight in covered_texels(corners, size):
         texture_face[texel], weights[texel] = face, weight
-        start = stop
     covered = texture_face >= 0
     face, weights = texture_face[covered], weights[covered]
     weight = weights[..., None]
@@ -90,29 +81,6 @@ def rasterise_uv(mesh: Mesh, size: int) -> Texels:
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     floats = (x.astype(np.float32) for x in (points, normals, weights))
     return Texels(covered.reshape(size, size), face, *floats)
-
-
-def _cover(
-    corners: np.ndarray, low: np.ndarray, span: np.ndarray, faces: np.ndarray, size: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Flat texel indices inside the given faces, their faces and barycentric weights."""
-    count = span[faces].prod(1)
-    face = faces.repeat(count)
-    offset = np.arange(len(face)) - (np.cumsum(count) - count).repeat(count)
-    width = span[face, 0]
-    x, y = low[face, 0] + offset % width, low[face, 1] + offset // width
-    a, b, c = corners[face].transpose(1, 0, 2)
-    p = np.stack([x, y], 1) + 0.5
-    area = _cross(b - a, c - a)
-    safe = np.where(np.abs(area) < 1e-12, np.inf, area)
-    wb, wc = _cross(p - a, c - a) / safe, _cross(b - a, p - a) / safe
-    weight = np.stack([1 - wb - wc, wb, wc], 1)
-    hit = (weight >= -1e-7).all(1) & np.isfinite(safe)
-    return (y * size + x)[hit], face[hit], weight[hit]
-
-
-def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
 
 
 def bake_texture(

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from studio.export.cleanup import vertex_normals
+from studio.export.raster import covered_texels
 from studio.mesh import Mesh
 
 _log = logging.getLogger(__name__)
@@ -36,6 +37,9 @@ numpy.savez(sys.argv[2], origin=origin, faces=faces, uv=uv)
 _AXES = np.array(
     [[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], dtype=np.float64
 )
+
+MOST_LAYERS = 32  # of a patch that folds over itself
+FOLD_GRID = 512  # lines along the mesh's longest side, on which folds are looked for
 
 
 def unwrap(
@@ -124,13 +128,11 @@ def _cut(
 def _box_unwrap(mesh: Mesh, size: int, padding: int) -> Mesh:
     """One chart for every connected patch that faces the same axis, packed on shelves."""
     label = _axis_labels(mesh)
+    corner_uv, height = _projected(mesh, label)
     chart = _patches(mesh.faces, label)
-    corner_uv = np.empty((len(mesh.faces), 3, 2))
-    for side in range(6):
-        axis = side // 2
-        here = label == side
-        plane = mesh.vertices[mesh.faces[here]][..., [i for i in range(3) if i != axis]]
-        corner_uv[here] = plane
+    layer = _layers(corner_uv, height, chart, min(size, FOLD_GRID))
+    if layer.any():
+        chart = _patches(mesh.faces, chart * (layer.max() + 1) + layer)
     count = int(chart.max()) + 1
     low, high = np.full((count, 2), np.inf), np.full((count, 2), -np.inf)
     np.minimum.at(low, chart, corner_uv.min(1))
@@ -157,6 +159,47 @@ def _axis_labels(mesh: Mesh, rounds: int = 4) -> Int[np.ndarray, " m"]:
             np.add.at(score, (one, label[other]), 0.25)
         label = np.where(allowed, score, -np.inf).argmax(1)
     return label
+
+
+def _projected(
+    mesh: Mesh, label: Int[np.ndarray, " m"]
+) -> tuple[Float[np.ndarray, "m 3 2"], Float[np.ndarray, "m 3"]]:
+    """Corners of faces on the plane across their axis, and their heights along it."""
+    corners = mesh.vertices[mesh.faces].astype(np.float64)
+    plane, height = np.empty((*corners.shape[:2], 2)), np.empty(corners.shape[:2])
+    for side in range(6):
+        here, axis = label == side, side // 2
+        plane[here] = corners[here][..., [i for i in range(3) if i != axis]]
+        height[here] = corners[here][..., axis] * _AXES[side, axis]
+    return plane, height
+
+
+def _layers(
+    plane: Float[np.ndarray, "m 3 2"],
+    height: Float[np.ndarray, "m 3"],
+    patch: Int[np.ndarray, " m"],
+    size: int,
+) -> Int[np.ndarray, " m"]:
+    """How many faces of its own patch lie over each face: 0 where a patch does not fold over."""
+    low, extent = plane.min((0, 1)), float(np.ptp(plane, axis=(0, 1)).max())
+    grid = (plane - low) * (size / max(extent, 1e-20))
+    found = [
+        (patch[face] * size**2 + texel, face, (weight * height[face]).sum(1))
+        for texel, face, weight in covered_texels(grid, size)
+    ]
+    place, face, over = (np.concatenate(x) for x in zip(*found, strict=True))
+    order = np.lexsort((-over, place))
+    place, face, over = place[order], face[order], over[order]
+    apart = (place[1:] == place[:-1]) & (over[:-1] - over[1:] > 1e-4 * extent)  # no common edge
+    pairs = np.unique(np.stack([face[:-1], face[1:]], 1)[apart], axis=0)
+    layer = np.zeros(len(plane), dtype=np.int64)
+    for _ in range(MOST_LAYERS):
+        deeper = layer.copy()
+        np.maximum.at(deeper, pairs[:, 1], layer[pairs[:, 0]] + 1)
+        if np.array_equal(deeper, layer):
+            break
+        layer = deeper
+    return layer
 
 
 def _adjacent_faces(faces: Int[np.ndarray, "m 3"]) -> tuple[np.ndarray, np.ndarray]:

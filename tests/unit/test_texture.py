@@ -55,14 +55,34 @@ def test_uv_lie_in_the_unit_square_and_the_surface_is_unchanged(mesh, cut):
     assert np.abs(np.linalg.norm(cut.normals, axis=1) - 1).max() < 1e-4
 
 
-def test_charts_do_not_overlap(cut):
-    """Painted area equals the sum of the triangles' areas, so nothing is painted twice."""
+def uv_areas(cut: Mesh) -> np.ndarray:
     a, b, c = (cut.uv[cut.faces[:, i]].astype(np.float64) for i in range(3))
     (ux, uy), (vx, vy) = (b - a).T, (c - a).T
-    area = 0.5 * np.abs(ux * vy - uy * vx).sum()
+    return 0.5 * np.abs(ux * vy - uy * vx)
+
+
+def test_charts_do_not_overlap(cut):
+    """Painted area equals the sum of the triangles' areas, so nothing is painted twice."""
     covered = rasterise_uv(cut, 1024).covered.mean()
-    assert covered == pytest.approx(area, rel=0.01)
+    assert covered == pytest.approx(uv_areas(cut).sum(), rel=0.01)
     assert covered > 0.35
+
+
+def test_a_surface_that_winds_over_itself_is_cut_into_layers():
+    """Two turns of a spiral ramp face up, are connected, and lie one over the other."""
+    turn, radius = np.meshgrid(np.linspace(0, 4 * np.pi, 121), [0.15, 0.45], indexing="ij")
+    points = np.stack([radius * np.cos(turn), radius * np.sin(turn), 0.03 * turn - 0.2], -1)
+    quad = np.array([0, 1, 3, 0, 3, 2]).reshape(2, 3)
+    ramp = Mesh(
+        points.reshape(-1, 3).astype(np.float32),
+        (2 * np.arange(120)[:, None, None] + quad).reshape(-1, 3),
+    )
+    assert (ramp.face_normals[:, 2] > 0).all()
+    cut = unwrap(ramp, 512, method="box")
+    assert rasterise_uv(cut, 1024).covered.mean() == pytest.approx(uv_areas(cut).sum(), rel=0.01)
+    beneath, above = cut.uv[cut.faces[0]], cut.uv[cut.faces[122]]  # a turn later
+    assert np.abs(beneath - above).max() > 0.1
+    assert len(cut.vertices) < 1.1 * len(ramp.vertices), "cut in two, not in pieces"
 
 
 def test_texels_know_their_place(cut):
@@ -103,9 +123,7 @@ def test_a_slow_unwrap_falls_back_and_says_so(mesh, caplog):
 def test_every_box_chart_keeps_its_scale(mesh):
     """Projection may squeeze a face, but by no more than its allowed slant."""
     cut = unwrap(mesh, 512, method="box")
-    a, b, c = (cut.uv[cut.faces[:, i]].astype(np.float64) for i in range(3))
-    (ux, uy), (vx, vy) = (b - a).T, (c - a).T
-    ratio = np.abs(ux * vy - uy * vx) / np.linalg.norm(cut.face_normals, axis=1)
+    ratio = uv_areas(cut) / np.linalg.norm(cut.face_normals, axis=1)
     assert ratio.max() / np.median(ratio) < 2 and ratio.min() / np.median(ratio) > 0.3
 
 
