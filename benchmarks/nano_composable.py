@@ -26,6 +26,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.answers import answer
 from benchmarks.tables import cell
 from benchmarks.unseen import unseen_rings
 from studio.callbacks.preview import picture_grid
@@ -72,7 +73,7 @@ def main(words: list[str] | None = None) -> None:
         guidance = build("guidance", "viewfusion-composable", options).eval()
         for count in args.views:
             began = time.perf_counter()
-            made = [answer(guidance, q, count, seed) for seed, q in enumerate(asked)]
+            made = [targets_from(guidance, q, count, seed) for seed, q in enumerate(asked)]
             seconds = (time.perf_counter() - began) / len(made) / TARGETS
             row = rows[name(count, run)] = figures(made, asked) | {"s/view": seconds}
             print(f"{name(count, run)}: {np.mean(row['PSNR']):.2f} dB", flush=True)
@@ -101,12 +102,10 @@ def questions(training: str, objects: int) -> list[Question]:
     return asked
 
 
-def answer(guidance: Any, asked: Question, count: int, seed: int) -> Float[Tensor, "t 3 h w"]:
+def targets_from(guidance: Any, asked: Question, count: int, seed: int) -> Float[Tensor, "t 3 h w"]:
     """Return the targets as made from the first `count` inputs."""
     given = Condition(views=asked.inputs.select(list(range(count))))
-    generator = torch.Generator().manual_seed(seed)
-    made: ViewSet = guidance.generate(given, asked.targets.cameras, generator=generator)
-    return made.rgb_on()
+    return answer(guidance, given, asked.targets.cameras, seed).rgb_on()
 
 
 def nearest(asked: Question, count: int) -> Float[Tensor, "t 3 h w"]:

@@ -1,4 +1,4 @@
-"""How good the shipped nano models are, on procedural objects they have never seen.
+"""How good nano EpiDiff's views and meshes are, on procedural objects it has never seen.
 
     python -m benchmarks.nano epidiff [--objects 20] [--seconds 8] [--meshes 10] [--out FOLDER]
 
@@ -22,21 +22,28 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import OmegaConf
-from PIL import Image
 from torch import Tensor
 
+from benchmarks.answers import (
+    agreement,
+    answer,
+    gathered,
+    guidance_of,
+    likeness,
+    means,
+    save_sheet,
+)
 from benchmarks.tables import table
 from benchmarks.unseen import small, training_pictures, training_rings, unseen_data
-from studio.callbacks.preview import picture_grid
 from studio.config import plain
 from studio.export.isosurface import extract_mesh
 from studio.guidance.backgrounds import views_on_white
 from studio.mesh import Mesh
-from studio.metrics.consistency import view_consistency
-from studio.metrics.image import psnr, ssim
 from studio.metrics.mesh import chamfer, volume_iou
 from studio.registry import build
 from studio.views import Condition, ViewSet
+
+COLUMNS = ("PSNR", "SSIM", "colour", "silhouette", "Chamfer", "IoU", "IoU min", "s/object")
 
 
 def main(words: list[str] | None = None) -> None:
@@ -56,9 +63,10 @@ def main(words: list[str] | None = None) -> None:
             rows[name] |= bench.meshes(name, args.meshes)
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    bench.save_sheet(out / "views.png")
+    names = ("true views", "Zero-1-to-3, no epipolar blocks", "EpiDiff")
+    save_sheet(out / "views.png", [bench.made[name] for name in names])
     (out / "nano.json").write_text(json.dumps(rows, indent=1))
-    print(table(rows))
+    print(table(rows, COLUMNS))
 
 
 class NanoBenchmark:
@@ -72,7 +80,7 @@ class NanoBenchmark:
         self.rings = self.data.rings("val")
         guidance = self.options["guidance"]
         base = {k: guidance[k] for k in ("steps", "guidance_scale")}
-        self.epidiff = build("guidance", self.options["guidance_type"], guidance).eval()
+        self.epidiff = guidance_of(config)
         self.zero123 = build("guidance", "zero123", {"weights": guidance["base"], **base}).eval()
         self.made: dict[str, list[ViewSet]] = {}
 
@@ -96,17 +104,12 @@ class NanoBenchmark:
         return rows
 
     def _figures(self, name: str) -> dict[str, float]:
-        figures: dict[str, list[float]] = {"PSNR": [], "SSIM": [], "colour": [], "silhouette": []}
-        for i, views in enumerate(self.made[name]):
-            if name != "true views":
-                made, truth = views.rgb_on(), self.true_views(i).rgb_on()
-                pairs = list(zip(made, truth, strict=True))
-                figures["PSNR"].append(psnr(made, truth))  # of all views together
-                figures["SSIM"].append(float(np.mean([ssim(a, b) for a, b in pairs])))
-            consistency = view_consistency(views)
-            figures["colour"].append(consistency.colour_db)
-            figures["silhouette"].append(consistency.silhouette_iou)
-        return {k: float(np.mean(v)) for k, v in figures.items() if v}
+        made, truth = self.made[name], self.made["true views"]
+        figures = means(gathered(map(agreement, made)))
+        if name == "true views":
+            return figures
+        pairs = zip(made, truth, strict=True)
+        return means(gathered(likeness(a.rgb_on(), b.rgb_on()) for a, b in pairs)) | figures
 
     # --- the answers ----------------------------------------------------------------------------
 
@@ -141,9 +144,7 @@ class NanoBenchmark:
 
     def _generate(self, guidance: Any, i: int) -> ViewSet:
         condition = Condition(image=self.true_views(i).images[0])
-        generator = torch.Generator().manual_seed(i)
-        views: ViewSet = guidance.generate(condition, self.rings.cameras, generator=generator)
-        return views
+        return answer(guidance, condition, self.rings.cameras, seed=i)
 
     # --- meshes ---------------------------------------------------------------------------------
 
@@ -174,14 +175,3 @@ class NanoBenchmark:
         while not system.fitter.done:
             system.fitter.step()
         return extract_mesh(system.sdf, system.bound, self.options["exporter"]["resolution"])
-
-    # --- pictures -------------------------------------------------------------------------------
-
-    def save_sheet(self, path: Path, objects: int = 6) -> None:
-        """Write every second view of some objects: true, Zero-1-to-3, EpiDiff, row by row."""
-        names = ("true views", "Zero-1-to-3, no epipolar blocks", "EpiDiff")
-        rows = []
-        for i in range(min(objects, len(self.rings.images))):
-            rows += [self.made[name][i].rgb_on()[::2] for name in names]
-        grid = picture_grid(torch.cat(rows), columns=rows[0].shape[0])
-        Image.fromarray(grid).save(path)

@@ -21,24 +21,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
-from PIL import Image
 
+from benchmarks.answers import (
+    Figures,
+    agreement,
+    answer,
+    gathered,
+    guidance_of,
+    likeness,
+    means,
+    save_sheet,
+)
 from benchmarks.tables import difference, table
 from benchmarks.unseen import UNSEEN_SEED, unseen_rings
-from studio.callbacks.preview import picture_grid
-from studio.config import plain
 from studio.guidance.base import Guidance
-from studio.metrics.consistency import view_consistency
-from studio.metrics.image import psnr, ssim
-from studio.registry import build
 from studio.views import Condition, ViewSet
 
 CONFIG, TRAINING = "configs/eschernet-neus.yaml", "configs/train/nano-eschernet.yaml"
 GOLDEN = (3 - math.sqrt(5)) / 2  # of a full turn
-
-Figures = dict[str, list[float]]
-"""Of every object."""
 
 
 def main(words: list[str] | None = None) -> None:
@@ -51,9 +51,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--weights", help="instead of the shipped ones")
     parser.add_argument("--out", default="outputs/benchmark-nano")
     args = parser.parse_args(words)
-    options = plain(OmegaConf.load(CONFIG))["system"]["guidance"]
-    options |= {"weights": args.weights} if args.weights else {}
-    guidance = build("guidance", "eschernet", options).eval()
+    guidance = guidance_of(CONFIG, args.weights)
     objects = unseen_objects(args.objects)
     ring, counts = len(objects[0]), args.counts
     fair = [k for k in range(ring) if k not in positions(max(counts), ring)]
@@ -64,7 +62,7 @@ def main(words: list[str] | None = None) -> None:
         near = [nearest(views, positions(count, ring)) for views in objects]
         for name, views in ((f"EscherNet of {count}", made), (f"nearest of {count}", near)):
             found[name] = figures(views, objects, fair)
-            rows[name] = {k: float(np.mean(v)) for k, v in found[name].items()}
+            rows[name] = means(found[name])
         rows[f"EscherNet of {count}"]["s/object"] = seconds
         shown.append(made)
     gains = [gain(found, f"EscherNet of {b}", f"EscherNet of {a}") for a, b in pairwise(counts)]
@@ -101,8 +99,7 @@ def answers(guidance: Guidance, objects: list[ViewSet], count: int) -> tuple[lis
     began, made = time.perf_counter(), []
     for i, views in enumerate(objects):
         condition = Condition(views=views.select(positions(count, len(views))))
-        generator = torch.Generator().manual_seed(i)
-        made.append(guidance.generate(condition, views.cameras, generator=generator))
+        made.append(answer(guidance, condition, views.cameras, seed=i))
     return made, (time.perf_counter() - began) / len(objects)
 
 
@@ -115,15 +112,10 @@ def nearest(views: ViewSet, references: list[int]) -> ViewSet:
 
 def figures(made: list[ViewSet], objects: list[ViewSet], fair: list[int]) -> Figures:
     """Return every object's PSNR (of all views together) and SSIM over some views, consistency."""
-    found: Figures = {"PSNR": [], "SSIM": [], "colour": [], "silhouette": []}
-    for views, truth in zip(made, objects, strict=True):
-        a, b = views.rgb_on()[fair], truth.rgb_on()[fair]
-        found["PSNR"].append(psnr(a, b))
-        found["SSIM"].append(float(np.mean([ssim(x, y) for x, y in zip(a, b, strict=True)])))
-        consistency = view_consistency(views)
-        found["colour"].append(consistency.colour_db)
-        found["silhouette"].append(consistency.silhouette_iou)
-    return found
+    return gathered(
+        likeness(a.rgb_on()[fair], b.rgb_on()[fair]) | agreement(a)
+        for a, b in zip(made, objects, strict=True)
+    )
 
 
 def gain(found: dict[str, Figures], more: str, less: str) -> dict[str, str | float]:
@@ -149,10 +141,3 @@ def gain_table(gains: list[dict[str, str | float]]) -> str:
             f"| {row['SSIM']:+.4f} ± {row['SSIM error']:.4f} | {row['share']:.0%} |"
         )
     return "\n".join(lines)
-
-
-def save_sheet(path: Path, shown: list[list[ViewSet]], objects: int = 6) -> None:
-    """Write every second view of some objects, row by row: true ones, then by references."""
-    rows = [views.rgb_on()[::2] for same in zip(*shown, strict=True) for views in same]
-    rows = rows[: objects * len(shown)]
-    Image.fromarray(picture_grid(torch.cat(rows), columns=len(rows[0]))).save(path)

@@ -21,16 +21,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
+from benchmarks.answers import Figures, agreement, gathered, likeness, means, save_sheet
 from benchmarks.tables import cell, table
 from benchmarks.unseen import unseen_rings
-from studio.callbacks.preview import picture_grid
 from studio.data.rings import Rings
 from studio.guidance.autoencoder import decode, encode
 from studio.guidance.backgrounds import views_on_white
-from studio.metrics.consistency import view_consistency
-from studio.metrics.image import psnr, ssim
+from studio.metrics.image import psnr
 from studio.registry import build
 from studio.views import Condition, ViewSet
 
@@ -61,22 +59,21 @@ def main(words: list[str] | None = None) -> None:
         return
     taus = {"input_temperature": args.temperatures[0], "view_temperature": args.temperatures[1]}
     fused = build("guidance", "viewfusion-interpolated", common | taus).eval()
-    found: dict[str, dict[str, list[float]]] = {}
-    coded = [autoencoded(zero123, rings.seen_from(i)) for i in objects]
-    reach = figures(coded, rings, objects)
-    rows, sheet = {"true views, autoencoder": {k: float(np.mean(v)) for k, v in reach.items()}}, []
+    truth = [rings.seen_from(i) for i in objects]
+    reach = figures([autoencoded(zero123, views) for views in truth], truth)
+    found: dict[str, Figures] = {}
+    rows, shown = {"true views, autoencoder": means(reach)}, [truth]
     for name, guidance in {"Zero-1-to-3": zero123, "ViewFusion-interpolated": fused}.items():
         began = time.perf_counter()
         made = [generate(guidance, rings, i) for i in objects]
         seconds = (time.perf_counter() - began) / len(made)
-        found[name] = figures(made, rings, objects)
-        rows[name] = {k: float(np.mean(v)) for k, v in found[name].items()}
-        rows[name]["s/object"] = seconds
-        sheet.append(made)
+        found[name] = figures(made, truth)
+        rows[name] = means(found[name]) | {"s/object": seconds}
+        shown.append(made)
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "figures.json").write_text(json.dumps(vars(args) | {"rows": rows, "objects": found}))
-    save_sheet(sheet, rings, objects, out / "views.png")
+    save_sheet(out / "views.png", shown)
     alone, both = found.values()
     digits = {"PSNR": 2, "SSIM": 4, "colour": 2, "silhouette": 4}
     gains = [f"{k} {cell(both[k], alone[k], n)}" for k, n in digits.items()]
@@ -100,18 +97,11 @@ def autoencoded(guidance: Any, views: ViewSet) -> ViewSet:
     return views_on_white(decode(guidance.vae, latents), views.cameras, {})
 
 
-def figures(made: list[ViewSet], rings: Rings, objects: range) -> dict[str, list[float]]:
+def figures(made: list[ViewSet], truth: list[ViewSet]) -> Figures:
     """Return every object's figures, without the input's own position, which is the first."""
-    found: dict[str, list[float]] = {"PSNR": [], "SSIM": [], "colour": [], "silhouette": []}
-    for i, views in zip(objects, made, strict=True):
-        pictures, truth = views.rgb_on()[1:], rings.seen_from(i).rgb_on()[1:]
-        consistency = view_consistency(views.select(list(range(1, len(views)))))
-        pairs = zip(pictures, truth, strict=True)
-        found["PSNR"].append(psnr(pictures, truth))
-        found["SSIM"].append(float(np.mean([ssim(a, b) for a, b in pairs])))
-        found["colour"].append(consistency.colour_db)
-        found["silhouette"].append(consistency.silhouette_iou)
-    return found
+    others = list(range(1, len(made[0])))
+    pairs = [(a.select(others), b.select(others)) for a, b in zip(made, truth, strict=True)]
+    return gathered(likeness(a.rgb_on(), b.rgb_on()) | agreement(a) for a, b in pairs)
 
 
 def sides(guidance: Any, rings: Rings, objects: range) -> str:
@@ -127,11 +117,3 @@ def sides(guidance: Any, rings: Rings, objects: range) -> str:
         ]
         lines.append(f"| {reference * 22.5:g} degrees | {np.mean(values):.2f} |")
     return "\n".join(lines)
-
-
-def save_sheet(made: list[list[ViewSet]], rings: Rings, objects: range, path: Path) -> None:
-    """Write every second view of six objects: true ones, then each method's, row by row."""
-    rows = []
-    for n, i in enumerate(objects[:6]):
-        rows += [v.rgb_on()[::2] for v in (rings.seen_from(i), *(sets[n] for sets in made))]
-    Image.fromarray(picture_grid(torch.cat(rows), columns=len(rows[0]))).save(path)

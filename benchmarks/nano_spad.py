@@ -17,24 +17,19 @@ import json
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
-from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.answers import agreement, answer, gathered, guidance_of, means
 from benchmarks.tables import table
 from benchmarks.unseen import small, training_pictures, training_rings, unseen_rings
 from studio.callbacks.preview import picture_grid
-from studio.config import plain
 from studio.data.rings import Rings
-from studio.metrics.consistency import view_consistency
-from studio.registry import build
 from studio.views import Condition, ViewSet
 
 CONFIG, TRAINING = "configs/spad-neus.yaml", "configs/train/nano-spad.yaml"
 KINDS = {"car": "car", "van": "car", "sofa": "seat", "armchair": "seat"}
-FIGURES = ("kind", "colour", "both", "consistency", "silhouette")
 
 
 def main(words: list[str] | None = None) -> None:
@@ -45,9 +40,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--weights", help="instead of the shipped ones")
     parser.add_argument("--out", default="outputs/benchmark-nano")
     args = parser.parse_args(words)
-    options = plain(OmegaConf.load(CONFIG))["system"]["guidance"]
-    options |= {"weights": args.weights} if args.weights else {}
-    guidance = build("guidance", "spad", options).eval()
+    guidance = guidance_of(CONFIG, args.weights)
     rings = unseen_rings(TRAINING, args.objects)
     step = len(rings.cameras) // args.views
     ring = list(range(0, len(rings.cameras), step))
@@ -55,9 +48,8 @@ def main(words: list[str] | None = None) -> None:
     truth = [rings.seen_from(i, 0).select(ring) for i in range(args.objects)]
     began, made = time.perf_counter(), []
     for i, views in enumerate(truth):
-        generator = torch.Generator().manual_seed(i)
         condition = Condition(text=rings.captions[i])
-        made.append(guidance.generate(condition, views.cameras, generator=generator))
+        made.append(answer(guidance, condition, views.cameras, seed=i))
     seconds = (time.perf_counter() - began) / args.objects
     captions = list(rings.captions)
     rows = {
@@ -88,16 +80,18 @@ class NearestCaption:
 
     def figures(self, made: list[ViewSet], prompts: list[str]) -> dict[str, float]:
         """Return the shares of views whose nearest object is of the prompt's kind and colour."""
-        found: dict[str, list[float]] = {name: [] for name in FIGURES}
-        for views, prompt in zip(made, prompts, strict=True):
-            (kind, colour), (near_kind, near_colour) = words(prompt), words(self.caption(views))
-            found["kind"].append(kind == near_kind)
-            found["colour"].append(colour == near_colour)
-            found["both"].append(kind == near_kind and colour == near_colour)
-            consistency = view_consistency(views)
-            found["consistency"].append(consistency.colour_db)
-            found["silhouette"].append(consistency.silhouette_iou)
-        return {k: float(np.mean(v)) for k, v in found.items()}
+        return means(gathered(self._figures(*pair) for pair in zip(made, prompts, strict=True)))
+
+    def _figures(self, views: ViewSet, prompt: str) -> dict[str, float]:
+        (kind, colour), (near_kind, near_colour) = words(prompt), words(self.caption(views))
+        found = agreement(views)
+        return {
+            "kind": kind == near_kind,
+            "colour": colour == near_colour,
+            "both": kind == near_kind and colour == near_colour,
+            "consistency": found["colour"],
+            "silhouette": found["silhouette"],
+        }
 
 
 def words(caption: str) -> tuple[str, str]:

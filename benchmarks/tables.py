@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 
-def table(rows: Mapping[str, Mapping[str, float]]) -> str:
-    """Return figures by row and column as a Markdown table; columns as they first occur."""
-    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+def table(rows: Mapping[str, Mapping[str, float]], first: Sequence[str] = ()) -> str:
+    """Return figures by row and column as a Markdown table.
+
+    Args:
+        rows: figures by name of the row and of the column.
+        first: columns to begin with; the others follow as they occur.
+    """
+    columns = list(dict.fromkeys([*first, *(column for row in rows.values() for column in row)]))
     lines = ["| views | " + " | ".join(columns) + " |", "| --- " * (len(columns) + 1) + "|"]
     for name, row in rows.items():
         cells = [f"{row[c]:.4g}" if c in row else "" for c in columns]
