@@ -38,7 +38,7 @@ class ScheduleOptions:
     train_timesteps: int = 1000
     """Length of the training chain."""
     zero_terminal_snr: bool = False
-    """Make the last timestep pure noise (needs v_prediction)."""
+    """Make the last timestep pure noise (needs v_prediction or sample)."""
     min_snr_gamma: float = 0.0
     """Min-SNR weighting of the loss; 0: off (released models)."""
 
@@ -71,7 +71,7 @@ class NoiseSchedule:
             beta_schedule: "scaled_linear" (linear in sqrt(beta), LDM's "linear") or "linear".
             prediction_type: what the network returns, one of `PREDICTIONS`.
             zero_terminal_snr: rescale so that the last step is pure noise (Lin et al.,
-                arXiv 2305.08891, algorithm 1); needs "v_prediction".
+                arXiv 2305.08891, algorithm 1); not for "epsilon".
 
         Raises:
             ConfigError: if a name is unknown, or pure noise is combined with "epsilon", which
@@ -95,7 +95,7 @@ class NoiseSchedule:
             if prediction_type == "epsilon":
                 raise ConfigError(
                     "zero_terminal_snr is true with prediction_type 'epsilon'.",
-                    allowed="prediction_type: v_prediction",
+                    allowed="prediction_type: v_prediction, sample",
                 )
             signal = alphas_cumprod.sqrt()
             signal = (signal - signal[-1]) * (signal[0] / (signal[0] - signal[-1]))
@@ -131,9 +131,15 @@ class NoiseSchedule:
     def target(
         self, clean: Float[Tensor, "b ..."], noise: Float[Tensor, "b ..."], t: Int[Tensor, " b"]
     ) -> Float[Tensor, "b ..."]:
-        """What the network should return: the noise n, or v = sqrt(abar) n - sqrt(1 - abar) x_0."""
+        """What the network should return at x_t: the inverse of `split`.
+
+        "epsilon": the noise n; "sample": x_0; "v_prediction": sqrt(abar) n - sqrt(1 - abar) x_0
+        (Salimans & Ho, arXiv 2202.00512).
+        """
         if self.prediction_type == "epsilon":
             return noise
+        if self.prediction_type == "sample":
+            return clean
         abar = self._abar(t, clean)
         return abar.sqrt() * noise - (1 - abar).sqrt() * clean
 

@@ -9,8 +9,9 @@ import torch
 
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import build_vae, encode
-from studio.guidance.ddim import ddim_plan, ddim_timesteps, ddim_update
+from studio.guidance.ddim import ddim_plan, ddim_sample, ddim_timesteps, ddim_update
 from studio.guidance.diffusion import (
+    PREDICTIONS,
     NoiseSchedule,
     guide,
     guided_prediction,
@@ -29,14 +30,15 @@ def test_schedule_is_stable_diffusions() -> None:
 
 def test_zero_terminal_snr_keeps_the_start_and_ends_in_noise() -> None:
     plain = NoiseSchedule.make()
-    zero = NoiseSchedule.make(prediction_type="v_prediction", zero_terminal_snr=True)
-    assert zero.alphas_cumprod[0].item() == pytest.approx(plain.alphas_cumprod[0].item())
-    assert zero.alphas_cumprod[-1] == 0
+    for prediction in ("v_prediction", "sample"):
+        zero = NoiseSchedule.make(prediction_type=prediction, zero_terminal_snr=True)
+        assert zero.alphas_cumprod[0].item() == pytest.approx(plain.alphas_cumprod[0].item())
+        assert zero.alphas_cumprod[-1] == 0
     with pytest.raises(ConfigError, match="epsilon"):
         NoiseSchedule.make(zero_terminal_snr=True)
 
 
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_target_and_split_are_inverse(prediction: str) -> None:
     schedule = NoiseSchedule.make(prediction_type=prediction)
     clean, noise = torch.randn(2, 3, 4, 4, 4)
@@ -49,12 +51,30 @@ def test_target_and_split_are_inverse(prediction: str) -> None:
         torch.testing.assert_close(x0, clean, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("gamma", [0.0, 5.0])
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_only_a_perfect_prediction_has_no_loss(prediction: str, gamma: float) -> None:
+    schedule = NoiseSchedule.make(prediction_type=prediction)
+    clean, noise = torch.randn(2, 3, 4, 4, 4, generator=torch.Generator().manual_seed(1))
+    times = torch.tensor([0, 400, 999])
+    abar = schedule.alphas_cumprod[times][:, None, None, None]
+    answers = {
+        "epsilon": noise,
+        "v_prediction": abar.sqrt() * noise - (1 - abar).sqrt() * clean,
+        "sample": clean,
+    }
+    losses = {k: schedule.losses(a, clean, noise, times, gamma) for k, a in answers.items()}
+    assert losses[prediction]["loss"] == 0 and losses[prediction]["mse"] == 0
+    assert all(found["loss"] > 0.1 for k, found in losses.items() if k != prediction)
+
+
 def test_min_snr_weights() -> None:
     times = torch.tensor([0, 300, 999])
-    eps, v = (NoiseSchedule.make(prediction_type=p) for p in ("epsilon", "v_prediction"))
+    eps, v, x0 = (NoiseSchedule.make(prediction_type=p) for p in PREDICTIONS)
     snr = eps.alphas_cumprod[times] / (1 - eps.alphas_cumprod[times])
     torch.testing.assert_close(eps.loss_weight(times, 5.0), snr.clamp(max=5) / snr)
     torch.testing.assert_close(v.loss_weight(times, 5.0), snr.clamp(1, 5) / (snr + 1))
+    torch.testing.assert_close(x0.loss_weight(times, 5.0), snr.clamp(1, 5))
     assert (eps.loss_weight(times, 0) == 1).all()
     assert v.loss_weight(times, 5.0)[2] > 0.99  # pure noise is still learnt from
 
@@ -105,20 +125,26 @@ def test_unknown_names_are_refused() -> None:
         NoiseSchedule.make(beta_schedule="cosine")
 
 
-def test_ddim_with_a_perfect_network_ends_at_the_clean_latents() -> None:
-    schedule = NoiseSchedule.make()
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_ddim_with_a_perfect_network_ends_at_the_clean_latents(prediction: str) -> None:
+    schedule = NoiseSchedule.make(prediction_type=prediction)
     clean = torch.full((1, 1, 2, 2), 0.7)
-    x = torch.randn(1, 1, 2, 2)
-    drawn = None
-    for step in ddim_plan(schedule, 20, "leading", 0.0):
-        eps = (x - step.abar**0.5 * clean) / (1 - step.abar) ** 0.5
-        drawn = eps if drawn is None else drawn
-        x = ddim_update(step, *schedule.split(eps, x, step.abar))
+    start = torch.randn(1, 1, 2, 2)
+    drawn: list[torch.Tensor] = []
+
+    def perfect(x: torch.Tensor, t: int) -> tuple[torch.Tensor, None]:
+        abar = schedule.alphas_cumprod[t]
+        drawn.append((x - abar.sqrt() * clean) / (1 - abar).sqrt())
+        return schedule.target(clean, drawn[-1], torch.tensor([t])), None
+
+    x = ddim_sample(perfect, schedule, ddim_plan(schedule, 20, "leading", 0.0), start)
     last = schedule.alphas_cumprod[0]  # where the plan ends: the noise of timestep 0 is left
-    torch.testing.assert_close(x, last.sqrt() * clean + (1 - last).sqrt() * drawn)
+    wanted = last.sqrt() * clean + (1 - last).sqrt() * drawn[0]
+    torch.testing.assert_close(x, wanted, atol=1e-4, rtol=1e-4)
 
 
-def test_ddim_matches_diffusers_step() -> None:
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_ddim_matches_diffusers_step(prediction: str) -> None:
     from diffusers import DDIMScheduler
 
     reference = DDIMScheduler(
@@ -128,10 +154,10 @@ def test_ddim_matches_diffusers_step() -> None:
         clip_sample=False,
         set_alpha_to_one=False,
         steps_offset=1,
-        prediction_type="v_prediction",
+        prediction_type=prediction,
     )
     reference.set_timesteps(10)
-    schedule = NoiseSchedule.make(prediction_type="v_prediction")
+    schedule = NoiseSchedule.make(prediction_type=prediction)
     x, out, noise = torch.randn(3, 2, 4, 4, 4)
     for step in ddim_plan(schedule, 10, "leading", 0.6):
         want = reference.step(out, step.t, x, eta=0.6, variance_noise=noise).prev_sample
@@ -139,8 +165,9 @@ def test_ddim_matches_diffusers_step() -> None:
         torch.testing.assert_close(have, want, atol=1e-5, rtol=1e-4)
 
 
-def test_first_step_from_pure_noise_is_finite() -> None:
-    schedule = NoiseSchedule.make(prediction_type="v_prediction", zero_terminal_snr=True)
+@pytest.mark.parametrize("prediction", ["v_prediction", "sample"])
+def test_first_step_from_pure_noise_is_finite(prediction: str) -> None:
+    schedule = NoiseSchedule.make(prediction_type=prediction, zero_terminal_snr=True)
     first = ddim_plan(schedule, 4, "trailing", 1.0)[0]
     assert first.abar == 0 and math.isfinite(first.sigma)
     x = torch.randn(1, 4, 2, 2)

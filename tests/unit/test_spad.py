@@ -19,6 +19,7 @@ from studio.checkpoint_io import write_tensors
 from studio.data.procedural_objects import make_object
 from studio.errors import ConfigError, WeightsError
 from studio.guidance.ddim import ddim_timesteps
+from studio.guidance.diffusion import PREDICTIONS
 from studio.guidance.folders import write_part
 from studio.guidance.ldm import UNET, ema_key, fill
 from studio.guidance.spad import attention
@@ -289,7 +290,7 @@ def test_data_without_captions_are_refused() -> None:
         tiny().training_loss(data)
 
 
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_a_few_steps_lower_the_loss(prediction: str) -> None:
     model, data = tiny(prediction_type=prediction), batch()
     groups = [{"params": g["params"], "lr": 3e-3} for g in model.trainable_parameters()]

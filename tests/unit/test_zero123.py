@@ -18,6 +18,7 @@ from studio.checkpoint_io import write_tensors
 from studio.errors import ConfigError, WeightsError
 from studio.guidance import autoencoder
 from studio.guidance.ddim import ddim_plan
+from studio.guidance.diffusion import PREDICTIONS
 from studio.guidance.folders import current_vae_name
 from studio.guidance.ldm import EMA, UNET, ema_key, fill
 from studio.guidance.zero123 import guidance as guidance_module
@@ -202,7 +203,7 @@ def test_min_snr_changes_the_loss_but_not_the_report() -> None:
     assert plain["loss"] != weighted["loss"]
 
 
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_a_few_steps_lower_the_loss(prediction: str) -> None:
     model, data = tiny(prediction_type=prediction, condition_dropout=0.0), batch()
     groups = [{"params": g["params"], "lr": 3e-3} for g in model.trainable_parameters()]
