@@ -49,6 +49,7 @@ OPTIONAL = (
         "pip install git+https://github.com/NVlabs/tiny-cuda-nn/#subdirectory=bindings/torch",
     ),
     Package("rembg", "rembg", "pictures without alpha", "pip install -e .[rembg]"),
+    Package("pillow_heif", "pillow-heif", "HEIC pictures", "pip install -e .[heic]"),
     Package("OpenEXR", "OpenEXR", "all kinds of EXR files", "pip install -e .[exr]"),
     Package("webdataset", "webdataset", "data.stream of nmr", "pip install -e .[webdataset]"),
     Package("tensorboard", "tensorboard", "trainer.logger=tensorboard", "pip install tensorboard"),

@@ -6,25 +6,21 @@ Pillow pictures are uint8 at the border only. Removing backgrounds stands in `st
 
 from __future__ import annotations
 
-import difflib
 import math
-import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from studio.errors import DataError
 from studio.files import atomic_write
+from studio.picture_files import opened
 
 MIN_SIDE = 8  # px; smaller pictures show nothing of an object
-MAX_SIDE = 16_384  # px
-MAX_PIXELS = 2**26  # 67 megapixels: 1 GB as float RGBA
-READABLE = "png, jpg, webp, tif, bmp or gif"
 SOLID = 0.1  # alpha from which a pixel belongs to the object's box
 
 
@@ -72,73 +68,10 @@ def read_rgba_or_rgb(
         path: the file.
         upright: turn the picture by its EXIF tag.
     """
-    path = Path(path)
-    _check_file(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                _check_size(path, opened.size)
-                opened.load()
-                turned = ImageOps.exif_transpose(opened) if upright else opened
-                return _to_tensor(path, turned), _carries_alpha(opened)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(path, "has more pixels than can be decoded safely") from error
-    except UnidentifiedImageError as error:
-        raise DataError(f"{path} is not a picture.", allowed=READABLE) from error
-    except PermissionError as error:
-        raise DataError(f"picture {path} may not be read: permission denied.") from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:  # Pillow's decoders
-        raise DataError(
-            f"picture {path} is broken or cut off ({error}).",
-            hint="Copy or download it again; if a viewer opens it, save it anew as PNG.",
-        ) from error
-
-
-def picture_size(path: str | Path, *, upright: bool = True) -> tuple[int, int]:
-    """Return (height, width) of a picture file, as `read_rgba_or_rgb` reads it, from its header.
-
-    Raises:
-        DataError: if the file is missing or no picture.
-    """
-    path = Path(path)
-    _check_file(path)
-    try:
-        with Image.open(path) as opened:
-            width, height = opened.size
-            turned = upright and opened.getexif().get(0x0112, 1) >= 5  # tag "orientation"
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} is not a picture.", allowed=READABLE) from error
-    return (width, height) if turned else (height, width)
-
-
-def _check_file(path: Path) -> None:
-    if path.is_dir():
-        raise DataError(f"{path} is a folder, not a picture.", allowed=f"one {READABLE} file")
-    if not path.exists():
-        names = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
-        folder = "" if path.parent.is_dir() else f" (there is no folder {path.parent})"
-        raise DataError(
-            f"picture {path} does not exist{folder}.",
-            hint=f"did you mean {path.parent / near[0]}?" if near else None,
-        )
-    if path.stat().st_size == 0:
-        raise DataError(f"picture {path} is an empty file.", hint="Copy or download it again.")
-
-
-def _check_size(path: Path, size: tuple[int, int]) -> None:
-    width, height = size
-    if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise _too_large(path, f"is {width:,}x{height:,} px, too large")
-
-
-def _too_large(path: Path, what: str) -> DataError:
-    return DataError(
-        f"picture {path} {what}.",
-        allowed=f"at most {MAX_SIDE:,} px on a side and {MAX_PIXELS // 10**6} megapixels",
-        hint="Scale it down first; no method here uses more than 1,024 px.",
-    )
+    with opened(path) as picture:
+        picture.load()
+        turned = ImageOps.exif_transpose(picture) if upright else picture
+        return _to_tensor(Path(path), turned), _carries_alpha(picture)
 
 
 def _carries_alpha(picture: Image.Image) -> bool:

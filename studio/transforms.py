@@ -22,7 +22,8 @@ from studio.bounds import guess_bound
 from studio.cameras import opencv_to_opengl
 from studio.errors import DataError
 from studio.files import json_text, make_folder, remove, write_text
-from studio.images import picture_size, save_png
+from studio.images import save_png
+from studio.picture_files import picture_size
 from studio.shots import SUFFIXES, Scene, Shot, find_picture, read_shots
 from studio.similarity import translation
 from studio.transforms_cameras import (

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from studio.data.layouts import CaptureConfig, LayoutData, existing, pictures_in
 from studio.errors import DataError
-from studio.images import picture_size
+from studio.picture_files import picture_size
 from studio.registry import register
 from studio.shots import Scene, Shot
 

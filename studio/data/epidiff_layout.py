@@ -26,6 +26,7 @@ from torch import Tensor
 from studio.cameras import Cameras, opencv_to_opengl, opengl_to_opencv
 from studio.errors import DataError
 from studio.files import atomic_write, write_json, write_text
+from studio.picture_files import opened
 
 SPLITS = ("train", "val", "test")
 _SUFFIXES = (".webp", ".png")  # the render tool itself writes PNG
@@ -105,12 +106,9 @@ class ObjectViews:
                 f"{self.folder} has no view {view}.", allowed=f"0 to {len(self.files) - 1}"
             )
         path = self.folder / self.files[view]
-        try:
-            with Image.open(path) as picture:
-                picture.load()
-                return picture
-        except OSError as error:
-            raise DataError(f"{path} is missing or damaged ({error}).") from error
+        with opened(path) as picture:
+            picture.load()
+            return picture
 
 
 def _file_name(folder: Path, index: int, place: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from studio.cameras import opengl_to_opencv
 from studio.data.fixed_rigs import BOUND, NO_CUTTING, Tile, rendered_intrinsics, tiles
 from studio.data.layouts import CaptureConfig, LayoutData, existing, natural, pictures_in
 from studio.errors import DataError
-from studio.images import picture_size
+from studio.picture_files import picture_size
 from studio.registry import register
 from studio.shots import Scene, Shot, find_picture
 

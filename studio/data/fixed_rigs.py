@@ -17,7 +17,7 @@ from torch import Tensor
 from studio.cameras import CANONICAL_RADIUS, Cameras, look_at, spherical_to_cartesian
 from studio.data.layouts import CaptureConfig, LayoutData, existing, pictures_in
 from studio.errors import DataError
-from studio.images import picture_size
+from studio.picture_files import picture_size
 from studio.registry import register
 from studio.shots import SUFFIXES, Scene, Shot
 

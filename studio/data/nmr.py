@@ -6,7 +6,6 @@ arXiv 2402.02906) draws them. Only the views that are used are read and decoded.
 
 from __future__ import annotations
 
-import io
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -26,6 +25,7 @@ from studio.data.nmr_cameras import nmr_ring, read_cameras, view_angles
 from studio.data.nmr_index import CAMERAS, VIEWS
 from studio.data.nmr_stream import StreamedViews, shard_urls
 from studio.errors import ConfigError, DataError
+from studio.picture_files import opened
 from studio.registry import register
 
 CHOICES = {"lists": tuple(LISTS), "settings": ("right", "released"), "cameras": ("ring", "file")}
@@ -193,14 +193,12 @@ class NMRViews(Dataset[dict[str, Any]]):
 
     def _picture(self, key: str, view: int) -> UInt8[np.ndarray, "h w 3"]:
         side = self.cfg.resolution
-        try:
-            with Image.open(io.BytesIO(self.archive.read(key, view))) as opened:
-                picture = opened if opened.mode == "RGB" else _on_white(opened)
-                if picture.size != (side, side):
-                    picture = picture.resize((side, side), Image.Resampling.BOX)
-                return np.asarray(picture)
-        except (OSError, UnidentifiedImageError, SyntaxError) as error:
-            raise DataError(f"view {view} of {key} in {self.archive.source} is damaged.") from error
+        name = f"{self.archive.source}: view {view} of {key}"
+        with opened(name, self.archive.read(key, view)) as stored:
+            picture = stored if stored.mode == "RGB" else _on_white(stored)
+            if picture.size != (side, side):
+                picture = picture.resize((side, side), Image.Resampling.BOX)
+            return np.asarray(picture)
 
 
 def _on_white(picture: Image.Image) -> Image.Image:

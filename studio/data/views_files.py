@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, UInt8
-from PIL import Image, UnidentifiedImageError
 
 from studio.errors import DataError
+from studio.picture_files import opened
 
 RIGID_TOLERANCE = 1e-3  # largest entry of R R^T - 1
 
@@ -57,11 +57,8 @@ def read_rgba8(path: Path) -> UInt8[np.ndarray, "h w 4"]:
     Raises:
         DataError: if the file is missing or broken or has no alpha.
     """
-    try:
-        with Image.open(path) as opened:
-            pixels = np.asarray(opened)
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
-        raise DataError(f"picture {path} cannot be read: {_why(error)}.") from error
+    with opened(path) as picture:
+        pixels = np.asarray(picture)
     if pixels.ndim != 3 or pixels.shape[2] != 4 or pixels.dtype != np.uint8:
         raise DataError(f"picture {path} has no alpha channel.", allowed="8-bit RGBA PNG")
     return pixels

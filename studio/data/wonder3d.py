@@ -19,7 +19,7 @@ from torch import Tensor
 from studio.cameras import look_at, opengl_to_opencv, spherical_to_cartesian
 from studio.data.layouts import CaptureConfig, LayoutData, existing
 from studio.errors import DataError
-from studio.images import picture_size
+from studio.picture_files import picture_size
 from studio.registry import register
 from studio.shots import Scene, Shot, find_picture
 

@@ -201,10 +201,10 @@ def test_missing_picture_suggests_the_near_name(tmp_path: Path) -> None:
 def test_unreadable_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("studio.images.Image.open", refuse)
+    monkeypatch.setattr("studio.picture_files.Image.open", refuse)
     with pytest.raises(DataError, match="permission denied"):
         read_picture(tmp_path / "a.png")
 

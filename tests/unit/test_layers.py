@@ -12,7 +12,17 @@ PACKAGE = Path(__file__).resolve().parents[2] / "studio"
 
 # From the bottom up; a module may import its own layer and those below.
 LAYERS = (
-    {"errors", "files", "registry", "config", "options", "plugins", "plugin_sources", "run"},
+    {
+        "errors",
+        "files",
+        "picture_files",
+        "registry",
+        "config",
+        "options",
+        "plugins",
+        "plugin_sources",
+        "run",
+    },
     {"cameras", "views", "images", "mesh", "schedule"},
     {"ops", "metrics", "data", "export"},
     {"guidance", "geometry", "renderers"},
