@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 from studio.cameras import CANONICAL_FOV_DEG, CANONICAL_RADIUS, Cameras, orbit_cameras
 from studio.data.base import ViewPairData
 from studio.data.procedural_objects import ProceduralObject, categories, make_object, split_seed
+from studio.data.procedural_photo import photo_caster
 from studio.data.render import RayCaster, Rendered
 from studio.data.rings import Rings
 from studio.errors import ConfigError
@@ -85,6 +86,7 @@ def render_object(
     yaw_deg: float = 0.0,
     supersample: int = 2,
     shading: bool = True,
+    look: str = "plain",
 ) -> Rendered:
     """Render one procedural object.
 
@@ -95,9 +97,14 @@ def render_object(
         yaw_deg: turns the object counter-clockwise, seen from above.
         supersample: samples per pixel and axis.
         shading: ``False`` gives plain colours.
+        look: "plain" (one colour a part, light from above) or "photo" (patterns, soft light).
     """
-    vertices, faces, colours, normals = make_object(category, seed).turned(yaw_deg).arrays
-    return RayCaster(vertices, faces, colours, normals=normals).render(
+    thing = make_object(category, seed).turned(yaw_deg)
+    vertices, faces, colours, normals = thing.arrays
+    caster = RayCaster(vertices, faces, colours, normals=normals)
+    if look == "photo":
+        caster = photo_caster(thing)
+    return caster.render(
         cameras.c2w.numpy(),
         cameras.intrinsics.numpy(),
         cameras.size,

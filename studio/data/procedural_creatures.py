@@ -15,6 +15,7 @@ def animal(s: Sculptor) -> str:
         fur = hsv(s.hue, s.uniform(0.15, 0.7), s.uniform(0.4, 0.97))
     else:
         fur = s.main_colour((0.35, 0.75))
+    s.decorate(fur, "grain", "stripes", "dots", "marble", chance=0.5)
     light = hsv(s.uniform(0.06, 0.12), s.uniform(0.08, 0.3), 0.96)
     dark = s.shade(fur, 0.45)
     second = s.choose(light, light, dark)
@@ -122,6 +123,7 @@ def robot(s: Sculptor) -> str:
     """A robot: square body with a chest panel, head with eyes and antenna, arms and legs."""
     metal = s.main_colour((0.25, 0.75))
     joint = s.partner(metal)
+    s.decorate(metal, "label", "stripes", "bands", "gradient", chance=0.4)
     dark = (0.18, 0.19, 0.22)
     wide, deep, tall = s.uniform(0.42, 0.54), s.uniform(0.30, 0.38), s.uniform(0.38, 0.48)
     leg = s.along(0.20, 0.42)
@@ -192,6 +194,8 @@ def tree(s: Sculptor) -> str:
         else hsv(s.uniform(0.22, 0.40), s.uniform(0.5, 0.8), s.uniform(0.4, 0.75))
     )
     trunk, tub = s.wood(), s.partner(leaves)
+    s.decorate(leaves, "grain", "marble", chance=0.6)
+    s.decorate(tub, "bands", "checks", "planks", chance=0.4)
     tall = s.along(0.25, 0.55)
     s.add(
         cylinder(0.17, 0.20, (0, 0, 0.10), tub, top_radius=0.23, sides=20),

@@ -11,6 +11,8 @@ def armchair(s: Sculptor) -> str:
     """An armchair or sofa: base, cushions, back, arms, feet."""
     cloth = s.main_colour((0.4, 0.85))
     second = s.partner(cloth)
+    s.decorate(cloth, "grain", "stripes", "checks", "dots", "grain", chance=0.6)
+    s.decorate(second, "grain", "stripes", "checks", "dots", chance=0.6)
     wood = s.wood()
     inner = s.along(0.50, 1.25)
     arm, depth = s.uniform(0.14, 0.20), s.uniform(0.66, 0.80)
@@ -85,6 +87,7 @@ def chair(s: Sculptor) -> str:
     """A kitchen chair: four legs, seat with cushion, slatted or solid back."""
     frame = s.main_colour((0.4, 0.85)) if s.unusual or s.chance(0.6) else s.wood()
     cushion = s.partner(frame)
+    s.decorate(cushion, "grain", "stripes", "checks", "dots", chance=0.6)
     wide, deep = s.uniform(0.46, 0.60), s.uniform(0.46, 0.56)
     seat, back = s.along(0.36, 0.58), s.uniform(0.42, 0.58)
     leg = s.uniform(0.09, 0.115)
@@ -112,6 +115,7 @@ def table(s: Sculptor) -> str:
     """A table with a round or square top, legs or one foot, and a drawer at the front."""
     top = s.main_colour((0.35, 0.8))
     legs = s.choose(s.wood(), s.partner(top))
+    s.decorate(top, "wood", "planks", "marble", "checks", chance=0.5)
     long, wide, tall = s.uniform(0.55, 0.75), s.along(0.7, 1.25), s.uniform(0.45, 0.62)
     if s.chance(0.3):
         radius = wide * 0.45
@@ -142,6 +146,7 @@ def lamp(s: Sculptor) -> str:
     """A table lamp: foot, stem, shade with a band, and a switch at the front."""
     shade, sides = s.main_colour((0.3, 0.8)), 28
     foot = s.partner(shade)
+    s.decorate(shade, "grain", "stripes", "checks", "dots", "gradient", chance=0.5)
     tall, wide = s.along(0.75, 1.25), s.uniform(0.26, 0.36)
     shade_tall = s.uniform(0.32, 0.44)
     narrow = wide * s.uniform(0.5, 0.8)

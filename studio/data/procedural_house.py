@@ -27,6 +27,8 @@ def house(s: Sculptor) -> str:
         hsv(s.uniform(0.02, 0.07), s.uniform(0.35, 0.55), s.uniform(0.6, 0.85)),
     )
     wall = lighten(wall, 0.6)
+    s.decorate(wall, "bricks", "planks", "bricks", "grain", chance=0.6)
+    s.decorate(roof, "bricks", "planks", "stripes", chance=0.5)
     frame = hsv(0.12, s.uniform(0.02, 0.12), 0.97)
     door = s.choose(s.partner(roof), s.wood(), hsv(s.hue, 0.7, 0.45))
     pane = s.choose(GLASS, (0.30, 0.42, 0.55), (0.98, 0.86, 0.45))
@@ -119,6 +121,7 @@ def mug(s: Sculptor) -> str:
     """A full mug: body with bands, rim, drink and a handle at the back."""
     glaze = s.main_colour((0.35, 0.9))
     band = s.partner(glaze)
+    s.decorate(glaze, "label", "dots", "stripes", "bands", "checks", "gradient", chance=0.5)
     radius, tall = s.uniform(0.34, 0.42), s.along(0.65, 1.05)
     flare = s.uniform(0.86, 1.0)
     foot = radius * flare

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import colorsys
 import zlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from studio.data.procedural_parts import Array, Colour, Part, rotation
+from studio.data.procedural_surfaces import Paint, draw_paint
 
 if TYPE_CHECKING:
     from studio.mesh import Mesh
@@ -49,6 +50,8 @@ class ProceduralObject:
     """Hue of the main colour in [0, 1)."""
     stretch: float
     """Proportion parameter in [0, 1]."""
+    paints: Mapping[Colour, Paint] = field(default_factory=dict)
+    """Patterns of the parts of these colours; seen in photos alone."""
     yaw_deg: float = 0.0
     """How far the object is turned counter-clockwise, seen from above, away from facing +X."""
 
@@ -109,6 +112,8 @@ class Sculptor:
 
     def __init__(self, category: str, seed: int) -> None:
         self.random = np.random.default_rng([zlib.crc32(category.encode()), seed])
+        self.surface_random = np.random.default_rng([zlib.crc32(category.encode()), seed, 1])
+        self.paints: dict[Colour, Paint] = {}
         self.parts: list[Part] = []
         self.words: list[str] = []
         kind = int(self.random.integers(3)) if seed >= TEST_SEED else 2
@@ -183,8 +188,23 @@ class Sculptor:
         return red, green, blue
 
     def wood(self) -> Colour:
-        """A brown between pine and walnut."""
-        return hsv(self.uniform(0.05, 0.10), self.uniform(0.4, 0.65), self.uniform(0.35, 0.8))
+        """A brown between pine and walnut, with its grain."""
+        brown = hsv(self.uniform(0.05, 0.10), self.uniform(0.4, 0.65), self.uniform(0.35, 0.8))
+        self.decorate(brown, "wood", "wood", "planks", chance=0.85)
+        return brown
+
+    def decorate(self, colour: Colour, *kinds: str, chance: float = 0.5) -> None:
+        """Give all parts of exactly this colour a pattern, with a probability.
+
+        The draws come from a stream of their own: shapes and colours stay as they are without it.
+
+        Args:
+            colour: of the parts.
+            kinds: names of `studio.data.procedural_surfaces.PATTERNS` to choose among.
+            chance: probability that there is one.
+        """
+        if self.surface_random.uniform() < chance:
+            self.paints[colour] = draw_paint(self.surface_random, colour, kinds)
 
     def finish(self, category: str, seed: int, caption: str) -> ProceduralObject:
         """Centre the object; scale it so that its longest side is 1 and the rig sees all of it."""
@@ -196,7 +216,7 @@ class Sculptor:
         parts = tuple(
             Part((part.corners - centre) * scale, part.normals, part.colour) for part in self.parts
         )
-        return ProceduralObject(category, seed, parts, caption, self.hue, self.stretch)
+        return ProceduralObject(category, seed, parts, caption, self.hue, self.stretch, self.paints)
 
 
 Maker = Callable[[Sculptor], str]

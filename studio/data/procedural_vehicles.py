@@ -26,6 +26,7 @@ def car(s: Sculptor) -> str:
     """A car: body, cabin with windows, four wheels, lamps; sometimes a stripe."""
     paint = s.main_colour()
     trim = s.partner(paint)
+    s.decorate(paint, "stripes", "label", "gradient", "bands", chance=0.3)
     length, width = s.along(1.0, 1.45), s.uniform(0.52, 0.62)
     body_height, cabin_height = s.uniform(0.20, 0.27), s.uniform(0.19, 0.27)
     wheel = s.uniform(0.115, 0.15)
@@ -112,6 +113,7 @@ def truck(s: Sculptor) -> str:
     """A lorry: cab with windows, a box or tank behind, six wheels."""
     cab = s.main_colour()
     load = s.choose(s.partner(cab), (0.93, 0.93, 0.92), s.partner(cab))
+    s.decorate(load, "label", "stripes", "planks", "bands", chance=0.6)
     length, width = s.along(1.15, 1.7), s.uniform(0.50, 0.58)
     wheel, floor = s.uniform(0.115, 0.14), 0.16
     cab_long, cab_tall = s.uniform(0.32, 0.40), s.uniform(0.44, 0.54)
@@ -182,6 +184,7 @@ def boat(s: Sculptor) -> str:
     """A small steamer: hull with a pointed bow, deck, cabin with windows, funnel."""
     hull = s.main_colour()
     second = s.partner(hull)
+    s.decorate(hull, "bands", "planks", "label", "stripes", chance=0.5)
     white = hsv(0.1, s.uniform(0.02, 0.12), 0.96)
     length, width, tall = s.along(0.95, 1.45), s.uniform(0.40, 0.52), s.uniform(0.22, 0.28)
     stern, shoulder = -length / 2, length * 0.12
@@ -245,6 +248,7 @@ def rocket(s: Sculptor) -> str:
     """A standing rocket: hull, nose, window at the front, fins and nozzle."""
     hull = s.choose((0.93, 0.93, 0.92), (0.85, 0.86, 0.90), s.partner(s.main_colour()))
     accent = s.main_colour((0.65, 0.9))
+    s.decorate(hull, "label", "bands", "stripes", "checks", chance=0.5)
     radius, tall = s.uniform(0.17, 0.23), s.along(0.55, 0.95)
     nose, base = s.uniform(0.28, 0.42), 0.12
     top = base + tall

@@ -9,7 +9,7 @@ the ring.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,19 @@ class Rendered:
         return self.rgba[..., 3]
 
 
+class Shader(Protocol):
+    """Gives surfaces colours that no vertex holds: patterns, light that was computed before.
+
+    Attributes:
+        columns: [M, 3 corners, C] values of its own, interpolated over every face.
+    """
+
+    columns: Array
+
+    def __call__(self, faces: Array, colours: Array, values: Array) -> Array:
+        """Return colours [N, 3] of points on faces [N] with plain colours [N, 3]."""
+
+
 class RayCaster:
     """Casts rays at one triangle mesh.
 
@@ -52,6 +65,7 @@ class RayCaster:
         normals: [N, 3] shading normals; face normals if absent.
         uv: [N, 2] texture coordinates, origin bottom-left.
         texture: [H, W, 3] uint8; wins over ``colours``.
+        shader: what colours of shaded pictures come from, in place of the light from above.
     """
 
     def __init__(
@@ -63,6 +77,7 @@ class RayCaster:
         normals: Array | None = None,
         uv: Array | None = None,
         texture: Array | None = None,
+        shader: Shader | None = None,
     ) -> None:
         from embreex.mesh_construction import TriangleMesh
         from embreex.rtcore_scene import EmbreeScene
@@ -70,6 +85,7 @@ class RayCaster:
         self.vertices = np.ascontiguousarray(vertices, dtype=np.float32)
         self.faces = np.ascontiguousarray(faces, dtype=np.int32)
         self.texture = None if uv is None else texture
+        self.shader = shader
         self._uv = None if uv is None or texture is None else np.asarray(uv, np.float32)[faces]
         self._colours = self._corner_colours(colours)
         self._normals = self._corner_normals(normals)
@@ -144,7 +160,7 @@ class RayCaster:
             origins, directions = _pixel_rays(
                 c2w[view], intrinsics[view], window, size, scale, supersample
             )
-            samples = self._shade(origins, directions, table, geometry)
+            samples = self._shade(origins, directions, table, geometry, shading)
             shape = (bottom - top, supersample, right - left, supersample, samples.shape[-1])
             out[view, top:bottom, left:right] = _mean_of_samples(samples.reshape(shape))
         if not geometry:
@@ -153,14 +169,19 @@ class RayCaster:
         return Rendered(out[..., :4], out[..., 4], out[..., 5:] / np.maximum(length, 1e-6))
 
     def _table(self, shading: bool, geometry: bool) -> Array:
-        """[M, 3 corners, C] what is interpolated over a face: lit colour, then normal, then uv."""
-        colour = self._colours * light(self._normals)[..., None] if shading else self._colours
+        """[M, 3 corners, C] what is interpolated over a face: lit colour, normal, uv or shader's."""
+        above = shading and self.shader is None
+        colour = self._colours * light(self._normals)[..., None] if above else self._colours
         columns = [colour] + [self._normals] * geometry
+        if shading and self.shader is not None:
+            columns.append(self.shader.columns)
         if self._uv is not None:
             columns.append(self._uv)
         return np.ascontiguousarray(np.concatenate(columns, axis=-1), np.float32)
 
-    def _shade(self, origins: Array, directions: Array, table: Array, geometry: bool) -> Array:
+    def _shade(
+        self, origins: Array, directions: Array, table: Array, geometry: bool, shading: bool
+    ) -> Array:
         """[N, 4 or 8] per ray: premultiplied rgb, coverage, depth, world normal."""
         hit = self.cast(origins, directions)
         out = np.zeros((len(origins), 8 if geometry else 4), np.float32)
@@ -170,6 +191,9 @@ class RayCaster:
         values = np.einsum("nk,nkc->nc", weights, table[hit["primID"][index]])
         if self._uv is not None and self.texture is not None:
             values[:, :3] *= _sample_texture(self.texture, values[:, -2:])
+        if shading and self.shader is not None:
+            own = values[:, -self.shader.columns.shape[-1] :]
+            values[:, :3] = self.shader(hit["primID"][index], values[:, :3], own)
         out[index, :3] = values[:, :3]
         out[index, 3] = 1.0
         if geometry:
