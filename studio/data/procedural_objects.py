@@ -288,9 +288,11 @@ def colour_name(colour: Iterable[float]) -> str:
 
 def _makers() -> dict[str, Maker]:
     """All makers; each of these modules registers its own on import."""
+    import studio.data.procedural_cars
     import studio.data.procedural_creatures
     import studio.data.procedural_furniture
     import studio.data.procedural_house
+    import studio.data.procedural_vans
     import studio.data.procedural_vehicles  # noqa: F401
 
     return MAKERS

@@ -204,9 +204,9 @@ def _bevel_template(bevelled: bool) -> tuple[Array, Array, Array]:
     return signs, inset, faces
 
 
-@lru_cache(maxsize=1)
-def _icosphere() -> Array:
-    """[320, 3, 3] corners of a unit sphere: an icosahedron, split twice."""
+@lru_cache(maxsize=2)
+def _icosphere(splits: int = 2) -> Array:
+    """[20 * 4^splits, 3, 3] corners of a unit sphere: an icosahedron whose faces are split."""
     from scipy.spatial import ConvexHull
 
     g = (1 + 5**0.5) / 2
@@ -215,7 +215,7 @@ def _icosphere() -> Array:
     faces = points[ConvexHull(points).simplices]
     inward = np.linalg.det(faces) < 0
     faces[inward] = faces[inward][:, ::-1]
-    for _ in range(2):
+    for _ in range(splits):
         a, b, c = faces[:, 0], faces[:, 1], faces[:, 2]
         ab, bc, ca = _unit(a + b), _unit(b + c), _unit(c + a)
         rows = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
