@@ -95,10 +95,11 @@ def lathe(
     slopes, paint = _slopes(outline), _per_slice(colour, len(outline) - 1)
     out = _out_of(section)
     rings = np.stack([np.c_[section * r, np.full(sides, z)] for r, z in outline]) + np.asarray(at)
-    return [
-        _slice(rings[k], rings[k + 1], *(_lift(out, slopes[k, end]) for end in (0, 1)), paint[k])
-        for k in range(len(outline) - 1)
-    ]
+    parts = []
+    for k in range(len(outline) - 1):
+        low, high = (_lift(out, slopes[k, end]) for end in (0, 1))
+        parts.append(_slice(rings[k], rings[k + 1], low, high, paint[k]))
+    return parts
 
 
 def shell(

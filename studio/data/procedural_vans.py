@@ -1,8 +1,8 @@
-"""Vans, pickups and buses, in metres; see :mod:`studio.data.procedural_cars` for their bodies."""
+"""Vans, pickups and buses, in metres; see :mod:`studio.data.procedural_car_bodies`."""
 
 from __future__ import annotations
 
-from studio.data.procedural_cars import (
+from studio.data.procedural_car_bodies import (
     CHROME,
     DARK,
     GLASS,
