@@ -216,6 +216,19 @@ def object_box(rgba: Float[Tensor, "4 h w"]) -> tuple[int, int, int, int]:
     return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
 
 
+def object_square(rgba: Float[Tensor, "4 h w"], ratio: float = 0.75) -> tuple[float, float, float]:
+    """Return (left, top, side) in pixels of the square that `centre_object` cuts out.
+
+    Raises:
+        DataError: if the picture is empty or `ratio` is not in (0, 1].
+    """
+    if not 0 < ratio <= 1:
+        raise DataError(f"ratio is {ratio}.", allowed="above 0, at most 1; 0.75 is usual")
+    left, top, right, bottom = object_box(rgba)
+    side = max(right - left, bottom - top) / ratio
+    return (left + right - side) / 2, (top + bottom - side) / 2, side
+
+
 def centre_object(
     rgba: Float[Tensor, "4 h w"], size: int, ratio: float = 0.75
 ) -> Float[Tensor, "4 size size"]:
@@ -233,11 +246,7 @@ def centre_object(
     Raises:
         DataError: if the picture is empty or `ratio` is not in (0, 1].
     """
-    if not 0 < ratio <= 1:
-        raise DataError(f"ratio is {ratio}.", allowed="above 0, at most 1; 0.75 is usual")
-    left, top, right, bottom = object_box(rgba)
-    side = max(right - left, bottom - top) / ratio
-    x0, y0 = (left + right - side) / 2, (top + bottom - side) / 2
+    x0, y0, side = object_square(rgba, ratio)
     margin = math.ceil(max(0, -x0, -y0, x0 + side - rgba.shape[2], y0 + side - rgba.shape[1])) + 1
     padded = pad(rgba, (margin,) * 4)
     x0, y0 = x0 + margin, y0 + margin

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from studio.cameras import Cameras
 from studio.errors import DataError
+from studio.images import object_box, resize
+
+FINEST = 1536  # px on the longer side of an object: more than a texture can hold
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,55 @@ class ViewSet:
 
 
 @dataclass(frozen=True)
+class Original:
+    """A picture as it was given, cut out, and the square of it that guidance is shown.
+
+    Attributes:
+        image: RGBA with straight alpha in [0, 1], at the file's resolution.
+        left: left edge of the square in pixels; it may lie beside the picture.
+        top: its upper edge.
+        side: its side in pixels.
+    """
+
+    image: Float[Tensor, "4 h w"]
+    left: float
+    top: float
+    side: float
+
+    def trimmed(self, finest: int = FINEST) -> Original:
+        """Return the part around the object, reduced to ``finest`` pixels on its longer side."""
+        if not bool((self.image[3] > 0.5).any()):
+            return self
+        x0, y0, x1, y1 = object_box(self.image)
+        x0, y0 = max(x0 - 2, 0), max(y0 - 2, 0)
+        part = self.image[:, y0 : y1 + 2, x0 : x1 + 2]
+        scale = min(1.0, finest / max(part.shape[1:]))
+        if scale < 1:
+            height, width = (max(1, round(n * scale)) for n in part.shape[1:])
+            part, scale = resize(part, height, width), height / part.shape[1]
+        return Original(
+            part.clone(), (self.left - x0) * scale, (self.top - y0) * scale, self.side * scale
+        )
+
+    def posed(self, prepared: Cameras, bound: float = 0.5) -> ViewSet:
+        """Return the picture with its camera.
+
+        Args:
+            prepared: camera of the square, as guidance is shown it, at any resolution.
+            bound: of the views it belongs to.
+        """
+        h, w = self.image.shape[1:]
+        intrinsics = prepared.intrinsics.clone()
+        intrinsics[:, :2] *= self.side / prepared.size[0]
+        intrinsics[:, :2, 2] += intrinsics.new_tensor([self.left, self.top])
+        ortho = prepared.ortho_scale
+        cameras = Cameras(
+            prepared.c2w, intrinsics, (h, w), None if ortho is None else ortho * h / self.side
+        )
+        return ViewSet(self.image[None], cameras, bound)
+
+
+@dataclass(frozen=True)
 class Condition:
     """What a guidance is asked with: a picture, several posed pictures, or a text.
 
@@ -108,6 +160,7 @@ class Condition:
         text: a prompt.
         elevation_deg: elevation of the camera that took `image`.
         azimuth_deg: world azimuth at which that camera is placed.
+        originals: the pictures as they were given, in the order of `views`; may be empty.
         meta: where it came from, plain JSON values.
     """
 
@@ -116,4 +169,5 @@ class Condition:
     text: str | None = None
     elevation_deg: float = 30.0
     azimuth_deg: float = 0.0
+    originals: tuple[Original, ...] = ()
     meta: dict[str, Any] = field(default_factory=dict)

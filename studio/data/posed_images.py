@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from studio.cameras import CANONICAL_RADIUS
 from studio.data.base import ConditionData
@@ -12,7 +14,7 @@ from studio.data.capture import CaptureData
 from studio.errors import DataError
 from studio.images import resize
 from studio.registry import register
-from studio.views import Condition, ViewSet
+from studio.views import Condition, Original, ViewSet
 
 
 @register("data", "posed-images")
@@ -72,8 +74,17 @@ class PosedImagesData(ConditionData):
                 allowed="cameras in front of the object, which is at the origin",
                 hint="Check the cameras' axes, or move the object there: data.centre=masks.",
             )
+        originals = tuple(_original(image) for image in views.images)
         views = prepared(views, cfg.resolution, cfg.rescale)
-        return Condition(views=views, meta={"root": cfg.root, "references": chosen})
+        meta = {"root": cfg.root, "references": chosen}
+        return Condition(views=views, originals=originals, meta=meta)
+
+
+def _original(image: Float[Tensor, "4 h w"]) -> Original:
+    """A picture with the square that `squared` pads it to."""
+    height, width = image.shape[1:]
+    side = max(height, width)
+    return Original(image, -((side - width) // 2), -((side - height) // 2), side).trimmed()
 
 
 def prepared(views: ViewSet, side: int, rescale: bool) -> ViewSet:

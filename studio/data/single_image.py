@@ -11,9 +11,16 @@ from torch import Tensor
 from studio.data.base import ConditionData
 from studio.errors import DataError
 from studio.foreground import foreground
-from studio.images import centre_object, object_box, read_picture, resize, save_png
+from studio.images import (
+    centre_object,
+    object_box,
+    object_square,
+    read_picture,
+    resize,
+    save_png,
+)
 from studio.registry import register
-from studio.views import Condition
+from studio.views import Condition, Original
 
 FITS = ("box", "breadth")
 
@@ -76,6 +83,7 @@ class SingleImageData(ConditionData):
             tolerance=cfg.tolerance,
             model=cfg.background_model,
         )
+        original = Original(picture, *self._square(picture)).trimmed()
         if cfg.ratio is None:
             picture = resize(_squared(picture), cfg.resolution, cfg.resolution, smooth=True)
         elif cfg.fit == "breadth":
@@ -94,8 +102,17 @@ class SingleImageData(ConditionData):
             image=picture,
             elevation_deg=cfg.elevation_deg,
             azimuth_deg=cfg.azimuth_deg,
+            originals=(original,),
             meta=meta,
         )
+
+    def _square(self, picture: Tensor) -> tuple[float, float, float]:
+        """Left, top and side in pixels of the part of the cut-out picture that is prepared."""
+        cfg, (height, width) = self.cfg, picture.shape[1:]
+        if cfg.ratio is not None and cfg.fit == "box":
+            return object_square(picture, cfg.ratio)
+        side = max(height, width) if cfg.ratio is None else _breadth_side(picture, cfg.ratio)
+        return -((side - width) // 2), -((side - height) // 2), side
 
 
 def fit_breadth(
@@ -113,13 +130,17 @@ def fit_breadth(
     Raises:
         DataError: if the picture is empty or `breadth` is not in (0, 1].
     """
+    return resize(_squared(picture, _breadth_side(picture, breadth)), size, size, smooth=True)
+
+
+def _breadth_side(picture: Tensor, breadth: float) -> int:
+    """Side of the square about the picture's centre that `fit_breadth` scales."""
     if not 0 < breadth <= 1:
         raise DataError(f"data.ratio is {breadth}.", allowed="above 0, at most 1; 0.75 is usual")
     height, width = picture.shape[1:]
     left, top, right, bottom = object_box(picture)
     reach = max(width - 2 * left, 2 * right - width, height - 2 * top, 2 * bottom - height)
-    side = max(round((right - left) / breadth), reach)
-    return resize(_squared(picture, side), size, size, smooth=True)
+    return max(round((right - left) / breadth), reach)
 
 
 def _squared(picture: Tensor, side: int | None = None) -> Tensor:

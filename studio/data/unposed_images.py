@@ -41,8 +41,16 @@ class UnposedImagesData(ConditionData):
         Raises:
             DataError: if one cannot be read or its object cannot be told from the background.
         """
-        pictures = [p.image for part in self.parts if (p := part.condition()).image is not None]
+        parts = [part.condition() for part in self.parts]
+        pictures = [part.image for part in parts if part.image is not None]
         side = self.cfg.resolution
         nowhere = orbit_cameras([self.cfg.azimuth_deg], self.cfg.elevation_deg, size=side)
         views = ViewSet(torch.stack(pictures), nowhere[[0] * len(pictures)], meta={"posed": False})
-        return Condition(views=views, meta={"images": self.files})
+        originals = tuple(original for part in parts for original in part.originals)
+        return Condition(
+            views=views,
+            elevation_deg=self.cfg.elevation_deg,
+            azimuth_deg=self.cfg.azimuth_deg,
+            originals=originals,
+            meta={"images": self.files},
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -122,6 +123,7 @@ class MeshExporter:
         views: ViewSet | None,
         folder: Path | str,
         input_picture: Float[Tensor, "4 h w"] | None = None,
+        originals: Sequence[ViewSet] = (),
     ) -> dict[str, Path]:
         """Extract, texture and write everything that the config asks for.
 
@@ -130,6 +132,7 @@ class MeshExporter:
             views: what it was trained on; shown in the preview, used for the texture.
             folder: where the files go; made if missing, existing files are replaced.
             input_picture: what guidance was asked with, RGBA in [0, 1]; shown in the preview.
+            originals: the pictures behind that, posed, at their own resolution, for the texture.
 
         Returns:
             Path by what it is: ``glb, ply, obj, inspect, turntable, preview``. What was measured
@@ -161,7 +164,7 @@ class MeshExporter:
             device=device,
         ).with_normals()
         clock.lap("surface")
-        mesh, textured = self._colour(mesh, source, views, device, clock)
+        mesh, textured = self._colour(mesh, source, views, originals, device, clock)
         written = self._write_meshes(mesh, textured, views, Path(folder))
         clock.lap("files")
         written |= self._write_pictures(textured or mesh, views, Path(folder), input_picture)
@@ -173,12 +176,20 @@ class MeshExporter:
         return written
 
     def _colour(
-        self, mesh: Mesh, source: ColouredField, views: ViewSet | None, device: Any, clock: _Clock
+        self,
+        mesh: Mesh,
+        source: ColouredField,
+        views: ViewSet | None,
+        originals: Sequence[ViewSet],
+        device: Any,
+        clock: _Clock,
     ) -> tuple[Mesh, Mesh | None]:
         """The mesh with vertex colours, and with a texture if a format needs one."""
         cfg = self.cfg
         painted = None if cfg.texture_source == "field" else views
-        footage = None if painted is None else Footage(mesh, painted, cfg.texture_margin)
+        footage = None
+        if painted is not None:
+            footage = Footage(mesh, painted, cfg.texture_margin, originals)
         if "ply" in cfg.formats or footage is not None:
             normals = vertex_normals(mesh)
             colours = query_colours(mesh.vertices, normals, source.colour, device=device)
@@ -187,7 +198,7 @@ class MeshExporter:
         clock.lap("vertex colours")
         if not {"glb", "obj"} & set(cfg.formats):
             return mesh, None
-        size = cfg.texture_size or fitting_size(mesh, views)
+        size = cfg.texture_size or fitting_size(mesh, views, originals if footage else ())
         cut = unwrap(
             replace(mesh, colours=None),
             size,

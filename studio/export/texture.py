@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from studio.cameras import Cameras
 from studio.export.cleanup import vertex_normals
 from studio.export.raster import covered_texels
 from studio.export.view_colours import Footage, Hits
@@ -23,20 +24,24 @@ FINENESS = 2.0  # texels per pixel of the views, along a line
 FILLED = 0.5  # share of a texture that charts cover, about
 
 
-def fitting_size(mesh: Mesh, views: ViewSet | None) -> int:
-    """Side of the texture that holds what views show: a power of two, 256 to 2048.
+def fitting_size(mesh: Mesh, views: ViewSet | None, originals: Sequence[ViewSet] = ()) -> int:
+    """Side of the texture that holds what pictures show: a power of two, 256 to 2048.
 
     Two texels per pixel keep all detail; more would cost time and space. 1024 without views.
     """
     if views is None:
         return 1024
-    cameras, centre = views.cameras.to("cpu"), torch.from_numpy(mesh.vertices.mean(0))
-    if cameras.ortho_scale is not None:
-        pixel = cameras.ortho_scale / cameras.size[0]
-    else:
-        pixel = (cameras.centres - centre).norm(dim=1) / cameras.intrinsics[:, 1, 1]
-    texels = mesh.area * (FINENESS / float(pixel.median())) ** 2 / FILLED
+    centre = torch.from_numpy(mesh.vertices.mean(0))
+    pixel = min(_pixel_side(given.cameras.to("cpu"), centre) for given in (views, *originals))
+    texels = mesh.area * (FINENESS / pixel) ** 2 / FILLED
     return int(2 ** np.clip(np.ceil(0.5 * np.log2(max(texels, 1.0))), 8, 11))
+
+
+def _pixel_side(cameras: Cameras, centre: Float[Tensor, 3]) -> float:
+    """Side of a pixel at a point, in world units: the median over cameras."""
+    if cameras.ortho_scale is not None:
+        return float((cameras.ortho_scale / cameras.size[0]).median())
+    return float(((cameras.centres - centre).norm(dim=1) / cameras.intrinsics[:, 1, 1]).median())
 
 
 @dataclass(frozen=True)

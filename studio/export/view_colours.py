@@ -11,7 +11,7 @@ for vertices then continue from where the surface is seen: a field is arbitrary 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 SHARPNESS = 2.0  # power of the cosine: how much the most frontal picture wins
 GRAZING = 0.15  # cosine below which a picture tells nothing about a surface
 FEATHER = 2.0  # pixels from silhouettes and depth edges over which a picture fades in
+ORIGINAL = 30.0  # weight of a picture that was given, over one that was generated
 FULL_TRUST = 0.1  # weight from which the pictures decide alone
 CERTAIN = 0.5  # weight from which a colour is continued to what is not seen
 SOLID = 0.9  # alpha from which a pixel shows the object alone
@@ -66,7 +67,8 @@ class Shot:
         camera: a single one.
         rgb: of the picture.
         usable: 1 where picture and mesh fill the pixel.
-        trust: how far inside the object, away from its outlines, a pixel lies: 0 to 1.
+        trust: how far inside the object, away from its outlines, a pixel lies: 0 to 1; times the
+            weight of the picture.
         hits: of two by two rays per pixel.
         depth: distance along each of these rays, infinite beside the mesh.
     """
@@ -95,9 +97,17 @@ class Footage:
         mesh: its faces may be cut apart later, if they keep their order.
         views: RGBA pictures; only what lies well inside their masks is used.
         margin: pixels beside silhouettes and depth edges that are left out altogether.
+        originals: pictures from which the views were generated, of any resolution: where one of
+            them shows the surface well, it decides.
     """
 
-    def __init__(self, mesh: Mesh, views: ViewSet, margin: float = 0.0) -> None:
+    def __init__(
+        self,
+        mesh: Mesh,
+        views: ViewSet,
+        margin: float = 0.0,
+        originals: Sequence[ViewSet] = (),
+    ) -> None:
         caster = RayCaster(mesh.vertices, mesh.faces)
         self.size = float(np.ptp(mesh.vertices, axis=0).max())
         step = max(1, int(np.ceil(float((views.mask > SOLID).sum()) / MOST_PIXELS)))
@@ -105,6 +115,10 @@ class Footage:
             _log.info("texture: one of every %d pictures is used of %d", step, len(views))
         shown = range(0, len(views), step)
         self.shots = [_shot(caster, views, i, self.size, margin) for i in shown]
+        for given in originals:
+            for i in range(len(given)):
+                shot = _shot(caster, given, i, self.size, margin)
+                self.shots.append(replace(shot, trust=ORIGINAL * shot.trust))
 
     def look(self, points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"]) -> Evidence:
         """Find what the pictures show of points on the surface with unit outward normals."""

@@ -72,6 +72,20 @@ class Guidance(nn.Module, ABC):
             progress: called after every denoising step.
         """
 
+    def condition_cameras(self, condition: Condition) -> Cameras | None:
+        """Return the cameras of the condition's pictures among the views that `generate` makes.
+
+        None where there is no picture or its camera is not known. Pictures that are posed keep
+        their cameras; a single one is seen from the contract's distance and with its lens.
+        """
+        if condition.views is not None:
+            return condition.views.cameras if condition.views.meta.get("posed", True) else None
+        if condition.image is None:
+            return None
+        ring, side = self.contract, condition.image.shape[-1]
+        pose = ([condition.azimuth_deg], condition.elevation_deg)
+        return orbit_cameras(*pose, ring.radius, ring.fov_deg, side)
+
     @abstractmethod
     def training_loss(
         self,

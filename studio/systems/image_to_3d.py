@@ -46,6 +46,8 @@ class ImageTo3D(Reconstruction):
         """Name of a guidance plugin."""
         guidance: dict[str, Any] = field(default_factory=dict)
         """Its options."""
+        use_originals: bool = True
+        """Let the given pictures, where their cameras are known, take part in fit and texture."""
 
     def __init__(self, cfg: Config, *, run: Any = None) -> None:
         super().__init__(cfg, run=run)
@@ -53,6 +55,7 @@ class ImageTo3D(Reconstruction):
         self._targets: Cameras | None = None
         self._guidance: Any = None
         self._views_key = ""
+        self.originals: list[ViewSet] = []
 
     # --- stage 1 --------------------------------------------------------------------------------
 
@@ -86,7 +89,10 @@ class ImageTo3D(Reconstruction):
             print(f"views: already made, {self.run.views}")
         else:
             self._make_views(self._condition)
-        self.set_views(ViewSet.load(self.run.views))
+        views = ViewSet.load(self.run.views)
+        if self.cfg.use_originals:
+            self.originals = posed_originals(self._condition, views)
+        self.set_views(views)
 
     def _make_views(self, condition: Condition) -> None:
         began = time.monotonic()
@@ -99,10 +105,12 @@ class ImageTo3D(Reconstruction):
                 progress=progress,
             )
         guidance.save_extras(self.run.save)
-        self._guidance = None  # its memory is the reconstruction's now
         meta = {**views.meta, "condition": condition.meta, "seed": self.cfg.seed}
+        if (eyes := guidance.condition_cameras(condition)) is not None:
+            meta["condition_cameras"] = written_cameras(eyes)
         views = ViewSet(views.images, views.cameras, views.bound, meta, views.names)
         views.save(self.run.views)
+        self._guidance = None  # its memory is the reconstruction's now
         self.run.stage_done("views", self._views_key, [self.run.views])
         self.run.write_metrics({"views_seconds": round(time.monotonic() - began, 2)})
 
@@ -132,7 +140,7 @@ class ImageTo3D(Reconstruction):
     def export(self) -> Path:
         """Write mesh, texture and pictures to the run's export folder; return the main file."""
         picture = None if self._condition is None else shown(self._condition)
-        written = self.exporter.export(self, self.views, self.run.export, picture)
+        written = self.exporter.export(self, self.views, self.run.export, picture, self.originals)
         self.run.write_metrics({"export": {k: str(v) for k, v in written.items()}})
         self.run.write_metrics(getattr(self.exporter, "figures", {}))
         return next(iter(written.values()))
@@ -163,6 +171,42 @@ def save_condition(condition: Condition, folder: Path) -> None:
     if condition.text is not None:
         with atomic_write(folder / "input.txt") as temporary:
             temporary.write_text(condition.text + "\n")
+
+
+def posed_originals(condition: Condition, views: ViewSet) -> list[ViewSet]:
+    """The pictures of a condition at their own resolution, posed among the views made of them.
+
+    Pictures whose camera is not known, or whose object is not cut out, are left out.
+    """
+    if (found := views.meta.get("condition_cameras")) is None:
+        return []
+    cameras = read_cameras(found)
+    count = min(len(cameras), len(condition.originals))
+    posed = [condition.originals[i].posed(cameras[[i]], views.bound) for i in range(count)]
+    return [view for view in posed if 0 < float((view.mask > 0.5).float().mean()) < 1]
+
+
+def written_cameras(cameras: Cameras) -> dict[str, Any]:
+    """Cameras as plain JSON values; `read_cameras` reads them."""
+    ortho = cameras.ortho_scale
+    return {
+        "c2w": cameras.c2w.tolist(),
+        "intrinsics": cameras.intrinsics.tolist(),
+        "size": list(cameras.size),
+        "ortho_scale": None if ortho is None else ortho.tolist(),
+    }
+
+
+def read_cameras(values: Mapping[str, Any]) -> Cameras:
+    """Read what `written_cameras` wrote."""
+    height, width = values["size"]
+    ortho = values["ortho_scale"]
+    return Cameras(
+        torch.tensor(values["c2w"]),
+        torch.tensor(values["intrinsics"]),
+        (height, width),
+        None if ortho is None else torch.tensor(ortho),
+    )
 
 
 def shown(condition: Condition) -> Float[Tensor, "4 h w"] | None:

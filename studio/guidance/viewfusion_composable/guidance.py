@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from studio.cameras import Cameras
+from studio.cameras import Cameras, orbit_cameras
 from studio.guidance.backgrounds import views_on_white
 from studio.guidance.base import Guidance, Progress, ViewContract
 from studio.guidance.diffusion import randn_like
@@ -273,6 +273,16 @@ class ViewFusionComposableGuidance(Guidance):
         if not self.cfg.relative:
             return angles
         return cond.relative_angles(angles, cond.absolute_angles(reference, self.cfg.clockwise))
+
+    def condition_cameras(self, condition: Condition) -> Cameras | None:
+        """Return the camera of the first picture, from which relative models count; else None."""
+        if not self.cfg.relative:
+            return None
+        azimuth = torch.rad2deg(torch.atan2(*cond.first_centre(condition)[0, [1, 0]]))
+        cfg = self.cfg
+        return orbit_cameras(
+            [float(azimuth)], cfg.rig_elevation_deg, cfg.rig_radius, cfg.rig_fov_deg, cfg.resolution
+        )
 
     # ---------------------------------------------------------------- weights
 

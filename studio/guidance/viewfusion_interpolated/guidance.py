@@ -265,6 +265,14 @@ class ViewFusionInterpolatedGuidance(Zero123Guidance):
         pose = [condition.azimuth_deg, condition.elevation_deg, self.cfg.input_distance]
         return [condition.image], torch.tensor([pose], dtype=torch.float64)
 
+    def condition_cameras(self, condition: Condition) -> Cameras | None:
+        """Return the cameras of the condition's pictures; a single one is at `input_distance`."""
+        cameras = super().condition_cameras(condition)
+        if cameras is None or condition.views is not None:
+            return cameras
+        pose = ([condition.azimuth_deg], condition.elevation_deg)
+        return orbit_cameras(*pose, self.cfg.input_distance, CANONICAL_FOV_DEG, cameras.size)
+
     def ring(self, pose: Float[Tensor, " 3"]) -> Cameras:
         """Return `views` cameras around the object, the first of them at a pose."""
         azimuth, elevation, distance = pose.tolist()
