@@ -1,7 +1,8 @@
-"""Guessing how large an object is from the cameras that look at it and its masks."""
+"""How large an object is: guessed from its masks and the cameras that look at it, or checked."""
 
 from __future__ import annotations
 
+import logging
 import math
 
 import torch
@@ -11,10 +12,16 @@ from torch.nn.functional import max_pool2d
 
 from studio.cameras import Cameras
 from studio.errors import DataError
+from studio.similarity import translation
+
+logger = logging.getLogger(__name__)
 
 GRID = 40  # cells a side of the coarse visual hull
 MOST_VIEWS = 24
 MARGIN = 1.05
+LOOSE = 2.2  # times what the pictures show, from which on a declared box is not believed
+CUTTING = 0.6  # of what the masks outline, below which it is not
+ABSURD = 10.0  # times what the pictures show, from which on the user's own bound is refused
 
 
 def look_at_point(cameras: Cameras) -> Float[Tensor, " 3"]:
@@ -77,6 +84,93 @@ def guess_bound(mask: Float[Tensor, "v h w"], cameras: Cameras) -> float:
         )
     low, high = hull_box(mask, cameras, half)
     return min(half, MARGIN * float(torch.maximum(high, -low).max()))
+
+
+def believed_bound(
+    bound: float | None, mask: Float[Tensor, "v h w"], cameras: Cameras, source: object
+) -> float | None:
+    """Return the bound that a file declares, or None if the pictures plainly show another.
+
+    Args:
+        bound: half the side of the cube around the origin that is said to hold the object.
+        mask: of the pictures.
+        cameras: theirs.
+        source: the file, for messages.
+
+    Raises:
+        DataError: if the bound is not a positive number.
+    """
+    if bound is None:
+        return None
+    if not 0 < bound < math.inf:
+        raise DataError(f"{source}: bound is {bound:g}.", allowed="a positive number, world units")
+    outlined, shown = _reaches(mask, cameras)
+    if CUTTING * outlined <= bound <= LOOSE * shown:
+        return bound
+    logger.warning(
+        "%s: the declared box reaches to %.3g from the origin, but the pictures show an object "
+        "that reaches to %.3g: the box is taken from the pictures (or give data.bound)",
+        source,
+        bound,
+        outlined if bound < shown else shown,
+    )
+    return None
+
+
+def check_given_bound(bound: float, mask: Float[Tensor, "v h w"], cameras: Cameras) -> float:
+    """Return the user's own bound.
+
+    Raises:
+        DataError: if it is many times larger than what the pictures show.
+    """
+    _, shown = _reaches(mask, cameras)
+    if bound > ABSURD * shown:
+        raise DataError(
+            f"data.bound is {bound:g}, {bound / shown:.0f} times what the pictures show "
+            f"({shown:.3g} from the origin).",
+            allowed=f"up to {ABSURD * shown:.3g}; the best is a little above what they show",
+            hint="data.bound=null takes it from the pictures.",
+        )
+    return bound
+
+
+def _reaches(mask: Float[Tensor, "v h w"], cameras: Cameras) -> tuple[float, float]:
+    """How far along an axis the object reaches from the origin: at least, and at most.
+
+    At least as far as the hull that all masks agree on (0 where they agree on nothing or are
+    full); at most as far as the widest single mask, or all that the pictures show.
+    """
+    try:
+        target = look_at_point(cameras)
+    except DataError:  # parallel axes
+        target = torch.zeros(3)
+    moved = cameras.placed(translation(target))
+    half = seen_half_width(moved)
+    low, high = hull_box(mask, moved, half)
+    hull = float((high - low).amax()) < 1.9 * half  # otherwise it says nothing
+    outlined = float(torch.maximum(target + high, -(target + low)).max()) / MARGIN if hull else 0.0
+    widest = max(min(half, _widest(mask, moved)), float(torch.maximum(high, -low).max()))
+    return outlined, float(target.abs().max()) + MARGIN * widest
+
+
+def _widest(mask: Float[Tensor, "v h w"], cameras: Cameras) -> float:
+    """Largest distance, at the origin's depth, of a mask's box from the origin."""
+    pixels, depth = cameras.project(torch.zeros(1, 3))
+    solid = mask > 0.5
+    widest = 0.0
+    for i in range(len(cameras)):
+        rows, columns = (solid[i].any(dim=d).nonzero()[:, 0] for d in (1, 0))
+        if not len(rows):
+            continue
+        x, y = pixels[i, 0].tolist()
+        right = max(float(columns[-1]) + 1 - x, x - float(columns[0]))
+        down = max(float(rows[-1]) + 1 - y, y - float(rows[0]))
+        if cameras.ortho_scale is not None:
+            unit = float(cameras.ortho_scale[i]) / cameras.size[0]
+        else:
+            unit = abs(float(depth[i, 0])) / float(cameras.intrinsics[i, :2, :2].diagonal().min())
+        widest = max(widest, unit * max(right, down))
+    return widest
 
 
 def hull_box(

@@ -66,11 +66,12 @@ class Cameras:
         if not (torch.isfinite(self.c2w).all() and torch.isfinite(self.intrinsics).all()):
             raise CameraError("a camera matrix holds a NaN or an infinite value.")
         if self.ortho_scale is not None and (
-            self.ortho_scale.shape != (v,) or not (self.ortho_scale > 0).all()
+            self.ortho_scale.shape != (v,)
+            or not ((self.ortho_scale > 0) & torch.isfinite(self.ortho_scale)).all()
         ):
             raise CameraError(
                 f"ortho_scale is {self.ortho_scale.tolist()}.",
-                allowed=f"{v} positive numbers, one per camera",
+                allowed=f"{v} positive finite numbers, one per camera",
             )
 
     def __len__(self) -> int:

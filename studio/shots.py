@@ -74,7 +74,7 @@ class Scene:
         source: the file or folder, for messages.
         shots: the pictures.
         bound: half the side of the cube around the origin that holds the object, where known.
-        points: sparse points on and around the object, where known.
+        points: sparse points on and around the object, where known; float64 like the poses.
         to_world: from the shots' world to the one that the files speak of, a similarity.
         how_to_mask: what the layout offers for masks, for messages.
         meta: provenance, plain JSON values.
@@ -112,8 +112,8 @@ class Scene:
             shots.append(replace(shot, c2w=c2w[0], normal_axes=axes, ortho_scale=ortho))
         points = self.points
         if points is not None:
-            inverse = torch.linalg.inv(to_world).to(points)
-            points = points @ inverse[:3, :3].T + inverse[:3, 3]
+            turn = torch.linalg.inv(to_world[:3, :3])
+            points = ((points.double() - to_world[:3, 3]) @ turn.T).to(points)
         before = torch.eye(4).double() if self.to_world is None else self.to_world.double()
         return replace(self, shots=shots, bound=None, points=points, to_world=before @ to_world)
 

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.bounds import guess_bound
+from studio.bounds import believed_bound, guess_bound
 from studio.cameras import opencv_to_opengl
 from studio.errors import DataError
 from studio.files import json_text, make_folder, remove, write_text
@@ -190,14 +190,13 @@ def read_transforms(
 
     scene = read_scene(folder, split)
     pictures = read_shots(scene)
+    mask = pictures.images[:, 3]
     if bound is None:
-        bound = scene.bound
+        bound = believed_bound(scene.bound, mask, pictures.cameras, scene.source)
     if bound is None:
-        bound = guess_bound(pictures.images[:, 3], pictures.cameras)
-    if bound <= 0:
-        raise DataError(
-            f"{scene.source}: bound is {bound:g}.", allowed="a positive number, world units"
-        )
+        bound = guess_bound(mask, pictures.cameras)
+    if not 0 < bound < math.inf:
+        raise DataError(f"bound is {bound:g}.", allowed="a positive number, world units")
     names = tuple(shot.name for shot in scene.shots)
     meta = scene.meta if scene.to_world is None else scene.record
     return ViewSet(pictures.images, pictures.cameras, float(bound), meta, names, pictures.normals)

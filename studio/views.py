@@ -66,9 +66,13 @@ class ViewSet:
 
     @property
     def to_world(self) -> Float[Tensor, "4 4"]:
-        """Similarity from the views' world to the one that the capture's files speak of."""
+        """Similarity, in float64, from the views' world to that of the capture's files.
+
+        Its translation may be huge (ECEF); see `studio.similarity.without_offset`.
+        """
         given = self.meta.get("to_world")
-        return torch.eye(4) if given is None else torch.tensor(given, dtype=torch.float32)
+        unchanged = torch.eye(4, dtype=torch.float64)
+        return unchanged if given is None else torch.tensor(given, dtype=torch.float64)
 
     def rgb_on(self, background: float = 1.0) -> Float[Tensor, "v 3 h w"]:
         """Return the pictures composited on a grey level (1 = white), in [0, 1]."""

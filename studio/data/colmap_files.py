@@ -99,7 +99,7 @@ def read_sparse(folder: Path) -> SparseModel:
     cameras = _parsed(folder / f"cameras{suffix}", _cameras_bin if binary else _cameras_txt)
     images = _parsed(folder / f"images{suffix}", _images_bin if binary else _images_txt)
     points_file = folder / f"points3D{suffix}"
-    points = torch.zeros(0, 3)
+    points = torch.zeros(0, 3, dtype=torch.float64)
     if points_file.is_file():
         points = _parsed(points_file, _points_bin if binary else _points_txt)
     for camera in cameras.values():
@@ -176,7 +176,7 @@ def _images_txt(path: Path) -> list[ColmapImage]:
 
 def _points_txt(path: Path) -> Float[Tensor, "n 3"]:
     rows = [[float(v) for v in line.split()[1:4]] for line in _lines(path) if line.split()]
-    return torch.tensor(rows, dtype=torch.float32).reshape(-1, 3)
+    return torch.tensor(rows, dtype=torch.float64).reshape(-1, 3)
 
 
 # --- binary -------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ def _points_bin(path: Path) -> Float[Tensor, "n 3"]:
     """Position at byte 8 of every record, whose track of 8-byte entries has its length at 43."""
     data = path.read_bytes()
     (count,) = struct.unpack_from("<Q", data)
-    positions, at = np.empty((count, 3), dtype=np.float32), 8
+    positions, at = np.empty((count, 3)), 8
     for i in range(count):
         positions[i] = struct.unpack_from("<3d", data, at + 8)
         (track,) = struct.unpack_from("<Q", data, at + 43)

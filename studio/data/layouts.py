@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import math
 import re
 from abc import abstractmethod
 from dataclasses import dataclass, replace
@@ -17,12 +18,19 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from studio.bounds import guess_bound, look_elsewhere, seen_half_width
+from studio.bounds import (
+    believed_bound,
+    check_given_bound,
+    guess_bound,
+    look_elsewhere,
+    seen_half_width,
+)
 from studio.cameras import Cameras
 from studio.data.base import SceneData
 from studio.data.placement import CENTRES, UPS, placement
 from studio.errors import DataError
 from studio.shots import FILTERS, MASKS, SUFFIXES, Pictures, Scene, read_shots
+from studio.similarity import FAR, far_centre, translation
 from studio.views import ViewSet
 
 logger = logging.getLogger(__name__)
@@ -79,10 +87,10 @@ class LayoutData(SceneData):
                 raise DataError(f"data.{key} is {getattr(cfg, key)!r}.", allowed=", ".join(names))
         if cfg.holdout < 0 or cfg.holdout == 1:
             raise DataError(f"data.holdout is {cfg.holdout}.", allowed="0, or 2 and more")
-        if cfg.bound is not None and cfg.bound <= 0:
+        if cfg.bound is not None and not 0 < cfg.bound < math.inf:
             raise DataError(f"data.bound is {cfg.bound:g}.", allowed="a positive number")
         self.cfg = cfg
-        self._to_world = torch.eye(4)
+        self._to_world = torch.eye(4, dtype=torch.float64)
         self._bound = 0.0
         self._held_out: ViewSet | None = None
         self._loaded = False
@@ -102,8 +110,11 @@ class LayoutData(SceneData):
         assert scene is not None
         if not scene.shots:
             raise DataError(f"{scene.source} has no views.", allowed=self.looks_for)
+        scene, nearer = self._brought_near(scene)
         pictures = self._read(scene)
-        scene, pictures = self._placed(scene, pictures)
+        said = believed_bound(scene.bound, pictures.images[:, 3], pictures.cameras, scene.source)
+        scene, pictures = self._placed(replace(scene, bound=said), pictures)
+        self._to_world = nearer @ self._to_world
         self._bound = self._find_bound(scene, pictures)
         views = self._views(scene, pictures)
         self._loaded = True
@@ -132,14 +143,34 @@ class LayoutData(SceneData):
             scene = scene.placed(to_world)
         return read_shots(scene, resolution=cfg.resolution, masks=cfg.masks, kind=cfg.downscale)
 
+    def _brought_near(self, scene: Scene) -> tuple[Scene, Tensor]:
+        """Bring a scene far from the origin there, before anything of it becomes float32.
+
+        Not where the origin is known to be the object's place.
+
+        Returns:
+            The scene, and the translation from its world to that of the one given.
+        """
+        middle = far_centre(torch.stack([shot.c2w[:3, 3] for shot in scene.shots]))
+        bound = self.cfg.bound or scene.bound
+        there = bound is not None and middle is not None and float(middle.norm()) < FAR * bound
+        if middle is None or self.cfg.centre == "keep" or (self._centre == "keep" and there):
+            return scene, torch.eye(4, dtype=torch.float64)
+        to_world = translation(middle)
+        return scene.placed(to_world), to_world
+
+    @property
+    def _centre(self) -> str:
+        return self.auto_centre if self.cfg.centre == "auto" else self.cfg.centre
+
     def _placed(self, scene: Scene, pictures: Pictures) -> tuple[Scene, Pictures]:
         """Move the scene as `centre` and `up` say."""
-        centre = self.auto_centre if self.cfg.centre == "auto" else self.cfg.centre
+        centre = self._centre
         up = self.auto_up if self.cfg.up == "auto" else self.cfg.up
         if centre == "keep" and self.cfg.centre == "auto" and self._is_elsewhere(scene, pictures):
             logger.info("%s: the object is moved to the origin (data.centre=masks)", scene.source)
             centre = "masks"
-        self._to_world = torch.eye(4)
+        self._to_world = torch.eye(4, dtype=torch.float64)
         if centre == "keep" and up == "keep":
             return scene, pictures
         self._to_world = placement(
@@ -147,13 +178,14 @@ class LayoutData(SceneData):
             centre=centre,
             up=up,
             mask=pictures.images[:, 3],
-            points=scene.points,
+            points=None if scene.points is None else scene.points.float(),
             nearest=None if self.auto_centre == "keep" else 1.0,
-        )
+        ).double()
         known = scene.bound if centre == "keep" else None
         scene = replace(scene.placed(self._to_world), bound=known)
         cameras = pictures.cameras.placed(self._to_world)
-        axes = self._to_world[:3, :3].T / torch.linalg.det(self._to_world[:3, :3]) ** (1 / 3)
+        linear = self._to_world[:3, :3]
+        axes = (linear.T / torch.linalg.det(linear) ** (1 / 3)).float()
         normals = pictures.normals
         if normals is not None:
             normals = torch.einsum("ij,vjhw->vihw", axes, normals)
@@ -165,15 +197,11 @@ class LayoutData(SceneData):
         return not known and look_elsewhere(pictures.cameras)
 
     def _find_bound(self, scene: Scene, pictures: Pictures) -> float:
-        if self.cfg.bound is not None:
-            return float(self.cfg.bound)
-        if scene.bound is not None:
-            if scene.bound <= 0:
-                raise DataError(
-                    f"{scene.source}: bound is {scene.bound:g}.", allowed="a positive number"
-                )
-            return scene.bound
         mask, cameras = pictures.images[:, 3], pictures.cameras
+        if self.cfg.bound is not None:
+            return check_given_bound(float(self.cfg.bound), mask, cameras)
+        if scene.bound is not None:
+            return scene.bound
         if bool((mask > 0.5).all()) and scene.points is not None and len(scene.points):
             return bound_of_points(scene.points, cameras)
         return guess_bound(mask, cameras)

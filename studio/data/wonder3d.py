@@ -113,7 +113,7 @@ def read_poses(folder: Path) -> dict[str, Float[Tensor, "4 4"]]:
             matrix = np.loadtxt(file).reshape(3, 4)
         except ValueError as error:
             raise DataError(f"{file} holds no 3x4 matrix: {error}.") from error
-        w2c = torch.from_numpy(np.vstack([matrix, [0, 0, 0, 1]])).float()
+        w2c = torch.from_numpy(np.vstack([matrix, [0, 0, 0, 1]]))
         view = file.name.removesuffix("_RT.txt").partition("_")[2]
         poses[view] = opengl_to_opencv(torch.linalg.inv(w2c))
     if "front" not in poses:

@@ -36,7 +36,7 @@ def world_of(views: ViewSet | None, world: str, kind: str) -> Similarity | None:
     if views is None or world == "views":
         return None
     to_world = views.to_world
-    if torch.equal(to_world, torch.eye(4)):
+    if torch.equal(to_world, torch.eye(4).to(to_world)):
         return None
     upright = float(to_world[2, 2] / to_world[:3, 2].norm()) > UPRIGHT
     return None if world == "auto" and kind == "glb" and not upright else to_world
