@@ -16,9 +16,10 @@ DARK: Colour = (0.10, 0.10, 0.11)
 TYRE: Colour = (0.12, 0.12, 0.13)
 CHROME: Colour = (0.80, 0.81, 0.83)
 PAINTS = (
-    ("white", (0.94, 0.94, 0.93)), ("black", (0.12, 0.12, 0.13)), ("silver", (0.72, 0.73, 0.75)),
-    ("grey", (0.42, 0.43, 0.45)), ("white", (0.90, 0.90, 0.88)),
+    (0.94, 0.94, 0.93), (0.90, 0.90, 0.88), (0.12, 0.12, 0.13), (0.72, 0.73, 0.75),
+    (0.42, 0.43, 0.45), (0.08, 0.12, 0.28),
 )  # fmt: skip
+"""What cars are painted besides one bright colour."""
 ARCH = np.deg2rad([0, 30, 60, 90, 120, 150, 180])
 FLANK = np.array([[0.0, 0.90], [0.14, 0.975], [0.5, 1.0], [0.8, 0.975], [0.97, 0.89]])
 """Half-width of the body, as a share, over the share of its height."""
@@ -191,11 +192,9 @@ def face(s: Sculptor, body: Body, nose_z: float, trim: Colour, *, slim: bool = F
 
 def body_paint(s: Sculptor) -> tuple[Colour, str]:
     """The body's colour and its name: often white, black or silver, as on the road."""
-    if s.chance(0.38) and not s.unusual:
-        name, paint = s.choose(*PAINTS)
-        return paint, name
-    paint = s.main_colour((0.65, 0.95))
-    return paint, colour_name(paint)
+    paint = s.main_or(0.4, *PAINTS, saturation=(0.55, 0.95))
+    silver = max(paint) - min(paint) < 0.06 and 0.6 < paint[0] < 0.85
+    return paint, "silver" if silver else colour_name(paint)
 
 
 def rim_colour(s: Sculptor) -> Colour:

@@ -167,6 +167,17 @@ class Sculptor:
         """The object's own colour; its hue obeys the held-out band."""
         return hsv(self.hue, self.uniform(*saturation), self.uniform(0.68, 0.96))
 
+    def main_or(
+        self, chance: float, *others: Colour, saturation: tuple[float, float] = (0.5, 0.9)
+    ) -> Colour:
+        """The object's own colour, often deeper, or with a probability one of a few usual ones.
+
+        An object whose hue is held out always shows it.
+        """
+        main = self.shade(self.main_colour(saturation), self.choose(1.0, 1.0, 0.85, 0.65))
+        other = self.choose(*others) if others else main
+        return other if self.chance(chance) and not self.unusual else main
+
     def partner(self, main: Colour) -> Colour:
         """A second colour that goes with the main one."""
         hue, saturation, value = colorsys.rgb_to_hsv(*main)
@@ -292,7 +303,9 @@ def _makers() -> dict[str, Maker]:
     import studio.data.procedural_creatures
     import studio.data.procedural_furniture
     import studio.data.procedural_house
+    import studio.data.procedural_kitchen
     import studio.data.procedural_vans
-    import studio.data.procedural_vehicles  # noqa: F401
+    import studio.data.procedural_vehicles
+    import studio.data.procedural_vessels  # noqa: F401
 
     return MAKERS

@@ -14,8 +14,10 @@ import numpy as np
 
 from studio.data.procedural_parts import Array, Colour, Part, Triple, box, cylinder, rotation
 
-Profile = Sequence[tuple[float, float]]
+Profile = Sequence[tuple[float, float]] | Array
 """(radius, height) from the bottom up."""
+Points = Sequence[Triple | Array] | Array
+"""[P, 3] a path."""
 CREASE_DEG = 50.0
 """Faces that meet at more than this are shaded as an edge."""
 
@@ -154,7 +156,7 @@ def shell(
 
 
 def tube(
-    path: Sequence[Triple] | Array,
+    path: Points,
     radius: float | Sequence[float],
     colour: Colour,
     *,
@@ -278,7 +280,7 @@ def arch(start: Triple, end: Triple, bulge: Triple, steps: int = 8) -> Array:
     return curve
 
 
-def spline(points: Sequence[Sequence[float]], steps: int) -> Array:
+def spline(points: Sequence[Sequence[float]] | Points, steps: int) -> Array:
     """[steps + 1, D] smooth curve through control points [N, D], evenly in their number."""
     from scipy.interpolate import PchipInterpolator
 
