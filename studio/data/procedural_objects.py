@@ -304,6 +304,7 @@ def _makers() -> dict[str, Maker]:
     import studio.data.procedural_furniture
     import studio.data.procedural_house
     import studio.data.procedural_kitchen
+    import studio.data.procedural_seats
     import studio.data.procedural_vans
     import studio.data.procedural_vehicles
     import studio.data.procedural_vessels  # noqa: F401
