@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from jaxtyping import Float, Int
+
+from studio.ops.compiled import kernel, part
 
 Array = np.ndarray
 
@@ -75,7 +76,7 @@ def _morton(points: Float[np.ndarray, "n 3"]) -> Int[np.ndarray, " n"]:
     return code
 
 
-@numba.njit(cache=True)
+@kernel
 def _query(points: Array, corners: Array, boxes: Array, leaves: int) -> tuple[Array, Array]:
     count = len(points)
     squared, face = np.empty(count), np.empty(count, np.int64)
@@ -111,7 +112,7 @@ def _query(points: Array, corners: Array, boxes: Array, leaves: int) -> tuple[Ar
     return squared, face
 
 
-@numba.njit(cache=True, inline="always")
+@part
 def _box_distance2(p: Array, box: Array) -> float:
     total = 0.0
     for k in range(3):
@@ -120,7 +121,7 @@ def _box_distance2(p: Array, box: Array) -> float:
     return total
 
 
-@numba.njit(cache=True)
+@part
 def triangle_distance2(p: Array, corners: Array) -> float:
     """Squared distance of a point to a triangle [3, 3]; a degenerate one counts as its edges."""
     ax, ay, az = corners[0, 0], corners[0, 1], corners[0, 2]
@@ -140,7 +141,7 @@ def triangle_distance2(p: Array, corners: Array) -> float:
     return min(best, _segment_distance2(wx - ux, wy - uy, wz - uz, vx - ux, vy - uy, vz - uz))
 
 
-@numba.njit(cache=True, inline="always")
+@part
 def _segment_distance2(wx: float, wy: float, wz: float, ux: float, uy: float, uz: float) -> float:
     """From the point w to the segment between 0 and u."""
     length = ux * ux + uy * uy + uz * uz
@@ -150,7 +151,7 @@ def _segment_distance2(wx: float, wy: float, wz: float, ux: float, uy: float, uz
     return dx * dx + dy * dy + dz * dz
 
 
-@numba.njit(cache=True)
+@kernel
 def _windings(points: Array, ray: Array, corners: Array, boxes: Array, leaves: int) -> Array:
     """Leaving minus entering crossings of rays with counter-clockwise triangles."""
     winding = np.zeros(len(points), np.int64)
@@ -173,7 +174,7 @@ def _windings(points: Array, ray: Array, corners: Array, boxes: Array, leaves: i
     return winding
 
 
-@numba.njit(cache=True, inline="always")
+@part
 def _ray_meets_box(p: Array, inverse: Array, box: Array) -> bool:
     if box[0] > box[3]:  # padding of the tree
         return False
@@ -184,7 +185,7 @@ def _ray_meets_box(p: Array, inverse: Array, box: Array) -> bool:
     return enter <= leave
 
 
-@numba.njit(cache=True)
+@part
 def _crossing(p: Array, ray: Array, corners: Array) -> int:
     """+1 where the ray leaves through the triangle, -1 where it enters, 0 if it misses."""
     ax, ay, az = corners[0, 0], corners[0, 1], corners[0, 2]

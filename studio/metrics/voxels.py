@@ -6,13 +6,13 @@ an axis lies at -1 + 2 i / size. Parity does not ask which way a face is turned.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from jaxtyping import Bool
 from scipy.ndimage import binary_erosion
 
 from studio.mesh import Mesh
 from studio.metrics.surface import Surface
+from studio.ops.compiled import kernel, part
 
 Array = np.ndarray
 
@@ -46,7 +46,7 @@ def grid_iou(a: Bool[np.ndarray, "s s s"], b: Bool[np.ndarray, "s s s"]) -> floa
     return float((a & b).sum() / union) if union else 0.0
 
 
-@numba.njit(cache=True)
+@kernel
 def _count_crossings(corners: Array, crossings: Array) -> None:
     """Toggle, for every triangle and grid column, the first sample behind the crossing."""
     size = len(crossings)
@@ -70,7 +70,7 @@ def _count_crossings(corners: Array, crossings: Array) -> None:
                     crossings[sample, y, z] ^= 1
 
 
-@numba.njit(cache=True, inline="always")
+@part
 def _side(p: Array, q: Array, y: int, z: int) -> tuple[int, float]:
     """Side of the edge p -> q on which the column lies (0: no edge), and twice the area between."""
     area = (p[1] - y) * (q[2] - z) - (p[2] - z) * (q[1] - y)

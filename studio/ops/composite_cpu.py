@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from studio.ops.backend import in_parallel
+from studio.ops.compiled import FAST, kernel, part
 
-FAST = {"contract", "nsz", "arcp", "reassoc"}
 
-
-@njit(cache=True, inline="always")
+@part(inline="always")
 def _opacity(sdf, cosine, length, sharp, real):
     """Opacity of a section and its derivatives by both (zero where it is clamped)."""
     one, half, tiny = real(1), real(0.5), real(1e-5)
@@ -26,7 +25,7 @@ def _opacity(sdf, cosine, length, sharp, real):
     return clamped, by_before + by_after, half * length * (by_after - by_before)
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@kernel(fastmath=FAST)
 def _alpha_forward(sdf, cosine, step, inv_s, alpha, slope_sdf, slope_cosine):
     """Opacity of sections and its derivatives."""
     real = sdf.dtype.type
@@ -35,7 +34,7 @@ def _alpha_forward(sdf, cosine, step, inv_s, alpha, slope_sdf, slope_cosine):
         alpha[p], slope_sdf[p], slope_cosine[p] = _opacity(sdf[p], cosine[p], length, sharp, real)
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@kernel(fastmath=FAST)
 def _sections_forward(sdf, gradient, directions, settings, unit, alpha, normal, slopes):
     """Opacities and normals; slopes: of alpha by SDF and d . gradient, and 1 / |gradient|."""
     real = sdf.dtype.type
@@ -56,7 +55,7 @@ def _sections_forward(sdf, gradient, directions, settings, unit, alpha, normal, 
         slopes[2, p] = inverse
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@kernel(fastmath=FAST)
 def _sections_backward(
     directions, normal, slopes, unit, grad_alpha, grad_normal, grad_sdf, grad_gradient
 ):
@@ -81,7 +80,7 @@ def _sections_backward(
         grad_gradient[2, p] = (w - z * along) * inverse + (one - by_unit) * c
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def _composite_ray(alpha, values, start, stop, n, sums, opacity, weights):
     real = alpha.dtype.type
     transmittance, total = real(1), real(0)
@@ -97,7 +96,7 @@ def _composite_ray(alpha, values, start, stop, n, sums, opacity, weights):
     opacity[n] = total
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def _composite_ray_backward(
     start,
     stop,
@@ -127,25 +126,25 @@ def _composite_ray_backward(
         transmittance *= real(1) - alpha[p]
 
 
-@njit(cache=True, parallel=True)
+@kernel(parallel=True)
 def _composite_parallel(alpha, values, offsets, sums, opacity, weights):
     for n in prange(offsets.shape[0] - 1):
         _composite_ray(alpha, values, offsets[n], offsets[n + 1], n, sums, opacity, weights)
 
 
-@njit(cache=True)
+@kernel
 def _composite_serial(alpha, values, offsets, sums, opacity, weights):
     for n in range(offsets.shape[0] - 1):
         _composite_ray(alpha, values, offsets[n], offsets[n + 1], n, sums, opacity, weights)
 
 
-@njit(cache=True, parallel=True)
+@kernel(parallel=True)
 def _backward_parallel(offsets, arrays):
     for n in prange(offsets.shape[0] - 1):
         _composite_ray_backward(offsets[n], offsets[n + 1], n, *arrays)
 
 
-@njit(cache=True)
+@kernel
 def _backward_serial(offsets, arrays):
     for n in range(offsets.shape[0] - 1):
         _composite_ray_backward(offsets[n], offsets[n + 1], n, *arrays)

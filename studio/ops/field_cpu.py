@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from studio.ops.backend import in_parallel
+from studio.ops.compiled import FAST, kernel, part
 
-FAST = {"contract", "nsz", "arcp", "reassoc"}
 CURVE = 1e-3  # squareplus: (z + sqrt(z^2 + CURVE)) / 2
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@part(fastmath=FAST)
 def _activate_row(z, bias, weight, hidden, slope):
     """One hidden unit: h = act(z + b), d = act'(z + b) * w; z is replaced by z + b."""
     real = z.dtype.type
@@ -24,7 +24,7 @@ def _activate_row(z, bias, weight, hidden, slope):
         slope[p] = half * (real(1) + value / root) * weight
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@part(fastmath=FAST)
 def _activate_backward_row(z, weight, grad_hidden, grad_slope):
     """grad_hidden becomes the gradient by z; returns its sum and sum(grad_slope * act'(z))."""
     real = z.dtype.type
@@ -42,13 +42,13 @@ def _activate_backward_row(z, weight, grad_hidden, grad_slope):
     return total, total_slope
 
 
-@njit(cache=True, parallel=True)
+@kernel(parallel=True)
 def _activate_parallel(z, bias, weight, hidden, slope):
     for row in prange(z.shape[0]):
         _activate_row(z[row], bias[row], weight[row], hidden[row], slope[row])
 
 
-@njit(cache=True, parallel=True)
+@kernel(parallel=True)
 def _activate_backward_parallel(z, weight, grad_hidden, grad_slope, sums, slope_sums):
     for row in prange(z.shape[0]):
         sums[row], slope_sums[row] = _activate_backward_row(
@@ -56,13 +56,13 @@ def _activate_backward_parallel(z, weight, grad_hidden, grad_slope, sums, slope_
         )
 
 
-@njit(cache=True)
+@kernel
 def _activate_serial(z, bias, weight, hidden, slope):
     for row in range(z.shape[0]):
         _activate_row(z[row], bias[row], weight[row], hidden[row], slope[row])
 
 
-@njit(cache=True)
+@kernel
 def _activate_backward_serial(z, weight, grad_hidden, grad_slope, sums, slope_sums):
     for row in range(z.shape[0]):
         sums[row], slope_sums[row] = _activate_backward_row(
@@ -70,14 +70,14 @@ def _activate_backward_serial(z, weight, grad_hidden, grad_slope, sums, slope_su
         )
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@part(fastmath=FAST)
 def _rectify_row(z, bias):
     zero = z.dtype.type(0)
     for p in range(z.shape[0]):
         z[p] = max(z[p] + bias, zero)
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@part(fastmath=FAST)
 def _rectify_backward_row(hidden, weights, grad_out, grad_hidden, grad_weights):
     """Gradient by one unit before its rectifier and by its three weights; returns its sum."""
     zero = hidden.dtype.type(0)
@@ -96,19 +96,19 @@ def _rectify_backward_row(hidden, weights, grad_out, grad_hidden, grad_weights):
     return total
 
 
-@njit(cache=True, parallel=True)
+@kernel(parallel=True)
 def _rectify_parallel(z, bias):
     for row in prange(z.shape[0]):
         _rectify_row(z[row], bias[row])
 
 
-@njit(cache=True)
+@kernel
 def _rectify_serial(z, bias):
     for row in range(z.shape[0]):
         _rectify_row(z[row], bias[row])
 
 
-@njit(cache=True, parallel=True)
+@kernel(parallel=True)
 def _rectify_backward_parallel(hidden, w2, grad_out, grad_hidden, grad_w2, sums):
     for row in prange(hidden.shape[0]):
         sums[row] = _rectify_backward_row(
@@ -116,7 +116,7 @@ def _rectify_backward_parallel(hidden, w2, grad_out, grad_hidden, grad_w2, sums)
         )
 
 
-@njit(cache=True)
+@kernel
 def _rectify_backward_serial(hidden, w2, grad_out, grad_hidden, grad_w2, sums):
     for row in range(hidden.shape[0]):
         sums[row] = _rectify_backward_row(
@@ -124,7 +124,7 @@ def _rectify_backward_serial(hidden, w2, grad_out, grad_hidden, grad_w2, sums):
         )
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@kernel(fastmath=FAST)
 def _squash(z, bias):
     one = z.dtype.type(1)
     for c in range(z.shape[0]):
@@ -132,7 +132,7 @@ def _squash(z, bias):
             z[c, p] = one / (one + np.exp(-(z[c, p] + bias[c])))
 
 
-@njit(cache=True, fastmath=FAST, error_model="numpy")
+@kernel(fastmath=FAST)
 def _add_sphere(x, radius, change, sdf, gradient):
     real = x.dtype.type
     half, tiny, size = real(0.5), real(1e-12), real(radius)

@@ -10,20 +10,20 @@ their factors are interleaved as in the table.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from studio.ops.backend import in_parallel
+from studio.ops.compiled import FAST, kernel, part
 
 BLOCK = 2048  # points per task: one block of points, features and Jacobian stays in the cache
 CHUNK = 128  # points per stage: scratch of all stages stays in the first-level cache
 ROW_BLOCK = 1024  # points per task of the contraction
-SUM = {"contract", "nsz", "arcp", "reassoc"}
 
 PRIME_Y = np.uint32(2654435761)  # tiny-cuda-nn: coherent prime hash
 PRIME_Z = np.uint32(805459861)
 
 
-@njit(cache=True, inline="always")
+@part(inline="always")
 def _place(points, start, count, scale, steps, cells, inside):
     """Cell coordinates times ``steps``, and the (doubled) position inside the cell."""
     real = points.dtype.type
@@ -37,7 +37,7 @@ def _place(points, start, count, scale, steps, cells, inside):
             inside[d, 2 * i + 1] = share
 
 
-@njit(cache=True, inline="always")
+@part(inline="always")
 def _steps(resolution, dense):
     """What one cell along x, y and z adds to a row index (dense) or to the parts of its hash."""
     if dense:
@@ -45,7 +45,7 @@ def _steps(resolution, dense):
     return np.uint32(1), PRIME_Y, PRIME_Z
 
 
-@njit(cache=True, inline="always")
+@part(inline="always")
 def _rows_of_corners(cells, count, steps, rows, dense, index):
     """Table rows of the eight corners of each cell, x fastest, then y, then z."""
     size, mask = np.uint32(rows), np.uint32(rows - 1)
@@ -63,7 +63,7 @@ def _rows_of_corners(cells, count, steps, rows, dense, index):
                 index[c, i] = (row ^ np.uint32(cells[2, i] + z)) & mask
 
 
-@njit(cache=True, error_model="numpy", fastmath=SUM)
+@part(fastmath=FAST)
 def _encode_task(points, table, grid, level, first, features, jacobian):
     """Features (and, if ``jacobian`` has points, their derivatives) of a block and a level."""
     scales, resolutions, offsets, dense = grid
@@ -104,7 +104,7 @@ def _encode_task(points, table, grid, level, first, features, jacobian):
                     jacobian[k + 1, d, start + i] = result[d + 1, 2 * i + 1]
 
 
-@njit(cache=True, inline="always")
+@part(inline="always")
 def _interleave(first, second, start, count, factor, out):
     """Write two rows alternately."""
     for i in range(count):
@@ -112,7 +112,7 @@ def _interleave(first, second, start, count, factor, out):
         out[2 * i + 1] = factor * second[start + i]
 
 
-@njit(cache=True, error_model="numpy", fastmath=SUM)
+@part(fastmath=FAST)
 def _scatter_task(points, grid, level, grad_y, g, grad_n, grad_table):
     """Add the gradient of one level: row(c) += w_c * gy + s * g * sum_d sign_d w_c/d * gn_d."""
     scales, resolutions, offsets, dense = grid
@@ -151,7 +151,7 @@ def _scatter_task(points, grid, level, grad_y, g, grad_n, grad_table):
                 part[index[c, i]] += pairs[c, i]
 
 
-@njit(cache=True, parallel=True)
+@kernel(parallel=True)
 def _encode_parallel(points, table, grid, features, jacobian):
     levels = len(grid[0])
     for task in prange(levels * ((points.shape[1] + BLOCK - 1) // BLOCK)):
@@ -159,27 +159,27 @@ def _encode_parallel(points, table, grid, features, jacobian):
         _encode_task(points, table, grid, task % levels, start, features, jacobian)
 
 
-@njit(cache=True)
+@kernel
 def _encode_serial(points, table, grid, features, jacobian):
     for start in range(0, points.shape[1], BLOCK):
         for level in range(len(grid[0])):
             _encode_task(points, table, grid, level, start, features, jacobian)
 
 
-@njit(cache=True, parallel=True)
+@kernel(parallel=True)
 def _scatter_parallel(points, grid, grad_y, g, grad_n, grad_table):
     levels = len(grid[0])
     for task in prange(levels):  # fine levels first: they take longest
         _scatter_task(points, grid, levels - 1 - task, grad_y, g, grad_n, grad_table)
 
 
-@njit(cache=True)
+@kernel
 def _scatter_serial(points, grid, grad_y, g, grad_n, grad_table):
     for level in range(len(grid[0])):
         _scatter_task(points, grid, level, grad_y, g, grad_n, grad_table)
 
 
-@njit(cache=True, fastmath=SUM, error_model="numpy")
+@part(fastmath=FAST)
 def _contract_range(jacobian, g, normal, start, stop):
     for d in range(3):
         for p in range(start, stop):
@@ -191,7 +191,7 @@ def _contract_range(jacobian, g, normal, start, stop):
                 normal[d, p] += change
 
 
-@njit(cache=True, fastmath=SUM, error_model="numpy")
+@part(fastmath=FAST)
 def _expand_range(jacobian, grad_normal, grad_g, start, stop):
     for k in range(grad_g.shape[0]):
         for p in range(start, stop):
@@ -202,7 +202,17 @@ def _expand_range(jacobian, grad_normal, grad_g, start, stop):
             )
 
 
-@njit(cache=True, parallel=True)
+@kernel
+def _contract_serial(jacobian, g, normal):
+    _contract_range(jacobian, g, normal, 0, g.shape[1])
+
+
+@kernel
+def _expand_serial(jacobian, grad_normal, grad_g):
+    _expand_range(jacobian, grad_normal, grad_g, 0, grad_g.shape[1])
+
+
+@kernel(parallel=True)
 def _contract_parallel(jacobian, g, normal):
     count = g.shape[1]
     for block in prange((count + ROW_BLOCK - 1) // ROW_BLOCK):
@@ -211,7 +221,7 @@ def _contract_parallel(jacobian, g, normal):
         )
 
 
-@njit(cache=True, parallel=True)
+@kernel(parallel=True)
 def _expand_parallel(jacobian, grad_normal, grad_g):
     count = grad_g.shape[1]
     for block in prange((count + ROW_BLOCK - 1) // ROW_BLOCK):
@@ -246,17 +256,11 @@ def scatter(points, layout, grad_y, g, grad_n, grad_table) -> None:
 
 def contract(jacobian, g, normal) -> None:
     """normal[d, p] = sum_k jacobian[k, d, p] g[k, p]."""
-    jacobian, g, normal = jacobian.numpy(), g.numpy(), normal.numpy()
-    if in_parallel():
-        _contract_parallel(jacobian, g, normal)
-    else:
-        _contract_range(jacobian, g, normal, 0, g.shape[1])
+    run = _contract_parallel if in_parallel() else _contract_serial
+    run(jacobian.numpy(), g.numpy(), normal.numpy())
 
 
 def expand(jacobian, grad_normal, grad_g) -> None:
     """grad_g[k, p] = sum_d jacobian[k, d, p] grad_normal[d, p]."""
-    jacobian, grad_normal, grad_g = jacobian.numpy(), grad_normal.numpy(), grad_g.numpy()
-    if in_parallel():
-        _expand_parallel(jacobian, grad_normal, grad_g)
-    else:
-        _expand_range(jacobian, grad_normal, grad_g, 0, grad_g.shape[1])
+    run = _expand_parallel if in_parallel() else _expand_serial
+    run(jacobian.numpy(), grad_normal.numpy(), grad_g.numpy())

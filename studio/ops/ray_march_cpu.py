@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 
 from studio.ops.backend import in_parallel
+from studio.ops.compiled import kernel, part
 
 EMPTY, NEAR, INSIDE = 0, 1, 2
 
 
-@njit(cache=True, error_model="numpy")
+@part
 def _march_ray(origin, direction, jitter, grid, step, kept):
     """Write the lattice indices of a ray's samples to ``kept``; return how many and t_near."""
     resolution = grid.shape[0]
@@ -56,19 +57,19 @@ def _march_ray(origin, direction, jitter, grid, step, kept):
     return count, start
 
 
-@njit(cache=True, parallel=True)
+@kernel(parallel=True)
 def _march_parallel(origins, directions, jitter, grid, step, kept, counts, starts):
     for n in prange(origins.shape[0]):
         counts[n], starts[n] = _march_ray(origins[n], directions[n], jitter[n], grid, step, kept[n])
 
 
-@njit(cache=True)
+@kernel
 def _march_serial(origins, directions, jitter, grid, step, kept, counts, starts):
     for n in range(origins.shape[0]):
         counts[n], starts[n] = _march_ray(origins[n], directions[n], jitter[n], grid, step, kept[n])
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _pack(origins, directions, step, kept, starts, offsets, points, directions_of, t, ray_index):
     real = origins.dtype.type
     for n in range(origins.shape[0]):

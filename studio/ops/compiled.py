@@ -1,0 +1,82 @@
+"""Loops compiled by numba: every process computes the same bits, whether it compiled them or not.
+
+A compiled function that is called from compiled code exists twice: by itself, and as the caller's
+own copy, which the compiler optimises anew. The process that compiles both runs the former, a
+process that loads the caller from numba's cache the latter, and sums come out in another order. So
+there is no function that compiled code calls: `kernel` is what Python calls, and every `part` of it
+becomes a piece of its code.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+from numba.core.caching import FunctionCache
+
+logger = logging.getLogger(__name__)
+
+FAST = {"contract", "nsz", "arcp", "reassoc"}  # sums in any order; nan and inf stay themselves
+
+Function = Callable[..., Any]
+
+
+class _Cache(FunctionCache):
+    """numba's cache of a function, without which one can live: on a full disk, for example."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """What another process compiled, or None."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # damaged files fail in whichever way unpickling them does
+            _go_on_without(type(error).__name__)
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep what was compiled for other processes."""
+        try:
+            super().save_overload(sig, data)
+        except Exception as error:  # reads the index first
+            _go_on_without(type(error).__name__)
+
+
+@functools.cache
+def _go_on_without(problem: str) -> None:
+    """Say once that kernels are compiled again by every process."""
+    logger.info(
+        "compiled kernels are not kept for other processes (%s), each compiles them again; "
+        "let NUMBA_CACHE_DIR name a folder that can be written to",
+        problem,
+    )
+
+
+def kernel(function: Function | None = None, **options: Any) -> Function:
+    """Compile a function that Python calls, and keep the result for other processes if possible.
+
+    Args:
+        function: what to compile; without it, a decorator comes back.
+        options: of `numba.njit`: parallel, fastmath.
+    """
+    if function is None:
+        return functools.partial(kernel, **options)
+    dispatcher = njit(error_model="numpy", **options)(function)
+    try:
+        dispatcher._cache = _Cache(function)
+    except RuntimeError:  # numba found no folder for its cache
+        _go_on_without("no place can be written to")
+    return dispatcher
+
+
+def part(function: Function | None = None, **options: Any) -> Function:
+    """Compile a function that kernels call: it becomes a piece of their code.
+
+    Args:
+        function: what to compile; without it, a decorator comes back.
+        options: of `numba.njit`: fastmath.
+    """
+    if function is None:
+        return functools.partial(part, **options)
+    return njit(error_model="numpy", forceinline=True, **options)(function)
