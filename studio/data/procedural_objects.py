@@ -307,6 +307,7 @@ def _makers() -> dict[str, Maker]:
     import studio.data.procedural_seats
     import studio.data.procedural_vans
     import studio.data.procedural_vehicles
-    import studio.data.procedural_vessels  # noqa: F401
+    import studio.data.procedural_vessels
+    import studio.data.procedural_wear  # noqa: F401
 
     return MAKERS
