@@ -304,6 +304,8 @@ def _makers() -> dict[str, Maker]:
     import studio.data.procedural_furniture
     import studio.data.procedural_house
     import studio.data.procedural_kitchen
+    import studio.data.procedural_lamps
+    import studio.data.procedural_lounge
     import studio.data.procedural_seats
     import studio.data.procedural_vans
     import studio.data.procedural_vehicles
