@@ -18,9 +18,9 @@ from torch import Tensor
 
 from studio.cameras import Cameras
 from studio.errors import DataError
-from studio.foreground import foreground
 from studio.images import read_rgba_or_rgb, resize, resize_8bit
 from studio.lens import Lens, undistort
+from studio.masks import Cutting, checked_masks, read_mask
 from studio.similarity import posed_in
 
 logger = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".PNG", ".JPG", ".JPEG")
 MOST_PIXELS = 2**26  # of all views together: 1 GB as float RGBA
 FILTERS = ("area", "bicubic")
+BY_MASKS = Cutting()
 MASKS = ("required", "optional")
 
 
@@ -128,7 +129,11 @@ class Pictures:
 
 
 def read_shots(
-    scene: Scene, *, resolution: int | None = None, masks: str = "required", kind: str = "area"
+    scene: Scene,
+    *,
+    resolution: int | None = None,
+    cutting: Cutting = BY_MASKS,
+    kind: str = "area",
 ) -> Pictures:
     """Read all pictures of a scene: masked, undistorted, scaled down to one common size.
 
@@ -136,25 +141,26 @@ def read_shots(
         scene: where they are.
         resolution: longer side in pixels after scaling down; None keeps the size, as long as all
             views together have no more than `MOST_PIXELS`.
-        masks: "required", or "optional": a picture without one counts as object everywhere.
+        cutting: how the object is told from the background.
         kind: "area" takes the mean over each new pixel, weighted by alpha; "bicubic" is Pillow's
             8-bit filter on colours and masks apart, as instant-nsr-pl has it.
 
     Raises:
-        DataError: if a picture or mask is missing, broken or of another shape than its camera's.
+        DataError: if a picture or mask is missing, broken or of another shape than its camera's,
+            or the masks say nothing.
     """
     shots = scene.shots
-    most = MOST_PIXELS / max(1, len(shots))
-    loaded = []
-    for shot in shots:
-        rgba = _read(scene, shot, masks == "required")
-        intrinsics = _fitted(scene, shot, rgba)
-        rgba = undistort(rgba, shot.lens, intrinsics)
-        normal = None if shot.normal is None else _normals(shot, rgba)
-        smaller = _smaller(rgba.shape[1], rgba.shape[2], resolution, most)
-        loaded.append(_scaled(rgba, normal, intrinsics, smaller, kind))
-    if masks == "required" and all(bool((rgba[3] == 1).all()) for rgba, _, _ in loaded):
+    loaded = _loaded(scene, resolution, cutting, kind)
+    if _all_opaque(loaded) and cutting.background == "auto" and cutting.required:
+        try:  # alpha channels that say nothing
+            loaded = _loaded(scene, resolution, replace(cutting, background="border"), kind)
+        except DataError as error:
+            raise _no_mask(scene, "every picture is opaque everywhere", error) from error
+    if _all_opaque(loaded) and cutting.background != "none" and cutting.required:
         raise _no_mask(scene, "every picture is opaque everywhere")
+    if cutting.uses_masks:
+        alphas = [rgba[3] for rgba, _, _ in loaded]
+        checked_masks(scene.source, alphas, [shot.mask for shot in shots], cutting.inverted)
     size = _common_size(scene, [(rgba.shape[1], rgba.shape[2]) for rgba, _, _ in loaded])
     loaded = [_scaled(*one, size, kind) for one in loaded]
     cameras = Cameras(
@@ -171,6 +177,26 @@ def read_shots(
     )
 
 
+_Loaded = tuple[Tensor, Tensor | None, Tensor]  # RGBA, normals, intrinsics
+
+
+def _loaded(scene: Scene, resolution: int | None, cutting: Cutting, kind: str) -> list[_Loaded]:
+    most = MOST_PIXELS / max(1, len(scene.shots))
+    loaded = []
+    for shot in scene.shots:
+        rgba = _read(scene, shot, cutting)
+        intrinsics = _fitted(scene, shot, rgba)
+        rgba = undistort(rgba, shot.lens, intrinsics)
+        normal = None if shot.normal is None else _normals(shot, rgba)
+        smaller = _smaller(rgba.shape[1], rgba.shape[2], resolution, most)
+        loaded.append(_scaled(rgba, normal, intrinsics, smaller, kind))
+    return loaded
+
+
+def _all_opaque(loaded: Sequence[_Loaded]) -> bool:
+    return all(bool((rgba[3] == 1).all()) for rgba, _, _ in loaded)
+
+
 def _ortho_scales(scene: Scene) -> Float[Tensor, " v"] | None:
     scales = [shot.ortho_scale for shot in scene.shots if shot.ortho_scale is not None]
     if scales and len(scales) != len(scene.shots):
@@ -178,13 +204,18 @@ def _ortho_scales(scene: Scene) -> Float[Tensor, " v"] | None:
     return torch.tensor(scales) if scales else None
 
 
-def _read(scene: Scene, shot: Shot, required: bool) -> Float[Tensor, "4 h w"]:
+def _read(scene: Scene, shot: Shot, cutting: Cutting) -> Float[Tensor, "4 h w"]:
+    """The picture as its file has it, with the alpha that masks or the cutting give it."""
     picture, masked = read_rgba_or_rgb(shot.picture, upright=shot.upright)
     if shot.box is not None:
         left, top, right, bottom = shot.box
         picture = picture[:, top:bottom, left:right]
+    if cutting.background == "none":
+        return torch.cat([picture[:3], torch.ones_like(picture[3:])])
+    if not cutting.uses_masks:
+        return _cut(scene, shot, picture, cutting)
     if shot.mask is not None:
-        mask, _ = read_rgba_or_rgb(shot.mask, upright=shot.upright)
+        mask = read_mask(shot.mask, upright=shot.upright)
         (h, w), (mh, mw) = picture.shape[1:], mask.shape[1:]
         if abs(mw * h / mh - w) > 1:
             raise DataError(
@@ -193,19 +224,37 @@ def _read(scene: Scene, shot: Shot, required: bool) -> Float[Tensor, "4 h w"]:
             )
         if (mh, mw) != (h, w):
             mask = resize(mask, h, w, smooth=True)
-        return torch.cat([picture[:3], picture[3:] * mask[:3].mean(0, True) * mask[3:]])
-    if masked or not (required or shot.plain):
+        seen = 1 - mask[3:] if cutting.inverted else mask[3:]
+        return torch.cat([picture[:3], picture[3:] * seen])
+    if masked:
+        alpha = 1 - picture[3:] if cutting.inverted else picture[3:]
+        return torch.cat([picture[:3], alpha])
+    if not (cutting.required or shot.plain):
         return picture
-    if shot.plain:
-        return foreground(picture, "border")
-    raise _no_mask(scene, f"{shot.picture.name} has no alpha channel and no mask")
+    what = f"{shot.picture.name} has no alpha channel and no mask"
+    if cutting.background == "alpha" or any(other.mask is not None for other in scene.shots):
+        raise _no_mask(scene, what)
+    try:
+        return cutting.cut(picture, "border")
+    except DataError as error:
+        raise _no_mask(scene, what, error) from error
 
 
-def _no_mask(scene: Scene, what: str) -> DataError:
+def _cut(scene: Scene, shot: Shot, picture: Tensor, cutting: Cutting) -> Float[Tensor, "4 h w"]:
+    try:
+        return cutting.cut(picture, cutting.background)
+    except DataError as error:
+        raise DataError(f"{scene.source}, {shot.picture.name}: {error}") from error
+
+
+def _no_mask(scene: Scene, what: str, why: DataError | None = None) -> DataError:
+    tried = "" if why is None else f"; {str(why).splitlines()[0].rstrip('.')}"
     return DataError(
-        f"{scene.source}: masks are missing ({what}).",
-        allowed=scene.how_to_mask,
-        hint="Cut the object out first, for example with `rembg p <pictures> <cut>`.",
+        f"{scene.source}: masks are missing ({what}{tried}).",
+        allowed=f"{scene.how_to_mask}; or pictures on an even background",
+        hint="Cut the object out first, for example with `rembg p <pictures> <cut>`, or set\n"
+        "  data.background=rembg data.background_model=<file>.onnx. data.background=none\n"
+        "  reconstructs everything in the object's cube (configs/reconstruct-scene.yaml).",
     )
 
 

@@ -29,6 +29,7 @@ from studio.cameras import Cameras
 from studio.data.base import SceneData
 from studio.data.placement import CENTRES, UPS, placement
 from studio.errors import DataError
+from studio.masks import Cutting
 from studio.shots import FILTERS, MASKS, SUFFIXES, Pictures, Scene, read_shots
 from studio.similarity import FAR, far_centre, translation
 from studio.views import ViewSet
@@ -54,8 +55,16 @@ class CaptureConfig:
     """Positions of the training views to use; null for all."""
     holdout: int = 0
     """Keep every n-th view back to measure on, where there are no test views; 0 for none."""
+    background: str = "auto"
+    """How the object is told from the background: auto (masks or alpha, else an even border colour), alpha (masks or alpha alone), border, rembg, or none: everything counts as object."""  # noqa: E501
+    background_model: str | None = None
+    """ONNX file on this machine for background=rembg."""
+    tolerance: float = 0.08
+    """Largest colour difference, of 1, from an even background that is removed."""
     masks: str = "required"
     """required, or optional: pictures without a mask count as object everywhere."""
+    invert_masks: bool | None = None
+    """true: masks are white on the background; false: they are not; null: they are not, and refused where they seem to be."""  # noqa: E501
     downscale: str = "area"
     """area: mean over each new pixel, weighted by alpha; bicubic: 8-bit, masks apart (instant-nsr)."""  # noqa: E501
 
@@ -90,6 +99,13 @@ class LayoutData(SceneData):
         if cfg.bound is not None and not 0 < cfg.bound < math.inf:
             raise DataError(f"data.bound is {cfg.bound:g}.", allowed="a positive number")
         self.cfg = cfg
+        self._cutting = Cutting(
+            cfg.background,
+            cfg.tolerance,
+            cfg.background_model,
+            cfg.masks == "required",
+            cfg.invert_masks,
+        )
         self._to_world = torch.eye(4, dtype=torch.float64)
         self._bound = 0.0
         self._held_out: ViewSet | None = None
@@ -141,7 +157,9 @@ class LayoutData(SceneData):
         cfg = self.cfg
         if to_world is not None:
             scene = scene.placed(to_world)
-        return read_shots(scene, resolution=cfg.resolution, masks=cfg.masks, kind=cfg.downscale)
+        return read_shots(
+            scene, resolution=cfg.resolution, cutting=self._cutting, kind=cfg.downscale
+        )
 
     def _brought_near(self, scene: Scene) -> tuple[Scene, Tensor]:
         """Bring a scene far from the origin there, before anything of it becomes float32.
@@ -177,7 +195,7 @@ class LayoutData(SceneData):
             pictures.cameras,
             centre=centre,
             up=up,
-            mask=pictures.images[:, 3],
+            mask=None if bool((pictures.images[:, 3] > 0.5).all()) else pictures.images[:, 3],
             points=None if scene.points is None else scene.points.float(),
             nearest=None if self.auto_centre == "keep" else 1.0,
         ).double()

@@ -95,6 +95,11 @@ class Renderer(nn.Module):
         """Cells over the cube in which rays are sampled; None means everywhere."""
         return None
 
+    @property
+    def sees_outside(self) -> bool:
+        """Whether something stands for what lies outside the cube (captures without masks)."""
+        return False
+
     def meets(self, rays: Rays) -> Bool[Tensor, " n"]:
         """Tell which rays can meet the object."""
         return torch.ones(len(rays), dtype=torch.bool, device=rays.origins.device)

@@ -141,6 +141,11 @@ class NeuSRenderer(Renderer):
         self.gate.restrict(hull)
 
     @property
+    def sees_outside(self) -> bool:
+        """Whether a background is learned."""
+        return self.background is not None
+
+    @property
     def hull(self) -> Bool[Tensor, "r r r"] | None:
         """Cells whose samples are evaluated; None means everywhere."""
         if not self.cfg.evaluate_outside:

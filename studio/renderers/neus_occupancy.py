@@ -247,6 +247,11 @@ class NeuSOccupancyRenderer(Renderer):
         """Cells over the cube in which rays are sampled."""
         return self.grid.hull
 
+    @property
+    def sees_outside(self) -> bool:
+        """Whether a background is learned."""
+        return self.background is not None
+
     @torch.no_grad()
     def meets(self, rays: Rays) -> Bool[Tensor, " n"]:
         """Tell which rays pass a cell of the hull."""

@@ -18,12 +18,12 @@ from studio.ops.random import step_generator
 from studio.ops.visual_hull import cell_centres, hull_distance
 from studio.renderers.base import Renderer, RenderOutput
 from studio.schedule import next_ray_count
-from studio.systems.loss_options import LossConfig
+from studio.systems.loss_options import LossConfig, weights_of
 from studio.systems.losses import eikonal
 from studio.systems.objective import Objective
 from studio.systems.optim import FitOptimizerConfig, make_fit_optimizer
 from studio.systems.ray_pool import RayBatch, RayPool, pixel_side
-from studio.systems.start_shape import HullConfig, find_object
+from studio.systems.start_shape import HullConfig, check_surroundings, find_object
 from studio.views import ViewSet
 
 
@@ -91,6 +91,7 @@ class Fitter:
         self.rays = cfg.rays_per_step or cfg.min_rays
         self.device = next(geometry.parameters()).device
         shape = find_object(views, cfg.hull)
+        check_surroundings(views, renderer.sees_outside, "mask" in weights_of(cfg.loss))
         self.frame, self.start_hull = shape.frame, shape.hull
         if shape.around is not None:
             renderer.restrict(shape.around)

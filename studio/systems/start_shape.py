@@ -26,6 +26,7 @@ COARSE = 48
 """Cells a side of the first look at the whole cube."""
 FULL = 0.995
 """Share of a picture from which on a mask is full and says nothing."""
+SCENE_CONFIG = "configs/reconstruct-scene.yaml"
 NO_HULL = "or set system.hull.enabled=false, to start from a sphere in the whole cube"
 
 
@@ -100,6 +101,31 @@ def find_object(views: ViewSet, cfg: HullConfig) -> StartShape:
     return StartShape(frame, around, hull, tuple(lost))
 
 
+def check_surroundings(views: ViewSet, sees_outside: bool, mask_loss: bool) -> None:
+    """Refuse views without masks where nothing stands for what surrounds the object.
+
+    The fit would have to explain walls and sky within the object's cube, as an opaque shell.
+
+    Args:
+        views: what is fitted.
+        sees_outside: the renderer learns what lies outside the cube.
+        mask_loss: the fit is asked to be opaque wherever masks are.
+
+    Raises:
+        ConfigError: naming the options.
+    """
+    if not bool((views.mask > 0.5).all()) or (sees_outside and not mask_loss):
+        return
+    missing = "system.loss.mask=0" if sees_outside else "a renderer that learns a background"
+    raise ConfigError(
+        f"the pictures have no masks, everything in them counts as object, and this needs "
+        f"{missing}.",
+        allowed="system.loss.mask=0 with system.renderer.background.enabled=true (neus-occupancy) "
+        "or system.renderer.outside=32 (neus)",
+        hint=f"{SCENE_CONFIG} has both; or cut the object out.",
+    )
+
+
 def _useful(views: ViewSet) -> ViewSet:
     """The views whose masks outline something.
 
@@ -117,7 +143,8 @@ def _useful(views: ViewSet) -> ViewSet:
         raise DataError(
             f"the masks of all {len(views)} views are full: nothing tells object from background.",
             allowed="pictures whose alpha channel outlines the object",
-            hint=f"cut the object out (data that removes backgrounds), {NO_HULL}",
+            hint=f"cut the object out (data that removes backgrounds), {NO_HULL}:\n"
+            f"  {SCENE_CONFIG} reconstructs everything that the pictures show",
         )
     empty = (share == 0).nonzero()[:, 0].tolist()
     if empty:

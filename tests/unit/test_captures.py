@@ -316,7 +316,7 @@ def test_colmap_mistakes(tmp_path: Path) -> None:
     for file in (tmp_path / "c/masks").iterdir():
         file.unlink()
     with pytest.raises(DataError, match=r"masks are missing(.|\n)*white-on-black masks"):
-        read("colmap", tmp_path / "c")
+        read("colmap", tmp_path / "c", background="alpha")
     views = read("colmap", tmp_path / "c", masks="optional", centre="look-at")
     assert (views.mask == 1).all()
     (tmp_path / "c/images/photo 3.jpg.png").unlink()

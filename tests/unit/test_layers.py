@@ -45,6 +45,7 @@ SECOND = {
     "checkpoint_io",
     "foreground",
     "lens",
+    "masks",
     "shots",
     "similarity",
     "transforms",

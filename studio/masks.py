@@ -1,0 +1,157 @@
+"""What a mask says: reading mask files of every kind, and where a capture's masks come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from studio.errors import DataError
+from studio.foreground import METHODS, foreground
+from studio.picture_files import opened
+
+BORDER = 0.9  # share of its outermost pixels from which on a mask covers a picture's border
+FULL = 0.995  # share of a picture from which on a mask is full
+MARKED = 0.5  # share of the file's largest possible value from which a pixel counts as object
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How the object is told from the background in the pictures of a capture.
+
+    Attributes:
+        background: "auto": mask files and alpha channels, where there are none the even colour that
+            touches the border; "alpha": masks and alpha alone; "border" or "rembg": cut out by
+            these, whatever masks there are; "none": everything that the pictures show is object.
+        tolerance: largest colour difference, of 1, from an even background.
+        model: ONNX file of "rembg".
+        required: a picture without mask is refused; otherwise it is object everywhere.
+        inverted: masks (files, where there are some, else alpha channels) are white on the
+            background; None: they are not, and refused where it looks so.
+    """
+
+    background: str = "auto"
+    tolerance: float = 0.08
+    model: str | None = None
+    required: bool = True
+    inverted: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Check the method's name.
+
+        Raises:
+            DataError: if there is no such method.
+        """
+        if self.background not in METHODS:
+            raise DataError(f"data.background is {self.background!r}.", allowed=", ".join(METHODS))
+
+    @property
+    def uses_masks(self) -> bool:
+        """Whether mask files and alpha channels count."""
+        return self.background in ("auto", "alpha")
+
+    def cut(self, picture: Float[Tensor, "4 h w"], method: str) -> Float[Tensor, "4 h w"]:
+        """Return the picture with its background transparent."""
+        return foreground(picture, method, tolerance=self.tolerance, model=self.model)
+
+
+def read_mask(path: str | Path, *, upright: bool = True) -> Float[Tensor, "4 h w"]:
+    """Read a mask file as a white picture whose alpha, in [0, 1], is the mask.
+
+    A file's alpha channel is its mask, where it has one that is not the same everywhere. Otherwise
+    the largest colour channel counts, so that red on black is a mask, too. In a palette of labels
+    everything but black is object. Two values, one of them 0, mean no and yes whatever the other.
+
+    Args:
+        path: greyscale, colour, palette, 1-bit or 16-bit.
+        upright: turn the picture by its EXIF tag.
+
+    Raises:
+        DataError: if the file cannot be read, or its largest value is too low for a mask.
+    """
+    with opened(path) as picture:
+        picture.load()
+        values, top = _values(ImageOps.exif_transpose(picture) if upright else picture)
+    levels = np.unique(values)
+    if len(levels) == 2 and levels[0] == 0:
+        mask = (values > 0).astype(np.float32)
+    elif 0 < levels[-1] < MARKED * top or not np.isfinite(levels).all() or levels[0] < 0:
+        raise DataError(
+            f"the largest value of mask {path} is {levels[-1]:g} of {top:g}, with "
+            f"{len(levels)} values in all: what is object cannot be told.",
+            allowed="0 on the background and the largest value, or any single other one, on the "
+            "object; or an alpha channel",
+            hint="Save it again as a black and white PNG.",
+        )
+    else:
+        mask = np.minimum(values / top, 1.0).astype(np.float32)
+    alpha = torch.from_numpy(np.ascontiguousarray(mask))
+    return torch.cat([torch.ones(3, *alpha.shape), alpha[None]])
+
+
+def _values(picture: Image.Image) -> tuple[np.ndarray, float]:
+    """The values of a mask file, whatever channel holds them, and the largest possible one."""
+    if picture.getbands()[-1] in ("A", "a") or "transparency" in picture.info:
+        alpha = np.asarray(picture.convert("RGBA"))[..., 3]
+        if alpha.min() != alpha.max():
+            return alpha.astype(np.float64), 255.0
+    if picture.mode.startswith("I"):
+        return np.asarray(picture).astype(np.float64), 65535.0
+    if picture.mode == "F":
+        return np.asarray(picture).astype(np.float64), 1.0
+    colours = np.asarray(picture.convert("RGB")).astype(np.float64)
+    largest = colours.max(axis=-1)
+    if picture.mode == "P" and np.any(np.ptp(colours, axis=-1) > 0):  # labels
+        return 255.0 * (largest > 0), 255.0
+    return largest, 255.0
+
+
+def checked_masks(
+    source: object,
+    masks: list[Float[Tensor, "_h _w"]],
+    files: list[Path | None],
+    inverted: bool | None,
+) -> None:
+    """Refuse the masks of a capture that are all empty, or plainly inverted.
+
+    Args:
+        source: the capture, for messages.
+        masks: in [0, 1], one per picture, after any inverting.
+        files: mask file of each, None where it is the picture's alpha channel.
+        inverted: what the user says; None lets it be checked.
+
+    Raises:
+        DataError: naming what to do.
+    """
+    share = torch.stack([(mask > 0.5).float().mean() for mask in masks])
+    named = next((file.name for file in files if file is not None), None)
+    what = "alpha channels" if named is None else f"masks ({named}, ...)"
+    if bool((share == 0).all()):
+        largest = max(float(mask.max()) for mask in masks)
+        raise DataError(
+            f"{source}: the {what} of all {len(masks)} pictures are empty: their largest value is "
+            f"{255 * largest:.0f} of 255.",
+            allowed="255 (white, opaque) on the object and 0 elsewhere",
+            hint="data.invert_masks=true, if black is the object."
+            if inverted is None
+            else "Check data.invert_masks.",
+        )
+    covered = torch.stack([_border(mask) for mask in masks])
+    if inverted is None and bool((covered > BORDER).all() and (share < FULL).any()):
+        raise DataError(
+            f"{source}: the {what} cover the border of every picture: they seem to mark the "
+            "background.",
+            allowed="white (opaque) on the object",
+            hint="data.invert_masks=true inverts them; data.invert_masks=false takes them as "
+            "they are.",
+        )
+
+
+def _border(mask: Float[Tensor, "h w"]) -> Float[Tensor, ""]:
+    ring = torch.cat([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])
+    return (ring > 0.5).float().mean()
