@@ -58,7 +58,7 @@ def make_grid(
         )
     voxel = float(extent.max()) / resolution
     used = np.ceil(extent / voxel - 1e-6).astype(np.int64)
-    stride = 2 ** int(np.clip(np.log2(resolution / 12), 1, 4))
+    stride = min(max(1 << max(resolution // 12, 1).bit_length() - 1, 2), 16)
     x, y, z = (int(np.ceil(n / stride)) * stride for n in used)
     cells = (x, y, z)
     needed = np.prod([n + 1.0 for n in cells]) * BYTES_PER_SAMPLE / 2**30

@@ -34,7 +34,7 @@ def fitting_size(mesh: Mesh, views: ViewSet | None, originals: Sequence[ViewSet]
     centre = torch.from_numpy(mesh.vertices.mean(0))
     pixel = min(_pixel_side(given.cameras.to("cpu"), centre) for given in (views, *originals))
     texels = mesh.area * (FINENESS / pixel) ** 2 / FILLED
-    return int(2 ** np.clip(np.ceil(0.5 * np.log2(max(texels, 1.0))), 8, 11))
+    return next((side for side in (256, 512, 1024) if side**2 >= texels), 2048)
 
 
 def _pixel_side(cameras: Cameras, centre: Float[Tensor, 3]) -> float:

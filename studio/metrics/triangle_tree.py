@@ -24,7 +24,7 @@ class TriangleTree:
         """Sort the triangles and build the boxes bottom-up."""
         self._order = np.argsort(_morton(corners.mean(1)), kind="stable")
         self._corners = np.ascontiguousarray(corners[self._order], dtype=np.float64)
-        leaves = 1 << max(0, int(np.ceil(np.log2(max(1, -(-len(corners) // LEAF))))))
+        leaves = 1 << max(0, -(-len(corners) // LEAF) - 1).bit_length()
         boxes = np.empty((2 * leaves, 6))
         boxes[:, :3], boxes[:, 3:] = np.inf, -np.inf
         triangle_leaf = leaves + np.arange(len(corners)) // LEAF

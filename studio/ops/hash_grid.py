@@ -12,8 +12,11 @@ and Triton kernels share this scheme; the torch twin and tiny-cuda-nn differenti
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import math
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,14 +40,9 @@ class HashGridLayout:
     @functools.cached_property
     def scales(self) -> tuple[float, ...]:
         """Cells per unit length of each level (a level has ``ceil(scale) + 1`` vertices a side)."""
-        log2_growth = np.float32(np.log2(np.float32(self.growth)))
-        return tuple(
-            float(
-                np.exp2(np.float32(level) * log2_growth) * np.float32(self.base_resolution)
-                - np.float32(1)
-            )
-            for level in range(self.levels)
-        )
+        exp2, log2_growth = _c_function("exp2f"), np.float32(_c_function("log2f")(self.growth))
+        powers = [np.float32(exp2(np.float32(k) * log2_growth)) for k in range(self.levels)]
+        return tuple(float(p * np.float32(self.base_resolution) - np.float32(1)) for p in powers)
 
     @functools.cached_property
     def resolutions(self) -> tuple[int, ...]:
@@ -80,6 +78,23 @@ class HashGridLayout:
             np.array(self.offsets, np.int64),
             np.array(self.dense, np.bool_),
         )
+
+
+@functools.cache
+def _c_function(name: str) -> Callable[[float], float]:
+    """A function of the C library on float32 numbers, by which tiny-cuda-nn sizes its levels.
+
+    numpy's and torch's functions of that name have another last bit on some processors, and that
+    bit decides whether a level has 256 or 257 vertices a side.
+    """
+    try:
+        library = ctypes.CDLL("ucrtbase" if os.name == "nt" else None)  # type: ignore[arg-type]
+        function = getattr(library, name)
+    except (OSError, AttributeError):
+        double = {"exp2f": math.exp2, "log2f": math.log2}[name]
+        return lambda x: float(np.float32(double(np.float32(x))))
+    function.argtypes, function.restype = [ctypes.c_float], ctypes.c_float
+    return function
 
 
 def growth_for(levels: int, base_resolution: int, max_resolution: int) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -16,8 +17,10 @@ from torch import Tensor
 def scalings(levels: int, min_resolution: int, max_resolution: int) -> Float[Tensor, " levels"]:
     """Cells a side of each level."""
     span = math.log(max_resolution) - math.log(min_resolution)
-    growth = math.exp(span / (levels - 1)) if levels > 1 else 1.0
-    return torch.floor(min_resolution * growth ** torch.arange(levels))
+    growth = float(np.float32(math.exp(span / (levels - 1)))) if levels > 1 else 1.0
+    # in float32, but for the powers: torch's vary with the processor, and the last bit counts
+    sizes = [np.float32(min_resolution) * np.float32(growth**level) for level in range(levels)]
+    return torch.tensor(sizes).floor()
 
 
 def encode_nerfstudio(

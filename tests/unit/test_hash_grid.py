@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from torch import Tensor
 
 from studio.ops.field import sdf_network
 from studio.ops.hash_grid import HashGridLayout, contract, encode, encode_reference, growth_for
+from tests.conftest import REPOSITORY, environment
+from tests.level_sizes import digest
 
 LAYOUT = HashGridLayout(levels=4, base_resolution=4, growth=1.7, log2_rows=8)
 SIZES = (0, 1, 7, 2049)
@@ -68,6 +72,22 @@ def test_layouts_of_released_models(parity_case: Path) -> None:
         assert list(layout.resolutions) == size["resolutions"], name
         assert list(layout.rows) == size["entries"], name
         assert layout.offsets[-1] * layout.features == size["n_params"], name
+
+
+def test_level_sizes_are_those_of_c_on_every_processor() -> None:
+    """With and without AVX512, for which numpy has an exp2 of its own."""
+    from numpy._core._multiarray_umath import __cpu_dispatch__
+
+    wide = [name for name in __cpu_dispatch__ if name.startswith(("AVX512", "X86_V4"))]
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.level_sizes"],
+        cwd=REPOSITORY,
+        env=environment({"NPY_DISABLE_CPU_FEATURES": " ".join(wide)}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.split() == [digest(), "True"]
 
 
 def test_growth_reaches_the_finest_resolution() -> None:
