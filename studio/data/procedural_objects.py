@@ -299,6 +299,7 @@ def colour_name(colour: Iterable[float]) -> str:
 
 def _makers() -> dict[str, Maker]:
     """All makers; each of these modules registers its own on import."""
+    import studio.data.procedural_animals
     import studio.data.procedural_cars
     import studio.data.procedural_creatures
     import studio.data.procedural_furniture
@@ -306,6 +307,7 @@ def _makers() -> dict[str, Maker]:
     import studio.data.procedural_kitchen
     import studio.data.procedural_lamps
     import studio.data.procedural_lounge
+    import studio.data.procedural_plush
     import studio.data.procedural_seats
     import studio.data.procedural_vans
     import studio.data.procedural_vehicles

@@ -189,7 +189,7 @@ def tube(
 
 
 def limb(
-    start: Triple, end: Triple, radius: float, end_radius: float, colour: Colour
+    start: Triple | Array, end: Triple | Array, radius: float, end_radius: float, colour: Colour
 ) -> Part:  # fmt: skip
     """Two balls and what lies between them: the convex hull of both."""
     ball, size = _ball(), np.array([radius, end_radius])[:, None, None]
@@ -197,7 +197,7 @@ def limb(
     return hull(points.reshape(-1, 3), colour, np.tile(ball, (2, 1)))
 
 
-def bead(radii: Triple, centre: Triple, colour: Colour) -> Part:
+def bead(radii: Triple, centre: Triple | Array, colour: Colour) -> Part:
     """A small ellipsoid (80 triangles)."""
     ball, scale = _ball(), np.asarray(radii, float)
     return hull(ball * scale + np.asarray(centre), colour, _unit(ball / scale))
