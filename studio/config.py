@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from studio import yaml_text
 from studio.errors import ConfigError
 from studio.options import parse_config, plain, resolve_options
 
@@ -27,6 +27,8 @@ __all__ = [
     "save_experiment",
 ]
 
+FORBIDDEN = '/\\*?"<>|\x00' + (":" if os.name == "nt" else "")
+"""Characters that no folder's name may have."""
 LOGGERS = ("csv", "tensorboard", "wandb")
 
 
@@ -111,11 +113,10 @@ def load_experiment(path: str | Path | None, overrides: Sequence[str] = ()) -> E
         ConfigError: if the file, an option or a value cannot be used.
         PluginError: if a plugin that it names does not exist.
     """
-    source = _read_yaml(Path(path)) if path is not None else {}
+    content = _read_yaml(Path(path)) if path is not None else {}
     for word in overrides:
-        _override(source, word)
+        _override(content, word)
     try:
-        content = plain(OmegaConf.create(source))
         for required in ("system_type", "data_type"):
             if not content.get(required):
                 raise ConfigError(f"{required} is not set.", hint=_list_hint(required))
@@ -129,8 +130,6 @@ def load_experiment(path: str | Path | None, overrides: Sequence[str] = ()) -> E
         _check(experiment)
     except ConfigError as error:
         raise ConfigError(f"{error}{_where(path)}") from error
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{str(error).splitlines()[0]}{_where(path)}") from error
     return experiment
 
 
@@ -164,15 +163,18 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             hint=f"did you mean {near[0]}?" if near else None,
         )
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path)) if path.stat().st_size else {}
-    except (yaml.YAMLError, OSError, UnicodeDecodeError, OmegaConfBaseException) as error:
+        content = yaml_text.read(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise ConfigError(f"{path}{where} is not valid YAML: {problem}") from error
+    if content == "":
+        return {}
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds a {type(content).__name__}; it has to hold `key: value`s.")
-    return content  # type: ignore[return-value]
+        what = "list" if isinstance(content, list) else "text"
+        raise ConfigError(f"{path} holds a {what}; it has to hold `key: value`s.")
+    return content
 
 
 _WORD = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*)=(.*)", re.DOTALL)
@@ -188,6 +190,8 @@ def check_overrides(words: Sequence[str]) -> None:
                 allowed="key=value with a dotted key, for example data.image=picture.png",
                 hint="`python launch.py --help` lists the options",
             )
+        if word.partition("=")[0].count(".") > yaml_text.MOST_LEVELS:
+            raise ConfigError(f"'{word[:60]}...' has too many dots in its key.")
 
 
 def _override(content: dict[str, Any], word: str) -> None:
@@ -195,30 +199,28 @@ def _override(content: dict[str, Any], word: str) -> None:
     match = _WORD.fullmatch(word)
     assert match is not None  # check_overrides has refused everything else
     key, text = match.groups()
-    try:
-        value = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[index,call-overload]
-    except (yaml.YAMLError, OmegaConfBaseException) as error:
-        raise ConfigError(f"'{word}': the value is not valid YAML.", hint="quote it") from error
     *parents, last = key.split(".")
     target = content
     for depth, part in enumerate(parents):
         inner = target.setdefault(part, {})
-        if inner is None:
-            inner = target[part] = {}
+        inner = inner.tree if isinstance(inner, yaml_text.Word) else inner
+        if isinstance(inner, yaml_text.Plain) and inner.value is None:
+            inner = {}
+        target[part] = inner
         if not isinstance(inner, dict):
             raise ConfigError(
                 f"'{word}': {'.'.join(parents[: depth + 1])} is {inner!r}, which has no options."
             )
         target = inner
-    target[last] = value
+    target[last] = yaml_text.Word(text)
 
 
 def _check(experiment: ExperimentConfig) -> None:
     for key, value in (("name", experiment.name), ("tag", experiment.tag)):
-        if not value or re.search(r'[/\\:*?"<>|\x00]', value) or value in {".", ".."}:
+        if not value or set(value) & set(FORBIDDEN) or value in {".", ".."}:
             raise ConfigError(
                 f"{key} is '{value}', which cannot be a folder name.",
-                allowed='a non-empty word without / \\ : * ? " < > |',
+                allowed=f"a non-empty word without {' '.join(FORBIDDEN.strip(chr(0)))}",
             )
     trainer = experiment.trainer
     if trainer.logger not in LOGGERS:
@@ -235,5 +237,4 @@ def save_experiment(experiment: ExperimentConfig, path: Path) -> None:
     """Write the config with every default filled in; `launch.py --config` runs it again."""
     from studio.files import write_text
 
-    content = plain(experiment) | {"resume": None}
-    write_text(path, OmegaConf.to_yaml(OmegaConf.create(content)))
+    write_text(path, yaml_text.write(plain(experiment) | {"resume": None}))

@@ -29,7 +29,7 @@ class Package:
 CORE = (
     Package("torch", "torch", "everything", "pip install torch"),
     Package("pytorch_lightning", "pytorch-lightning", "training", "pip install -e ."),
-    Package("omegaconf", "omegaconf", "configs", "pip install -e ."),
+    Package("yaml", "PyYAML", "configs", "pip install -e ."),
     Package("diffusers", "diffusers", "guidance", "pip install -e ."),
     Package("transformers", "transformers", "guidance", "pip install -e ."),
     Package("numba", "numba", "fast hash grid on CPUs", "pip install -e ."),

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import enum
+import math
 import re
+import types
+import typing
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
-
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union
 
 from studio.errors import ConfigError
 from studio.registry import KINDS, config_class, find
+from studio.yaml_text import Plain, Word
 
 C = TypeVar("C")
 
+TRUTH = {
+    **dict.fromkeys(("true", "yes", "on", "y", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "n", "0"), False),
+}
+
 
 def parse_config(cls: type[C], given: Mapping[str, Any] | C | None, *, key: str = "") -> C:
-    """Merge `given` over the defaults of dataclass `cls`.
+    """Put `given` over the defaults of dataclass `cls`.
 
     Args:
         cls: a dataclass; its fields are the options.
@@ -30,51 +38,197 @@ def parse_config(cls: type[C], given: Mapping[str, Any] | C | None, *, key: str 
     """
     if isinstance(given, cls):
         return given
-    if given is not None and not isinstance(given, Mapping | DictConfig):
-        raise ConfigError(
-            f"{key or 'the config'} is {given!r}; it has to be a group of options.",
-            allowed=", ".join(f.name for f in dataclasses.fields(cls)),  # type: ignore[arg-type]
-        )
-    for part in dataclasses.fields(cls):  # type: ignore[arg-type]
-        value = (given or {}).get(part.name)
-        inner = _field_type(cls, part.name)
-        if inner and value is not None and not isinstance(value, Mapping | DictConfig | inner):
-            parse_config(inner, value, key=f"{key}.{part.name}" if key else part.name)
-    blank = {f.name: _blank(f.type) for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    values = {k: blank.get(k) if v is None else v for k, v in (given or {}).items()}
+    values = _values(cls, given, key)
+    for option in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if option.init and option.name not in values and _default(option) is dataclasses.MISSING:
+            raise ConfigError(f"{_below(key, option.name)} has to be given.")
+    return _made(cls, key, **values)
+
+
+def _made(make: Any, key: str, *args: Any, **values: Any) -> Any:
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(cls), OmegaConf.create(values))
-        return OmegaConf.to_object(merged)  # type: ignore[return-value]
-    except OmegaConfBaseException as error:
-        raise _explain(error, cls, key, given) from error
+        return make(*args, **values)
     except (ValueError, TypeError) as error:  # a plugin's own __post_init__ refuses a value
         raise ConfigError(f"{key or 'config'}: {error}") from error
 
 
-def _blank(kind: Any) -> Any:
-    """What nothing (`key=`, null) means for an option of a type: an empty text, list or group."""
-    name = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
-    return {"str": "", "list": [], "dict": {}}.get("" if "|" in name else name.partition("[")[0])
+def _values(cls: Any, given: Any, key: str) -> dict[str, Any]:
+    """The given options, each as its type wants it."""
+    given = given.tree if isinstance(given, Word) else given
+    if given is None or (isinstance(given, Plain) and given.value is None):
+        return {}
+    names = [option.name for option in dataclasses.fields(cls)]
+    if not isinstance(given, Mapping):
+        raise ConfigError(
+            f"{key or 'the config'} is {given!r}; it has to be a group of options.",
+            allowed=", ".join(names),
+        )
+    kinds: dict[str, Any] = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    options = {option.name: option for option in dataclasses.fields(cls)}
+    for name, value in given.items():
+        full = _below(key, str(name))
+        if name not in options:
+            raise unknown_key(full, names)
+        kind: Any = kinds[name]
+        default = _default(options[name])
+        if dataclasses.is_dataclass(kind) and type(default) is kind:
+            if type(value) is not kind:
+                value = _made(dataclasses.replace, full, default, **_values(kind, value, full))
+        else:
+            value = convert(value, kind, full)
+            if isinstance(value, dict) and isinstance(default, dict):
+                value = {**default, **value}
+        values[str(name)] = value
+    return values
 
 
-def _explain(error: OmegaConfBaseException, cls: type, key: str, given: Any) -> ConfigError:
-    inner = str(getattr(error, "full_key", None) or "")
-    full = ".".join(part for part in (key, inner) if part)
-    *parents, last = inner.split(".")
-    owner: Any = cls
-    for part in parents:
-        owner = _field_type(owner, re.sub(r"\[.*", "", part))
-    if isinstance(error, ConfigKeyError):
-        return unknown_key(full, [f.name for f in dataclasses.fields(owner)] if owner else [])
-    value: Any = given
-    for part in inner.split("."):
-        value = value.get(part) if isinstance(value, Mapping | DictConfig) else None
-    expected = _expected(owner, re.sub(r"\[.*", "", last))
-    if expected and value is not None:
-        return ConfigError(f"{full} is {value!r} ({type(value).__name__}).", allowed=expected)
-    if expected and "'None'" in str(error):
-        return ConfigError(f"{full} is empty.", allowed=expected)
-    return ConfigError(f"{full or 'config'}: {str(error).splitlines()[0]}", allowed=expected)
+def _default(option: dataclasses.Field[Any]) -> Any:
+    make = option.default_factory
+    return option.default if make is dataclasses.MISSING else make()
+
+
+def _below(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+def convert(value: Any, kind: Any, key: str) -> Any:
+    """Return a given value as an option's type wants it; a `str` keeps the text that was typed.
+
+    Args:
+        value: from YAML (see `studio.yaml_text`), the command line or Python.
+        kind: the option's annotation.
+        key: of the option, for errors.
+
+    Raises:
+        ConfigError: if the value is of another type.
+    """
+    origin, inside = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (Union, types.UnionType):
+        return _one_of(value, inside, kind, key)
+    if origin is Literal:
+        return _literal(value, inside, key)
+    if kind in (str, Path):
+        return _text(value, kind, key)
+    value = value.tree if isinstance(value, Word) else value
+    if origin is Any or kind in (Any, object) or isinstance(kind, TypeVar):
+        return untyped(value, key)
+    if dataclasses.is_dataclass(kind):
+        return parse_config(kind, value, key=key)  # type: ignore[arg-type]
+    return _plain_kind(value, origin or kind, inside, key)
+
+
+def _plain_kind(value: Any, kind: Any, inside: tuple[Any, ...], key: str) -> Any:
+    """A number, truth value, list or group."""
+    nothing = value is None or (isinstance(value, Plain) and value.value is None)
+    if kind in (list, tuple, set, frozenset, Sequence):
+        if nothing or isinstance(value, list | tuple):
+            item = inside[0] if inside else Any
+            made = [convert(v, item, f"{key}[{i}]") for i, v in enumerate(value or ())]
+            return made if kind is Sequence else kind(made)
+    elif kind in (dict, Mapping):
+        if nothing or isinstance(value, Mapping):
+            item = inside[1] if inside else Any
+            return {str(k): convert(v, item, _below(key, str(k))) for k, v in (value or {}).items()}
+    elif nothing:
+        raise ConfigError(f"{key} is empty.", allowed=_allowed(kind))
+    elif kind is bool:
+        word = value.lower() if isinstance(value, str) else str(value).lower()
+        if word in TRUTH and isinstance(value, str | int):
+            return TRUTH[word]
+    elif kind is int:
+        if isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d[\d_]*\s*", value):
+            return int(value)
+        meant = value.value if isinstance(value, Plain) else value
+        if isinstance(meant, int) and not isinstance(meant, bool):
+            return meant
+    elif kind is float:
+        return _float(value, key)
+    elif isinstance(kind, type) and issubclass(kind, enum.Enum):
+        for member in kind:
+            if value is member or str(value) in (member.name, str(member.value)):
+                return member
+        raise _refusal(value, key, ", ".join(member.name for member in kind))
+    elif not isinstance(kind, type) or isinstance(value, kind):
+        return untyped(value, key)
+    raise _refusal(value, key, _allowed(kind, inside))
+
+
+def _float(value: Any, key: str) -> float:
+    number = value.value if isinstance(value, Plain) else value
+    try:
+        if isinstance(number, bool):
+            raise ValueError
+        number = float(number)
+    except (ValueError, TypeError):
+        raise _refusal(value, key, _allowed(float)) from None
+    if math.isnan(number):
+        raise ConfigError(f"{key} is nan, which is not a number.", allowed=_allowed(float))
+    return float(number)
+
+
+def _text(value: Any, kind: Any, key: str) -> Any:
+    if value is None:
+        return kind("")
+    if not isinstance(value, str | int | float | bool | Path):
+        raise _refusal(value, key, _allowed(kind))
+    return kind(value.text if isinstance(value, Word) else str(value))
+
+
+def _literal(value: Any, allowed: tuple[Any, ...], key: str) -> Any:
+    typed = value.text if isinstance(value, Word) else value
+    meant = typed.value if isinstance(typed, Plain) else typed
+    for one in allowed:
+        if typed == one or str(typed) == str(one) or (type(meant) is type(one) and meant == one):
+            return one
+    raise _refusal(value, key, ", ".join(map(str, allowed)))
+
+
+def _one_of(value: Any, kinds: tuple[Any, ...], whole: Any, key: str) -> Any:
+    """The first type that takes the value; a text only where no other keeps what was typed."""
+    meant = value.value if isinstance(value, Plain) else value
+    if type(None) in kinds and meant is None:
+        return None
+    others = [kind for kind in kinds if kind is not type(None)]
+    if len(others) == 1:
+        return convert(value, others[0], key)
+    for kind in sorted(others, key=lambda kind: kind in (str, Path)):
+        try:
+            made = convert(value, kind, key)
+        except ConfigError:
+            continue
+        if str in others and isinstance(value, str) and isinstance(made, bool | int | float):
+            if str(made).lower() != str(value).lower():
+                continue
+        return made
+    raise _refusal(value, key, _allowed(whole))
+
+
+def untyped(value: Any, key: str) -> Any:
+    """A value of an option that takes any: numbers and truth values as YAML means them."""
+    value = value.tree if isinstance(value, Word) else value
+    if isinstance(value, Mapping):
+        return {str(k): untyped(v, _below(key, str(k))) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [untyped(v, f"{key}[{i}]") for i, v in enumerate(value)]
+    value = value.value if isinstance(value, Plain) else value
+    if isinstance(value, float) and math.isnan(value):
+        raise ConfigError(f"{key} is nan, which is not a number.")
+    return value
+
+
+def _refusal(value: Any, key: str, allowed: str) -> ConfigError:
+    kind = "str" if isinstance(value, str) else type(value).__name__
+    return ConfigError(f"{key or 'the value'} is {value!r} ({kind}).", allowed=allowed)
+
+
+def _allowed(kind: Any, inside: tuple[Any, ...] = ()) -> str:
+    name = kind.__name__ if isinstance(kind, type) else str(kind)
+    within = ", ".join(getattr(part, "__name__", str(part)) for part in inside)
+    return f"a value of type {name}" + (f"[{within}]" if within else "")
 
 
 def unknown_key(full: str, names: Sequence[str]) -> ConfigError:
@@ -89,33 +243,18 @@ def unknown_key(full: str, names: Sequence[str]) -> ConfigError:
     )
 
 
-def _field_type(owner: Any, name: str) -> Any:
-    if not dataclasses.is_dataclass(owner):
-        return None
-    kinds = {f.name: f.default_factory for f in dataclasses.fields(owner)}
-    found = kinds.get(name)
-    return found if isinstance(found, type) and dataclasses.is_dataclass(found) else None
-
-
-def _expected(owner: Any, name: str) -> str | None:
-    if not dataclasses.is_dataclass(owner):
-        return None
-    for option in dataclasses.fields(owner):
-        if option.name == name:
-            kind = option.type
-            return f"a value of type {kind if isinstance(kind, str) else _type_name(kind)}"
-    return None
-
-
-def _type_name(kind: Any) -> str:
-    return kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind)
+# --- groups and plugins ---------------------------------------------------------------------------
 
 
 def plain(config: Any) -> Any:
-    """Return a dataclass or OmegaConf config as plain dicts and lists."""
-    if isinstance(config, DictConfig):
-        return OmegaConf.to_container(config, resolve=True)
-    return OmegaConf.to_container(OmegaConf.structured(config), resolve=True)
+    """Return a dataclass, mapping or list as plain dicts and lists, all the way down."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {f.name: plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    if isinstance(config, Mapping):
+        return {str(k): plain(v) for k, v in config.items()}
+    if isinstance(config, Sequence) and not isinstance(config, str | bytes):
+        return [plain(item) for item in config]
+    return config
 
 
 def plugin_kind(option: str) -> str | None:
@@ -135,20 +274,25 @@ def resolve_options(cls: type, given: Any, key: str) -> dict[str, Any]:
         ConfigError: for any option, however deep, that does not exist or has the wrong type.
         PluginError: if a plugin does not exist.
     """
+    given = given.tree if isinstance(given, Word) else given
+    slots = {f.name.removesuffix("_type") for f in dataclasses.fields(cls) if plugin_kind(f.name)}  # type: ignore[arg-type]
+    groups: dict[str, Any] = {}
+    if isinstance(given, Mapping):  # what a plugin's options mean, its own types say
+        groups = {name: value for name, value in given.items() if name in slots}
+        given = {name: value for name, value in given.items() if name not in slots}
     options: dict[str, Any] = plain(parse_config(cls, given, key=key))
-    prefix = f"{key}." if key else ""
     for name in list(options):
         kind = plugin_kind(name)
         if kind is None:
             continue
         slot, value = name.removesuffix("_type"), options[name]
-        if not value:
-            if options.get(slot):
-                raise ConfigError(
-                    f"{prefix}{slot} is given, but {prefix}{name} does not say which plugin.",
-                    hint=f"set {prefix}{name}",
-                )
-            continue
-        config = config_class(find(kind, value, key=f"{prefix}{name}"))
-        options[slot] = resolve_options(config, options.get(slot) or {}, f"{prefix}{slot}")
+        inner, full = groups.get(slot, options.get(slot)), _below(key, slot)
+        if value:
+            config = config_class(find(kind, value, key=_below(key, name)))
+            options[slot] = resolve_options(config, inner, full)
+        elif untyped(inner, full):
+            raise ConfigError(
+                f"{full} is given, but {full}_type does not say which plugin.",
+                hint=f"set {full}_type",
+            )
     return options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import hashlib
 import json
 import os
@@ -285,7 +286,8 @@ def find_resume(word: str, name: str, tag: str, exp_root_dir: str, use_timestamp
                 hint=_newest_hint(base),
             )
         return path
-    pattern = f"{tag}@*/ckpts/last.ckpt" if use_timestamp else f"{tag}/ckpts/last.ckpt"
+    folders = glob.escape(tag) + ("@*" if use_timestamp else "")
+    pattern = f"{folders}/ckpts/last.ckpt"
     found = sorted(base.glob(pattern), key=lambda p: p.stat().st_mtime)
     if not found:
         raise ConfigError(

@@ -16,7 +16,7 @@ from studio.files import atomic_write, write_json
 from studio.plugins import PACKAGE_ROOT, custom_folders
 from studio.run import RunFolder
 
-PACKAGES = ("torch", "pytorch-lightning", "diffusers", "transformers", "numpy", "omegaconf")
+PACKAGES = ("torch", "pytorch-lightning", "diffusers", "transformers", "numpy", "PyYAML")
 
 
 def environment() -> dict[str, Any]:

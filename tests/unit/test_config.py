@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import yaml
 
+from studio import yaml_text
 from studio.config import ExperimentConfig, load_experiment, parse_config, plain, save_experiment
 from studio.errors import ConfigError, PluginError
 from studio.options import plugin_kind
 from studio.schedule import Schedule
+from studio.yaml_text import Word
 
 
 @dataclass
@@ -163,3 +166,150 @@ def test_schedule(value: object, step: int, expected: float) -> None:
 def test_schedule_refuses(value: object) -> None:
     with pytest.raises(ConfigError, match="loss.mask is"):
         Schedule.parse(value, "loss.mask")
+
+
+# --- texts --------------------------------------------------------------------------------------
+
+TEXTS = [
+    "03001627", "1e5", "on", "yes", "no", "true", "12:30", "1:30", "1.10", "0123", "007", "00123",
+    "0x10", "1_000", "null", "~", ".5", "1.", "nan", "-", "a red car #1", "#1", "[a]", "{a}", "&a",
+    "*a", "!a", "@home", "%", "`x`", "a: b", "a red car: with stripes", "- a", "| x", "> x", "?",
+    "what's that", 'a "red" car', "${HOME}", "a ${red} car", "/d/run #3", "2020-01-01", "ünï", "=",
+    "  two  blanks ", "a, b", "\\d", "\ttab", "two\nlines", "🚗", "x" * 300,
+]  # fmt: skip
+TYPED = [text for text in TEXTS if not set(text) & set('/\\*?"|<>') and len(text) < 200]
+
+
+@dataclass
+class Texts:
+    one: str = ""
+    some: list[str] = field(default_factory=list)
+    maybe: str | None = None
+    path: Path = Path("x")
+    either: str | int = 0
+    kind: Literal["auto", "1e5", 3] = "auto"
+    anything: Any = None
+    number: float = 0.0
+    count: int = 0
+    truth: bool = False
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_on_the_command_line_is_what_was_typed(text: str, tmp_path: Path) -> None:
+    options = parse_config(Texts, {"one": Word(text), "path": Word(text)})
+    assert options.one == text and type(options.one) is str
+    assert options.path == Path(text)
+    saved = yaml_text.write(plain(options))
+    again = parse_config(Texts, yaml_text.read(saved))
+    assert again == options
+    assert str(yaml.safe_load(saved)["one"]) == text or text in ("null", "~")
+
+
+@pytest.mark.parametrize("text", TYPED)
+def test_the_experiments_own_texts(project: Path, text: str) -> None:
+    experiment = load_experiment("tiny.yaml", [f"tag={text}", f"name={text}"])
+    assert (experiment.tag, experiment.name) == (text, text)
+    save_experiment(experiment, Path("saved.yaml"))
+    assert load_experiment("saved.yaml").tag == text
+
+
+@pytest.mark.parametrize(
+    "text", ["03001627", "1e5", "on", "12:30", "1.10", "0123", "2020-01-01", "1_000", "+1", "0o7"]
+)
+def test_unquoted_words_of_a_file_are_texts_where_texts_are_wanted(text: str) -> None:
+    content = yaml_text.read(f"one: {text}\nsome: [{text}, a]\nmaybe: {text}\npath: {text}")
+    options = parse_config(Texts, content)
+    assert options == Texts(one=text, some=[text, "a"], maybe=text, path=Path(text))
+
+
+def test_lists_of_texts_on_the_command_line() -> None:
+    given = Word("[03211117, on, 'a, b', c #1.png, \"#2\", 1e5]")
+    wanted = ["03211117", "on", "a, b", "c #1.png", "#2", "1e5"]
+    assert parse_config(Texts, {"some": given}).some == wanted
+
+
+def test_quotes_around_a_whole_word_are_no_part_of_it() -> None:
+    assert parse_config(Texts, {"one": Word("'1e5'")}).one == "1e5"
+    assert parse_config(Texts, {"one": Word('"a" or "b"')}).one == '"a" or "b"'
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ("maybe: null", Texts(maybe=None)),
+        ("either: 3", Texts(either=3)),
+        ("either: 03", Texts(either="03")),
+        ("kind: 1e5", Texts(kind="1e5")),
+        ("kind: 3", Texts(kind=3)),
+        (
+            "anything: [1e5, on, 03, 12:30, '1', null, 0x10]",
+            Texts(anything=[1e5, True, "03", "12:30", "1", None, 16]),
+        ),  # noqa: E501
+        ("number: 1e5", Texts(number=1e5)),
+        ("number: -.inf", Texts(number=-float("inf"))),
+        ("count: 007", Texts(count=7)),
+        ("count: 1_000", Texts(count=1000)),
+        ("truth: on", Texts(truth=True)),
+    ],
+)
+def test_other_types_take_what_yaml_means(options: str, wanted: Texts) -> None:
+    assert parse_config(Texts, yaml_text.read(options)) == wanted
+    key, _, word = options.partition(": ")
+    assert parse_config(Texts, {key: Word(word)}) == wanted
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("count: 1:2:3", "count is '1:2:3'"),
+        ("count: 1e3", "count is '1e3'"),
+        ("count: true", "count is 'true'"),
+        ("count: 1.0", "type int"),
+        ("number: 1:30.5", "number is '1:30.5'"),
+        ("number: .nan", "number is nan"),
+        ("number: nan", "number is nan"),
+        ("anything: [1, .nan]", r"anything\[1\] is nan"),
+        ("truth: 2", "truth is '2'"),
+        ("kind: other", "auto, 1e5, 3"),
+        ("one: [a]", r"one is \['a'\]"),
+        ("some: a", "some is 'a'"),
+    ],
+)
+def test_other_types_refuse_what_they_are_not(options: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config(Texts, yaml_text.read(options))
+
+
+def test_seconds_are_no_seed(project: Path) -> None:
+    with pytest.raises(ConfigError, match="seed is '1:2:3'"):
+        load_experiment("tiny.yaml", ["seed=1:2:3"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: " + "[" * 100_000, "levels of nesting"),
+        ("a: " + "{a: " * 5000, "levels of nesting"),
+        ("a: &a [x]\n" + "".join(f"{c}: &{c} [{', '.join([f'*{p}'] * 10)}]\n" for p, c in zip("abcdefg", "bcdefgh", strict=True)), "too many values"),  # noqa: E501
+        ("a: &a [*a]", "too many values"),
+        ("tag: 1\ntag: 2", "the key tag is given twice"),
+        ("tag: !!python/object/apply:os.system [ls]", "an object of the kind"),
+        ('tag: "caf\\uDCE9"', "a text is not UTF-8"),
+        ("? [a]\n: b", "a key is not a word"),
+    ],
+)  # fmt: skip
+def test_odd_yaml_is_refused(project: Path, text: str, message: str) -> None:
+    Path("odd.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_experiment("odd.yaml")
+    assert len(str(caught.value)) < 300
+
+
+def test_anchors_and_merged_groups() -> None:
+    content = yaml_text.read("a: &a {x: 1, y: 03}\nb: {<<: *a, x: on}\nc: *a")
+    assert content == {"a": {"x": "1", "y": "03"}, "b": {"x": "on", "y": "03"}, "c": content["a"]}
+
+
+def test_too_many_dots_are_refused(project: Path) -> None:
+    with pytest.raises(ConfigError, match="too many dots"):
+        load_experiment("tiny.yaml", [".".join(["a"] * 5000) + "=1"])

@@ -22,6 +22,7 @@ LAYERS = (
         "plugins",
         "plugin_sources",
         "run",
+        "yaml_text",
     },
     {"cameras", "views", "images", "mesh", "schedule"},
     {"ops", "metrics", "data", "export"},
