@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,15 +14,15 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from studio.cameras import CANONICAL_FOV_DEG, CANONICAL_RADIUS, Cameras, orbit_cameras
 from studio.data.base import ViewPairData
+from studio.data.procedural_inputs import InputShot, draw_shots
 from studio.data.procedural_objects import ProceduralObject, categories, make_object, split_seed
-from studio.data.procedural_photo import photo_caster
+from studio.data.procedural_photo import LOOKS, photo_caster
 from studio.data.render import RayCaster, Rendered
-from studio.data.rings import Rings
+from studio.data.rings import Inputs, Rings, on_white
 from studio.errors import ConfigError
 from studio.files import atomic_write
 from studio.registry import register
@@ -100,17 +101,21 @@ def render_object(
         look: "plain" (one colour a part, light from above) or "photo" (patterns, soft light).
     """
     thing = make_object(category, seed).turned(yaw_deg)
-    vertices, faces, colours, normals = thing.arrays
-    caster = RayCaster(vertices, faces, colours, normals=normals)
-    if look == "photo":
-        caster = photo_caster(thing)
-    return caster.render(
+    return caster_of(thing, look).render(
         cameras.c2w.numpy(),
         cameras.intrinsics.numpy(),
         cameras.size,
         supersample=supersample,
         shading=shading,
     )
+
+
+def caster_of(thing: ProceduralObject, look: str) -> RayCaster:
+    """Return a ray caster of an object; for looks see `render_object`."""
+    if look == "photo":
+        return photo_caster(thing)
+    vertices, faces, colours, normals = thing.arrays
+    return RayCaster(vertices, faces, colours, normals=normals)
 
 
 @register("data", "procedural")
@@ -145,6 +150,11 @@ class ProceduralData(ViewPairData):
         """Training by step: ring positions of conditions, 0 is the front; empty: any."""
         supersample: int = 2
         """Samples per pixel and axis."""
+        inputs: int = 0
+        """Further pictures of every object as people take them (any elevation, lens, framing); if
+        there are any, training by step takes its conditions from them."""
+        look: str = "plain"
+        """plain (one colour a part, light from above) or photo (patterns, soft light)."""
         cache_dir: str | None = None
         """Folder for rendered pictures; they stay in memory only if it is null."""
         captions: bool = False
@@ -166,9 +176,12 @@ class ProceduralData(ViewPairData):
             )
         if cfg.reference not in ("random", "first"):
             raise ConfigError(f"data.reference is '{cfg.reference}'.", allowed="random, first")
+        if cfg.look not in LOOKS:
+            raise ConfigError(f"data.look is '{cfg.look}'.", allowed=", ".join(LOOKS))
         self.cfg = cfg
         self.rig, self.cameras = rig, rig.cameras(cfg.resolution)
         self._views: dict[str, NDArray[np.uint8]] = {}
+        self._shots: dict[str, NDArray[np.float32]] = {}
 
     def dataset(self, split: Literal["train", "val"]) -> ProceduralViews:
         """Return the items of a split, each a training batch without its batch axis."""
@@ -190,6 +203,19 @@ class ProceduralData(ViewPairData):
             self.cameras,
             references=tuple(self.cfg.references),
             captions=self.captions(split) if self.cfg.captions else (),
+            inputs=self.inputs(split) if self.cfg.inputs else None,
+        )
+
+    def inputs(self, split: str) -> Inputs:
+        """Return the pictures that people might take of all objects of a split."""
+        self.views_array(split)
+        shots = torch.from_numpy(self._shots[split])
+        said = shots[..., :2]
+        cameras = orbit_cameras(said[..., 0].flatten().tolist(), said[..., 1].flatten().tolist())
+        return Inputs(
+            self._pictures(split)[:, len(self.cameras) :],
+            cameras.c2w.unflatten(0, said.shape[:2]),
+            shots[..., 2].numpy().astype(int),
         )
 
     def captions(self, split: str) -> tuple[str, ...]:
@@ -226,20 +252,61 @@ class ProceduralData(ViewPairData):
 
         Azimuth k of the rig sees every object from k steps; nothing is rolled yet.
         """
+        return self._pictures(split)[:, : len(self.cameras)]
+
+    def _pictures(self, split: str) -> NDArray[np.uint8]:
+        """[N, V + K, H, W, 4] uint8: the rig's views, then the inputs."""
         if split not in self._views:
             self._views[split] = self._load_or_render(split)
+            self._shots[split] = self._load_or_draw(split)
         return self._views[split]
 
     def render(self, split: str, index: int) -> NDArray[np.uint8]:
-        """[V, H, W, 4] uint8 pictures of one object."""
+        """[V + K, H, W, 4] uint8 pictures of one object."""
         kind, seed, yaw = self.identity(split, index)
-        pictures = render_object(
-            kind, seed, self.cameras, yaw_deg=yaw, supersample=self.cfg.supersample
+        thing = make_object(kind, seed).turned(yaw)
+        caster = caster_of(thing, self.cfg.look)
+        cameras = [self.cameras, *(shot.camera for shot in self._draw(thing))]
+        rendered = [
+            caster.render(
+                c.c2w.numpy(), c.intrinsics.numpy(), c.size, supersample=self.cfg.supersample
+            )
+            for c in cameras
+        ]
+        return np.round(np.concatenate([r.rgba for r in rendered]) * 255.0).astype(np.uint8)
+
+    def _draw(self, thing: ProceduralObject) -> list[InputShot]:
+        """The inputs to be taken of an object as it stands in the world."""
+        random = np.random.default_rng([zlib.crc32(thing.category.encode()), thing.seed, 3])
+        return draw_shots(
+            thing.arrays[0],
+            self.cfg.inputs,
+            self.rig.views,
+            self.rig.step_deg,
+            self.cfg.resolution,
+            random,
         )
-        return np.round(pictures.rgba * 255.0).astype(np.uint8)
+
+    def _load_or_draw(self, split: str) -> NDArray[np.float32]:
+        """[N, K, 3]: azimuth and elevation in degrees that inputs are said to have, ring place."""
+        path = self.cache_path(split).with_suffix(".inputs.npy")
+        if self.cfg.cache_dir is not None and path.exists():
+            stored: NDArray[np.float32] = np.load(path)
+            return stored
+        rows = np.zeros((self.count(split), self.cfg.inputs, 3), np.float32)
+        for i in range(len(rows) if self.cfg.inputs else 0):
+            kind, seed, yaw = self.identity(split, i)
+            for k, shot in enumerate(self._draw(make_object(kind, seed).turned(yaw))):
+                _, elevation, _ = shot.said.spherical()
+                rows[i, k] = (shot.at * self.rig.step_deg, float(elevation), shot.at)
+        if self.cfg.cache_dir is not None:
+            with atomic_write(path) as temporary, temporary.open("wb") as file:
+                np.save(file, rows)
+        return rows
 
     def _load_or_render(self, split: str) -> NDArray[np.uint8]:
-        shape = (self.count(split), len(self.cameras), *self.cameras.size, 4)
+        count = len(self.cameras) + self.cfg.inputs
+        shape = (self.count(split), count, *self.cameras.size, 4)
         path = self.cache_path(split)
         if self.cfg.cache_dir is None or not path.exists():
             log.info("rendering %d procedural objects for split %s", shape[0], split)
@@ -289,7 +356,7 @@ class ProceduralViews(Dataset[dict[str, Any]]):
         cfg, cameras = self.data.cfg, self.data.cameras
         levels = self.data.rig.elevations
         views = np.roll(self.views[index], -reference * len(levels), axis=0)
-        images = on_white(torch.from_numpy(views))
+        images = on_white(views)
         first = levels.index(cfg.input_elevation_deg)
         item: dict[str, Any] = {
             "images": images,
@@ -302,10 +369,3 @@ class ProceduralViews(Dataset[dict[str, Any]]):
             kind, seed, _ = self.data.identity(self.split, index)
             item["caption"] = make_object(kind, seed).caption
         return item
-
-
-def on_white(rgba: Tensor) -> Tensor:
-    """[V, H, W, 4] uint8 straight alpha to [V, 3, H, W] in [-1, 1] on white."""
-    values = rgba.float() / 255.0
-    rgb = values[..., :3] * values[..., 3:] + (1.0 - values[..., 3:])
-    return rgb.permute(0, 3, 1, 2).contiguous() * 2.0 - 1.0

@@ -7,13 +7,13 @@ way along its normal, its shadow what it shows on the way to the lamp (voxel con
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from studio.data.procedural_parts import Array
+from studio.data.procedural_parts import Array, Part
 
 GRID, HALF = 40, 0.62
 """Voxels a side, and half the side of the cube they fill."""
@@ -66,7 +66,7 @@ def draw_lighting(random: np.random.Generator) -> Lighting:
 
 def lit(
     lighting: Lighting,
-    occupancy: Callable[[Array], Array],
+    parts: Sequence[Part],
     points: Array,
     normals: Array,
 ) -> Array:
@@ -74,11 +74,11 @@ def lit(
 
     Args:
         lighting: the light.
-        occupancy: tells [P] which of [P, 3] points lie inside the object.
+        parts: the object's convex solids.
         points: [N, 3] in the object's coordinates.
         normals: [N, 3] unit, outward.
     """
-    volume = _Volume(occupancy, float(points[:, 2].min()))
+    volume = _Volume(parts, float(points[:, 2].min()))
     hidden = np.zeros(len(points))
     for distance, blur, share in ((0.05, 0, 0.3), (0.11, 1, 0.4), (0.22, 2, 0.5)):
         seen = volume.at(points + distance * normals, blur)
@@ -100,11 +100,18 @@ def lit(
 class _Volume:
     """Blurred copies of the voxels that an object fills; the ground below counts half."""
 
-    def __init__(self, occupancy: Callable[[Array], Array], ground: float) -> None:
+    def __init__(self, parts: Sequence[Part], ground: float) -> None:
         centres = (np.arange(GRID) + 0.5) / GRID * 2 * HALF - HALF
-        grid = np.stack(np.meshgrid(centres, centres, centres, indexing="ij"), -1)
-        filled = occupancy(grid.reshape(-1, 3)).reshape((GRID,) * 3).astype(np.float32)
-        filled[:, :, centres < ground] = np.maximum(filled[:, :, centres < ground], 0.5)
+        filled = np.zeros((GRID,) * 3, np.float32)
+        filled[:, :, centres < ground] = 0.5
+        for part in parts:
+            corners = part.corners.reshape(-1, 3)
+            first = np.searchsorted(centres, corners.min(0))
+            last = np.searchsorted(centres, corners.max(0))
+            near = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
+            grid = np.stack(np.meshgrid(*(centres[at] for at in near), indexing="ij"), -1)
+            inside = part.contains(grid.reshape(-1, 3)).reshape(grid.shape[:3])
+            filled[near] = np.where(inside, 1.0, filled[near])
         self.copies = [gaussian_filter(filled, blur, mode="nearest") for blur in BLURS]
 
     def at(self, points: Array, blur: int) -> Array:

@@ -58,10 +58,7 @@ def photo_caster(thing: ProceduralObject) -> RayCaster:
     points, smooth = split[..., :3], split[..., 3:]
     smooth = smooth / np.maximum(np.linalg.norm(smooth, axis=-1, keepdims=True), 1e-9)
     random = np.random.default_rng([zlib.crc32(thing.category.encode()), thing.seed, 2])
-    unturned = ProceduralObject.turned(thing, -thing.yaw_deg)
-    light = lit(
-        draw_lighting(random), unturned.occupancy, points.reshape(-1, 3), smooth.reshape(-1, 3)
-    )
+    light = lit(draw_lighting(random), thing.parts, points.reshape(-1, 3), smooth.reshape(-1, 3))
     own = np.repeat(np.arange(len(thing.parts)), [len(part.corners) for part in thing.parts])
     own = own[origin]
     paints = list(thing.paints.values())

@@ -169,7 +169,7 @@ class RayCaster:
         return Rendered(out[..., :4], out[..., 4], out[..., 5:] / np.maximum(length, 1e-6))
 
     def _table(self, shading: bool, geometry: bool) -> Array:
-        """[M, 3 corners, C] what is interpolated over a face: lit colour, normal, uv or shader's."""
+        """[M, 3 corners, C] what is interpolated over a face: lit colour, normal, uv or own."""
         above = shading and self.shader is None
         colour = self._colours * light(self._normals)[..., None] if above else self._colours
         columns = [colour] + [self._normals] * geometry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,10 +13,29 @@ from torch import Tensor
 
 from studio.cameras import Cameras
 from studio.data.batches import Batch, Parts, StepBatches, to_float
+from studio.data.photo_faults import with_faults
 from studio.views import ViewSet
+
+OWN_SHARE = 0.2
+"""Share of the conditions that are views of the ring itself, where there are further inputs."""
 
 FRAMES = ("condition", "object")
 """Whose front is azimuth 0 of a training item's world: the first reference's or the object's."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """K pictures of each of N objects as people take them, at azimuths of a ring.
+
+    Attributes:
+        images: RGBA, straight alpha.
+        c2w: cameras that they are said to be taken with, in the ring's world.
+        at: ring positions [n, k] of their azimuths.
+    """
+
+    images: UInt8[np.ndarray, "n k h w 4"]
+    c2w: Float[Tensor, "n k 4 4"]
+    at: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -28,6 +48,7 @@ class Rings:
         latents: posterior means of the pictures on white, if cached.
         references: ring positions that conditions are seen from; any where empty.
         captions: a text for every object, if there are any.
+        inputs: pictures that conditions are taken from, instead of the ring's own.
     """
 
     images: UInt8[np.ndarray, "n v h w 4"]
@@ -35,6 +56,7 @@ class Rings:
     latents: Float[Tensor, "n v c h w"] | None = None
     references: tuple[int, ...] = ()
     captions: tuple[str, ...] = ()
+    inputs: Inputs | None = None
 
     def seen_from(self, n: int, reference: int | None = None) -> ViewSet:
         """Return the views of an object in the world where a reference view is at azimuth 0.
@@ -51,9 +73,14 @@ class Rings:
 
     def pixels(self, objects: np.ndarray, views: np.ndarray) -> Float[Tensor, "b 3 h w"]:
         """Return pictures on white, in [-1, 1]."""
-        rgba = torch.from_numpy(self.images[objects, views]).permute(0, 3, 1, 2).float() / 255.0
-        alpha = rgba[:, 3:]
-        return (rgba[:, :3] * alpha + (1 - alpha)) * 2 - 1
+        return on_white(self.images[objects, views])
+
+    @property
+    def turn(self) -> float:
+        """Signed azimuth from one camera of the ring to the next, in turns."""
+        azimuth, _, _ = self.cameras[:2].spherical()
+        step = float(azimuth[1] - azimuth[0]) / 360.0
+        return (step + 0.5) % 1.0 - 0.5
 
 
 def ring_batch(
@@ -64,6 +91,8 @@ def ring_batch(
     *,
     frame: str = "condition",
     posed: bool = False,
+    inputs: np.ndarray | None = None,
+    faults: np.random.Generator | None = None,
 ) -> Batch:
     """Return the training batch of objects [B].
 
@@ -76,6 +105,9 @@ def ring_batch(
         frame: "condition" turns the world so that the condition stands at azimuth 0; "object"
             leaves it.
         posed: give all references with their cameras, too.
+        inputs: [B] which of `Rings.inputs` is the condition, at the first reference's azimuth; the
+            reference itself where negative.
+        faults: source of what is wrong with inputs (`with_faults`); None leaves them clean.
     """
     (b, t), count = targets.shape, len(rings.cameras)
     origin = references[:, :1] if frame == "condition" else np.zeros((b, 1), int)
@@ -94,14 +126,54 @@ def ring_batch(
         batch["ref_c2w"] = rings.cameras.c2w[at]
     if rings.captions:
         batch["caption"] = [rings.captions[n] for n in objects]
+    if inputs is not None:
+        _take_inputs(rings, batch, objects, inputs, origin[:, 0], faults)
     if rings.latents is None:
         flat = rings.pixels(np.repeat(objects, t), views.reshape(-1))
         batch["images"] = flat.unflatten(0, (b, t))
         return batch
     which = torch.from_numpy(objects)
     batch["latents"] = rings.latents[which[:, None], torch.from_numpy(views)]
-    batch["cond_latents"] = rings.latents[which, torch.from_numpy(references[:, 0])]
+    if inputs is None:
+        batch["cond_latents"] = rings.latents[which, torch.from_numpy(references[:, 0])]
     return to_float(batch)
+
+
+def _take_inputs(
+    rings: Rings,
+    batch: Batch,
+    objects: np.ndarray,
+    inputs: np.ndarray,
+    origin: np.ndarray,
+    faults: np.random.Generator | None,
+) -> None:
+    """Put people's pictures and their cameras in the place of a batch's conditions."""
+    assert rings.inputs is not None
+    poses = batch["cond_c2w"].clone()
+    for row in np.flatnonzero(inputs >= 0):
+        n, k = objects[row], inputs[row]
+        picture = rings.inputs.images[n, k]
+        if faults is not None:
+            picture = with_faults(picture, faults)
+        batch["cond_image"][row] = on_white(picture[None])[0]
+        poses[row] = turned(rings.inputs.c2w[n, k], -360.0 * origin[row] * rings.turn)
+    batch["cond_c2w"] = poses
+
+
+def turned(c2w: Float[Tensor, "4 4"], degrees: float) -> Float[Tensor, "4 4"]:
+    """Return a pose after the camera went around +Z, counter-clockwise seen from above."""
+    angle = math.radians(degrees)
+    turn = torch.eye(4)
+    turn[0, 0] = turn[1, 1] = math.cos(angle)
+    turn[1, 0], turn[0, 1] = math.sin(angle), -math.sin(angle)
+    return turn @ c2w
+
+
+def on_white(images: UInt8[np.ndarray, "b h w 4"]) -> Float[Tensor, "b 3 h w"]:
+    """Return pictures on white, in [-1, 1]."""
+    rgba = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255.0
+    alpha = rgba[:, 3:]
+    return (rgba[:, :3] * alpha + (1 - alpha)) * 2 - 1
 
 
 class RingBatches(StepBatches):
@@ -150,6 +222,12 @@ class RingBatches(StepBatches):
             targets = np.stack([rng.permutation(v)[: self.targets] for _ in range(joint)])
         further = max(self.references - 1, 0)
         offsets = [rng.permutation(v - 1)[:further] + 1 for _ in range(joint)] if further else []
+        inputs = None
+        if self.rings.inputs is not None:
+            count = self.rings.inputs.at.shape[1]
+            inputs = np.where(rng.random(joint) < OWN_SHARE, -1, rng.integers(count, size=joint))
+            taken = self.rings.inputs.at[objects, np.maximum(inputs, 0)]
+            first = np.where(inputs < 0, first, taken)
         references = first[:, None]
         if offsets:
             references = np.concatenate([references, (references + np.stack(offsets)) % v], 1)
@@ -164,4 +242,6 @@ class RingBatches(StepBatches):
             targets[own],
             frame=self.frame,
             posed=self.references > 0,
+            inputs=None if inputs is None else inputs[own],
+            faults=np.random.default_rng([self.seed, 3, step, part]),
         )
