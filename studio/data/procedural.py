@@ -289,12 +289,14 @@ class ProceduralData(ViewPairData):
 
     def _load_or_draw(self, split: str) -> NDArray[np.float32]:
         """[N, K, 3]: azimuth and elevation in degrees that inputs are said to have, ring place."""
+        if not self.cfg.inputs:
+            return np.zeros((self.count(split), 0, 3), np.float32)
         path = self.cache_path(split).with_suffix(".inputs.npy")
         if self.cfg.cache_dir is not None and path.exists():
             stored: NDArray[np.float32] = np.load(path)
             return stored
         rows = np.zeros((self.count(split), self.cfg.inputs, 3), np.float32)
-        for i in range(len(rows) if self.cfg.inputs else 0):
+        for i in range(len(rows)):
             kind, seed, yaw = self.identity(split, i)
             for k, shot in enumerate(self._draw(make_object(kind, seed).turned(yaw))):
                 _, elevation, _ = shot.said.spherical()

@@ -198,7 +198,7 @@ def test_cache_holds_the_same_pictures_and_is_read_back(
     cached = small(cache_dir=str(tmp_path))
     assert np.array_equal(cached.views_array("val"), fresh)
     assert [path.name for path in tmp_path.iterdir()] == [cached.cache_path("val").name]
-    monkeypatch.setattr(procedural, "render_object", None)
+    monkeypatch.setattr(procedural, "caster_of", None)
     assert np.array_equal(small(cache_dir=str(tmp_path)).views_array("val"), fresh)
 
 
