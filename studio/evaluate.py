@@ -42,6 +42,10 @@ class EvaluateConfig:
     """studio, eschernet, syncdreamer or viewfusion."""
     out: str = "evaluation.json"
     """Where the result is written."""
+    pred_up: str = "auto"
+    """Which way is up in the judged mesh: +y, +z or auto (what glTF defines and what files of this program say, else +z)."""  # noqa: E501
+    reference_up: str = "auto"
+    """The same of the reference."""
     rotate_deg: float = 0.0
     """Turn the judged mesh about +Z, counter-clockwise seen from above, before anything else."""
     match: str = "name"
@@ -60,12 +64,14 @@ def run_evaluation(words: Sequence[str]) -> int:
         StudioError: if a word, a file or the pair cannot be used; nothing has been written then.
     """
     cfg = parse_config(EvaluateConfig, dict(word.split("=", 1) for word in words))
+    from studio.export.readers import UPS
     from studio.metrics.protocols import PROTOCOLS
 
     if cfg.protocol not in PROTOCOLS:
         raise ConfigError(f"protocol is '{cfg.protocol}'.", allowed=", ".join(PROTOCOLS))
-    if cfg.match not in MATCHES:
-        raise ConfigError(f"match is '{cfg.match}'.", allowed=", ".join(MATCHES))
+    for key, allowed in (("match", MATCHES), ("pred_up", UPS), ("reference_up", UPS)):
+        if getattr(cfg, key) not in allowed:
+            raise ConfigError(f"{key} is '{getattr(cfg, key)}'.", allowed=", ".join(allowed))
     kinds = {name: _kind(name, getattr(cfg, name)) for name in ("pred", "reference")}
     if len(set(kinds.values())) > 1:
         raise ConfigError(
@@ -106,8 +112,7 @@ def _kind(key: str, given: str) -> str:
 
 def evaluate_meshes(cfg: EvaluateConfig, protocol: Protocol) -> dict[str, Any]:
     """Judge one mesh against another."""
-    mesh, about_mesh = _read_mesh(cfg.pred)
-    reference, about_reference = _read_mesh(cfg.reference)
+    (mesh, about_mesh), (reference, about_reference) = read_pair(cfg)
     warnings = [
         f"{about['path']} has {about['open_edges']} open edges: volume_iou counts crossings of "
         "its surface, which an open one answers only where the holes are not in the way"
@@ -142,22 +147,29 @@ def turned(mesh: Mesh, degrees: float) -> Mesh:
     return replace(mesh, vertices=(mesh.vertices @ rotation.T).astype(np.float32), normals=None)
 
 
-def _read_mesh(path: str) -> tuple[Mesh, dict[str, Any]]:
+def read_pair(cfg: EvaluateConfig) -> list[tuple[Mesh, dict[str, Any]]]:
+    """Read the judged mesh and the reference into one world, and say what they are."""
     import numpy as np
 
-    from studio.export.readers import read_mesh
+    from studio.export.readers import read_record, read_together
     from studio.metrics.surface import Surface
 
-    mesh = read_mesh(path)
-    if not np.isfinite(mesh.vertices).all() or not mesh.area > 0:
-        raise DataError(f"mesh {path} has no area, or vertices that are not finite.")
-    about = {
-        "path": path,
-        "vertices": len(mesh.vertices),
-        "faces": len(mesh.faces),
-        "open_edges": Surface(mesh).open_edges,
-    }
-    return mesh, about
+    paths, ups = [Path(cfg.pred), Path(cfg.reference)], [cfg.pred_up, cfg.reference_up]
+    meshes = read_together(paths, ups)
+    found = []
+    for path, up, mesh in zip(paths, ups, meshes, strict=True):
+        if not np.isfinite(mesh.vertices).all() or not mesh.area > 0:
+            raise DataError(f"mesh {path} has no area, or vertices that are not finite.")
+        record = read_record(path) if up == "auto" else None
+        about: dict[str, Any] = {
+            "path": str(path),
+            "vertices": len(mesh.vertices),
+            "faces": len(mesh.faces),
+            "open_edges": Surface(mesh).open_edges,
+            "brought_back_from": None if record is None else record["world"],
+        }
+        found.append((mesh, about))
+    return found
 
 
 # --- views ----------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 Poses are camera-to-world; what their camera axes are does not matter here. Coordinates may be huge
 (UTM, ECEF: 5e6 m, where float32 has steps of 0.5 m): they stay float64 until the world's origin is
-near, and what is written in float32 keeps its offset apart (`without_offset`).
+near, and what is written in float32 keeps its offset apart (`studio.export.world`).
 """
 
 from __future__ import annotations
@@ -26,30 +26,6 @@ def far_centre(centres: Float[Tensor, "v 3"]) -> Float[Tensor, "3"] | None:
     middle = (centres.double().amin(0) + centres.double().amax(0)) / 2
     spread = (centres.double() - middle).norm(dim=1).max()
     return middle if bool(spread > 0) and bool(middle.norm() > FAR * spread) else None
-
-
-def without_offset(
-    to_world: Float[Tensor, "4 4"], reach: float
-) -> tuple[Float[Tensor, "4 4"], Float[Tensor, "3"]]:
-    """Split a similarity into one that float32 vertices bear and an offset that is kept apart.
-
-    A point x of the views' world lies at ``local(x) + offset`` in the capture's world. Vertices
-    after ``local`` are near the origin and may be written as float32; the offset belongs into a
-    node's translation or a file's remarks, in full precision.
-
-    Args:
-        to_world: from the views' world to that of the capture's files (`ViewSet.to_world`).
-        reach: how far the object reaches from the origin of the views' world (`ViewSet.bound`).
-
-    Returns:
-        The similarity and the offset, float64; the offset is zero where float32 bears the whole.
-    """
-    local, offset = to_world.double().clone(), torch.zeros(3, dtype=torch.float64)
-    size = reach * torch.linalg.det(local[:3, :3]).abs() ** (1 / 3)
-    if bool(local[:3, 3].norm() > FAR * size):
-        offset = local[:3, 3].clone()
-        local[:3, 3] = 0.0
-    return local, offset
 
 
 def translation(centre: Float[Tensor, "3"]) -> Float[Tensor, "4 4"]:

@@ -68,7 +68,7 @@ class ViewSet:
     def to_world(self) -> Float[Tensor, "4 4"]:
         """Similarity, in float64, from the views' world to that of the capture's files.
 
-        Its translation may be huge (ECEF); see `studio.similarity.without_offset`.
+        Its translation may be huge (ECEF); `studio.export.world` keeps it apart.
         """
         given = self.meta.get("to_world")
         unchanged = torch.eye(4, dtype=torch.float64)

@@ -9,17 +9,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
 from studio.errors import ConfigError
 from studio.export.cleanup import vertex_normals
+from studio.export.files import FORMATS, remove_others, write_meshes
 from studio.export.isosurface import extract_mesh
-from studio.export.readers import read_mesh
+from studio.export.readers import read_back
 from studio.export.texture import TextureBaker, fitting_size, query_colours
 from studio.export.unwrap import unwrap
 from studio.export.view_colours import Footage
-from studio.export.world import WORLDS, placed_mesh, placed_views, world_of
+from studio.export.world import check_world
 from studio.files import atomic_write
 from studio.mesh import Mesh
 from studio.metrics.renders import mesh_psnr
@@ -28,8 +30,6 @@ from studio.registry import register
 from studio.views import ViewSet
 
 _log = logging.getLogger(__name__)
-
-FORMATS = ("glb", "ply", "obj")
 
 
 class ColouredField(Protocol):
@@ -72,7 +72,9 @@ class MeshExporter:
         formats: list[str] = field(default_factory=lambda: ["glb", "ply"])
         """Any of glb, ply, obj."""
         world: str = "auto"
-        """World of the files: capture (that of the capture's own cameras), views (upright, as fitted), or auto: capture, but glb is upright where the capture is not."""  # noqa: E501
+        """Where the files lie: ground (base at height 0, the input's view in front), capture (where the capture's own cameras are), views (upright, as fitted), or auto: generated objects on the ground, captures where they are, but glb and obj upright where the capture is not."""  # noqa: E501
+        height: float = 0.0
+        """Height of the object in metres; 0 keeps the size that views or capture give it."""
         texture_size: int = 0
         """Side of the base colour texture in texels; 0: two texels per pixel of the views."""
         texture_source: str = "auto"
@@ -107,8 +109,8 @@ class MeshExporter:
             raise ConfigError(
                 f"exporter.texture_margin is {cfg.texture_margin}.", allowed="0 pixels or more"
             )
+        check_world(cfg.world, cfg.height)
         for key, allowed in (
-            ("world", WORLDS),
             ("texture_source", ("auto", "field", "views")),
             ("unwrap", ("auto", "xatlas", "box")),
         ):
@@ -130,7 +132,8 @@ class MeshExporter:
         Args:
             source: the trained field.
             views: what it was trained on; shown in the preview, used for the texture.
-            folder: where the files go; made if missing, existing files are replaced.
+            folder: where the files go; made if missing, existing files are replaced, and those of
+                an earlier export that are not written again are removed.
             input_picture: what guidance was asked with, RGBA in [0, 1]; shown in the preview.
             originals: the pictures behind that, posed, at their own resolution, for the texture.
 
@@ -138,7 +141,7 @@ class MeshExporter:
             Path by what it is: ``glb, ply, obj, inspect, turntable, preview``. What was measured
             lies in ``figures``: of the first file, read back, ``mesh_psnr`` against the views and
             what `solidity` tells; ``mesh_psnr_field`` of the field's own colours, faces, seconds
-            per part, and ``mesh_to_capture``, where the files were moved to the capture's world.
+            per part, and under ``files`` where each lies (`Placement.record`).
 
         Raises:
             ExportError: if the field has no surface in its cube.
@@ -165,9 +168,17 @@ class MeshExporter:
         ).with_normals()
         clock.lap("surface")
         mesh, textured = self._colour(mesh, source, views, originals, device, clock)
-        written = self._write_meshes(mesh, textured, views, Path(folder))
+        written, self.figures["files"] = write_meshes(
+            {kind: mesh if kind == "ply" else textured or mesh for kind in cfg.formats},
+            views,
+            Path(folder),
+            inspected=(textured or mesh) if cfg.inspect else None,
+            world=cfg.world,
+            height=cfg.height,
+        )
         clock.lap("files")
         written |= self._write_pictures(textured or mesh, views, Path(folder), input_picture)
+        remove_others(Path(folder), written)
         clock.lap("pictures")
         self._measure(written, views)
         clock.lap("measuring")
@@ -219,15 +230,14 @@ class MeshExporter:
 
     def _measure(self, written: dict[str, Path], views: ViewSet | None) -> None:
         """Read the main file back: is it a solid, and does it look like the views?"""
-        main = self.cfg.formats[0]
-        mesh, to_world = read_mesh(written[main]), world_of(views, self.cfg.world, main)
+        path = written[self.cfg.formats[0]]
+        mesh, placement = read_back(path), self.figures["files"][path.name]
+        scale = np.linalg.det(np.array(placement["to_views"])[:3, :3])  # of volumes
         self.figures |= solidity(mesh)
-        if to_world is not None:
-            self.figures["mesh_to_capture"] = to_world.tolist()
+        self.figures["volume"] /= float(scale)
         if views is None or not self.cfg.psnr_views:
             return
-        placed = placed_views(views, to_world)
-        self.figures["mesh_psnr"] = mesh_psnr(mesh, placed, self.cfg.psnr_views)
+        self.figures["mesh_psnr"] = mesh_psnr(mesh, views, self.cfg.psnr_views)
         _log.info(
             "mesh_psnr %.2f dB against the views%s",
             self.figures["mesh_psnr"],
@@ -235,25 +245,6 @@ class MeshExporter:
             if "mesh_psnr_field" in self.figures
             else "",
         )
-
-    def _write_meshes(
-        self, mesh: Mesh, textured: Mesh | None, views: ViewSet | None, folder: Path
-    ) -> dict[str, Path]:
-        from studio.export import writers
-        from studio.export.inspection import write_inspection
-
-        written: dict[str, Path] = {}
-        for name in self.cfg.formats:
-            path = folder / f"model.{name}"
-            write = getattr(writers, f"write_{name}")
-            given = mesh if name == "ply" or textured is None else textured
-            write(placed_mesh(given, world_of(views, self.cfg.world, name)), path)
-            written[name] = path
-        if self.cfg.inspect and views is not None:
-            to_world = world_of(views, self.cfg.world, "glb")
-            shown = placed_mesh(textured or mesh, to_world), placed_views(views, to_world)
-            written["inspect"] = write_inspection(*shown, folder / "inspect.glb")
-        return written
 
     def _write_pictures(
         self,

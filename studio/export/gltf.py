@@ -1,7 +1,8 @@
 """A small builder of binary glTF 2.0 files: meshes, lines, textures, cameras, nodes.
 
-Everything given is in the world (+Z up); nodes turn it to glTF's +Y up in the numbers themselves,
-so that readers that ignore node transforms agree with those that do not.
+Everything given is in the world (+Z up) and turned to glTF's +Y up in the numbers themselves, so
+that readers that ignore node transforms agree with those that do not. One exception: what lies so
+far from the origin that float32 would round it stands under a node that moves it there.
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ import numpy as np
 from jaxtyping import Float, Int64, UInt8
 from PIL import Image
 
+from studio.export.notes import GENERATOR, Notes
+from studio.export.world import Z_UP_TO_Y_UP
 from studio.files import write_bytes
-
-Z_UP_TO_Y_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=np.float32)
-"""World to glTF: -90 degrees about X. Blender's importer turns it back, so coordinates agree."""
 
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963  # glTF 2.0, section 3.6.2
 FLOAT, UNSIGNED_INT = 5126, 5125
@@ -30,13 +30,23 @@ LINEAR, LINEAR_MIPMAP_LINEAR, CLAMP_TO_EDGE = 9729, 9987, 33071
 class GltfScene:
     """Collects what a file holds; :meth:`write` packs it."""
 
-    def __init__(self) -> None:
+    def __init__(self, notes: Notes | None = None) -> None:
+        """Start an empty scene.
+
+        Args:
+            notes: name, copyright and place of what it will hold.
+        """
+        self.notes = notes = notes or Notes()
         self._chunks: list[bytes] = []
         self._length = 0
+        asset: dict[str, Any] = {"version": "2.0", "generator": GENERATOR}
+        if notes.copyright:
+            asset["copyright"] = notes.copyright
+        asset["extras"] = {"studio": notes.placement.record("glb")}
         self._document: dict[str, Any] = {
-            "asset": {"version": "2.0", "generator": "studio"},
+            "asset": asset,
             "scene": 0,
-            "scenes": [{"nodes": []}],
+            "scenes": [{"name": notes.name, "nodes": []}],
             "nodes": [],
         }
 
@@ -83,6 +93,7 @@ class GltfScene:
         *,
         colour: tuple[float, float, float] | None = None,
         unlit: bool = False,
+        both_sides: bool = False,
     ) -> int:
         """Add a rough, not metallic material; ``unlit`` ones show their colours as they are.
 
@@ -93,9 +104,11 @@ class GltfScene:
         if colour is not None:
             surface["baseColorFactor"] = [*colour, 1.0]
         if picture is not None:
-            surface["baseColorTexture"] = {"index": self._add_texture(picture)}
+            surface["baseColorTexture"] = {"index": self._add_texture(name, picture)}
             if picture.shape[-1] == 4:
-                material |= {"alphaMode": "BLEND", "doubleSided": True}
+                material["alphaMode"], both_sides = "BLEND", True
+        if both_sides:
+            material["doubleSided"] = True
         if unlit:
             material["extensions"] = {"KHR_materials_unlit": {}}
             self._document["extensionsUsed"] = ["KHR_materials_unlit"]
@@ -104,13 +117,25 @@ class GltfScene:
     def write(self, path: str | Path) -> Path:
         """Write the file (glTF 2.0, section 4.4: a JSON and a binary chunk)."""
         binary = b"".join(self._chunks)
-        document = {**self._document, "buffers": [{"byteLength": len(binary)}]}
+        document = self._placed() | {"buffers": [{"byteLength": len(binary)}]}
         text = json.dumps(document, separators=(",", ":")).encode()
         text += b" " * (-len(text) % 4)
         head = struct.pack("<4sII", b"glTF", 2, 12 + 8 + len(text) + 8 + len(binary))
         parts = [head, struct.pack("<I4s", len(text), b"JSON"), text]
         write_bytes(path, b"".join([*parts, struct.pack("<I4s", len(binary), b"BIN\0"), binary]))
         return Path(path)
+
+    def _placed(self) -> dict[str, Any]:
+        """The document, all under one node that adds the offset if there is one."""
+        if not self.notes.offset.any():
+            return self._document
+        scene, nodes = self._document["scenes"][0], self._document["nodes"]
+        translation = (Z_UP_TO_Y_UP @ self.notes.offset + 0.0).tolist()
+        place = {"name": "place", "translation": translation, "children": scene["nodes"]}
+        return self._document | {
+            "scenes": [scene | {"nodes": [len(nodes)]}],
+            "nodes": [*nodes, place],
+        }
 
     def _append(self, key: str, entry: dict[str, Any]) -> int:
         entries: list[dict[str, Any]] = self._document.setdefault(key, [])
@@ -120,8 +145,9 @@ class GltfScene:
     def _add_node(self, node: dict[str, Any]) -> None:
         self._document["scenes"][0]["nodes"].append(self._append("nodes", node))
 
-    def _add_texture(self, picture: UInt8[np.ndarray, "h w c"]) -> int:
-        image = {"bufferView": self._view(png_bytes(picture)), "mimeType": "image/png"}
+    def _add_texture(self, name: str, picture: UInt8[np.ndarray, "h w c"]) -> int:
+        view = self._view(png_bytes(picture))
+        image = {"name": name, "bufferView": view, "mimeType": "image/png"}
         sampler = {
             "magFilter": LINEAR,
             "minFilter": LINEAR_MIPMAP_LINEAR,

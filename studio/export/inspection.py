@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate
 
 from studio.cameras import Cameras
 from studio.export.gltf import LINES, GltfScene
+from studio.export.notes import Notes
 from studio.export.writers import add_object, check_mesh
 from studio.mesh import Mesh
 from studio.views import ViewSet
@@ -25,18 +26,26 @@ WIRE = (0.16, 0.35, 0.75)
 _UP = np.array([[0, 1, 2], [0, 2, 3]])  # two triangles of a quad
 
 
-def write_inspection(mesh: Mesh, views: ViewSet, path: str | Path) -> Path:
+def write_inspection(
+    mesh: Mesh, views: ViewSet, path: str | Path, notes: Notes | None = None
+) -> Path:
     """Write mesh, camera frusta and pictures as one GLB; cameras are also glTF cameras.
 
-    Nodes: ``object``, ``frusta`` (lines), ``pictures`` (unlit, see-through where the object is not)
+    Nodes: the object, ``frusta`` (lines), ``pictures`` (unlit, see-through where the object is not)
     and one camera per view under the view's name: viewers list them as points of view.
+
+    Args:
+        mesh: counted from the offset of `notes`, as are the cameras.
+        views: the capture.
+        path: of the file.
+        notes: what the file says of itself.
 
     Raises:
         ExportError: if the mesh is empty or holds a NaN.
     """
     check_mesh(mesh, path)
     cameras = views.cameras.to("cpu")
-    scene = GltfScene()
+    scene = GltfScene(notes)
     add_object(scene, mesh)
     centre = (mesh.vertices.min(0) + mesh.vertices.max(0)) / 2
     corners = _picture_corners(cameras, centre)

@@ -1,32 +1,101 @@
-"""Reading meshes: GLB, PLY, OBJ and what else trimesh knows, into the world's axes (+Z up)."""
+"""Reading meshes: GLB, PLY, OBJ and what else trimesh knows, into the world's axes (+Z up).
+
+Files of this program say which way is up and how to come back to the cameras that they were made
+from (`studio.export.notes`). Of others, glTF is +Y up by definition, the rest is taken as it is.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from studio.errors import DataError
-from studio.export.gltf import Z_UP_TO_Y_UP
+from studio.export.notes import read_record
+from studio.export.world import Z_UP_TO_Y_UP, far_offset, moved, transformed
 from studio.export.writers import linear_to_srgb
 from studio.mesh import Mesh
 
 FORMATS = (".glb", ".gltf", ".ply", ".obj", ".stl", ".off")
 
 
-def read_mesh(path: str | Path) -> Mesh:
-    """Read a mesh with its texture or vertex colours; glTF's Y-up is turned to +Z up.
+UPS = ("auto", "+y", "+z")
+
+
+def read_mesh(path: str | Path, up: str = "auto") -> Mesh:
+    """Read a mesh with its texture or vertex colours, +Z up, where its file has it.
 
     Several parts become one mesh. Vertices keep the file's order, but for OBJ, where a vertex is
     doubled for each texture coordinate that its faces give it; stored normals are not read.
 
+    Args:
+        path: of the file.
+        up: which way is up in it; "auto": what glTF defines, what a file of this program says,
+            else +z.
+
     Raises:
         DataError: if the file is missing, of another format, broken or without triangles.
     """
+    path = Path(path)
+    return transformed(read_exact(path), _axes(path, up))
+
+
+def read_back(path: str | Path, world: str = "views", up: str = "auto") -> Mesh:
+    """Read a mesh in the world of the cameras that it was made from, where the file tells it.
+
+    Args:
+        path: of the file. One that this program did not write is read as `read_mesh` does.
+        world: "views": of the views that it was fitted to; "capture": of the capture's files.
+        up: see `read_mesh`.
+
+    Raises:
+        DataError: see `read_mesh`.
+    """
+    path = Path(path)
+    return transformed(read_exact(path), way_back(path, world, up))
+
+
+def read_together(paths: Sequence[Path], ups: Sequence[str]) -> list[Mesh]:
+    """Read meshes that are to be compared into one world: that of the capture, see `read_back`.
+
+    Where the last one is so far from the origin that float32 would round it, all are moved alike.
+
+    Raises:
+        DataError: see `read_mesh`.
+    """
+    exact = [read_exact(path) for path in paths]
+    back = [way_back(path, "capture", up) for path, up in zip(paths, ups, strict=True)]
+    nearer = moved(-far_offset(exact[-1], back[-1]))
+    return [transformed(mesh, nearer @ way) for mesh, way in zip(exact, back, strict=True)]
+
+
+def way_back(path: Path, world: str = "views", up: str = "auto") -> np.ndarray:
+    """Return the similarity [4, 4] from a file's coordinates to what `read_back` returns."""
+    record = read_record(path) if up == "auto" else None
+    return _axes(path, up) if record is None else np.array(record[f"to_{world}"], float)
+
+
+def _axes(path: Path, up: str) -> np.ndarray:
+    """The turn [4, 4] from a file's axes to the world's."""
+    if up == "auto":
+        gltf = path.suffix.lower() in (".glb", ".gltf")
+        up = "+y" if gltf else (read_record(path) or {}).get("up", "+z")
+    turn = np.eye(4)
+    if up == "+y":
+        turn[:3, :3] = Z_UP_TO_Y_UP.T
+    return turn
+
+
+def read_exact(path: Path) -> Mesh:
+    """Read a file in its own axes, vertices in float64: some lie millions of metres away.
+
+    Raises:
+        DataError: see `read_mesh`.
+    """
     import trimesh
 
-    path = Path(path)
     if not path.is_file():
         raise DataError(f"mesh {path} does not exist.", allowed=f"a {', '.join(FORMATS)} file")
     if path.suffix.lower() not in FORMATS:
@@ -49,8 +118,7 @@ def read_mesh(path: str | Path) -> Mesh:
 
 
 def _converted(loaded: Any, gltf: bool) -> Mesh:
-    vertices = np.asarray(loaded.vertices, dtype=np.float32)
-    vertices = vertices @ Z_UP_TO_Y_UP if gltf else vertices
+    vertices = np.asarray(loaded.vertices, dtype=np.float64)
     uv, texture = _texture(loaded.visual)
     colours = None if texture is not None else _colours(loaded.visual)
     if colours is not None and gltf:

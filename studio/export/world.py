@@ -1,52 +1,153 @@
-"""The world that exported files speak of: the capture's own, or the upright one of its views."""
+"""Where exported files lie: on the ground, in their capture's world, or in that of the views.
+
+A fit's mesh lives in the world of its views. A `Placement` leads from there to the coordinates of a
+file, in double precision, and says how to come back.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from studio.errors import ConfigError
 from studio.mesh import Mesh
+from studio.similarity import FAR
 from studio.views import ViewSet
 
-WORLDS = ("auto", "capture", "views")
+WORLDS = ("auto", "ground", "capture", "views")
+Y_UP_KINDS = ("glb", "obj")
+"""Files whose readers take +Y for up; PLY has no such custom and keeps the world's +Z."""
+Z_UP_TO_Y_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=np.float64)
+"""-90 degrees about X. Blender's importers turn it back, so coordinates agree."""
 UPRIGHT = 0.996  # cosine of 5 degrees
 
-Similarity = Float[Tensor, "4 4"]
+Matrix = Float[np.ndarray, "4 4"]
 
 
-def world_of(views: ViewSet | None, world: str, kind: str) -> Similarity | None:
-    """Similarity from the views' world to that of a file, None where nothing moves.
+@dataclass(frozen=True)
+class Placement:
+    """The place of a file (float64, +Z up).
+
+    Attributes:
+        world: "ground", "capture" or "views".
+        to_file: similarity from the views' world to that of the file.
+        to_capture: similarity from the views' world to that of the capture's own cameras.
+        offset: point of the file's world that its vertices are counted from: zero, unless float32
+            could not hold vertices so far from the origin.
+    """
+
+    world: str = "views"
+    to_file: Matrix = field(default_factory=lambda: np.eye(4))
+    to_capture: Matrix = field(default_factory=lambda: np.eye(4))
+    offset: Float[np.ndarray, "3"] = field(default_factory=lambda: np.zeros(3))
+
+    @property
+    def scale(self) -> float:
+        """Length of the views' unit in the file."""
+        return float(np.cbrt(np.linalg.det(self.to_file[:3, :3])))
+
+    @property
+    def to_vertices(self) -> Matrix:
+        """Similarity from the views' world to the file's, counted from `offset`."""
+        return moved(-self.offset) @ self.to_file
+
+    def mesh(self, mesh: Mesh) -> Mesh:
+        """Return a mesh of the views' world as the file holds it, counted from `offset`."""
+        return transformed(mesh, self.to_vertices)
+
+    def views(self, views: ViewSet) -> ViewSet:
+        """Return the views where `mesh` is; their bound is only scaled."""
+        cameras = views.cameras.to("cpu")
+        return replace(
+            views,
+            images=views.images.cpu(),
+            cameras=cameras.placed(torch.from_numpy(np.linalg.inv(self.to_vertices))),
+            bound=views.bound * self.scale,
+            meta={k: v for k, v in views.meta.items() if k != "to_world"},
+            normals=None,
+        )
+
+    def record(self, kind: str) -> dict[str, Any]:
+        """Return plain values that lead back from a file's coordinates as its readers see them.
+
+        Args:
+            kind: glb, ply or obj. Of these glb alone has a node that holds the offset; elsewhere
+                `to_capture` and `to_views` add it.
+        """
+        turn = np.eye(4)
+        if kind in Y_UP_KINDS:
+            turn[:3, :3] = Z_UP_TO_Y_UP.T
+        added = np.eye(4) if kind == "glb" else moved(self.offset)
+        to_views = np.linalg.inv(self.to_file)
+        to_capture = np.eye(4) if self.world == "capture" else self.to_capture @ to_views
+        return {
+            "world": self.world,
+            "up": "+y" if kind in Y_UP_KINDS else "+z",
+            "offset": self.offset.tolist(),
+            "to_views": (to_views @ added @ turn + 0.0).tolist(),
+            "to_capture": (to_capture @ added @ turn + 0.0).tolist(),
+        }
+
+
+def place(
+    mesh: Mesh, views: ViewSet | None, kind: str, world: str = "auto", height: float = 0.0
+) -> Placement:
+    """Decide where a file lies.
 
     Args:
+        mesh: in the world of the views.
         views: what the mesh was made of.
-        world: auto, capture or views. What viewers show (``glb``) stays upright with auto: it lies
-            in the views' world where the capture's own +Z is not up.
         kind: of the file: glb, ply or obj.
+        world: "ground": upright, its base at height 0 and its middle above the origin, the input's
+            (or first) view in front, which is -Y here and +Z in Y-up files. "capture": where the
+            capture's cameras are. "views": as fitted. "auto": generated objects and those with a
+            `height` on the ground, captures in their own world, but files that viewers show (glb,
+            obj) in the views' world where the capture's +Z is not up.
+        height: of the object along +Z in the file, 0 for the size that the world gives it.
 
     Raises:
-        ConfigError: for another word.
+        ConfigError: for another word, or a height in the capture's world.
+    """
+    check_world(world, height)
+    to_capture = np.eye(4) if views is None else views.to_world.numpy()
+    if world == "auto":
+        world = _usual_world(views, kind, to_capture, height)
+    if world == "ground":
+        to_file = _on_the_ground(mesh, views)
+    else:
+        to_file = to_capture if world == "capture" else np.eye(4)
+    if height:
+        z = transformed(mesh, to_file).vertices[:, 2]
+        to_file = np.diag([height / float(np.ptp(z))] * 3 + [1.0]) @ to_file
+    return Placement(world, to_file, to_capture, far_offset(mesh, to_file))
+
+
+def check_world(world: str, height: float) -> None:
+    """Refuse unknown worlds and heights that cannot be.
+
+    Raises:
+        ConfigError: naming what is allowed.
     """
     if world not in WORLDS:
         raise ConfigError(f"exporter.world is {world!r}.", allowed=", ".join(WORLDS))
-    if views is None or world == "views":
-        return None
-    to_world = views.to_world
-    if torch.equal(to_world, torch.eye(4).to(to_world)):
-        return None
-    upright = float(to_world[2, 2] / to_world[:3, 2].norm()) > UPRIGHT
-    return None if world == "auto" and kind == "glb" and not upright else to_world
+    if not 0 <= height < float("inf"):
+        raise ConfigError(
+            f"exporter.height is {height}.", allowed="metres above 0, or 0 for no scaling"
+        )
+    if height and world == "capture":
+        raise ConfigError(
+            f"exporter.height is {height:g} and exporter.world is 'capture'.",
+            allowed="a height with world auto, ground or views",
+            hint="A capture's world has a scale of its own; leave one of the two out.",
+        )
 
 
-def placed_mesh(mesh: Mesh, to_world: Similarity | None) -> Mesh:
-    """Return the mesh after a similarity."""
-    if to_world is None:
-        return mesh
-    matrix = to_world.double().numpy()
+def transformed(mesh: Mesh, matrix: Matrix) -> Mesh:
+    """Return a mesh after a similarity, computed in float64 and stored in float32."""
     linear, normals = matrix[:3, :3], mesh.normals
     if normals is not None:
         turn = linear / np.cbrt(np.linalg.det(linear))
@@ -55,17 +156,53 @@ def placed_mesh(mesh: Mesh, to_world: Similarity | None) -> Mesh:
     return replace(mesh, vertices=vertices, normals=normals)
 
 
-def placed_views(views: ViewSet, to_world: Similarity | None) -> ViewSet:
-    """Return the views in the same world as `placed_mesh`; their bound is only scaled."""
-    if to_world is None:
-        return views
-    cameras = views.cameras.to("cpu")
-    scale = float(torch.linalg.det(to_world[:3, :3].double()) ** (1 / 3))
-    return replace(
-        views,
-        images=views.images.cpu(),
-        cameras=cameras.placed(torch.linalg.inv(to_world.double())),
-        bound=views.bound * scale,
-        meta={k: v for k, v in views.meta.items() if k != "to_world"},
-        normals=None,
-    )
+def _usual_world(views: ViewSet | None, kind: str, to_capture: Matrix, height: float) -> str:
+    if height or (views is not None and "guidance" in views.meta):
+        return "ground"
+    up = to_capture[2, 2] / np.linalg.norm(to_capture[:3, 2])
+    return "views" if kind in Y_UP_KINDS and up <= UPRIGHT else "capture"
+
+
+def _on_the_ground(mesh: Mesh, views: ViewSet | None) -> Matrix:
+    """Turn the front to -Y, put the middle of the base into the origin."""
+    front = np.array([0.0, -1.0]) if views is None else _front(views)
+    matrix = np.eye(4)
+    matrix[:2, :2] = [[-front[1], front[0]], [-front[0], -front[1]]]  # its second row: front to -y
+    points = mesh.vertices @ matrix[:3, :3].T
+    low, high = points.min(0).astype(np.float64), points.max(0).astype(np.float64)
+    return moved(np.array([*-(low + high)[:2] / 2, -low[2]])) @ matrix
+
+
+def _front(views: ViewSet) -> Float[np.ndarray, "2"]:
+    """Unit vector across the ground from the object to the camera that sees its front.
+
+    That is the camera of the picture that guidance was asked with, else of the first view. From
+    right above (below), what is low (high) in the picture is in front.
+    """
+    asked = views.meta.get("condition_cameras")
+    c2w = views.cameras.c2w.tolist() if asked is None else asked["c2w"]
+    _, down, forward = np.array(c2w[0], dtype=np.float64)[:3, :3].T
+    front = -forward[:2]
+    if np.linalg.norm(front) < 0.1:
+        front = down[:2] * (-1 if forward[2] > 0 else 1)
+    unit: np.ndarray = front / np.linalg.norm(front)
+    return unit
+
+
+def far_offset(mesh: Mesh, to_file: Matrix) -> Float[np.ndarray, "3"]:
+    """A round point near the object where it is far from the file's origin, else zero."""
+    low, high = mesh.vertices.min(0).astype(np.float64), mesh.vertices.max(0).astype(np.float64)
+    middle: np.ndarray = to_file[:3, :3] @ ((low + high) / 2) + to_file[:3, 3]
+    size = float((high - low).max() * np.cbrt(np.linalg.det(to_file[:3, :3])))
+    if np.abs(middle).max() <= FAR * size:
+        return np.zeros(3)
+    step = 10.0 ** np.floor(np.log10(size))
+    rounded: np.ndarray = np.round(middle / step) * step + 0.0
+    return rounded
+
+
+def moved(by: Float[np.ndarray, "3"]) -> Matrix:
+    """Return the matrix of a translation."""
+    matrix = np.eye(4)
+    matrix[:3, 3] = by
+    return matrix

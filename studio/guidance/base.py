@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from studio.cameras import CANONICAL_FOV_DEG, CANONICAL_RADIUS, Cameras, orbit_cameras
+from studio.guidance.licences import licence_of, shown_source
 from studio.views import Condition, ViewSet
 
 Progress = Callable[[int, int], None]
@@ -51,6 +52,8 @@ class Guidance(nn.Module, ABC):
 
     Config: ClassVar[type]
     contract: ViewContract = ViewContract()
+    released_licence: ClassVar[str] = ""
+    """What the authors' weights of the method are under."""
 
     @abstractmethod
     def generate(
@@ -105,6 +108,16 @@ class Guidance(nn.Module, ABC):
     def trainable_parameters(self) -> list[dict[str, Any]]:
         """Return optimiser groups {"params", "lr_scale"}; all parameters that require gradients."""
         return [{"params": [p for p in self.parameters() if p.requires_grad], "lr_scale": 1.0}]
+
+    def provenance(self) -> dict[str, str]:
+        """Return which weights it works with and their licence, for what is made with them."""
+        source = str(getattr(getattr(self, "cfg", None), "weights", ""))
+        if not source:
+            return {}
+        return {
+            "source": shown_source(source),
+            "licence": licence_of(source, self.released_licence),
+        }
 
     def save_extras(self, folder: Path) -> None:
         """Write the pictures that the last `generate` kept beside its views, if any."""

@@ -105,7 +105,12 @@ class ImageTo3D(Reconstruction):
                 progress=progress,
             )
         guidance.save_extras(self.run.save)
-        meta = {**views.meta, "condition": condition.meta, "seed": self.cfg.seed}
+        meta = {
+            **views.meta,
+            "condition": condition.meta,
+            "seed": self.cfg.seed,
+            "weights": guidance.provenance(),
+        }
         if (eyes := guidance.condition_cameras(condition)) is not None:
             meta["condition_cameras"] = written_cameras(eyes)
         views = ViewSet(views.images, views.cameras, views.bound, meta, views.names)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from studio.cameras import Cameras, opencv_to_opengl
-from studio.similarity import far_centre, without_offset
+from studio.similarity import far_centre
 from tests.unit.test_captures import (
     RADII,
     RIG,
@@ -72,19 +72,3 @@ def test_what_is_near_stays_where_it_is() -> None:
     assert far_centre(far(RIG[[0]], ECEF).centres) is None  # one camera tells no size
     middle = far_centre(far(RIG, ECEF).centres)
     assert middle is not None and (middle - ECEF).norm() < 2
-
-
-def test_float32_vertices_bear_what_the_offset_leaves() -> None:
-    to_world = torch.eye(4, dtype=torch.float64)
-    to_world[:3, :3] *= 2.0
-    to_world[:3, 3] = ECEF
-    local, offset = without_offset(to_world, reach=0.5)
-    assert torch.equal(offset, ECEF) and torch.equal(local[:3, 3], torch.zeros(3).double())
-    points = torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)).double() - 0.5
-    kept = (points @ local[:3, :3].T + local[:3, 3]).float().double() + offset
-    wanted = points @ to_world[:3, :3].T + to_world[:3, 3]
-    torch.testing.assert_close(kept, wanted, atol=1e-6, rtol=0)
-    assert len(wanted.float().unique(dim=0)) < 1000  # as float32 they would fall together
-    to_world[:3, 3] = torch.tensor([3.0, -4.0, 5.0])
-    local, offset = without_offset(to_world, reach=0.5)
-    assert torch.equal(local, to_world) and not offset.any()

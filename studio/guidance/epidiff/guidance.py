@@ -36,6 +36,7 @@ class EpiDiffGuidance(Guidance):
     """EpiDiff: sixteen views at once, held together by attention along epipolar lines."""
 
     Config = EpiDiffConfig
+    released_licence = "MIT, on Stable-Zero123 (Stability AI Community License)"
 
     def __init__(self, cfg: EpiDiffConfig, parts: dict[str, nn.Module] | None = None) -> None:
         """Build the blocks around the base's networks.

@@ -40,6 +40,9 @@ class EscherNetGuidance(Guidance):
     """EscherNet: any number of views at once from any number of posed pictures."""
 
     Config = EscherNetConfig
+    released_licence = (
+        "Imperial College London's academic licence, on Stable Diffusion (CreativeML OpenRAIL-M)"
+    )
 
     unet: UNet2DConditionModel
     vae: AutoencoderKL

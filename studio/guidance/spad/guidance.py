@@ -39,6 +39,7 @@ class SpadGuidance(Guidance):
     """SPAD: consistent views of what a text describes."""
 
     Config = SpadConfig
+    released_licence = "Apache-2.0, on Stable Diffusion (CreativeML OpenRAIL-M)"
 
     denoiser: MultiViewUNet
     vae: AutoencoderKL

@@ -46,6 +46,7 @@ class ViewFusionComposableGuidance(Guidance):
     """ViewFusion: views from any number of unposed pictures of an object of a known class."""
 
     Config = ViewFusionComposableConfig
+    released_licence = "MIT"
 
     gammas: Tensor
 

@@ -35,6 +35,7 @@ class Zero123Guidance(Guidance):
     """Zero-1-to-3: every view on its own from one picture and its relative camera."""
 
     Config = Zero123Config
+    released_licence = "MIT, on Stable Diffusion (CreativeML OpenRAIL-M)"
 
     unet: UNet2DConditionModel
     vae: AutoencoderKL
