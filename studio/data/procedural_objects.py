@@ -300,14 +300,18 @@ def colour_name(colour: Iterable[float]) -> str:
 def _makers() -> dict[str, Maker]:
     """All makers; each of these modules registers its own on import."""
     import studio.data.procedural_animals
+    import studio.data.procedural_birds
     import studio.data.procedural_cars
     import studio.data.procedural_creatures
+    import studio.data.procedural_engines
+    import studio.data.procedural_flyers
     import studio.data.procedural_furniture
     import studio.data.procedural_house
     import studio.data.procedural_kitchen
     import studio.data.procedural_lamps
     import studio.data.procedural_lounge
     import studio.data.procedural_plush
+    import studio.data.procedural_reptiles
     import studio.data.procedural_seats
     import studio.data.procedural_vans
     import studio.data.procedural_vehicles

@@ -215,7 +215,7 @@ def test_cache_name_depends_on_what_decides_the_pictures() -> None:
 @pytest.mark.parametrize(
     ("options", "given", "allowed"),
     [
-        ({"categories": ["car", "plane"]}, "plane", "armchair"),
+        ({"categories": ["car", "unicorn"]}, "unicorn", "armchair"),
         ({"rig": "dome"}, "dome", "epidiff96"),
         ({"reference": "last"}, "last", "random"),
         ({"input_elevation_deg": 12.0}, "12", "30"),
