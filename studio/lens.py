@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.images import premultiply, unpremultiply
+
+MOST_MAPS = 8  # kept at once: a rig of as many cameras in turn
+
+
+class Distortion(Protocol):
+    """What undistorting needs to know of a lens; hashable, so that maps can be kept."""
+
+    @property
+    def is_pinhole(self) -> bool:
+        """Whether straight lines stay straight."""
+
+    def distort(self, positions: Float[Tensor, "*b 2"]) -> Float[Tensor, "*b 2"]:
+        """Where the lens draws what a pinhole sees at a normalised position (x/z, y/z)."""
 
 
 @dataclass(frozen=True)
@@ -51,28 +65,49 @@ class Lens:
         )
 
 
-def undistort(
-    rgba: Float[Tensor, "4 h w"], lens: Lens, intrinsics: Float[Tensor, "3 3"]
-) -> Float[Tensor, "4 h w"]:
-    """Return the picture that a pinhole camera of the same intrinsics and size takes.
+class Undistorter:
+    """Makes pictures into those that a pinhole camera of the same intrinsics and size takes.
 
-    Bicubic, colours weighted by alpha. Beyond the picture's border its last pixels are repeated.
-
-    Args:
-        rgba: straight alpha in [0, 1].
-        lens: that of the picture.
-        intrinsics: in pixels, pixel centres at half-integers, without skew.
+    Bicubic, colours weighted by alpha. Beyond a picture's border its last pixels are repeated. The
+    pictures of one camera share one map, which is kept.
     """
-    if lens.is_pinhole:
-        return rgba
-    h, w = rgba.shape[1:]
+
+    def __init__(self) -> None:
+        self._maps: dict[tuple[Any, ...], Float[Tensor, "h w 2"]] = {}
+
+    def __call__(
+        self, rgba: Float[Tensor, "4 h w"], lens: Distortion, intrinsics: Float[Tensor, "3 3"]
+    ) -> Float[Tensor, "4 h w"]:
+        """Return the picture undistorted.
+
+        Args:
+            rgba: straight alpha in [0, 1].
+            lens: that of the picture.
+            intrinsics: in pixels, pixel centres at half-integers, without skew.
+        """
+        if lens.is_pinhole:
+            return rgba
+        h, w = rgba.shape[1:]
+        key = (lens, h, w, *intrinsics.flatten().tolist())
+        if key not in self._maps:
+            if len(self._maps) >= MOST_MAPS:
+                self._maps.clear()
+            self._maps[key] = undistortion(lens, intrinsics, (h, w))
+        grid = self._maps[key].to(rgba.dtype)
+        sampled = F.grid_sample(
+            premultiply(rgba)[None], grid[None], "bicubic", "border", align_corners=False
+        )
+        return unpremultiply(sampled[0].clamp(0, 1))
+
+
+def undistortion(
+    lens: Distortion, intrinsics: Float[Tensor, "3 3"], size: tuple[int, int]
+) -> Float[Tensor, "h w 2"]:
+    """Return where in a distorted picture each pixel of the pinhole's lies, in [-1, 1]."""
+    h, w = size
     focal = torch.stack([intrinsics[0, 0], intrinsics[1, 1]]).double()
     centre = intrinsics[:2, 2].double()
     y, x = torch.meshgrid(torch.arange(h) + 0.5, torch.arange(w) + 0.5, indexing="ij")
     ideal = (torch.stack([x, y], dim=-1).double() - centre) / focal
     source = lens.distort(ideal) * focal + centre
-    grid = (source / source.new_tensor([w, h]) * 2 - 1).to(rgba.dtype)
-    sampled = F.grid_sample(
-        premultiply(rgba)[None], grid[None], "bicubic", "border", align_corners=False
-    )
-    return unpremultiply(sampled[0].clamp(0, 1))
+    return (source / source.new_tensor([w, h]) * 2 - 1).float()

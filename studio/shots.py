@@ -17,15 +17,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.cameras import Cameras
+from studio.capture_files import is_turned, orientation, same_shape, turn
 from studio.errors import DataError
 from studio.images import read_rgba_or_rgb, resize, resize_8bit
-from studio.lens import Lens, undistort
+from studio.lens import Distortion, Lens, Undistorter
 from studio.masks import Cutting, checked_masks, read_mask
 from studio.similarity import posed_in
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".PNG", ".JPG", ".JPEG")
 MOST_PIXELS = 2**26  # of all views together: 1 GB as float RGBA
 FILTERS = ("area", "bicubic")
 BY_MASKS = Cutting()
@@ -49,7 +49,6 @@ class Shot:
         normal_axes: rotation [3,3] from the axes of those normals to the world.
         box: (left, top, right, bottom) of the picture within its file, all of it where None.
         plain: the background is one even colour and is removed where there is no mask.
-        upright: turn the picture by its EXIF tag.
     """
 
     name: str
@@ -57,14 +56,13 @@ class Shot:
     c2w: Float[Tensor, "4 4"]
     intrinsics: Float[Tensor, "3 3"]
     size: tuple[int, int]
-    lens: Lens = Lens()
+    lens: Distortion = Lens()
     ortho_scale: float | None = None
     mask: Path | None = None
     normal: Path | None = None
     normal_axes: Float[Tensor, "3 3"] | None = None
     box: tuple[int, int, int, int] | None = None
     plain: bool = False
-    upright: bool = True
 
 
 @dataclass(frozen=True)
@@ -182,14 +180,14 @@ _Loaded = tuple[Tensor, Tensor | None, Tensor]  # RGBA, normals, intrinsics
 
 def _loaded(scene: Scene, resolution: int | None, cutting: Cutting, kind: str) -> list[_Loaded]:
     most = MOST_PIXELS / max(1, len(scene.shots))
+    undistorted = Undistorter()
     loaded = []
     for shot in scene.shots:
         rgba = _read(scene, shot, cutting)
-        intrinsics = _fitted(scene, shot, rgba)
-        rgba = undistort(rgba, shot.lens, intrinsics)
         normal = None if shot.normal is None else _normals(shot, rgba)
         smaller = _smaller(rgba.shape[1], rgba.shape[2], resolution, most)
-        loaded.append(_scaled(rgba, normal, intrinsics, smaller, kind))
+        rgba, normal, intrinsics = _scaled(rgba, normal, _fitted(shot, rgba), smaller, kind)
+        loaded.append((undistorted(rgba, shot.lens, intrinsics), normal, intrinsics))
     return loaded
 
 
@@ -206,7 +204,8 @@ def _ortho_scales(scene: Scene) -> Float[Tensor, " v"] | None:
 
 def _read(scene: Scene, shot: Shot, cutting: Cutting) -> Float[Tensor, "4 h w"]:
     """The picture as its file has it, with the alpha that masks or the cutting give it."""
-    picture, masked = read_rgba_or_rgb(shot.picture, upright=shot.upright)
+    turned = shot.box is None and is_turned(scene.source, shot.picture, shot.size)
+    picture, masked = read_rgba_or_rgb(shot.picture, upright=turned)
     if shot.box is not None:
         left, top, right, bottom = shot.box
         picture = picture[:, top:bottom, left:right]
@@ -215,15 +214,7 @@ def _read(scene: Scene, shot: Shot, cutting: Cutting) -> Float[Tensor, "4 h w"]:
     if not cutting.uses_masks:
         return _cut(scene, shot, picture, cutting)
     if shot.mask is not None:
-        mask = read_mask(shot.mask, upright=shot.upright)
-        (h, w), (mh, mw) = picture.shape[1:], mask.shape[1:]
-        if abs(mw * h / mh - w) > 1:
-            raise DataError(
-                f"{scene.source}: {shot.mask.name} is {mw}x{mh} px, its picture {w}x{h} px.",
-                allowed="pictures and masks of one shape",
-            )
-        if (mh, mw) != (h, w):
-            mask = resize(mask, h, w, smooth=True)
+        mask = _mask(scene, shot, (picture.shape[1], picture.shape[2]), turned)
         seen = 1 - mask[3:] if cutting.inverted else mask[3:]
         return torch.cat([picture[:3], picture[3:] * seen])
     if masked:
@@ -247,6 +238,22 @@ def _cut(scene: Scene, shot: Shot, picture: Tensor, cutting: Cutting) -> Float[T
         raise DataError(f"{scene.source}, {shot.picture.name}: {error}") from error
 
 
+def _mask(scene: Scene, shot: Shot, size: tuple[int, int], turned: bool) -> Float[Tensor, "4 h w"]:
+    """The mask in the size and turned as its picture was read."""
+    assert shot.mask is not None
+    (h, w), mask = size, read_mask(shot.mask, upright=False)
+    mh, mw = mask.shape[1:]
+    tag = orientation(shot.picture)
+    if not same_shape((mh, mw), size) and tag >= 5:
+        mask = turn(mask, tag, back=not turned)
+    if not same_shape((mask.shape[1], mask.shape[2]), size):
+        raise DataError(
+            f"{scene.source}: {shot.mask.name} is {mw}x{mh} px, its picture {w}x{h} px.",
+            allowed="pictures and masks of one shape",
+        )
+    return mask if mask.shape[1:] == (h, w) else resize(mask, h, w, smooth=True)
+
+
 def _no_mask(scene: Scene, what: str, why: DataError | None = None) -> DataError:
     tried = "" if why is None else f"; {str(why).splitlines()[0].rstrip('.')}"
     return DataError(
@@ -258,14 +265,9 @@ def _no_mask(scene: Scene, what: str, why: DataError | None = None) -> DataError
     )
 
 
-def _fitted(scene: Scene, shot: Shot, rgba: Tensor) -> Float[Tensor, "3 3"]:
+def _fitted(shot: Shot, rgba: Tensor) -> Float[Tensor, "3 3"]:
     """Intrinsics for the picture as it is: it may have been scaled since."""
     (height, width), (h, w) = rgba.shape[1:], shot.size
-    if w <= 0 or h <= 0 or abs(w * height / h - width) > max(1, 0.01 * width):
-        raise DataError(
-            f"{scene.source} says w x h = {w}x{h}, the picture {shot.picture.name} is "
-            f"{width}x{height} px."
-        )
     scale = torch.tensor([width / w, height / h, 1.0], dtype=shot.intrinsics.dtype)
     return shot.intrinsics * scale[:, None]
 
@@ -273,7 +275,7 @@ def _fitted(scene: Scene, shot: Shot, rgba: Tensor) -> Float[Tensor, "3 3"]:
 def _normals(shot: Shot, rgba: Tensor) -> Float[Tensor, "3 h w"]:
     """Unit normals in the world; zero where the file is transparent or holds none."""
     assert shot.normal is not None
-    picture, _ = read_rgba_or_rgb(shot.normal)
+    picture, _ = read_rgba_or_rgb(shot.normal, upright=False)
     if picture.shape[1:] != rgba.shape[1:]:
         picture = resize(picture, *rgba.shape[1:])
     axes = torch.eye(3) if shot.normal_axes is None else shot.normal_axes.float()
@@ -321,11 +323,3 @@ def _scaled(
         normal = torch.nn.functional.normalize(normal, dim=0)
     rgba = (resize if kind == "area" else resize_8bit)(rgba, height, width)
     return rgba, normal, intrinsics * scale[:, None]
-
-
-def find_picture(base: Path) -> Path | None:
-    """Return a file whose picture suffix may be left out, as NeRF-synthetic does, or None."""
-    for candidate in [base, *(base.with_name(base.name + suffix) for suffix in SUFFIXES)]:
-        if candidate.is_file():
-            return candidate
-    return None

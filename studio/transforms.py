@@ -20,19 +20,28 @@ from torch import Tensor
 
 from studio.bounds import believed_bound, guess_bound
 from studio.cameras import opencv_to_opengl
+from studio.capture_files import MASK_FOLDERS, find_mask, find_picture, leave_out
 from studio.errors import DataError
 from studio.files import json_text, make_folder, remove, write_text
 from studio.images import save_png
-from studio.picture_files import picture_size
-from studio.shots import SUFFIXES, Scene, Shot, find_picture, read_shots
+from studio.shots import Scene, Shot, read_shots
 from studio.similarity import translation
 from studio.transforms_cameras import (
+    check_direction,
     frame_intrinsics,
     frame_lens,
     frame_pose,
+    frame_size,
     ngp_cube,
     number,
     studio_block,
+)
+from studio.transforms_frames import (
+    frame_names,
+    load_json,
+    named_file,
+    read_frames,
+    within_folder,
 )
 
 if TYPE_CHECKING:
@@ -167,7 +176,7 @@ def has_split(folder: Path, split: str) -> bool:
     if not folder.is_file() and (folder / f"transforms_{split}.json").is_file():
         return True
     path = folder if folder.is_file() else folder / "transforms.json"
-    return path.is_file() and f"{split}_filenames" in _load_json(path)
+    return path.is_file() and f"{split}_filenames" in load_json(path)
 
 
 def read_transforms(
@@ -209,17 +218,24 @@ def read_scene(folder: Path, split: str | None = None) -> Scene:
         DataError: if the file, a matrix, a picture or a mask is missing or cannot be used.
     """
     path = find_transforms(folder, split)
-    document = _load_json(path)
-    frames = _frames(path, document, split)
+    document = load_json(path)
+    frames = read_frames(path, document, split)
     block = studio_block(path, document)
     scales = _ortho_scales(path, document, block, len(frames))
-    shots = []
-    for index, (name, frame) in enumerate(zip(_names(frames), frames, strict=True)):
-        picture = _picture_file(path, index, frame["file_path"])
-        given, normal = frame.get("mask_path"), frame.get("normal_path")
-        size = picture_size(picture)
+    beside = [path.parent / folder for folder in MASK_FOLDERS]
+    beside = [] if any(frame.get("mask_path") for frame in frames) else beside
+    shots: list[Shot] = []
+    missing: list[str] = []
+    unmasked: list[str] = []
+    for name, frame, scale in zip(frame_names(frames), frames, scales, strict=True):
+        picture = find_picture(path.parent / frame["file_path"])
+        mask, mask_named = named_file(path, frame, "mask_path")
+        normal, _ = named_file(path, frame, "normal_path")
+        if picture is None or (mask_named and mask is None):
+            (missing if picture is None else unmasked).append(frame["file_path"])
+            continue
         keys = {**document, **frame}
-        pose = frame_pose(path, keys)
+        size, pose = frame_size(path, keys, picture), frame_pose(path, keys)
         shots.append(
             Shot(
                 name,
@@ -228,15 +244,20 @@ def read_scene(folder: Path, split: str | None = None) -> Scene:
                 frame_intrinsics(path, keys, *size),
                 size,
                 frame_lens(path, keys),
-                scales[index],
-                _picture_file(path, index, given) if given else None,
-                _picture_file(path, index, normal) if normal else None,
+                scale,
+                mask or find_mask(beside, within_folder(frame["file_path"])),
+                normal,
                 opencv_to_opengl(pose)[:3, :3] if normal else None,
             )
         )
+    hint = f"Paths are relative to {path.parent}; png, jpg and webp may be left out."
+    leave_out(path, missing, len(frames), "frames have no picture", hint)
+    leave_out(path, unmasked, len(frames) - len(missing), "frames have no mask", hint)
+    if "from_na" not in document:
+        check_direction(path, torch.stack([shot.c2w for shot in shots]))
     how = 'RGBA pictures whose background is transparent, or "mask_path" per frame'
     bound = number(path, block, "bound", 0.0) if "bound" in block else None
-    scene = Scene(path, shots, bound, how_to_mask=how, meta=dict(block.get("meta") or {}))
+    scene = Scene(path, shots, bound, how_to_mask=how, meta=_meta(path, block))
     if bound is None and (cube := ngp_cube(path, document)) is not None:
         to_world = translation(cube[0])
         return replace(scene.placed(to_world), bound=cube[1])
@@ -248,56 +269,17 @@ def _ortho_scales(
 ) -> list[float] | list[None]:
     if document.get("camera_model") != "ORTHOGRAPHIC":
         return [None] * count
-    scale = block.get("ortho_scale")
-    if not isinstance(scale, list) or len(scale) != count:
+    given = block.get("ortho_scale")
+    if not isinstance(given, list) or len(given) != count:
         raise DataError(f"{path}: orthographic cameras need one studio.ortho_scale per frame.")
-    return [float(s) for s in scale]
+    scales = [number(path, {"studio.ortho_scale": s}, "studio.ortho_scale", 0.0) for s in given]
+    if not all(1e-9 < scale < 1e9 for scale in scales):
+        raise DataError(f"{path}: studio.ortho_scale is {scales}.", allowed="world units above 0")
+    return scales
 
 
-def _load_json(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text.") from error
-    except ValueError as error:
-        raise DataError(f"{path} is not valid JSON: {error}.") from error
-    if not isinstance(document, dict):
-        raise DataError(f"{path} holds a JSON list or value.", allowed='an object with "frames"')
-    return document
-
-
-def _frames(path: Path, document: dict[str, Any], split: str | None) -> list[dict[str, Any]]:
-    frames = document.get("frames")
-    if not isinstance(frames, list) or not frames:
-        raise DataError(f"{path} has no frames.", allowed='"frames": a list with one or more views')
-    chosen = document.get(f"{split}_filenames") if split else None
-    if isinstance(chosen, list):
-        frames = [frame for frame in frames if frame.get("file_path") in chosen]
-    for index, frame in enumerate(frames):
-        if not isinstance(frame, dict) or not isinstance(frame.get("file_path"), str):
-            raise DataError(f'{path}: frame {index} has no "file_path".')
-    if not frames:
-        raise DataError(f"{path}: no frame is listed in {split}_filenames.")
-    return frames
-
-
-def _names(frames: list[dict[str, Any]]) -> tuple[str, ...]:
-    """Return file names without suffix, with their folders where the names alone are not unique."""
-    paths = [Path(frame["file_path"].replace("\\", "/")) for frame in frames]
-    stems = [p.stem if p.suffix in SUFFIXES else p.name for p in paths]
-    if len(set(stems)) == len(stems):
-        return tuple(stems)
-    parents = [[part for part in p.parts[:-1] if part not in (".", "..", "/")] for p in paths]
-    return tuple("-".join([*some, stem]) for some, stem in zip(parents, stems, strict=True))
-
-
-def _picture_file(path: Path, index: int, given: str) -> Path:
-    """Find a picture whose suffix may be left out (NeRF-synthetic)."""
-    base = path.parent / given.replace("\\", "/")
-    found = find_picture(base)
-    if found is None:
-        raise DataError(
-            f"{path}: frame {index} names {given}, but {base} does not exist.",
-            hint=f"Paths are relative to {path.parent}; png, jpg and webp may be left out.",
-        )
-    return found
+def _meta(path: Path, block: dict[str, Any]) -> dict[str, Any]:
+    meta = block.get("meta") or {}
+    if not isinstance(meta, dict):
+        raise DataError(f"{path}: studio.meta is {meta!r}.", allowed="an object")
+    return dict(meta)

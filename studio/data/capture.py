@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studio.data.base import SceneData
-from studio.data.layouts import CaptureConfig, LayoutData, existing
+from studio.data.layouts import CaptureConfig, LayoutData, existing, readable
 from studio.errors import DataError
 from studio.registry import config_class, find, register
 from studio.views import ViewSet
@@ -57,11 +57,12 @@ def recognise(root: Path) -> str:
         DataError: if it is none of the known ones; says what was looked for and what is there.
     """
     existing(root)
-    for name in LAYOUTS:
-        if _plugin(name).recognises(root):
-            return name
+    with readable(root):
+        for name in LAYOUTS:
+            if _plugin(name).recognises(root):
+                return name
+        there = sorted(p.name + "/" * p.is_dir() for p in root.iterdir()) if root.is_dir() else []
     wanted = "\n".join(f"    {name}: {_plugin(name).looks_for}" for name in LAYOUTS)
-    there = sorted(p.name + "/" * p.is_dir() for p in root.iterdir()) if root.is_dir() else []
     holds = f"it holds {_some(there)}" if root.is_dir() else "it is a single file"
     raise DataError(
         f"{root} is no capture of a known layout; {holds}.",

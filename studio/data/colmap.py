@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from studio.data.colmap_files import read_sparse
-from studio.data.layouts import CaptureConfig, LayoutData, existing
+from studio.capture_files import MASK_FOLDERS, find_mask, find_picture, is_picture, leave_out
+from studio.data.colmap_cameras import SUPPORTED
+from studio.data.colmap_files import (
+    ColmapImage,
+    SparseModel,
+    count_images,
+    model_suffix,
+    read_sparse,
+)
+from studio.data.layouts import CaptureConfig, LayoutData, existing, natural
 from studio.errors import DataError
 from studio.lens import Lens
 from studio.registry import register
-from studio.shots import SUFFIXES, Scene, Shot
+from studio.shots import Scene, Shot
 
-MODEL_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", ".")
+logger = logging.getLogger(__name__)
+
+MODEL_FOLDERS = ("sparse", "colmap/sparse", ".")  # each with 0, 1, ... or a model itself
+PICTURE_FOLDERS = ("input", ".")  # where there is no folder of that name
 
 
 @register("data", "colmap")
@@ -31,67 +43,130 @@ class ColmapData(LayoutData):
 
         images: str = "images"
         """Folder of the pictures."""
-        mask_folder: str = "masks"
-        """Folder of the masks, white on the object: <name>, <name>.png or <stem>.png."""
+        mask_folder: str | None = None
+        """Folder of the masks, white on the object: <name>, <name>.png, <stem>.png or <stem>_mask.png; null: masks or mask."""  # noqa: E501
         undistort: bool = True
         """Undistort the pictures; false ignores the lens, as instant-nsr-pl does."""
         model: str | None = None
-        """Folder of the sparse model; null: sparse/0, sparse, colmap/sparse/0 or the root."""
+        """Folder of the sparse model; null: that of sparse/*, sparse, colmap/sparse/*, colmap/sparse or the root with most pictures."""  # noqa: E501
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
         """Whether there is a sparse model."""
-        return _model_folder(root) is not None
+        return bool(model_folders(root))
 
     def scene(self, split: str = "train") -> Scene | None:
         """Read the model; there are no test views."""
         if split != "train":
             return None
         cfg, root = self.cfg, existing(Path(self.cfg.root))
-        folder = root / cfg.model if cfg.model else _model_folder(root)
-        if folder is None:
-            raise DataError(f"{root} holds no COLMAP model.", allowed=self.looks_for)
+        folder = root / cfg.model if cfg.model else _largest(root)
         model = read_sparse(folder)
-        masks = root / cfg.mask_folder
+        pictures = _pictures(root, cfg.images, model)
+        _report(folder, root, pictures)
+        names = [cfg.mask_folder] if cfg.mask_folder else MASK_FOLDERS
+        masks = [root / name for name in names]
         shots = []
-        for image in model.images:
+        for image in _usable(folder, model, pictures):
             camera = model.cameras[image.camera]
-            picture = root / cfg.images / image.name
-            if not picture.is_file():
-                raise DataError(
-                    f"{folder} names {image.name}, but {picture} does not exist.",
-                    hint="Give the folder of the pictures with data.images=<folder>.",
-                )
             shots.append(
                 Shot(
                     _name(image.name),
-                    picture,
+                    pictures[image.name],
                     torch.linalg.inv(image.w2c),
                     camera.intrinsics,
                     (camera.height, camera.width),
                     camera.lens if cfg.undistort else Lens(),
-                    mask=_mask(masks, image.name),
-                    upright=False,  # COLMAP works on pictures as they are stored
+                    mask=find_mask(masks, image.name),
                 )
             )
-        how = f"RGBA pictures, or white-on-black masks of the same names in {masks}"
+        how = f"RGBA pictures, or white-on-black masks of the same names in {masks[0]}"
         return Scene(folder, shots, points=model.points, how_to_mask=how)
 
 
-def _model_folder(root: Path) -> Path | None:
+def model_folders(root: Path) -> list[Path]:
+    """Return the folders of all models of a project, empty where it is none."""
     for name in MODEL_FOLDERS:
-        for suffix in (".bin", ".txt"):
-            files = (root / name / f"cameras{suffix}", root / name / f"images{suffix}")
-            if all(file.is_file() for file in files):
-                return root / name
-    return None
+        base = root / name
+        numbered = [p for p in base.iterdir() if p.name.isdigit()] if base.is_dir() else []
+        found = [p for p in (*sorted(numbered, key=natural), base) if model_suffix(p)]
+        if found:
+            return found
+    return []
+
+
+def _largest(root: Path) -> Path:
+    """The model with most pictures; says so where there are several."""
+    folders = model_folders(root)
+    if not folders:
+        raise DataError(f"{root} holds no COLMAP model.", allowed=ColmapData.looks_for)
+    count = {folder: count_images(folder) for folder in folders}
+    largest = max(folders, key=lambda folder: count[folder])
+    if len(folders) > 1:
+        others = ", ".join(f"{f.relative_to(root)}: {count[f]}" for f in folders if f != largest)
+        logger.warning(
+            "%s: of %d models %s is used, which has most pictures, %d (%s); choose another with "
+            "data_type=colmap data.model=<folder>",
+            root,
+            len(folders),
+            largest.relative_to(root),
+            count[largest],
+            others,
+        )
+    return largest
+
+
+def _pictures(root: Path, given: str, model: SparseModel) -> dict[str, Path]:
+    """The file of every picture of the model that has one."""
+    for folder in (root / name for name in (given, *PICTURE_FOLDERS)):
+        found = {
+            image.name: find_picture(folder / image.name)
+            or find_picture(folder / image.name.replace("\\", "/"))
+            for image in model.images
+        }
+        if any(found.values()):
+            return {name: path for name, path in found.items() if path is not None}
+    return {}
+
+
+def _report(folder: Path, root: Path, pictures: dict[str, Path]) -> None:
+    """Say how many of the pictures beside those of the model are used."""
+    parents = {path.parent for path in pictures.values()}
+    there = {p for parent in parents for p in parent.iterdir() if is_picture(p)}
+    if unused := len(there - set(pictures.values())):
+        logger.warning(
+            "%s has a camera for %d of the %d pictures; %d are not used",
+            folder.relative_to(root) if folder.is_relative_to(root) else folder,
+            len(there) - unused,
+            len(there),
+            unused,
+        )
+
+
+def _usable(folder: Path, model: SparseModel, pictures: dict[str, Path]) -> list[ColmapImage]:
+    """The images that have a picture and a lens that can be undistorted here."""
+    total = len(model.images)
+    leave_out(
+        folder,
+        [image.name for image in model.images if image.name not in pictures],
+        total,
+        "pictures of the model do not exist",
+        "Give the folder of the pictures: data_type=colmap data.images=<folder>.",
+    )
+    there = [image for image in model.images if image.name in pictures]
+    strange = [image for image in there if not model.cameras[image.camera].is_readable]
+    names = sorted({model.cameras[image.camera].model for image in strange})
+    if 2 * len(strange) > len(there):
+        raise DataError(
+            f"{folder}: the camera model is {', '.join(names)}.",
+            allowed=f"{', '.join(SUPPORTED)}; with pycolmap installed, all but EQUIRECTANGULAR",
+            hint="Run COLMAP's image_undistorter and give its folder, or `pip install pycolmap`.",
+        )
+    what = f"pictures are of a camera that cannot be undistorted here ({', '.join(names)})"
+    leave_out(folder, [image.name for image in strange], len(there), what)
+    skipped = {image.name for image in strange}
+    return [image for image in there if image.name not in skipped]
 
 
 def _name(file: str) -> str:
-    return str(Path(file).with_suffix("")).replace("/", "-")
-
-
-def _mask(folder: Path, name: str) -> Path | None:
-    stem = Path(name).with_suffix("")
-    candidates = [Path(name), Path(f"{name}.png"), *(Path(f"{stem}{s}") for s in SUFFIXES)]
-    return next((folder / c for c in candidates if (folder / c).is_file()), None)
+    return str(Path(file.replace("\\", "/")).with_suffix("")).replace("/", "-")

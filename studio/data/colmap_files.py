@@ -7,6 +7,7 @@ Pixel centres lie at half-integers. Binary files are little-endian.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,51 +19,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from studio.data.colmap_cameras import MODELS, ColmapCamera
 from studio.errors import DataError
-from studio.lens import Lens
 
 T = TypeVar("T")
-
-# number in binary files: name, parameters; those of a class only are refused with its name
-MODELS: dict[int, tuple[str, int]] = {
-    0: ("SIMPLE_PINHOLE", 3),
-    1: ("PINHOLE", 4),
-    2: ("SIMPLE_RADIAL", 4),
-    3: ("RADIAL", 5),
-    4: ("OPENCV", 8),
-    5: ("OPENCV_FISHEYE", 8),
-    6: ("FULL_OPENCV", 12),
-    7: ("FOV", 5),
-    8: ("SIMPLE_RADIAL_FISHEYE", 4),
-    9: ("RADIAL_FISHEYE", 5),
-    10: ("THIN_PRISM_FISHEYE", 12),
-}
-SUPPORTED = ("SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV")
-
-
-@dataclass(frozen=True)
-class ColmapCamera:
-    """A lens and picture size; the parameters' meaning depends on the model."""
-
-    model: str
-    width: int
-    height: int
-    params: tuple[float, ...]
-
-    @property
-    def intrinsics(self) -> Float[Tensor, "3 3"]:
-        """Pixel intrinsics, pixel centres at half-integers."""
-        one = self.model in ("SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL")
-        fx, fy, cx, cy = (self.params[0], *self.params[:3]) if one else self.params[:4]
-        rows = [[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]]
-        return torch.tensor(rows, dtype=torch.float64)
-
-    @property
-    def lens(self) -> Lens:
-        """Distortion."""
-        if self.model in ("SIMPLE_RADIAL", "RADIAL"):
-            return Lens(*self.params[3:])
-        return Lens(*self.params[4:]) if self.model in ("OPENCV", "FULL_OPENCV") else Lens()
+BROKEN = (
+    struct.error,
+    ValueError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    MemoryError,
+    OSError,
+)
 
 
 @dataclass(frozen=True)
@@ -87,10 +56,10 @@ def read_sparse(folder: Path) -> SparseModel:
     """Read a model from cameras, images and points3D, as .bin or .txt; points may be missing.
 
     Raises:
-        DataError: if a file is missing or broken, or a lens is of a kind that is not supported.
+        DataError: if a file is missing or broken.
     """
-    suffix = next((s for s in (".bin", ".txt") if (folder / f"cameras{s}").is_file()), None)
-    if suffix is None or not (folder / f"images{suffix}").is_file():
+    suffix = model_suffix(folder)
+    if suffix is None:
         raise DataError(
             f"{folder} holds no COLMAP model.",
             allowed="cameras, images and points3D as .bin or .txt",
@@ -102,23 +71,37 @@ def read_sparse(folder: Path) -> SparseModel:
     points = torch.zeros(0, 3, dtype=torch.float64)
     if points_file.is_file():
         points = _parsed(points_file, _points_bin if binary else _points_txt)
-    for camera in cameras.values():
-        if camera.model not in SUPPORTED:
-            raise DataError(
-                f"{folder}: the camera model is {camera.model}.",
-                allowed=", ".join(SUPPORTED),
-                hint="Run COLMAP's image_undistorter and give its folder.",
-            )
+        points = points[points.isfinite().all(1)]
     for image in images:
         if image.camera not in cameras:
             raise DataError(f"{folder}: {image.name} names camera {image.camera}, which is absent.")
     return SparseModel(cameras, sorted(images, key=lambda i: i.name), points)
 
 
+def model_suffix(folder: Path) -> str | None:
+    """Return ".bin" or ".txt", as the folder's model has it, or None where there is no model."""
+    for suffix in (".bin", ".txt"):
+        if all((folder / f"{part}{suffix}").is_file() for part in ("cameras", "images")):
+            return suffix
+    return None
+
+
+def count_images(folder: Path) -> int:
+    """Return how many pictures a model holds; 0 where its file is broken."""
+    suffix = model_suffix(folder)
+    try:
+        if suffix == ".bin":
+            with (folder / "images.bin").open("rb") as file:
+                return int(_unpack(file, "Q")[0])
+        return len(_images_txt(folder / "images.txt"))
+    except BROKEN:
+        return 0
+
+
 def _parsed(path: Path, parse: Callable[[Path], T]) -> T:
     try:
         return parse(path)
-    except (struct.error, ValueError, IndexError, KeyError, UnicodeDecodeError, OSError) as error:
+    except BROKEN as error:
         raise DataError(
             f"{path} is no file of a COLMAP model, or cut off ({error}).",
             hint="Copy it again, or write the model anew with COLMAP's model_converter.",
@@ -126,7 +109,13 @@ def _parsed(path: Path, parse: Callable[[Path], T]) -> T:
 
 
 def pose(quaternion: Sequence[float], shift: Sequence[float]) -> Float[Tensor, "4 4"]:
-    """World-to-camera matrix of a quaternion (w, x, y, z) and a translation."""
+    """World-to-camera matrix of a quaternion (w, x, y, z) and a translation.
+
+    Raises:
+        ValueError: if they are no finite numbers, or the quaternion is zero.
+    """
+    if not all(map(math.isfinite, (*quaternion, *shift))) or not any(quaternion):
+        raise ValueError(f"a pose of {list(quaternion)} and {list(shift)}")
     w, x, y, z = torch.nn.functional.normalize(
         torch.tensor(quaternion, dtype=torch.float64), dim=0
     ).tolist()
@@ -161,17 +150,26 @@ def _cameras_txt(path: Path) -> dict[int, ColmapCamera]:
 
 
 def _images_txt(path: Path) -> list[ColmapImage]:
-    """Two lines a picture; the second, its 2-D points, may be empty."""
-    lines = _lines(path)
+    """A line a picture, and mostly one of its 2-D points, which may be empty or left out."""
     found = []
-    for line in lines[::2]:
-        words = line.split(maxsplit=9)
-        if not words:
+    for line in _lines(path):
+        if _holds_points(line):
             continue
+        words = line.split(maxsplit=9)
         numbers = [float(word) for word in words[1:8]]
+        int(words[0])
         matrix = pose(numbers[:4], numbers[4:])
         found.append(ColmapImage(words[9].strip(), int(words[8]), matrix))
     return found
+
+
+def _holds_points(line: str) -> bool:
+    """Whether a line holds triples (x, y, point id); a picture's has ten words and a name."""
+    words = line.split()
+    try:
+        return len(words) % 3 == 0 and all(math.isfinite(float(word)) for word in words)
+    except ValueError:
+        return False
 
 
 def _points_txt(path: Path) -> Float[Tensor, "n 3"]:
@@ -192,6 +190,8 @@ def _cameras_bin(path: Path) -> dict[int, ColmapCamera]:
         (count,) = _unpack(file, "Q")
         for _ in range(int(count)):
             number, model, width, height = _unpack(file, "iiQQ")
+            if int(model) not in MODELS:
+                raise ValueError(f"camera model number {model} is of a newer COLMAP")
             name, size = MODELS[int(model)]
             params = tuple(float(p) for p in _unpack(file, f"{size}d"))
             found[int(number)] = ColmapCamera(name, int(width), int(height), params)
@@ -210,6 +210,8 @@ def _images_bin(path: Path) -> list[ColmapImage]:
                     raise ValueError("the file ends within a name")
                 name += byte
             (points,) = _unpack(file, "Q")
+            if 24 * int(points) > path.stat().st_size:
+                raise ValueError(f"a picture with {points} points")
             file.seek(24 * int(points), 1)  # x, y as doubles and a 64-bit point id
             matrix = pose(numbers[:4], numbers[4:])
             found.append(ColmapImage(name.decode(), int(camera), matrix))
@@ -220,10 +222,14 @@ def _points_bin(path: Path) -> Float[Tensor, "n 3"]:
     """Position at byte 8 of every record, whose track of 8-byte entries has its length at 43."""
     data = path.read_bytes()
     (count,) = struct.unpack_from("<Q", data)
+    if 51 * count > len(data):
+        raise ValueError(f"{count} points in {len(data)} bytes")
     positions, at = np.empty((count, 3)), 8
     for i in range(count):
         positions[i] = struct.unpack_from("<3d", data, at + 8)
         (track,) = struct.unpack_from("<Q", data, at + 43)
+        if 8 * track > len(data):
+            raise ValueError(f"a point with a track of {track}")
         at += 51 + 8 * track
     if at > len(data):
         raise ValueError("the last track is incomplete")

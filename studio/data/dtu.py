@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from studio.capture_files import leave_out
+from studio.data.arrays import read_arrays
 from studio.data.layouts import CaptureConfig, LayoutData, existing, pictures_in
+from studio.data.numbered import numbered, paired
 from studio.errors import DataError
 from studio.picture_files import picture_size
 from studio.registry import register
@@ -52,24 +55,35 @@ class DTUData(LayoutData):
         path = root / cfg.cameras if cfg.cameras else _camera_file(root)
         pictures = pictures_in(_folder(root, "image") or root / "image")
         masks = pictures_in(_folder(root, "mask") or root / "mask")
-        world, scale = read_projections(path, len(pictures))
-        if masks and len(masks) != len(pictures):
-            raise DataError(f"{root}: {len(pictures)} pictures, but {len(masks)} masks.")
+        world, scale, numbers = read_projections(path)
+        camera_of = paired(root, pictures, numbers, "cameras (world_mat_*)")
+        mask_of = paired(root, pictures, numbered(masks), "masks", fewer=True) if masks else []
         c2w, intrinsics = decompose(world @ scale)
         intrinsics[:, :2, 2] += 0.5 - cfg.pixel_centre
         if not cfg.skew:
             intrinsics[:, 0, 1] = 0.0
-        shots = [
-            Shot(
-                p.stem, p, c2w[i], intrinsics[i], picture_size(p), mask=masks[i] if masks else None
+        shots = []
+        for k, (picture, i) in enumerate(zip(pictures, camera_of, strict=True)):
+            mask = mask_of[k] if masks else None
+            if masks and mask is None:
+                continue
+            shots.append(
+                Shot(
+                    picture.stem,
+                    picture,
+                    c2w[i],
+                    intrinsics[i],
+                    picture_size(picture, upright=False),
+                    mask=None if mask is None else masks[mask],
+                )
             )
-            for i, p in enumerate(pictures)
-        ]
+        unmasked = [p.name for p, m in zip(pictures, mask_of, strict=False) if m is None]
+        leave_out(root, unmasked, len(pictures), "pictures have no mask")
         bound, region = 1.0, root / cfg.object_cameras
         if region.is_file() and region != path:
-            low, high = object_box(scale[0], read_projections(region, 1)[1][0])
+            low, high = object_box(scale[0], read_projections(region)[1][0])
             bound = torch.maximum(high, -low).max().item()
-        how = f"RGBA pictures, or as many masks in {root / 'mask'}"
+        how = f"RGBA pictures, or masks of the same numbers in {root / 'mask'}"
         return Scene(path, shots, bound, to_world=scale[0], how_to_mask=how)
 
 
@@ -85,25 +99,28 @@ def _camera_file(root: Path) -> Path:
 
 
 def read_projections(
-    path: Path, count: int
-) -> tuple[Float[Tensor, "v 4 4"], Float[Tensor, "v 4 4"]]:
-    """Read world-to-pixel matrices and those from the unit sphere to the world.
+    path: Path,
+) -> tuple[Float[Tensor, "v 4 4"], Float[Tensor, "v 4 4"], list[int]]:
+    """Read world-to-pixel matrices, those from the unit sphere to the world, and their numbers.
 
     Raises:
-        DataError: if the file is missing or broken or holds fewer cameras than there are pictures.
+        DataError: if the file is missing or broken.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            world = [file[f"world_mat_{i}"] for i in range(count)]
-            scale = [file.get(f"scale_mat_{i}", np.eye(4)) for i in range(count)]
-        matrices = [torch.from_numpy(np.stack(m).astype(np.float64)) for m in (world, scale)]
-    except KeyError as error:
-        raise DataError(f"{path}: {error.args[0]}", hint=f"There are {count} pictures.") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"camera file {path} cannot be read: {error}.") from error
-    if any(m.shape != (count, 4, 4) or not torch.isfinite(m).all() for m in matrices):
-        raise DataError(f"{path} holds no finite 4x4 matrices.")
-    return matrices[0], matrices[1]
+    arrays = read_arrays(path)
+    numbers = sorted(
+        int(match[1]) for name in arrays if (match := re.fullmatch(r"world_mat_(\d{1,9})", name))
+    )
+    if not numbers:
+        raise DataError(f"{path} holds no world_mat_0, world_mat_1, ....")
+    identity = torch.eye(4, dtype=torch.float64)
+    found: tuple[list[Tensor], list[Tensor]] = ([], [])
+    for i in numbers:
+        for name, matrices in zip((f"world_mat_{i}", f"scale_mat_{i}"), found, strict=True):
+            matrix = torch.from_numpy(arrays[name]) if name in arrays else identity
+            if matrix.shape != (4, 4) or not torch.isfinite(matrix).all():
+                raise DataError(f"{path}: {name} is no finite 4x4 matrix.")
+            matrices.append(matrix)
+    return torch.stack(found[0]), torch.stack(found[1]), numbers
 
 
 def decompose(

@@ -16,12 +16,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.cameras import opengl_to_opencv
+from studio.capture_files import find_picture
+from studio.data.arrays import read_array
 from studio.data.fixed_rigs import BOUND, NO_CUTTING, Tile, rendered_intrinsics, tiles
 from studio.data.layouts import CaptureConfig, LayoutData, existing, natural, pictures_in
 from studio.errors import DataError
 from studio.picture_files import picture_size
 from studio.registry import register
-from studio.shots import Scene, Shot, find_picture
+from studio.shots import Scene, Shot
+from studio.transforms_cameras import rigid
 
 AXES = ("auto", "blender", "opencv")
 
@@ -103,7 +106,7 @@ def _pictures(root: Path, poses: list[Path]) -> list[tuple[str, Tile]]:
         picture = find_picture(root / pose.stem)
         if picture is None:
             break
-        found.append((pose.stem, (picture, None, picture_size(picture))))
+        found.append((pose.stem, (picture, None, picture_size(picture, upright=False))))
     if len(found) == len(poses):
         return found
     row = tiles(root, len(poses))
@@ -123,18 +126,12 @@ def read_poses(files: list[Path], axes: str = "auto") -> Float[Tensor, "v 4 4"]:
     """
     matrices = []
     for file in files:
-        try:
-            matrix = np.load(file, allow_pickle=False).astype(np.float64)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"camera {file} cannot be read: {error}.") from error
-        if matrix.shape not in ((3, 4), (4, 4)) or not np.isfinite(matrix).all():
-            raise DataError(f"camera {file} holds {matrix.shape}.", allowed="finite 3x4 numbers")
-        matrices.append(torch.from_numpy(np.vstack([matrix[:3], [0, 0, 0, 1]])))
+        matrix = read_array(file)
+        if matrix.shape not in ((3, 4), (4, 4)):
+            raise DataError(f"camera {file} holds {matrix.shape}.", allowed="3x4 numbers")
+        stacked = torch.from_numpy(np.vstack([matrix[:3], [0, 0, 0, 1]]))
+        matrices.append(rigid(stacked, f"camera {file}"))
     w2c = torch.stack(matrices)
-    rotation = w2c[:, :3, :3]
-    eye = torch.eye(3, dtype=torch.float64)
-    if (rotation @ rotation.transpose(1, 2) - eye).abs().max() > 1e-3:
-        raise DataError(f"a camera of {files[0].parent} is not rigid.")
     if axes == "auto":
         axes = _axes(w2c, files[0].parent)
     c2w = torch.linalg.inv(w2c)

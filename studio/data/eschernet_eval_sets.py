@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.cameras import CANONICAL_RADIUS, opengl_to_opencv
+from studio.capture_files import find_picture
 from studio.data.eschernet import read_poses
 from studio.data.eschernet_eval_frames import (
     SPIRAL_VIEWS,
@@ -34,7 +35,7 @@ from studio.data.eschernet_eval_frames import (
 from studio.data.fixed_rigs import BOUND, rendered_intrinsics
 from studio.data.layouts import existing, natural
 from studio.errors import ConfigError, DataError
-from studio.shots import Shot, find_picture
+from studio.shots import Shot
 from studio.transforms import read_scene
 
 logger = logging.getLogger(__name__)

@@ -15,11 +15,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.cameras import CANONICAL_RADIUS, Cameras, look_at, spherical_to_cartesian
+from studio.capture_files import is_picture
 from studio.data.layouts import CaptureConfig, LayoutData, existing, pictures_in
 from studio.errors import DataError
 from studio.picture_files import picture_size
 from studio.registry import register
-from studio.shots import SUFFIXES, Scene, Shot
+from studio.shots import Scene, Shot
 
 FOCAL = 280.0 / 256.0  # of the picture's side; official: lens 35 mm on a 32 mm sensor
 BOUND = 0.6  # official: the box of SyncDreamer's mesh extraction
@@ -101,14 +102,14 @@ def tiles(root: Path, count: int) -> list[Tile]:
         root: a strip, or a folder that holds one strip or `count` square pictures.
         count: views.
     """
-    files = [root] if root.is_file() and root.suffix in SUFFIXES else pictures_in(root)
+    files = [root] if root.is_file() and is_picture(root) else pictures_in(root)
     if len(files) == count:
-        sizes = [picture_size(file) for file in files]
+        sizes = [picture_size(file, upright=False) for file in files]
         square = all(h == w for h, w in sizes)
         return [(f, None, s) for f, s in zip(files, sizes, strict=True)] if square else []
     if len(files) != 1:
         return []
-    height, width = picture_size(files[0])
+    height, width = picture_size(files[0], upright=False)
     if width != count * height:
         return []
     boxes = [(i * height, 0, (i + 1) * height, height) for i in range(count)]

@@ -11,6 +11,8 @@ import logging
 import math
 import re
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,11 +28,12 @@ from studio.bounds import (
     seen_half_width,
 )
 from studio.cameras import Cameras
+from studio.capture_files import is_picture, without_companions
 from studio.data.base import SceneData
 from studio.data.placement import CENTRES, UPS, placement
 from studio.errors import DataError
 from studio.masks import Cutting
-from studio.shots import FILTERS, MASKS, SUFFIXES, Pictures, Scene, read_shots
+from studio.shots import FILTERS, MASKS, Pictures, Scene, read_shots
 from studio.similarity import FAR, far_centre, translation
 from studio.views import ViewSet
 
@@ -122,6 +125,10 @@ class LayoutData(SceneData):
 
     def load(self) -> ViewSet:
         """Read the training views and find where the object is."""
+        with readable(Path(self.cfg.root)):
+            return self._load()
+
+    def _load(self) -> ViewSet:
         scene = self.scene("train")
         assert scene is not None
         if not scene.shots:
@@ -142,6 +149,10 @@ class LayoutData(SceneData):
 
     def test(self) -> ViewSet | None:
         """Read the held-out views, in the world and with the bound of the training views."""
+        with readable(Path(self.cfg.root)):
+            return self._test()
+
+    def _test(self) -> ViewSet | None:
         scene = self.scene("test")
         if scene is None and not self.cfg.holdout:
             return None
@@ -250,15 +261,34 @@ def _selected(views: ViewSet, index: list[int]) -> ViewSet:
 # --- helpers of the readers ---------------------------------------------------------------------
 
 
+@contextmanager
+def readable(root: Path) -> Iterator[None]:
+    """Turn what the system says while a capture is read into a message.
+
+    Raises:
+        DataError: for a file or folder that may not be read.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or root} cannot be read: {(error.strerror or str(error)).lower()}.",
+            hint="Check who may read the folder and its files."
+            if isinstance(error, PermissionError)
+            else None,
+        ) from error
+
+
 def existing(root: Path) -> Path:
     """Return the folder or file.
 
     Raises:
         DataError: if there is none; names a near one.
     """
-    if root.exists():
-        return root
-    siblings = [p.name for p in root.parent.iterdir()] if root.parent.is_dir() else []
+    with readable(root):
+        if "\0" not in str(root) and root.exists():
+            return root
+        siblings = [p.name for p in root.parent.iterdir()] if root.parent.is_dir() else []
     near = difflib.get_close_matches(root.name, siblings, n=1, cutoff=0.6)
     raise DataError(
         f"folder {root} does not exist.",
@@ -267,10 +297,11 @@ def existing(root: Path) -> Path:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Return the picture files of a folder, 2.png before 10.png."""
+    """Return the picture files of a folder, 2.png before 10.png, without depth maps and masks."""
     if not folder.is_dir():
         return []
-    return sorted((p for p in folder.iterdir() if p.suffix in SUFFIXES), key=natural)
+    files = sorted((p for p in folder.iterdir() if is_picture(p)), key=natural)
+    return without_companions(files)
 
 
 def natural(path: Path) -> tuple[tuple[int, int | str], ...]:

@@ -17,11 +17,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.cameras import look_at, opengl_to_opencv, spherical_to_cartesian
+from studio.capture_files import find_picture
 from studio.data.layouts import CaptureConfig, LayoutData, existing
 from studio.errors import DataError
 from studio.picture_files import picture_size
 from studio.registry import register
-from studio.shots import Scene, Shot, find_picture
+from studio.shots import Scene, Shot
+from studio.transforms_cameras import rigid
 
 # azimuth in degrees and distance of the centre; official: fixed_poses
 VIEWS = {
@@ -71,7 +73,7 @@ class Wonder3DData(LayoutData):
                 continue  # a folder of poses may know more views
             if picture is None:
                 raise DataError(f"{root} has no rgb_000_{view}.", allowed=self.looks_for)
-            h, w = size = picture_size(picture)
+            h, w = size = picture_size(picture, upright=False)
             k = torch.tensor([[w / 2, 0, w / 2], [0, h / 2, h / 2], [0, 0, 1.0]])
             shots.append(
                 Shot(
@@ -111,9 +113,9 @@ def read_poses(folder: Path) -> dict[str, Float[Tensor, "4 4"]]:
     for file in sorted(folder.glob("*_RT.txt")):
         try:
             matrix = np.loadtxt(file).reshape(3, 4)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             raise DataError(f"{file} holds no 3x4 matrix: {error}.") from error
-        w2c = torch.from_numpy(np.vstack([matrix, [0, 0, 0, 1]]))
+        w2c = rigid(torch.from_numpy(np.vstack([matrix, [0, 0, 0, 1]])), str(file))
         view = file.name.removesuffix("_RT.txt").partition("_")[2]
         poses[view] = opengl_to_opencv(torch.linalg.inv(w2c))
     if "front" not in poses:

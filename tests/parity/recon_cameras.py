@@ -219,9 +219,9 @@ def neus_dtu(case: Case) -> dict[str, Tensor]:
         _, views = _load(
             "dtu", Path(name), cameras="cameras_large.npz", up="keep", masks="optional"
         )
-        world, scale = read_projections(Path(name) / "cameras_large.npz", len(views))
+        world, scale = read_projections(Path(name) / "cameras_large.npz")[:2]
         poses, matrices = decompose(world @ scale)
-        region = read_projections(Path(name) / "cameras_sphere.npz", 1)[1][0]
+        region = read_projections(Path(name) / "cameras_sphere.npz")[1][0]
     intrinsics = torch.eye(4).repeat(len(views), 1, 1)
     intrinsics[:, :3, :3] = matrices
     cameras = views.cameras

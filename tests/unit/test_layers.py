@@ -46,11 +46,13 @@ SECOND = {
     "checkpoint_io",
     "foreground",
     "lens",
+    "capture_files",
     "masks",
     "shots",
     "similarity",
     "transforms",
     "transforms_cameras",
+    "transforms_frames",
 }
 BUILT_ON = {"epidiff": {"zero123"}, "viewfusion_interpolated": {"zero123"}}
 HEAVY = {
