@@ -301,6 +301,7 @@ def _makers() -> dict[str, Maker]:
     """All makers; each of these modules registers its own on import."""
     import studio.data.procedural_animals
     import studio.data.procedural_birds
+    import studio.data.procedural_buildings
     import studio.data.procedural_cars
     import studio.data.procedural_creatures
     import studio.data.procedural_engines
@@ -313,6 +314,8 @@ def _makers() -> dict[str, Maker]:
     import studio.data.procedural_plush
     import studio.data.procedural_reptiles
     import studio.data.procedural_seats
+    import studio.data.procedural_towers
+    import studio.data.procedural_town
     import studio.data.procedural_vans
     import studio.data.procedural_vehicles
     import studio.data.procedural_vessels
