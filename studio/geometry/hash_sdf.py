@@ -37,6 +37,8 @@ class HashSDF(Geometry):
         """Cells a side of the finest level."""
         log2_rows: int = 15
         """Largest number of table rows of a level, as a power of two."""
+        interpolation: str = "linear"
+        """Of the grid, between the corners of a cell: linear or smoothstep."""
         hidden: int = 64
         """Hidden units of the SDF and of the colour network."""
         features: int = 15
@@ -52,7 +54,13 @@ class HashSDF(Geometry):
         super().__init__()
         self.cfg = cfg
         growth = growth_for(cfg.levels, cfg.base_resolution, cfg.max_resolution)
-        self.layout = HashGridLayout(cfg.levels, cfg.base_resolution, growth, cfg.log2_rows)
+        self.layout = HashGridLayout(
+            cfg.levels,
+            cfg.base_resolution,
+            growth,
+            cfg.log2_rows,
+            interpolation=cfg.interpolation,
+        )
         width, hidden, outputs = self.layout.width, cfg.hidden, 1 + cfg.features
         self.table = nn.Parameter(torch.empty(self.layout.offsets[-1], 2).uniform_(-1e-4, 1e-4))
         self.w1 = nn.Parameter(torch.randn(hidden, width) * math.sqrt(2 / width))

@@ -38,6 +38,8 @@ class ImplicitSDF(Geometry):
         """Factor of the resolution from level to level."""
         log2_rows: int = 19
         """Largest number of table rows of a level, as a power of two."""
+        interpolation: str = "linear"
+        """Of the grid, between the corners of a cell: linear or smoothstep."""
         start_level: int = 0
         """Levels open at the start; 0 opens all."""
         level_every: int = 1000
@@ -72,7 +74,13 @@ class ImplicitSDF(Geometry):
                 allowed="one or three positive numbers",
             )
         self.cfg = cfg
-        layout = HashGridLayout(cfg.levels, cfg.base_resolution, cfg.growth, cfg.log2_rows)
+        layout = HashGridLayout(
+            cfg.levels,
+            cfg.base_resolution,
+            cfg.growth,
+            cfg.log2_rows,
+            interpolation=cfg.interpolation,
+        )
         self.encoding = HashEncoding(
             layout,
             first=cfg.start_level,

@@ -59,6 +59,8 @@ class InstantNSR(Geometry):
         """Largest number of table rows of a level, as a power of two."""
         level_features: int = 2
         """Features per level; the numba kernels need 2."""
+        interpolation: str = "linear"
+        """Of the grid, between the corners of a cell: linear or smoothstep."""
         octaves: int = 6
         """Octaves of the frequency encoding."""
         start_level: int = 0
@@ -232,7 +234,12 @@ def position_encoding(
             cfg.levels, cfg.base_resolution, finest, cfg.log2_rows, cfg.level_features
         )
     layout = HashGridLayout(
-        cfg.levels, cfg.base_resolution, cfg.growth, cfg.log2_rows, cfg.level_features
+        cfg.levels,
+        cfg.base_resolution,
+        cfg.growth,
+        cfg.log2_rows,
+        cfg.level_features,
+        cfg.interpolation,
     )
     return HashEncoding(
         layout,

@@ -1,7 +1,9 @@
 """Multiresolution hash grid with the layout of tiny-cuda-nn (Müller et al. 2022).
 
-Parameters are interchangeable with tiny-cuda-nn's float32 ``GridEncoding`` (linear interpolation):
-levels follow one another in one ``[rows, features]`` table.
+Parameters are interchangeable with tiny-cuda-nn's float32 ``GridEncoding``: levels follow one
+another in one ``[rows, features]`` table. Between the corners of a cell, features are interpolated
+with weights linear in the position w, or with smoothstep's w^2 (3 - 2 w), whose slope vanishes at
+the corners.
 
 Normals use one encode: with J the derivative of the features by the position and g the derivative
 of the SDF by the features, n = J^T g, so the gradient with respect to J is the outer product of g
@@ -24,24 +26,63 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from studio.errors import ConfigError
 from studio.ops.backend import choose_backend, kernels, ready
+
+INTERPOLATIONS = ("linear", "smoothstep")
+MOST_LEVELS = 128  # tiny-cuda-nn's
+FINEST = 2**24  # cells a side: finer ones have no positions of their own in float32
+MOST_NUMBERS = 2**31  # in a table: tiny-cuda-nn counts in 32 bits
 
 
 @dataclass(frozen=True)
 class HashGridLayout:
-    """Sizes of every level of a hash grid, computed as tiny-cuda-nn does (in float32)."""
+    """Sizes of every level of a hash grid, computed as tiny-cuda-nn does (in float32).
+
+    Raises:
+        ConfigError: for a grid that cannot be.
+    """
 
     levels: int = 8
     base_resolution: int = 16
     growth: float = 1.5
     log2_rows: int = 15
     features: int = 2
+    interpolation: str = "linear"
+
+    def __post_init__(self) -> None:
+        """Check every number."""
+        bounds = {
+            "levels": (1, MOST_LEVELS),
+            "base_resolution": (1, FINEST),
+            "growth": (1, FINEST),
+            "log2_rows": (1, 31),
+            "features": (1, 64),
+        }
+        for name, (low, high) in bounds.items():
+            if not low <= getattr(self, name) <= high:  # also nan
+                raise _refused(name, getattr(self, name), f"{low} to {high}")
+        if self.interpolation not in INTERPOLATIONS:
+            raise _refused("interpolation", self.interpolation, ", ".join(INTERPOLATIONS))
+        finest = math.log2(self.base_resolution) + (self.levels - 1) * math.log2(self.growth)
+        if finest > math.log2(FINEST):
+            raise ConfigError(
+                f"hash grid: the finest of {self.levels} levels has 2^{finest:.0f} cells a side.",
+                allowed=f"up to 2^{FINEST.bit_length() - 1}",
+                hint="fewer levels, or less growth from level to level",
+            )
+        if self.offsets[-1] * self.features > MOST_NUMBERS:
+            raise ConfigError(
+                f"hash grid: its table has {self.offsets[-1] * self.features:,} numbers.",
+                allowed=f"up to {MOST_NUMBERS:,}",
+                hint="fewer levels or features, or a smaller log2_rows",
+            )
 
     @functools.cached_property
     def scales(self) -> tuple[float, ...]:
         """Cells per unit length of each level (a level has ``ceil(scale) + 1`` vertices a side)."""
         exp2, log2_growth = _c_function("exp2f"), np.float32(_c_function("log2f")(self.growth))
-        powers = [np.float32(exp2(np.float32(k) * log2_growth)) for k in range(self.levels)]
+        powers = [np.float32(exp2(float(np.float32(k) * log2_growth))) for k in range(self.levels)]
         return tuple(float(p * np.float32(self.base_resolution) - np.float32(1)) for p in powers)
 
     @functools.cached_property
@@ -70,14 +111,19 @@ class HashGridLayout:
         return self.levels * self.features
 
     @functools.lru_cache(maxsize=8)  # noqa: B019 - layouts are few, frozen and hashable
-    def arrays(self, dtype: np.dtype) -> tuple[np.ndarray, ...]:
-        """(scales, resolutions, offsets, dense) as the native kernels take them."""
+    def arrays(self, dtype: np.dtype) -> tuple[np.ndarray | bool, ...]:
+        """(scales, resolutions, offsets, dense, smooth) as the native kernels take them."""
         return (
             np.array(self.scales, dtype),
             np.array(self.resolutions, np.int64),
             np.array(self.offsets, np.int64),
             np.array(self.dense, np.bool_),
+            self.interpolation == "smoothstep",
         )
+
+
+def _refused(name: str, given: object, allowed: str) -> ConfigError:
+    return ConfigError(f"hash grid: {name} is {given!r}.", allowed=allowed)
 
 
 @functools.cache
@@ -98,7 +144,18 @@ def _c_function(name: str) -> Callable[[float], float]:
 
 
 def growth_for(levels: int, base_resolution: int, max_resolution: int) -> float:
-    """Growth per level that takes ``base_resolution`` to ``max_resolution`` at the last level."""
+    """Growth per level that takes ``base_resolution`` to ``max_resolution`` at the last level.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    if levels < 1:
+        raise _refused("levels", levels, f"1 to {MOST_LEVELS}")
+    if not 1 <= base_resolution <= max_resolution <= FINEST:
+        raise ConfigError(
+            f"hash grid: base_resolution is {base_resolution}, max_resolution {max_resolution}.",
+            allowed=f"1 or more, the second one not smaller than the first, up to {FINEST}",
+        )
     return 1.0 if levels == 1 else (max_resolution / base_resolution) ** (1 / (levels - 1))
 
 
@@ -113,6 +170,8 @@ def encode_reference(
         position = points * layout.scales[level] + 0.5
         cell = position.detach().floor()
         inside = (position - cell)[:, None, :]
+        if layout.interpolation == "smoothstep":
+            inside = inside * inside * (3 - 2 * inside)
         weights = torch.where(corners.bool(), inside, 1 - inside).prod(-1)  # [n, 8]
         x, y, z = (cell.long()[:, None, :] + corners).unbind(-1)
         rows, resolution = layout.rows[level], layout.resolutions[level]

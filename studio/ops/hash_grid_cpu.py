@@ -38,6 +38,17 @@ def _place(points, start, count, scale, steps, cells, inside):
 
 
 @part(inline="always")
+def _smooth(inside, slope, count):
+    """Positions w inside cells become smoothstep's weights w^2 (3 - 2 w), of slope 6 w (1 - w)."""
+    real = inside.dtype.type
+    for d in range(3):
+        for j in range(2 * count):
+            w = inside[d, j]
+            inside[d, j] = w * w * (real(3) - real(2) * w)
+            slope[d, j] = real(6) * w * (real(1) - w)
+
+
+@part(inline="always")
 def _steps(resolution, dense):
     """What one cell along x, y and z adds to a row index (dense) or to the parts of its hash."""
     if dense:
@@ -66,17 +77,20 @@ def _rows_of_corners(cells, count, steps, rows, dense, index):
 @part(fastmath=FAST)
 def _encode_task(points, table, grid, level, first, features, jacobian):
     """Features (and, if ``jacobian`` has points, their derivatives) of a block and a level."""
-    scales, resolutions, offsets, dense = grid
+    scales, resolutions, offsets, dense, smooth = grid
     part, scale = table[offsets[level] : offsets[level + 1]], scales[level]
     steps = _steps(resolutions[level], dense[level])
     cells, index = np.empty((3, CHUNK), np.uint32), np.empty((8, CHUNK), np.uint32)
     inside, result = np.empty((3, 2 * CHUNK), points.dtype), np.empty((4, 2 * CHUNK), points.dtype)
+    slope = np.empty((3, 2 * CHUNK), points.dtype)
     pairs = np.empty((8, CHUNK), table.dtype)
     v = pairs.view(points.dtype)
     k = 2 * level
     for start in range(first, min(first + BLOCK, points.shape[1]), CHUNK):
         count = min(CHUNK, points.shape[1] - start)
         _place(points, start, count, scale, steps, cells, inside)
+        if smooth:
+            _smooth(inside, slope, count)
         _rows_of_corners(cells, count, steps, len(part), dense[level], index)
         for c in range(8):
             for i in range(count):
@@ -94,6 +108,10 @@ def _encode_task(points, table, grid, level, first, features, jacobian):
             result[1, j] = scale * (c0 + fz * (c1 - c0))
             result[2, j] = scale * (dy0 + fz * (dy1 - dy0))
             result[3, j] = scale * (b1 - b0)
+        if smooth:
+            for d in range(3):
+                for j in range(2 * count):
+                    result[d + 1, j] *= slope[d, j]
         for i in range(count):
             features[k, start + i] = result[0, 2 * i]
             features[k + 1, start + i] = result[0, 2 * i + 1]
@@ -115,24 +133,30 @@ def _interleave(first, second, start, count, factor, out):
 @part(fastmath=FAST)
 def _scatter_task(points, grid, level, grad_y, g, grad_n, grad_table):
     """Add the gradient of one level: row(c) += w_c * gy + s * g * sum_d sign_d w_c/d * gn_d."""
-    scales, resolutions, offsets, dense = grid
+    scales, resolutions, offsets, dense, smooth = grid
     real, one = points.dtype.type, points.dtype.type(1)
     part, scale = grad_table[offsets[level] : offsets[level + 1]], scales[level]
     steps = _steps(resolutions[level], dense[level])
     cells, index = np.empty((3, CHUNK), np.uint32), np.empty((8, CHUNK), np.uint32)
     inside, given = np.empty((3, 2 * CHUNK), points.dtype), np.zeros((5, 2 * CHUNK), points.dtype)
+    slope = np.empty((3, 2 * CHUNK), points.dtype)
     pairs = np.empty((8, CHUNK), grad_table.dtype)
     add = pairs.view(points.dtype)
     k = 2 * level
     for start in range(0, points.shape[1], CHUNK):
         count = min(CHUNK, points.shape[1] - start)
         _place(points, start, count, scale, steps, cells, inside)
+        if smooth:
+            _smooth(inside, slope, count)
         _rows_of_corners(cells, count, steps, len(part), dense[level], index)
         _interleave(grad_y[k], grad_y[k + 1], start, count, one, given[0])
         if grad_n.shape[1] > 0:
             _interleave(g[k], g[k + 1], start, count, real(scale), given[1])
             for d in range(3):
                 _interleave(grad_n[d], grad_n[d], start, count, one, given[2 + d])
+                if smooth:
+                    for j in range(2 * count):
+                        given[2 + d, j] *= slope[d, j]
         for j in range(2 * count):
             x1, y1, z1 = inside[0, j], inside[1, j], inside[2, j]
             x0, y0, z0 = one - x1, one - y1, one - z1

@@ -20,12 +20,19 @@ BLOCK = 256  # points per program
 
 
 @triton.jit
-def _cell(points, p, inside, count, d: tl.constexpr, scale):
-    """Cell and position within it along one axis; tiny-cuda-nn shifts by half a cell."""
+def _cell(points, p, inside, count, d: tl.constexpr, scale, SMOOTH: tl.constexpr):
+    """Cell, weight of its upper corners and that weight's slope along one axis.
+
+    tiny-cuda-nn shifts by half a cell.
+    """
     x = tl.load(points + d * count + p, mask=inside, other=0.0)
     position = tl.minimum(tl.maximum(x, 0.0), 1.0) * scale + 0.5
     cell = tl.floor(position)
-    return cell.to(tl.uint32), position - cell
+    w = position - cell
+    if SMOOTH:
+        return cell.to(tl.uint32), w * w * (3.0 - 2.0 * w), scale * (6.0 * w * (1.0 - w))
+    else:
+        return cell.to(tl.uint32), w, scale + 0.0 * w
 
 
 @triton.jit
@@ -42,7 +49,7 @@ def _row(cx, cy, cz, corner: tl.constexpr, resolution, rows, dense):
 
 @triton.jit
 def _side(fraction, upper: tl.constexpr):
-    """Linear weight of a corner along one axis, and the sign of its derivative."""
+    """Weight of a corner along one axis, and the sign of its derivative."""
     if upper:
         return fraction, 1.0
     else:
@@ -66,15 +73,15 @@ def _level(numbers, scales, level):
 @triton.jit
 def _encode_kernel(
     points, table, numbers, scales, features, jacobian, count,
-    F: tl.constexpr, JACOBIAN: tl.constexpr, SIZE: tl.constexpr,
+    F: tl.constexpr, JACOBIAN: tl.constexpr, SMOOTH: tl.constexpr, SIZE: tl.constexpr,
 ):  # fmt: skip
     level = tl.program_id(1)
     p = tl.program_id(0).to(tl.int64) * SIZE + tl.arange(0, SIZE)
     inside = p < count
     scale, resolution, rows, dense, first = _level(numbers, scales, level)
-    cx, fx = _cell(points, p, inside, count, 0, scale)
-    cy, fy = _cell(points, p, inside, count, 1, scale)
-    cz, fz = _cell(points, p, inside, count, 2, scale)
+    cx, fx, dx = _cell(points, p, inside, count, 0, scale, SMOOTH)
+    cy, fy, dy = _cell(points, p, inside, count, 1, scale, SMOOTH)
+    cz, fz, dz = _cell(points, p, inside, count, 2, scale, SMOOTH)
     f = tl.arange(0, F)[None, :]
     mask = inside[:, None] & (f < F)
     y = tl.zeros((SIZE, F), fx.dtype)
@@ -94,33 +101,33 @@ def _encode_kernel(
     tl.store(features + k * count + p[:, None], y, mask=mask)
     if JACOBIAN:
         out = jacobian + 3 * k * count + p[:, None]
-        tl.store(out, scale * jx, mask=mask)
-        tl.store(out + count, scale * jy, mask=mask)
-        tl.store(out + 2 * count, scale * jz, mask=mask)
+        tl.store(out, dx[:, None] * jx, mask=mask)
+        tl.store(out + count, dy[:, None] * jy, mask=mask)
+        tl.store(out + 2 * count, dz[:, None] * jz, mask=mask)
 
 
 @triton.jit
 def _scatter_kernel(
     points, numbers, scales, grad_y, g, grad_n, grad_table, count,
-    F: tl.constexpr, NORMAL: tl.constexpr, SIZE: tl.constexpr,
+    F: tl.constexpr, NORMAL: tl.constexpr, SMOOTH: tl.constexpr, SIZE: tl.constexpr,
 ):  # fmt: skip
-    """row(c) += w_c * gy + s * g * sum_d sign_d w_c/d * gn_d, with atomic additions."""
+    """row(c) += w_c * gy + g * sum_d slope_d sign_d w_c/d * gn_d, with atomic additions."""
     level = tl.program_id(1)
     p = tl.program_id(0).to(tl.int64) * SIZE + tl.arange(0, SIZE)
     inside = p < count
     scale, resolution, rows, dense, first = _level(numbers, scales, level)
-    cx, fx = _cell(points, p, inside, count, 0, scale)
-    cy, fy = _cell(points, p, inside, count, 1, scale)
-    cz, fz = _cell(points, p, inside, count, 2, scale)
+    cx, fx, dx = _cell(points, p, inside, count, 0, scale, SMOOTH)
+    cy, fy, dy = _cell(points, p, inside, count, 1, scale, SMOOTH)
+    cz, fz, dz = _cell(points, p, inside, count, 2, scale, SMOOTH)
     f = tl.arange(0, F)[None, :]
     mask = inside[:, None] & (f < F)
     place = (level * F + f).to(tl.int64) * count + p[:, None]
     by_y = tl.load(grad_y + place, mask=mask, other=0.0)
     if NORMAL:
-        by_slope = scale * tl.load(g + place, mask=mask, other=0.0)
-        nx = tl.load(grad_n + p, mask=inside, other=0.0)
-        ny = tl.load(grad_n + count + p, mask=inside, other=0.0)
-        nz = tl.load(grad_n + 2 * count + p, mask=inside, other=0.0)
+        by_slope = tl.load(g + place, mask=mask, other=0.0)
+        nx = dx * tl.load(grad_n + p, mask=inside, other=0.0)
+        ny = dy * tl.load(grad_n + count + p, mask=inside, other=0.0)
+        nz = dz * tl.load(grad_n + 2 * count + p, mask=inside, other=0.0)
     for corner in tl.static_range(8):
         wx, sx = _side(fx, corner & 1)
         wy, sy = _side(fy, corner >> 1 & 1)
@@ -183,7 +190,8 @@ def encode(points, table, layout, features, jacobian) -> None:
     sizes = _level_sizes(layout, points.dtype, points.device)
     _encode_kernel[(triton.cdiv(count, BLOCK), layout.levels)](
         points, table, *sizes, features, jacobian, count,
-        F=layout.features, JACOBIAN=jacobian.shape[2] > 0, SIZE=BLOCK,
+        F=layout.features, JACOBIAN=jacobian.shape[2] > 0,
+        SMOOTH=layout.interpolation == "smoothstep", SIZE=BLOCK,
     )  # fmt: skip
 
 
@@ -195,7 +203,8 @@ def scatter(points, layout, grad_y, g, grad_n, grad_table) -> None:
     sizes = _level_sizes(layout, points.dtype, points.device)
     _scatter_kernel[(triton.cdiv(count, BLOCK), layout.levels)](
         points, *sizes, grad_y, g, grad_n, grad_table, count,
-        F=layout.features, NORMAL=grad_n.shape[1] > 0, SIZE=BLOCK,
+        F=layout.features, NORMAL=grad_n.shape[1] > 0,
+        SMOOTH=layout.interpolation == "smoothstep", SIZE=BLOCK,
     )  # fmt: skip
 
 

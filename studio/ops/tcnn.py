@@ -24,7 +24,7 @@ def _encoding(layout, device):
         "log2_hashmap_size": layout.log2_rows,
         "base_resolution": layout.base_resolution,
         "per_level_scale": layout.growth,
-        "interpolation": "Linear",
+        "interpolation": layout.interpolation.capitalize(),
     }
     with torch.cuda.device(device):
         module = tinycudann.Encoding(3, config, dtype=torch.float32)

@@ -33,6 +33,8 @@ class BackgroundConfig:
     """Factor of the resolution from level to level."""
     log2_rows: int = 19
     """Largest number of table rows of a level, as a power of two."""
+    interpolation: str = "linear"
+    """Of the grid, between the corners of a cell: linear or smoothstep."""
     hidden: int = 64
     """Hidden units of its networks."""
     features: int = 8
@@ -57,7 +59,13 @@ class LearnedBackground(nn.Module):
     def __init__(self, cfg: BackgroundConfig) -> None:
         super().__init__()
         self.cfg = cfg
-        layout = HashGridLayout(cfg.levels, cfg.base_resolution, cfg.growth, cfg.log2_rows)
+        layout = HashGridLayout(
+            cfg.levels,
+            cfg.base_resolution,
+            cfg.growth,
+            cfg.log2_rows,
+            interpolation=cfg.interpolation,
+        )
         network = VanillaMLP(layout.width, cfg.features, hidden=cfg.hidden)
         self.field = DensityField(HashEncoding(layout), network)
         self.directions = DirectionEncoding("harmonics", 4)

@@ -33,6 +33,8 @@ LAYOUTS = (
     HashGridLayout(1, 5, 1.0, 10, 2),  # one dense level
     HashGridLayout(2, 8, 1.3, 9, 1),  # 8^3 rows exactly: the border of dense and hashed
     HashGridLayout(2, 4, 2.0, 8, 8),
+    HashGridLayout(3, 4, 1.9, 8, 2, "smoothstep"),
+    HashGridLayout(2, 4, 2.0, 8, 8, "smoothstep"),
 )
 
 
@@ -239,6 +241,7 @@ def test_adapter_hands_our_table_to_tiny_cuda_nn(monkeypatch) -> None:
                 config["per_level_scale"],
                 config["log2_hashmap_size"],
                 config["n_features_per_level"],
+                config["interpolation"].lower(),
             )
             count = self.layout.offsets[-1] * self.layout.features
             self.params = torch.nn.Parameter(torch.zeros(count))
@@ -254,10 +257,10 @@ def test_adapter_hands_our_table_to_tiny_cuda_nn(monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "device", lambda _: torch.no_grad())
     tcnn._encoding.cache_clear()
     try:
-        for count in (0, 31):
+        for layout, count in ((LAYOUTS[0], 0), (LAYOUTS[0], 31), (LAYOUTS[4], 31)):
             assert_same(
-                encoding_and_gradients(LAYOUTS[0], count, "tcnn", CPU),
-                encoding_and_gradients(LAYOUTS[0], count, "torch", CPU),
+                encoding_and_gradients(layout, count, "tcnn", CPU),
+                encoding_and_gradients(layout, count, "torch", CPU),
             )
     finally:
         tcnn._encoding.cache_clear()
