@@ -300,22 +300,32 @@ def colour_name(colour: Iterable[float]) -> str:
 def _makers() -> dict[str, Maker]:
     """All makers; each of these modules registers its own on import."""
     import studio.data.procedural_animals
+    import studio.data.procedural_bags
     import studio.data.procedural_birds
+    import studio.data.procedural_boxes
     import studio.data.procedural_buildings
     import studio.data.procedural_cars
+    import studio.data.procedural_chairs
     import studio.data.procedural_creatures
     import studio.data.procedural_engines
+    import studio.data.procedural_figures
     import studio.data.procedural_flyers
+    import studio.data.procedural_food
+    import studio.data.procedural_fruit
     import studio.data.procedural_furniture
+    import studio.data.procedural_games
     import studio.data.procedural_house
+    import studio.data.procedural_inputs
     import studio.data.procedural_kitchen
     import studio.data.procedural_lamps
     import studio.data.procedural_lounge
     import studio.data.procedural_plush
     import studio.data.procedural_reptiles
     import studio.data.procedural_seats
+    import studio.data.procedural_storage
     import studio.data.procedural_towers
     import studio.data.procedural_town
+    import studio.data.procedural_toys
     import studio.data.procedural_vans
     import studio.data.procedural_vehicles
     import studio.data.procedural_vessels

@@ -166,7 +166,7 @@ def tube(
     """A round bar along a path of at least two points: handles, legs, frames.
 
     Args:
-        path: [P, 3].
+        path: [P, 3]; a loop if it ends where it starts.
         radius: one, or one for each point.
         colour: of all of it.
         sides: of the cross-section, even.
@@ -175,6 +175,8 @@ def tube(
     path = np.asarray(path, float)
     steps = _unit(np.diff(path, axis=0))
     tangents = _unit(np.concatenate([steps[:1], steps[:-1] + steps[1:], steps[-1:]]))
+    if np.allclose(path[0], path[-1]):
+        tangents[[0, -1]] = _unit(steps[:1] + steps[-1:])
     spread = np.ptp(path, axis=0)
     across = np.eye(3)[int(np.argmin(spread))]
     first = _unit(across - tangents * (tangents @ across)[:, None])
