@@ -135,7 +135,7 @@ def decompose(
     """
     matrix = projections[:, :3].double()
     left = matrix[:, :, :3]
-    if (torch.linalg.det(left).abs() < 1e-12).any():
+    if (torch.linalg.det(left).abs() <= 1e-12 * left.norm(dim=2).prod(dim=1)).any():
         raise DataError("a camera's projection matrix is singular.")
     flip = torch.eye(3).double().flip(0)
     # RQ of A from QR of its rows read backwards

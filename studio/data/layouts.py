@@ -30,7 +30,7 @@ from studio.bounds import (
 from studio.cameras import Cameras
 from studio.capture_files import is_picture, without_companions
 from studio.data.base import SceneData
-from studio.data.placement import CENTRES, UPS, placement
+from studio.data.placement import CENTRES, UPS, placement, tells_up
 from studio.errors import DataError
 from studio.masks import Cutting
 from studio.shots import FILTERS, MASKS, Pictures, Scene, read_shots
@@ -200,6 +200,9 @@ class LayoutData(SceneData):
             logger.info("%s: the object is moved to the origin (data.centre=masks)", scene.source)
             centre = "masks"
         self._to_world = torch.eye(4, dtype=torch.float64)
+        if self.cfg.up == "auto" and up == "upright" and not tells_up(pictures.cameras):
+            logger.warning("%s: the pictures do not tell what is up (data.up)", scene.source)
+            up = "keep"
         if centre == "keep" and up == "keep":
             return scene, pictures
         self._to_world = placement(

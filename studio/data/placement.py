@@ -1,7 +1,8 @@
 """Where a capture of unknown pose is put: its object to the origin, its up to +Z, its size near 1.
 
 Each function answers one question about cameras, points and masks; `placement` joins the answers to
-the similarity that leads back to the capture's own world.
+the similarity that leads back to the capture's own world. Where the cameras leave a question open,
+so that rounding would answer it, that is an error.
 """
 
 from __future__ import annotations
@@ -16,6 +17,12 @@ from studio.cameras import Cameras
 from studio.errors import DataError
 from studio.similarity import translation
 
+OPEN = 0.02
+"""Length of a mean, of the lengths that went into it, below which it has no direction."""
+LEVEL = 1e-3
+"""Distance from +-Z of an up vector that is taken as +-Z: 0.06 degrees."""
+PARALLEL = 1e-4
+"""Squared sine below which two viewing axes have no nearest points."""
 CENTRES = ("auto", "keep", "masks", "look-at", "look-at-pairs", "points", "cameras")
 UPS = ("auto", "keep", "upright", "positions", "+x", "-x", "+y", "-y", "+z", "-z")
 
@@ -63,6 +70,15 @@ def centre_point(
 def _pairwise_look_at(cameras: Cameras) -> Float[Tensor, "3"]:
     origin, axis = cameras.centres, cameras.c2w[:, :3, 2]
     next_origin, next_axis = origin.roll(1, 0), axis.roll(1, 0)
+    crossing = 1 - (axis * next_axis).sum(-1) ** 2 > PARALLEL
+    if not bool(crossing.any()):
+        raise DataError(
+            "data.centre=look-at-pairs: all cameras look the same way.",
+            allowed="look-at, points, cameras or keep",
+        )
+    origin, axis, next_origin, next_axis = (
+        value[crossing] for value in (origin, axis, next_origin, next_axis)
+    )
     # o + s a = o' + t a' in the least squares sense, for every two consecutive axes
     steps = torch.linalg.lstsq(
         torch.stack([axis, -next_axis], dim=-1), (next_origin - origin)[..., None]
@@ -99,22 +115,48 @@ def up_direction(
             (instant-nsr-pl's "camera"); "+x" and so on: that axis; "keep".
         cameras: the cameras.
         centre: the scene's centre.
+
+    Raises:
+        DataError: if the cameras leave it open.
     """
     if method == "keep":
         return None
     if method == "positions":
-        return normalize((cameras.centres - centre).mean(0), dim=0)
+        away = cameras.centres - centre
+        mean = away.mean(0)
+        if mean.norm() <= OPEN * away.norm(dim=1).mean():
+            raise DataError(
+                "data.up=positions: the cameras stand evenly around the centre, so that their mean "
+                "position says nothing about what is up.",
+                allowed="data.up=upright (pictures taken level), keep, or an axis such as +z",
+            )
+        return normalize(mean, dim=0)
     if method != "upright":
         axis = torch.zeros(3)
         axis["xyz".index(method[1])] = 1.0 if method[0] == "+" else -1.0
         return axis
     rows = cameras.c2w[:, :3, 0].double()
-    mean = normalize(-cameras.c2w[:, :3, 1].double().mean(0), dim=0)
+    mean = -cameras.c2w[:, :3, 1].double().mean(0)
     values, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
-    if values[1] < 0.01:  # all rows are parallel: every direction across them would do
-        return mean.float()
-    upright = vectors[:, 0] * torch.sign(vectors[:, 0] @ mean)
-    return upright.float()
+    # rows that are all parallel, or point everywhere, leave open which direction lies across them
+    across = vectors[:, 0] if values[1] > 0.01 and values[0] < 0.8 * values[1] else mean
+    along = float(across @ mean)
+    if abs(along) <= OPEN * float(across.norm()):
+        raise DataError(
+            "data.up=upright: the pictures are turned against each other in such a way that they "
+            "do not tell what is up.",
+            allowed="data.up=positions (mean camera), keep, or an axis such as +z",
+        )
+    return normalize(across * along, dim=0).float()
+
+
+def tells_up(cameras: Cameras) -> bool:
+    """Whether pictures that were taken level would tell what is up (see `up_direction`)."""
+    try:
+        up_direction("upright", cameras, torch.zeros(3))
+    except DataError:
+        return False
+    return True
 
 
 def rotation_to_z(up: Float[Tensor, "3"]) -> Float[Tensor, "3 3"]:
@@ -124,7 +166,7 @@ def rotation_to_z(up: Float[Tensor, "3"]) -> Float[Tensor, "3 3"]:
     """
     up = normalize(up.double(), dim=0)
     level = torch.stack([up[1], -up[0], torch.zeros_like(up[0])])
-    if level.norm() < 1e-6:
+    if level.norm() < LEVEL:  # which way it points would be rounding
         signs = [1.0, 1.0, 1.0] if up[2] > 0 else [1.0, -1.0, -1.0]
         return torch.diag(torch.tensor(signs))
     level = normalize(level, dim=0)
@@ -149,14 +191,23 @@ def placement(
         mask: of the pictures.
         points: sparse points of the present world.
         nearest: distance of the nearest camera from the new origin; None keeps the scale.
+
+    Raises:
+        DataError: if the cameras or points do not say what is asked.
     """
     start = centre_point("cameras" if centre == "points" else centre, cameras, mask, points)
     z = up_direction(up, cameras, start)
     if centre == "points":
         start = centre_point(centre, cameras, mask, points, z)
     rotation = torch.eye(3) if z is None else rotation_to_z(z)
-    distance = (cameras.centres - start).norm(dim=1).min().item()
-    size = distance / nearest if nearest and distance > 1e-6 else 1.0
+    distance = (cameras.centres - start).norm(dim=1)
+    if nearest and distance.min() <= 1e-3 * distance.max():
+        raise DataError(
+            f"camera {int(distance.argmin())} stands at the scene's centre, which the others look "
+            "at or surround, so that the scene has no size.",
+            hint="Leave its picture out (data.views), or choose another data.centre.",
+        )
+    size = distance.min().item() / nearest if nearest else 1.0
     to_world = torch.eye(4)
     to_world[:3, :3], to_world[:3, 3] = rotation.T * size, start
     return to_world
