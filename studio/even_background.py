@@ -1,0 +1,279 @@
+"""Telling an object from an even background: its colour, its holes, the shadow on the ground.
+
+The background is what has the border's colour and touches the border. It may vary slowly (a
+vignette), which a quadratic surface follows. Three things are added to it:
+
+- soft shadows: darker, of the same hue, and fading into the background on all sides;
+- enclosed holes (a handle, the space between chair legs): as even as the background itself, also
+  where the object is near. A white print on an object that is as even and of exactly the
+  background's colour cannot be told from a hole; `holes=False` keeps it;
+- specks: dust, apart from the object and tiny against it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from studio.errors import DataError
+
+Picture = Float[np.ndarray, "3 h w"]
+Mask = Bool[np.ndarray, "h w"]
+
+EVEN_SHARE = 0.9  # of the border that must have the background's colour
+SPECK = 1e-3  # of the largest part's area, below which a loose part is dust
+SMALLEST_HOLE = 5e-5  # of the picture
+RIM = (2, 8)  # px from the object: where the evenness of the background is measured
+HOLE_NOISE = 0.02  # largest usual difference from the background in a hole
+WORK_SIDE = 400  # px; shadows are looked for at this size
+DARKEST = 0.25  # of the background's light, in a shadow
+HUE = 0.035  # largest difference of a shadow's colour from the darkened background
+SOFT = 8.0  # largest slope of a shadow, in lights per picture side
+HARD = 0.8  # light right at the background, below which a region's edge is hard
+HARD_EDGE = 0.2  # share of a region's border to the background from which on it is no shadow
+LEFT = 0.25  # of what is not background, that must remain beside a shadow
+LOW_CONTRAST = 1.75  # times the tolerance: difference below which an outline is hardly seen
+
+
+@dataclass(frozen=True)
+class Cut:
+    """An object cut out of its picture.
+
+    Attributes:
+        rgb: colours, those along the outline unmixed from the background.
+        alpha: coverage in [0, 1].
+        holes: how many enclosed areas were taken as background.
+        shadow: share of the picture that was taken as a shadow.
+        low_contrast: share of the outline that hardly differs from the background.
+    """
+
+    rgb: Picture
+    alpha: Float[np.ndarray, "h w"]
+    holes: int
+    shadow: float
+    low_contrast: float
+
+
+def cut_out(rgb: Picture, tolerance: float, *, holes: bool = True) -> Cut:
+    """Cut an object out of its even background.
+
+    Args:
+        rgb: in [0, 1].
+        tolerance: largest difference of a colour channel from the background's.
+        holes: take enclosed areas of exactly the background's colour as background.
+
+    Raises:
+        DataError: if the border is not even, or there is nothing but background.
+    """
+    colour, share = border_colour(rgb, tolerance)
+    if share < EVEN_SHARE:
+        raise DataError(
+            f"the picture's background is not even: only {share:.0%} of its border has one "
+            f"colour (within {tolerance:g} of 1).",
+            allowed=f"{EVEN_SHARE:.0%} or more",
+        )
+    outer = _touching_border(np.abs(rgb - colour[:, None, None]).max(axis=0) <= tolerance)
+    if (~outer).mean() < 1e-3:
+        raise DataError("the picture shows nothing but its background.")
+    backdrop = fitted_backdrop(rgb, outer)
+    shadow = soft_shadow(rgb, backdrop, outer)
+    away = np.abs(rgb - backdrop).max(axis=0)
+    open_areas = enclosed_holes(away, outer | shadow, tolerance) if holes else []
+    background = outer | shadow
+    for area in open_areas:
+        background |= area
+    background |= _specks(~background)
+    behind = _behind(rgb, backdrop, background, shadow)
+    soft, alpha = soft_edge(rgb, behind, background)
+    contrast = _low_contrast(rgb, behind, background, LOW_CONTRAST * tolerance)
+    return Cut(soft, alpha, len(open_areas), float(shadow.mean()), contrast)
+
+
+def border_colour(rgb: Picture, tolerance: float) -> tuple[Float[np.ndarray, " 3"], float]:
+    """Return the median colour of the outermost 1 % and the share of it that looks the same."""
+    width = max(1, round(0.01 * min(rgb.shape[1:])))
+    ring = np.ones(rgb.shape[1:], dtype=bool)
+    ring[width:-width, width:-width] = False
+    colours = rgb[:, ring]
+    median = np.median(colours, axis=1)
+    return median, float((np.abs(colours - median[:, None]).max(axis=0) <= tolerance).mean())
+
+
+def _touching_border(similar: Mask) -> Mask:
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(similar)
+    frame = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    touching: Mask = np.isin(labels, np.unique(frame[frame > 0]))
+    return touching
+
+
+def fitted_backdrop(rgb: Picture, outer: Mask) -> Picture:
+    """The background's colour everywhere: a quadratic surface through it, shadows left out."""
+    height, width = outer.shape
+    ys, xs = outer.nonzero()
+    some = slice(None, None, max(1, len(ys) // 20_000))
+    ys, xs = ys[some], xs[some]
+
+    def terms(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        v, u = y / height - 0.5, x / width - 0.5
+        return np.stack([np.ones_like(u), u, v, u * u, u * v, v * v], axis=-1)
+
+    y, x = np.mgrid[:height, :width]
+    grid, at, seen = terms(y, x), terms(ys, xs), rgb[:, ys, xs].T
+    for _ in range(3):  # what is off (a shadow's edge) is left out the next time
+        found, *_ = np.linalg.lstsq(at, seen, rcond=None)
+        off = np.abs(at @ found - seen).max(axis=1)
+        keep = off <= max(3 * float(np.median(off)), 1 / 255)
+        at, seen = at[keep], seen[keep]
+    surface: Picture = np.moveaxis(grid @ found, -1, 0).astype(np.float32).clip(0, 1)
+    return surface
+
+
+def soft_shadow(rgb: Picture, backdrop: Picture, outer: Mask) -> Mask:
+    """What is a soft shadow on the background: darker, of its hue, fading into it on all sides.
+
+    The background grows into whatever is darker and of the same hue as long as the light changes
+    slowly. A grey object, too, may be entered where it is as bright as the background; but then
+    it has a hard edge elsewhere, and is no shadow.
+    """
+    from scipy import ndimage
+
+    nothing = np.zeros_like(outer)
+    if float(backdrop.mean()) < 0.2:
+        return nothing
+    step = math.ceil(max(outer.shape) / WORK_SIDE)
+    small, behind, around = (_reduced(v, step) for v in (rgb, backdrop, outer[None].astype(float)))
+    light = (small * behind).sum(0) / np.maximum((behind * behind).sum(0), 1e-6)
+    hue = np.abs(small - light * behind).max(axis=0)
+    smooth = ndimage.gaussian_filter(light, 1.0)
+    slope = np.hypot(*np.gradient(smooth))
+    soft = slope <= min(SOFT / max(light.shape), 0.05)
+    known = around[0] > 0.5
+    candidate = (hue <= HUE) & (light > DARKEST) & (light < 1.02) & soft
+    grown = ndimage.binary_propagation(known, mask=known | candidate) & ~known
+    # up to the object's edge, where the slope of the smoothed light is the edge's
+    for _ in range(3):
+        wider = ndimage.binary_dilation(grown) & ~known & (hue <= HUE) & (light < 1.02)
+        level = ndimage.grey_dilation(np.where(grown, light, 0), size=3)
+        lowest = ndimage.grey_erosion(np.where(grown, light, 2), size=3)
+        grown |= wider & (light < level + 0.04) & (light > lowest - 0.08)
+    labels, count = ndimage.label(grown)
+    near = ndimage.binary_dilation(known, iterations=2)
+    for part in range(1, count + 1):
+        border = (labels == part) & near
+        if border.sum() == 0 or (light[border] < HARD).mean() > HARD_EDGE:
+            grown[labels == part] = False
+    before, after = (~known).sum(), (~known & ~grown).sum()
+    if not grown.any() or after < LEFT * before:
+        return nothing
+    large = np.kron(grown, np.ones((step, step), dtype=bool))
+    shadow: Mask = large[: outer.shape[0], : outer.shape[1]] & ~outer
+    return shadow
+
+
+def _reduced(values: Float[np.ndarray, "c h w"], step: int) -> Float[np.ndarray, "c p q"]:
+    """Means over squares of pixels; the last ones may be smaller."""
+    if step == 1:
+        return values
+    _, h, w = values.shape
+    padded = np.pad(values, ((0, 0), (0, -h % step), (0, -w % step)), mode="edge")
+    blocks = padded.reshape(len(values), -(-h // step), step, -(-w // step), step)
+    return blocks.mean(axis=(2, 4))
+
+
+def enclosed_holes(
+    away: Float[np.ndarray, "h w"], background: Mask, tolerance: float
+) -> list[Mask]:
+    """Enclosed areas that are as even as the background is near the object.
+
+    Args:
+        away: largest difference of a channel from the background's colour.
+        background: what touches the border.
+        tolerance: of the background's colour.
+    """
+    from scipy import ndimage
+
+    distance = ndimage.distance_transform_edt(background)
+    rim = (distance > RIM[0]) & (distance <= RIM[1])
+    usual = float(np.quantile(away[rim], 0.9)) if rim.any() else 0.0
+    allowed = min(max(1.5 * usual, 2 / 255), HOLE_NOISE)
+    labels, count = ndimage.label((away <= tolerance) & ~background)
+    least = max(16, SMALLEST_HOLE * away.size)
+    sizes = ndimage.sum_labels(labels > 0, labels, np.arange(1, count + 1))
+    found = []
+    for part in np.flatnonzero(sizes >= least) + 1:
+        area = labels == part
+        core = ndimage.binary_erosion(area, iterations=RIM[0])
+        inner = away[core if core.any() else area]
+        if (inner <= allowed).mean() >= 0.9 and core.sum() >= 0.2 * area.sum():
+            found.append(area)
+    return found
+
+
+def _specks(solid: Mask) -> Mask:
+    """Loose parts that are tiny against the largest one."""
+    from scipy import ndimage
+
+    labels, count = ndimage.label(solid, structure=np.ones((3, 3)))
+    if count < 2:
+        return np.zeros_like(solid)
+    sizes = ndimage.sum_labels(solid, labels, np.arange(1, count + 1))
+    dust: Mask = np.isin(labels, np.flatnonzero(sizes < SPECK * sizes.max()) + 1)
+    return dust
+
+
+def _behind(rgb: Picture, backdrop: Picture, background: Mask, shadow: Mask) -> Picture:
+    """What lies behind the outline: the backdrop, darkened where a shadow is nearest."""
+    from scipy import ndimage
+
+    if not shadow.any():
+        return backdrop
+    sure = ndimage.binary_erosion(background, iterations=2, border_value=1)
+    index = ndimage.distance_transform_edt(~sure, return_distances=False, return_indices=True)
+    shaded = shadow[index[0], index[1]]
+    nearest: Picture = np.where(shaded, rgb[:, index[0], index[1]], backdrop)
+    return nearest
+
+
+def soft_edge(
+    rgb: Picture, behind: Picture, background: Mask
+) -> tuple[Picture, Float[np.ndarray, "h w"]]:
+    """Unmix the pixels along the silhouette, c = a F + (1 - a) B.
+
+    B is the colour behind and F that of the nearest pixel at least two pixels inside. Where none is
+    within four pixels (thin parts), the pixel stays opaque.
+    """
+    from scipy import ndimage
+
+    alpha = (~background).astype(np.float32)
+    inside = ~ndimage.binary_dilation(background, iterations=2)
+    if not inside.any():
+        return rgb, alpha
+    edge = ndimage.binary_dilation(~background) & ~inside
+    distance, nearest = ndimage.distance_transform_edt(~inside, return_indices=True)
+    edge &= distance <= 4
+    inner = rgb[:, nearest[0][edge], nearest[1][edge]]
+    pixel, away = rgb[:, edge] - behind[:, edge], inner - behind[:, edge]
+    length = (away * away).sum(axis=0)
+    share = np.clip((pixel * away).sum(axis=0) / np.maximum(length, 1e-6), 0, 1)
+    share[share < 0.02] = 0.0
+    rgb = rgb.copy()
+    rgb[:, edge] = inner
+    alpha[edge] = share
+    return rgb, alpha
+
+
+def _low_contrast(rgb: Picture, behind: Picture, background: Mask, low: float) -> float:
+    """Share of the outline just inside of which the object hardly differs from the background."""
+    from scipy import ndimage
+
+    inner = ndimage.binary_erosion(~background, iterations=2, border_value=1)
+    line = inner & ndimage.binary_dilation(background, iterations=4)
+    if not line.any():
+        return 0.0
+    contrast = np.abs(rgb - behind).max(axis=0)[line]
+    return float((contrast < low).mean())
