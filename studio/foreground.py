@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from studio.errors import DataError
+from studio.even_background import cut_out
 from studio.images import SOLID, from_uint8, to_uint8
 
 METHODS = ("auto", "alpha", "border", "rembg", "none")
-EVEN_SHARE = 0.9  # of the border that must have the background's colour
+FAINT = 0.12  # share of an outline without contrast from which on it is worth a word
+NOTABLE_SHADOW = 0.005  # of the picture
 ADVICE = (
     "Give a picture with an alpha channel or on an even background, or install rembg and set\n"
     "  data.background=rembg data.background_model=<file>.onnx."
@@ -27,16 +29,21 @@ def foreground(
     *,
     tolerance: float = 0.08,
     model: str | Path | None = None,
+    holes: bool = True,
+    notes: list[str] | None = None,
 ) -> Float[Tensor, "4 h w"]:
     """Return the picture with its background transparent.
 
     Args:
         picture: straight-alpha RGBA in [0, 1].
         method: "alpha" keeps the picture's own alpha channel; "border" removes the even colour
-            that touches the border; "auto" is "alpha" where the picture has one, else "border";
-            "rembg" asks a segmentation network; "none" leaves the picture as it is.
+            that touches the border, with its soft shadows and holes; "auto" is "alpha" where the
+            picture has one, else "border"; "rembg" asks a segmentation network; "none" leaves the
+            picture as it is.
         tolerance: largest difference of a colour channel from the background's ("border").
         model: U2-Net or IS-Net weights in an ONNX file on this machine ("rembg").
+        holes: enclosed areas of exactly the background's colour are background, too ("border").
+        notes: receives what a person should know of the result ("border").
 
     Raises:
         DataError: if the method is unknown or cannot tell the object from the background.
@@ -54,7 +61,7 @@ def foreground(
             "the picture has no transparent background, and data.background=alpha needs one.",
             hint=ADVICE,
         )
-    return _remove_border_colour(picture, tolerance)
+    return _remove_border_colour(picture, tolerance, holes, [] if notes is None else notes)
 
 
 def has_alpha(picture: Float[Tensor, "4 h w"]) -> bool:
@@ -62,68 +69,27 @@ def has_alpha(picture: Float[Tensor, "4 h w"]) -> bool:
     return bool((picture[3] < 0.5).float().mean() >= 1e-3)
 
 
-def _remove_border_colour(picture: Tensor, tolerance: float) -> Tensor:
-    from scipy import ndimage
-
-    rgb = picture[:3].numpy()
-    colour, share = _border_colour(rgb, tolerance)
-    if share < EVEN_SHARE:
-        raise DataError(
-            f"the picture's background is not even: only {share:.0%} of its border has one "
-            f"colour (within {tolerance:g} of 1).",
-            allowed=f"{EVEN_SHARE:.0%} or more",
-            hint=ADVICE,
+def _remove_border_colour(
+    picture: Tensor, tolerance: float, holes: bool, notes: list[str]
+) -> Float[Tensor, "4 h w"]:
+    try:
+        cut = cut_out(picture[:3].numpy(), tolerance, holes=holes)
+    except DataError as error:
+        raise DataError(str(error), hint=ADVICE) from error
+    if cut.holes:
+        notes.append(
+            f"{cut.holes} enclosed area(s) of exactly the background's colour are taken as holes "
+            "(data.holes=false keeps them)"
         )
-    similar = np.abs(rgb - colour[:, None, None]).max(axis=0) <= tolerance
-    labels, _ = ndimage.label(similar)
-    frame = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    background = np.isin(labels, np.unique(frame[frame > 0]))
-    if (~background).mean() < 1e-3:
-        raise DataError("the picture shows nothing but its background.", hint=ADVICE)
-    rgb, alpha = _soft_edge(rgb, colour, background)
-    return torch.from_numpy(np.concatenate([rgb, alpha[None]]).astype(np.float32))
-
-
-def _border_colour(
-    rgb: Float[np.ndarray, "3 h w"], tolerance: float
-) -> tuple[Float[np.ndarray, " 3"], float]:
-    """Return the median colour of the outermost 1 % and the share of it that looks the same."""
-    width = max(1, round(0.01 * min(rgb.shape[1:])))
-    ring = np.ones(rgb.shape[1:], dtype=bool)
-    ring[width:-width, width:-width] = False
-    colours = rgb[:, ring]
-    median = np.median(colours, axis=1)
-    return median, float((np.abs(colours - median[:, None]).max(axis=0) <= tolerance).mean())
-
-
-def _soft_edge(
-    rgb: Float[np.ndarray, "3 h w"],
-    colour: Float[np.ndarray, " 3"],
-    background: Bool[np.ndarray, "h w"],
-) -> tuple[Float[np.ndarray, "3 h w"], Float[np.ndarray, "h w"]]:
-    """Unmix the pixels along the silhouette, c = a F + (1 - a) B.
-
-    B is the background's colour and F that of the nearest pixel at least two pixels inside. Where
-    none is within four pixels (thin parts), the pixel stays opaque.
-    """
-    from scipy import ndimage
-
-    alpha = (~background).astype(np.float32)
-    inside = ~ndimage.binary_dilation(background, iterations=2)
-    if not inside.any():
-        return rgb, alpha
-    edge = ndimage.binary_dilation(~background) & ~inside
-    distance, nearest = ndimage.distance_transform_edt(~inside, return_indices=True)
-    edge &= distance <= 4
-    inner = rgb[:, nearest[0][edge], nearest[1][edge]]
-    pixel, away = rgb[:, edge] - colour[:, None], inner - colour[:, None]
-    length = (away * away).sum(axis=0)
-    share = np.clip((pixel * away).sum(axis=0) / np.maximum(length, 1e-6), 0, 1)
-    share[share < 0.02] = 0.0
-    rgb = rgb.copy()
-    rgb[:, edge] = inner
-    alpha[edge] = share
-    return rgb, alpha
+    if cut.shadow > NOTABLE_SHADOW:
+        notes.append(f"a soft shadow is removed ({cut.shadow:.0%} of the picture)")
+    if cut.low_contrast > FAINT:
+        notes.append(
+            f"{cut.low_contrast:.0%} of the object's outline hardly differs from the background, "
+            "parts of it may be missing: a picture with an alpha channel is safer"
+        )
+    rgba = np.concatenate([cut.rgb, cut.alpha[None]]).astype(np.float32)
+    return torch.from_numpy(rgba)
 
 
 def _rembg(picture: Tensor, model: str | Path | None) -> Tensor:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
@@ -21,6 +21,7 @@ from studio.files import atomic_write
 from studio.picture_files import opened
 
 MIN_SIDE = 8  # px; smaller pictures show nothing of an object
+SPECK = 5e-3  # coverage of a part, of the largest part's, below which it is dust
 SOLID = 0.1  # alpha from which a pixel belongs to the object's box
 
 
@@ -203,10 +204,12 @@ def _resample(
 def object_box(rgba: Float[Tensor, "4 h w"]) -> tuple[int, int, int, int]:
     """Return (left, top, right, bottom) in pixels of what is not transparent.
 
+    Specks apart from the object (dust, faint remains of a shadow) do not count.
+
     Raises:
         DataError: if nothing is.
     """
-    solid = rgba[3] >= SOLID
+    solid = _without_specks(rgba[3])
     if not solid.any():
         raise DataError(
             "the picture is empty after its background was removed.",
@@ -214,6 +217,19 @@ def object_box(rgba: Float[Tensor, "4 h w"]) -> tuple[int, int, int, int]:
         )
     ys, xs = solid.any(dim=1).nonzero(), solid.any(dim=0).nonzero()
     return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
+
+
+def _without_specks(alpha: Float[Tensor, "h w"]) -> Bool[Tensor, "h w"]:
+    """What is not transparent, without parts of little coverage against the largest one's."""
+    from scipy import ndimage
+
+    solid = (alpha >= SOLID).numpy()
+    labels, count = ndimage.label(solid, structure=np.ones((3, 3)))
+    if count < 2:
+        return torch.from_numpy(solid)
+    weights = ndimage.sum_labels(alpha.numpy(), labels, np.arange(1, count + 1))
+    kept = np.flatnonzero(weights >= SPECK * weights.max()) + 1
+    return torch.from_numpy(np.isin(labels, kept))
 
 
 def object_square(rgba: Float[Tensor, "4 h w"], ratio: float = 0.75) -> tuple[float, float, float]:

@@ -33,6 +33,7 @@ class Cutting:
         required: a picture without mask is refused; otherwise it is object everywhere.
         inverted: masks (files, where there are some, else alpha channels) are white on the
             background; None: they are not, and refused where it looks so.
+        holes: enclosed areas of exactly an even background's colour are background, too.
     """
 
     background: str = "auto"
@@ -40,6 +41,7 @@ class Cutting:
     model: str | None = None
     required: bool = True
     inverted: bool | None = None
+    holes: bool = True
 
     def __post_init__(self) -> None:
         """Check the method's name.
@@ -55,9 +57,18 @@ class Cutting:
         """Whether mask files and alpha channels count."""
         return self.background in ("auto", "alpha")
 
-    def cut(self, picture: Float[Tensor, "4 h w"], method: str) -> Float[Tensor, "4 h w"]:
-        """Return the picture with its background transparent."""
-        return foreground(picture, method, tolerance=self.tolerance, model=self.model)
+    def cut(
+        self, picture: Float[Tensor, "4 h w"], method: str, notes: list[str]
+    ) -> Float[Tensor, "4 h w"]:
+        """Return the picture with its background transparent, see `foreground`."""
+        return foreground(
+            picture,
+            method,
+            tolerance=self.tolerance,
+            model=self.model,
+            holes=self.holes,
+            notes=notes,
+        )
 
 
 def read_mask(path: str | Path, *, upright: bool = True) -> Float[Tensor, "4 h w"]:

@@ -182,12 +182,16 @@ def _loaded(scene: Scene, resolution: int | None, cutting: Cutting, kind: str) -
     most = MOST_PIXELS / max(1, len(scene.shots))
     undistorted = Undistorter()
     loaded = []
+    notes: list[str] = []
     for shot in scene.shots:
-        rgba = _read(scene, shot, cutting)
+        rgba = _read(scene, shot, cutting, notes)
         normal = None if shot.normal is None else _normals(shot, rgba)
         smaller = _smaller(rgba.shape[1], rgba.shape[2], resolution, most)
         rgba, normal, intrinsics = _scaled(rgba, normal, _fitted(shot, rgba), smaller, kind)
         loaded.append((undistorted(rgba, shot.lens, intrinsics), normal, intrinsics))
+    if notes:
+        rest = f" (and {len(notes) - 3} more such remarks)" if len(notes) > 3 else ""
+        logger.warning("%s, cut out: %s%s", scene.source, "; ".join(notes[:3]), rest)
     return loaded
 
 
@@ -202,7 +206,7 @@ def _ortho_scales(scene: Scene) -> Float[Tensor, " v"] | None:
     return torch.tensor(scales) if scales else None
 
 
-def _read(scene: Scene, shot: Shot, cutting: Cutting) -> Float[Tensor, "4 h w"]:
+def _read(scene: Scene, shot: Shot, cutting: Cutting, notes: list[str]) -> Float[Tensor, "4 h w"]:
     """The picture as its file has it, with the alpha that masks or the cutting give it."""
     turned = shot.box is None and is_turned(scene.source, shot.picture, shot.size)
     picture, masked = read_rgba_or_rgb(shot.picture, upright=turned)
@@ -212,7 +216,7 @@ def _read(scene: Scene, shot: Shot, cutting: Cutting) -> Float[Tensor, "4 h w"]:
     if cutting.background == "none":
         return torch.cat([picture[:3], torch.ones_like(picture[3:])])
     if not cutting.uses_masks:
-        return _cut(scene, shot, picture, cutting)
+        return _cut(scene, shot, picture, cutting, notes)
     if shot.mask is not None:
         mask = _mask(scene, shot, (picture.shape[1], picture.shape[2]), turned)
         seen = 1 - mask[3:] if cutting.inverted else mask[3:]
@@ -226,16 +230,22 @@ def _read(scene: Scene, shot: Shot, cutting: Cutting) -> Float[Tensor, "4 h w"]:
     if cutting.background == "alpha" or any(other.mask is not None for other in scene.shots):
         raise _no_mask(scene, what)
     try:
-        return cutting.cut(picture, "border")
+        return _cut(scene, shot, picture, replace(cutting, background="border"), notes)
     except DataError as error:
         raise _no_mask(scene, what, error) from error
 
 
-def _cut(scene: Scene, shot: Shot, picture: Tensor, cutting: Cutting) -> Float[Tensor, "4 h w"]:
+def _cut(
+    scene: Scene, shot: Shot, picture: Tensor, cutting: Cutting, notes: list[str]
+) -> Float[Tensor, "4 h w"]:
+    """The picture cut out; remarks go to ``notes``, with its name."""
+    remarks: list[str] = []
     try:
-        return cutting.cut(picture, cutting.background)
+        cut = cutting.cut(picture, cutting.background, remarks)
     except DataError as error:
-        raise DataError(f"{scene.source}, {shot.picture.name}: {error}") from error
+        raise DataError(f"{shot.picture.name} of {scene.source}: {error}") from error
+    notes += [f"{shot.picture.name}: {remark}" for remark in remarks]
+    return cut
 
 
 def _mask(scene: Scene, shot: Shot, size: tuple[int, int], turned: bool) -> Float[Tensor, "4 h w"]:

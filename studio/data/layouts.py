@@ -64,6 +64,8 @@ class CaptureConfig:
     """ONNX file on this machine for background=rembg."""
     tolerance: float = 0.08
     """Largest colour difference, of 1, from an even background that is removed."""
+    holes: bool = True
+    """Enclosed areas of exactly an even background's colour are background, too."""
     masks: str = "required"
     """required, or optional: pictures without a mask count as object everywhere."""
     invert_masks: bool | None = None
@@ -108,6 +110,7 @@ class LayoutData(SceneData):
             cfg.background_model,
             cfg.masks == "required",
             cfg.invert_masks,
+            cfg.holes,
         )
         self._to_world = torch.eye(4, dtype=torch.float64)
         self._bound = 0.0

@@ -16,6 +16,16 @@ from studio.images import resize
 from studio.registry import register
 from studio.views import Condition, Original, ViewSet
 
+SHARED = (
+    "root",
+    "centre",
+    "background",
+    "background_model",
+    "tolerance",
+    "holes",
+    "invert_masks",
+)  # options that are the capture's
+
 
 @register("data", "posed-images")
 class PosedImagesData(ConditionData):
@@ -35,6 +45,16 @@ class PosedImagesData(ConditionData):
         """Side of the prepared pictures in pixels."""
         centre: str = "auto"
         """What becomes the origin: see `data_type: capture`."""
+        background: str = "auto"
+        """How the object is told from the background: see `data_type: capture`."""
+        background_model: str | None = None
+        """ONNX file on this machine for background=rembg."""
+        tolerance: float = 0.08
+        """Largest colour difference, of 1, from an even background that is removed."""
+        holes: bool = True
+        """Enclosed areas of exactly an even background's colour are background, too."""
+        invert_masks: bool | None = None
+        """true: masks are white on the background; see `data_type: capture`."""
         rescale: bool = True
         """Scale the world so that the cameras stand 1.5 from the origin on average."""
 
@@ -45,7 +65,8 @@ class PosedImagesData(ConditionData):
         if cfg.count < 0:
             raise DataError(f"data.count is {cfg.count}.", allowed="0 (all pictures) or more")
         self.cfg = cfg
-        self.data = CaptureData(CaptureData.Config(root=cfg.root, centre=cfg.centre))
+        shared = {name: getattr(cfg, name) for name in SHARED}
+        self.data = CaptureData(CaptureData.Config(**shared))
 
     def condition(self) -> Condition:
         """Read and prepare the references.

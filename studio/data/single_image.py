@@ -41,6 +41,8 @@ class SingleImageData(ConditionData):
         """ONNX file on this machine for background=rembg."""
         tolerance: float = 0.08
         """Largest colour difference, of 1, from an even background that is removed."""
+        holes: bool = True
+        """Enclosed areas of exactly an even background's colour (a handle) are background, too."""
         ratio: float | None = 0.75
         """Size of the object (see `fit`) over the side of the picture; 0.78 is Zero-1-to-3's 200 of
         256 px. null keeps the framing."""
@@ -77,11 +79,14 @@ class SingleImageData(ConditionData):
             DataError: if it cannot be read or the object cannot be told from the background.
         """
         cfg = self.cfg
+        notes: list[str] = []
         picture = foreground(
             read_picture(cfg.image),
             cfg.background,
             tolerance=cfg.tolerance,
             model=cfg.background_model,
+            holes=cfg.holes,
+            notes=notes,
         )
         original = Original(picture, *self._square(picture)).trimmed()
         if cfg.ratio is None:
@@ -97,6 +102,7 @@ class SingleImageData(ConditionData):
             "background": cfg.background,
             "ratio": cfg.ratio,
             "fit": cfg.fit,
+            "notes": notes,
         }
         return Condition(
             image=picture,

@@ -46,11 +46,16 @@ class UnposedImagesData(ConditionData):
         side = self.cfg.resolution
         nowhere = orbit_cameras([self.cfg.azimuth_deg], self.cfg.elevation_deg, size=side)
         views = ViewSet(torch.stack(pictures), nowhere[[0] * len(pictures)], meta={"posed": False})
+        notes = [
+            f"{file}: {note}"
+            for file, part in zip(self.files, parts, strict=True)
+            for note in part.meta["notes"]
+        ]
         originals = tuple(original for part in parts for original in part.originals)
         return Condition(
             views=views,
             elevation_deg=self.cfg.elevation_deg,
             azimuth_deg=self.cfg.azimuth_deg,
             originals=originals,
-            meta={"images": self.files},
+            meta={"images": self.files, "notes": notes},
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -22,6 +23,8 @@ from studio.registry import build, find, register
 from studio.run import hash_of, read_json
 from studio.systems.reconstruction import Reconstruction
 from studio.views import Condition, ViewSet
+
+_log = logging.getLogger(__name__)
 
 UNFITTED = (
     "guidance_type",
@@ -85,6 +88,9 @@ class ImageTo3D(Reconstruction):
             self.check(data)
         assert self._condition is not None
         save_condition(self._condition, self.run.save)
+        for note in self._condition.meta.get("notes", []):
+            shown_at = prepared_at(self._condition, self.run.save)
+            _log.warning("%s; the prepared picture: %s", note, shown_at)
         if self._guidance is None:
             print(f"views: already made, {self.run.views}")
         else:
@@ -165,6 +171,11 @@ def check_inputs(condition: Condition, inputs: tuple[str, ...], guidance: str) -
             f"guidance '{guidance}' cannot start from {' or '.join(kinds)}.",
             allowed="data_type: " + ", ".join(types[kind] for kind in inputs),
         )
+
+
+def prepared_at(condition: Condition, folder: Path) -> Path:
+    """Where `save_condition` puts the pictures that a person may look at."""
+    return folder / ("input.png" if condition.image is not None else "references/images")
 
 
 def save_condition(condition: Condition, folder: Path) -> None:

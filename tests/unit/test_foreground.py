@@ -36,12 +36,6 @@ def test_even_background_is_removed_with_a_soft_edge(colour: tuple[float, ...]) 
     assert error[:, edge].mean() < 0.04  # no fringe of the background's colour
 
 
-def test_enclosed_background_colour_stays() -> None:
-    opaque, _ = ball(torch.ones(3))
-    opaque[:3, 40:48, 46:54] = 1.0  # a white spot on the ball
-    assert (foreground(opaque)[3, 41:47, 47:53] == 1).all()
-
-
 def test_alpha_channel_is_kept_untouched() -> None:
     _, truth = ball(torch.ones(3))
     assert has_alpha(truth)

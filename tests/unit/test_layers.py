@@ -44,6 +44,7 @@ LAYERS = (
 SECOND = {
     "bounds",
     "checkpoint_io",
+    "even_background",
     "foreground",
     "lens",
     "capture_files",
