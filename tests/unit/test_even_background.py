@@ -1,4 +1,4 @@
-"""Objects on an even background, drawn with their true masks: holes, soft shadows, faint outlines."""
+"""Objects on an even background, drawn with true masks: holes, soft shadows, faint outlines."""
 
 from pathlib import Path
 
@@ -61,9 +61,8 @@ def shadow(dark: float = 0.55) -> np.ndarray:
     """Light on the ground under an object: a soft ellipse."""
     x, y = grid()
     off = np.hypot((x - 0.05) / 0.62, (y - 0.47) / 0.16)
-    return 1 - dark * np.clip(1.15 - off, 0, 1) ** 2 * (3 - 2 * np.clip(1.15 - off, 0, 1)).clip(
-        0, 1
-    )
+    deep = np.clip(1.15 - off, 0, 1)
+    return 1 - dark * np.clip(deep**2 * (3 - 2 * deep), 0, 1)
 
 
 def drawn(
