@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import json
+import os
 import re
 import secrets
 import shutil
@@ -83,6 +84,17 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     """Write bytes atomically."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
+
+
+def reserve(path: Path) -> None:
+    """Take the disk space of a sparse file now: a memory map of it cannot say that there is none.
+
+    Raises:
+        OSError: if the disk is too full. Systems that cannot reserve go on without.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def json_text(value: Any) -> str:

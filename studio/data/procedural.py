@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from studio.data.procedural_photo import LOOKS, photo_caster
 from studio.data.render import RayCaster, Rendered
 from studio.data.rings import Inputs, Rings, on_white
 from studio.errors import ConfigError
-from studio.files import atomic_write
+from studio.files import atomic_write, reserve
 from studio.registry import register
 
 log = logging.getLogger(__name__)
@@ -318,13 +317,12 @@ class ProceduralData(ViewPairData):
                 views[index] = self.render(split, index)
             return views
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.stem}.{os.getpid()}.npy")
-            stored = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
-            for index in range(len(stored)):
-                stored[index] = self.render(split, index)
-            stored.flush()
-            partial.replace(path)
+            with atomic_write(path) as temporary:
+                stored = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
+                reserve(temporary)
+                for index in range(len(stored)):
+                    stored[index] = self.render(split, index)
+                stored.flush()
         cached: NDArray[np.uint8] = np.load(path, mmap_mode="r")
         return cached
 

@@ -16,6 +16,7 @@ import torch
 
 from studio.callbacks.checkpointing import load_checkpoint
 from studio.cli import main
+from studio.data.procedural import ProceduralData
 from studio.errors import StudioError
 from studio.files import atomic_write
 from studio.images import save_png
@@ -50,6 +51,14 @@ def train(*words: str) -> int:
         return main(["--config", "tiny.yaml", "--train", "trainer.max_steps=2", *words])
     finally:
         os.environ.pop("STUDIO_RUN_DIR", None)
+
+
+def test_a_full_disk_under_the_cache_of_rendered_objects_is_one_message(disk: Disk) -> None:
+    folder = disk("size=1m")
+    data = ProceduralData(ProceduralData.Config(objects=40, resolution=64, cache_dir=str(folder)))
+    with pytest.raises(StudioError) as raised:
+        data.views_array("train")
+    assert "the disk is full" in str(raised.value) and not list(folder.iterdir())
 
 
 def one_message(text: str) -> str:
