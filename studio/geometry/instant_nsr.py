@@ -76,7 +76,7 @@ class InstantNSR(Geometry):
         features: int = 13
         """Outputs of the SDF network; the first is the distance, the texture gets all."""
         sphere_radius: float = 0.5
-        """Radius of the sphere it starts from; the object's cube is [-1, 1]."""
+        """Radius of the sphere it starts from, in [-1, 1]; 0: random, rectifiers, no softplus."""
         weight_norm: bool = True
         """Directions and lengths of the SDF network's weights apart."""
         radius: float = 1.0
@@ -120,7 +120,7 @@ class InstantNSR(Geometry):
             cfg.features,
             hidden=cfg.hidden,
             layers=cfg.layers,
-            sphere_radius=cfg.sphere_radius,
+            sphere_radius=cfg.sphere_radius or None,
             weight_norm=cfg.weight_norm,
         )
         self.direction_encoding = DirectionEncoding(cfg.directions, cfg.direction_degree)

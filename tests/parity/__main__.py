@@ -14,16 +14,18 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from tests.parity.case import find_adapter, load_case
+from tests.parity.case import compute, load_case
+from tests.parity.settings import Unsupported
 
 
 def run(folder: Path, out: Path) -> str:
     """Compute one case and write its tensors; returns "ok" or "unsupported"."""
-    case = load_case(folder)
-    adapter = find_adapter(case)
-    if adapter is None:
+    try:
+        made = compute(load_case(folder))
+    except Unsupported as reason:
+        print(f"{folder.parent.name}/{folder.name}: {reason}", file=sys.stderr)
         return "unsupported"
-    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in adapter(case).items()}
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in made.items()}
     target = out / folder.parent.name / f"{folder.name}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, target)

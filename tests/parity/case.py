@@ -18,6 +18,9 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
+from studio.errors import ConfigError
+from tests.parity.settings import Settings, Unsupported
+
 Adapter = Callable[["Case"], dict[str, Tensor]]
 
 
@@ -30,10 +33,12 @@ class Case:
     meta: dict[str, Any]
     """Everything that `case.json` says."""
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """What is needed to build the tiny model."""
-        return self.meta.get("config", {})
+    @cached_property
+    def config(self) -> Settings:
+        """What is needed to build the tiny model, and how to run it."""
+        config = Settings(self.meta.get("config", {}))
+        config.about("class", "note", "objects", "seed")
+        return config
 
     @property
     def kind(self) -> str:
@@ -91,3 +96,21 @@ def find_adapter(case: Case) -> Adapter | None:
             if kinds:
                 return known[max(kinds, key=len)]
     return None
+
+
+def compute(case: Case) -> dict[str, Tensor]:
+    """Every tensor that the project computes for a case.
+
+    Raises:
+        Unsupported: if it has no adapter, or a setting that its adapter makes no use of.
+    """
+    adapter = find_adapter(case)
+    if adapter is None:
+        raise Unsupported(f"no adapter for {case.method}/{case.kind}")
+    try:
+        tensors = adapter(case)
+    except ConfigError as error:
+        raise Unsupported(str(error)) from error
+    if unused := case.config.unused():
+        raise Unsupported(f"no use is made of config: {', '.join(unused)}")
+    return tensors

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -16,7 +15,9 @@ from studio.guidance.epidiff import geometry as geo
 from studio.guidance.epidiff.checkpoint import load_block, load_official_tensors
 from studio.guidance.epidiff.guidance import EpiDiffGuidance
 from studio.guidance.epidiff.network import BlockOptions, EpipolarBlock, EpipolarBlockK, MVModel
+from studio.guidance.zero123.network import CLIP_MEAN, CLIP_STD
 from tests.parity.case import Adapter, Case
+from tests.parity.settings import Settings
 
 ARITHMETIC = "reference"
 """The released order of operations; the unit tests hold "fast" against the cases as well."""
@@ -30,7 +31,8 @@ SMALL_UNET = {
 }
 
 
-def _rays(options: dict[str, Any]) -> geo.RayOptions:
+def _rays(options: Settings) -> geo.RayOptions:
+    options.about("resolution", "box_warp")  # of the picture, and of a volume that is not there
     return geo.RayOptions(
         options.get("ray_start", 0.5),
         options.get("ray_end", 2.8),
@@ -41,7 +43,8 @@ def _rays(options: dict[str, Any]) -> geo.RayOptions:
     )
 
 
-def _block(config: dict[str, Any]) -> BlockOptions:
+def _block(config: Settings) -> BlockOptions:
+    config.only(use_fhw_attn=False, embed_dim=6 * (2 * geo.OCTAVES + 1))
     return BlockOptions(
         config.get("depth", 2),
         config.get("use_resnet", True),
@@ -59,6 +62,7 @@ def epipolar(case: Case) -> dict[str, Tensor]:
     intrinsics, c2w = geo.unpack_cameras(given["cameras"])
     near = geo.near_views(given["elevations"], given["azimuths"], config["k_near_views"], "plane")
     octaves = config.get("n_harmonic_functions", geo.OCTAVES)
+    config.only(omega0=1.0, append_input=True)
     out = {
         "k_near_indices": near,
         "harmonic_out": geo.harmonic_embedding(given["harmonic_in"], octaves),
@@ -87,7 +91,9 @@ def epipolar(case: Case) -> dict[str, Tensor]:
 
 
 def _given_geometry(case: Case) -> geo.EpipolarGeometry:
-    given = case.inputs
+    given, config = case.inputs, case.config
+    config.about("f_views", "k_near_views")  # of the inputs
+    config.only(n_heads=config["dim"] // config.get("d_head", 64))
     return geo.assemble(
         given["projected_points"],
         given["mask"],
@@ -95,7 +101,7 @@ def _given_geometry(case: Case) -> geo.EpipolarGeometry:
         given.get("reference_plucker"),
         given["k_near_indices"],
         given["images"].shape[-1],
-        _rays(case.config),
+        _rays(config),
     )
 
 
@@ -124,8 +130,9 @@ def feature_aggregator_k(case: Case) -> dict[str, Tensor]:
 def mv_model(case: Case) -> dict[str, Tensor]:
     """The UNet with epipolar blocks, and the UNet alone."""
     config, given = case.config, case.inputs
+    config.about("k_near_views")  # of the inputs
     model = MVModel(
-        UNet2DConditionModel(**config["unet"]),
+        UNet2DConditionModel(**config["unet"].all()),
         _block(config["cp_block"]),
         tuple(config["mv_model"]["insert_stages"]),
         tuple(config["mv_model"].get("insert_up_layers", ())),
@@ -147,20 +154,38 @@ def mv_model(case: Case) -> dict[str, Tensor]:
     return out
 
 
+def _check_fixed(config: Settings, scheduler: Settings) -> None:
+    """Refuse what the guidance cannot be told: another scheduler, another picture processor."""
+    scheduler.only(trained_betas=None, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
+    scheduler.only(thresholding=False)
+    scheduler.about("dynamic_thresholding_ratio", "clip_sample_range", "sample_max_value")
+    processor, side = config["image_processor"], config["image_encoder"]["image_size"]
+    processor.only(do_resize=True, do_center_crop=True, do_rescale=True, do_normalize=True)
+    processor.only(resample=3, rescale_factor=1 / 255, do_convert_rgb=True)
+    processor.only(image_mean=list(CLIP_MEAN), image_std=list(CLIP_STD))
+    processor["size"].only(shortest_edge=side)
+    processor["crop_size"].only(height=side, width=side)
+
+
 def _guidance(case: Case) -> EpiDiffGuidance:
     """Build the guidance of a case and load its weights; parts that the case omits stay random."""
     config = case.config
-    block, insert = config.get("cp_block", {}), config.get("mv_model", {})
-    rays, scheduler = config.get("render_options", {}), config.get("scheduler", {})
+    names = ("cp_block", "mv_model", "render_options", "scheduler")
+    block, insert, rays, scheduler = (config.get(name, Settings({})) for name in names)
+    config.about("base_model_id", "projection")
+    _check_fixed(config, scheduler)
+    block.only(use_fhw_attn=False, embed_dim=6 * (2 * geo.OCTAVES + 1))
+    block.only(time_embed_dim=config["unet"]["time_embedding_dim"] if "unet" in config else 1280)
+    rays.about("resolution", "box_warp")
     latent, width = config["vae"]["latent_channels"], config["image_encoder"]["projection_dim"]
     small = {"in_channels": 2 * latent, "out_channels": latent, "cross_attention_dim": width}
     options = EpiDiffGuidance.Config(
         settings="released",
         zero123={
             "size": "full",
-            "unet": config.get("unet", {**SMALL_UNET, **small}),
-            "vae": config["vae"],
-            "clip": config["image_encoder"],
+            "unet": config["unet"].all() if "unet" in config else {**SMALL_UNET, **small},
+            "vae": config["vae"].all(),
+            "clip": config["image_encoder"].all(),
             "resolution": config["vae"]["sample_size"],
             "prediction_type": scheduler.get("prediction_type", "epsilon"),
             "beta_schedule": scheduler.get("beta_schedule", "scaled_linear"),
@@ -283,6 +308,7 @@ def training_loss(case: Case) -> dict[str, Tensor]:
 def dataset(case: Case) -> dict[str, Tensor]:
     """Items of the authors' folder layout."""
     config = case.config
+    config.about("num_views", "length", "captions", "folder")  # of what lies in the folder
     levels = {"white": 1.0, "black": 0.0, "gray": 0.5}
     background = levels.get(config["bg_color"], config["bg_color"])
     root = case.folder / config["root_dir"]
@@ -309,6 +335,8 @@ def inference_rig(case: Case) -> dict[str, Tensor]:
     """Condition picture and cameras of the released script."""
     config = case.config
     rig, side = config["rig"], config["img_wh"][0]
+    config.only(sample_views_mode="ele30")
+    rig.only(radius=1.5, focal_px=280, image_px=256)
     azimuths = rig["azimuth_deg"]
     cameras = cond.ring_cameras(len(azimuths), rig["elevation_deg"], side, truncated=True)
     rgba = case.inputs["image_rgba"].permute(2, 0, 1).float() / 255

@@ -22,7 +22,8 @@ from tests.parity.case import Adapter, Case
 
 
 def codes(case: Case) -> Codes:
-    """The cameras of a case, which are given as CaPE takes them."""
+    """The cameras of a case, which are given as CaPE takes them; their kind shows in the shape."""
+    case.config.about("cape", "B", "T_out", "T_in", "L_target", "L_ref", "L", "D")
     return Codes(*(CameraCode.of_poses(case.inputs[f"pose_{x}"]) for x in ("out", "in")))
 
 
@@ -34,10 +35,14 @@ def pixels(case: Case, name: str) -> Tensor:
 def guidance(case: Case, **options: Any) -> EscherNetGuidance:
     """The guidance of a case's config, filled from its weights."""
     config, schedule = case.config, case.config["scheduler"]
+    schedule.about("_class_name", "_diffusers_version", "skip_prk_steps", "variance_type")
+    schedule.about("clip_sample_range", "dynamic_thresholding_ratio", "sample_max_value")
+    schedule.only(clip_sample=False, thresholding=False, trained_betas=None)
+    schedule.only(set_alpha_to_one=False, steps_offset=1)
     parts = {
-        "unet": net.build_unet(config["unet"]),
-        "vae": build_vae(config["vae"]),
-        "image_encoder": build_encoder(config["image_encoder"]),
+        "unet": net.build_unet(config["unet"].all()),
+        "vae": build_vae(config["vae"].all()),
+        "image_encoder": build_encoder(config["image_encoder"].all()),
     }
     for name, part in parts.items():
         own = {
@@ -114,7 +119,8 @@ def attention(case: Case) -> dict[str, Tensor]:
 def unet(case: Case) -> dict[str, Tensor]:
     """One call of the UNet, its blocks' outputs, and the unconditional call."""
     given, config = case.inputs, case.config
-    model = net.build_unet(config["unet"])
+    model = net.build_unet(config["unet"].all())
+    config.about("height", "width")
     load_part("unet", model, case.weights, case.weights_path)
     x = given["sample"].unflatten(0, (-1, given["pose_out"].shape[1]))
     t = given["timestep"].expand(x.shape[:2].numel()).unflatten(0, x.shape[:2])[:, 0]
@@ -148,7 +154,9 @@ def _watch(modules: dict[str, nn.Module], out: dict[str, Tensor]) -> list[Any]:
 def cn_encoder(case: Case) -> dict[str, Tensor]:
     """Tokens of pictures, and what leads to them."""
     side = case.config["resize"][0]
-    encoder = build_encoder({**case.config["tiny"], "image_size": side})
+    case.config.about("official_full_size", "official_init")
+    case.config.only(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+    encoder = build_encoder({**case.config["tiny"].all(), "image_size": side})
     load_part("image_encoder", encoder, case.weights, case.weights_path)
     out: dict[str, Tensor] = {}
     watched = {"embeddings": encoder.embeddings, "stage": encoder.encoder.stages[0]}
@@ -170,6 +178,7 @@ def cn_encoder(case: Case) -> dict[str, Tensor]:
 def sample(case: Case) -> dict[str, Tensor]:
     """The sampler from given noise to pictures."""
     config, given = case.config, case.inputs
+    config.only(eta=0.0, height=config["image_size"], width=config["image_size"])
     model = guidance(
         case, steps=config["num_inference_steps"], guidance_scale=config["guidance_scale"]
     )
@@ -201,6 +210,7 @@ def sample(case: Case) -> dict[str, Tensor]:
 def training_loss(case: Case) -> dict[str, Tensor]:
     """Loss and gradients of one training step."""
     config, given = case.config, case.inputs
+    config.about("max_grad_norm")  # the norm is that before clipping
     model = guidance(case, condition_dropout=2 * config["conditioning_dropout_prob"])
     refs, targets = given["pose_in"].shape[1], given["pose_out"].shape[1]
     with torch.no_grad():

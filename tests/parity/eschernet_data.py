@@ -106,6 +106,7 @@ def write_rtmv(root: Path, case: Case) -> None:
 def write_object(root: Path, case: Case) -> dict[str, Any]:
     """Write an object's folder; returns the reader's options that it needs."""
     kind, config = case.config["data_type"], case.config
+    config.about("T_out", "object", "azimuth_step_deg", "azimuth_offset_rad", "elevations_deg")
     count = {"references": config["T_in"]}
     if kind.startswith("GSO"):
         rigs = {"GSO3D": "render_sync_36_single", "GSO100": "render_spiral_100"}
@@ -163,6 +164,7 @@ def poses(case: Case) -> dict[str, Tensor]:
             views = data.condition().views
             assert views is not None
             out["input_images"] = views.images[:, :3] * 2 - 1
+    config.about("radius")  # read below, of made cameras; else of the inputs
     if "spiral_a" in config:
         angles = spiral(config["T_out"], config["spiral_a"], config["spiral_start"])
         targets = replace(targets, angles=angles)

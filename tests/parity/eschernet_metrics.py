@@ -16,6 +16,8 @@ from tests.parity.case import Adapter, Case
 def metrics_3d(case: Case) -> dict[str, Tensor]:
     """Chamfer distance between vertices and IoU on the grid of mesh2sdf."""
     given, out = case.inputs, {}
+    case.config.only(grid_extent=[-1, 1], fix=False, chamfer_on="mesh vertices")
+    case.config.only(normalise=NORMALISED)
     meshes = {k: Mesh(given[f"{k}_vertices"].numpy(), given[f"{k}_faces"].numpy()) for k in KEYS}
     figures = PROTOCOLS["eschernet"].meshes.measure(meshes["rec"], meshes["gt"])
     grids = {k: occupancy_grid(normalised(m), case.config["grid"]) for k, m in meshes.items()}
@@ -31,6 +33,7 @@ def metrics_3d(case: Case) -> dict[str, Tensor]:
 def metrics_2d(case: Case) -> dict[str, Tensor]:
     """PSNR and SSIM of a picture in 8 bit."""
     pictures = []
+    case.config.about("ssim", "psnr", "loss", "lpips")  # descriptions
     for key in ("pred", "gt"):
         rgb = case.inputs[key].permute(2, 0, 1).float() / 255
         pictures.append(torch.cat([rgb, torch.ones_like(rgb[:1])]))
@@ -39,4 +42,8 @@ def metrics_2d(case: Case) -> dict[str, Tensor]:
 
 
 KEYS = ("gt", "rec")
+NORMALISED = (
+    "scale by 1/longest bbox side, then subtract the bbox centre; each mesh on its own; "
+    "the reconstruction twice"
+)
 CASES: dict[str, Adapter] = {"metrics_3d": metrics_3d, "metrics_2d": metrics_2d}

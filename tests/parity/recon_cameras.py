@@ -87,6 +87,7 @@ def blender(case: Case) -> dict[str, Tensor]:
     """NeRF-synthetic; the reference's principal point is w // 2, h // 2."""
     given, config = case.inputs, case.config
     w, h = config["w"], config["h"]
+    config.about("near", "far", "focal")  # of the sampling; the focal follows from the angle
     with tempfile.TemporaryDirectory() as name:
         frames = []
         for i, pixels in enumerate(given["images_rgba_u8"]):
@@ -118,6 +119,7 @@ def colmap(case: Case) -> dict[str, Tensor]:
     """A sparse model in text form, placed as instant-nsr-pl does."""
     given, config = case.inputs, case.config
     w, h = config["w"], config["h"]
+    config.about("n")
     size = max(int(side / config["img_downscale"] + 0.5) for side in (w, h))
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
@@ -140,8 +142,8 @@ def colmap(case: Case) -> dict[str, Tensor]:
         data, views = _load(
             "colmap",
             root,
-            centre=COLMAP_CENTRES[config.get("center_est_method", "lookat")],
-            up=COLMAP_UPS[config.get("up_est_method", "camera")],
+            centre=config.choice("center_est_method", COLMAP_CENTRES, "look-at-pairs"),
+            up=config.choice("up_est_method", COLMAP_UPS, "positions"),
             resolution=size,
             bound=1.0,
             masks="optional",
@@ -187,6 +189,7 @@ def _write_dtu(case: Case, root: Path, picture: str, mask: str) -> None:
 def dtu_insr(case: Case) -> dict[str, Tensor]:
     """DTU as instant-nsr-pl reads it."""
     w, h = case.config["out_wh"]
+    case.config.about("n", "w", "h", "img_downscale", "factor")  # of which out_wh is the result
     with tempfile.TemporaryDirectory() as name:
         _write_dtu(case, Path(name), "{:06d}.png", "{:03d}.png")
         _, views = _load(
@@ -214,6 +217,7 @@ def neus_dtu(case: Case) -> dict[str, Tensor]:
     """DTU as NeuS reads it: integer pixel centres, BGR / 256."""
     config = case.config
     h, w, level = config["h"], config["w"], config["resolution_level"]
+    config.about("n")
     with tempfile.TemporaryDirectory() as name:
         _write_dtu(case, Path(name), "{:03d}.png", "{:03d}.png")
         _, views = _load(
@@ -256,6 +260,7 @@ def neus_dtu(case: Case) -> dict[str, Tensor]:
 def eschernet(case: Case) -> dict[str, Tensor]:
     """Pose files beside pictures, integer pixel centres."""
     h, w = case.config["h"], case.config["w"]
+    case.config.about("n")
     half = torch.full((h, w, 4), 128, dtype=torch.uint8)
     with tempfile.TemporaryDirectory() as name:
         for i, pose in enumerate(case.inputs["poses"]):
@@ -275,6 +280,7 @@ def eschernet(case: Case) -> dict[str, Tensor]:
 def spin36(case: Case) -> dict[str, Tensor]:
     """ViewFusion's spin."""
     config = case.config
+    config.about("elevation_rad", "distance")  # of the inputs
     elevation = math.degrees(float(case.inputs["elevation"]))
     distance = float(case.inputs["distance"])
     cameras = ring_cameras(config["num_images"], elevation, distance, (256, 256))
@@ -291,6 +297,8 @@ def spin36(case: Case) -> dict[str, Tensor]:
 def syncdreamer16(case: Case) -> dict[str, Tensor]:
     """The 16 views of camera-16.pkl, computed; and rays through given cameras."""
     given, config = case.inputs, case.config
+    config.about("view_indices")  # of the inputs
+    config.only(scale_K="diag(w/256,h/256,1)@K256")
     cameras = ring_cameras(16, 30.0, 1.5, (256, 256))
     c2w = torch.linalg.inv(_homogeneous(given["poses"]))
     k = given["K"].expand(len(c2w), 3, 3)
@@ -326,6 +334,7 @@ def wonder3d(case: Case) -> dict[str, Tensor]:
         _, views = _load("wonder3d", Path(name), poses=str(poses))
     order = [views.names.index(view) for view in config["views"]]
     views = views.select(order)
+    poses = views.cameras.c2w.float()
     rays = views.cameras.rays()
     own = replace(views.cameras[[0]], c2w=torch.eye(4)[None]).rays()
     colours = given["normal_images_u8"].movedim(-1, 1) / 255.0
@@ -340,12 +349,12 @@ def wonder3d(case: Case) -> dict[str, Tensor]:
         "rays_o": rays.origins.reshape(-1, h, w, 3),
         "rays_d": rays.directions.reshape(-1, h, w, 3),
         "normals_world_front": torch.stack(
-            [_hwc(world_normals(c, normal_axes(front))) for c in colours]
+            [_hwc(world_normals(c, normal_axes(front).float())) for c in colours]
         ),
         "normals_world_self": torch.stack(
             [
                 _hwc(world_normals(c, normal_axes(pose)))
-                for c, pose in zip(colours, views.cameras.c2w, strict=True)
+                for c, pose in zip(colours, poses, strict=True)
             ]
         ),
         "pinhole_directions": _unnormalised(lens)[0],
@@ -360,6 +369,7 @@ def threestudio(case: Case) -> dict[str, Tensor]:
     """
     given, config = case.inputs, case.config
     size = (config["h"], config["w"])
+    config.about("B")
     angles = torch.rad2deg(given["azimuth"]), torch.rad2deg(given["elevation"])
     centres = spherical_to_cartesian(*angles, given["distance"])
     fov = torch.rad2deg(given["fovy"]).tolist()

@@ -32,7 +32,10 @@ from studio.ops.spherical_harmonics import spherical_harmonics
 from studio.renderers.neus_occupancy import NeuSOccupancyRenderer
 from studio.renderers.occupancy_ema import RunningOccupancy
 from tests.parity.case import Adapter, Case
+from tests.parity.settings import Settings
 
+INTERPOLATIONS = {"Linear": "linear", "Smoothstep": "smoothstep"}
+GRADIENTS = {"analytic": "analytic", "finite_difference": "finite-difference"}
 ROOT3 = 1.732  # as instant-nsr-pl writes it
 
 
@@ -45,7 +48,9 @@ def tcnn_hashgrid(case: Case) -> dict[str, Tensor]:
         config["per_level_scale"],
         config["log2_hashmap_size"],
         config["n_features_per_level"],
+        config.choice("interpolation", INTERPOLATIONS, "linear"),
     )
+    config.about("full_size_layouts")  # of released models, held in tests/unit/test_hash_grid.py
     table = given["params"].view(-1, layout.features)
     x = given["x"].requires_grad_()
     encoded = encode_reference(x, table, layout)
@@ -69,6 +74,9 @@ def nerfstudio_hash(case: Case) -> dict[str, Tensor]:
     """nerfstudio's torch grid and its gradients."""
     config, given = case.config, case.inputs
     scale = scalings(config["num_levels"], config["min_res"], config["max_res"])
+    rows, features = case.weights["hash_table"].shape
+    config.only(features_per_level=features)
+    config.only(log2_hashmap_size=(rows // len(scale)).bit_length() - 1)
     x, table = given["x"].requires_grad_(), case.weights["hash_table"].requires_grad_()
     encoded = encode_nerfstudio(x, table, scale)
     d_x, d_table = torch.autograd.grad((encoded * given["probe"]).sum(), (x, table))
@@ -101,13 +109,34 @@ def neuralangelo_schedule(case: Case) -> dict[str, Tensor]:
     return {"schedule": torch.tensor(rows, dtype=torch.float64), "curvature_loss": loss}
 
 
-def _geometry(config: dict[str, Any], **options: Any) -> InstantNSR:
+def _geometry(config: Settings, **options: Any) -> InstantNSR:
     """The geometry that a model's configuration describes."""
     field, texture = config["geometry"], config["texture"]
-    encoding, network = field["xyz_encoding_config"], field["mlp_network_config"]
-    grid = encoding["otype"] in ("HashGrid", "ProgressiveBandHashGrid")
-    directions = texture.get("dir_encoding_config", {"otype": "none"})
-    harmonic = directions["otype"] in ("SphericalHarmonics", "Spherical")
+    field.about("isosurface")
+    field.only(name="volume-sdf", radius=config["radius"])
+    return InstantNSR(
+        InstantNSR.Config(
+            features=field["feature_dim"],
+            radius=config["radius"],
+            gradient=field.choice("grad_type", GRADIENTS),
+            border="released",
+            **_step(field.get("finite_difference_eps", 1e-3)),
+            **_encoding(field["xyz_encoding_config"]),
+            **_field_network(field["mlp_network_config"]),
+            **_texture(texture, field["feature_dim"]),
+            **options,
+        )
+    )
+
+
+def _step(epsilon: Any) -> dict[str, Any]:
+    """Step of finite differences: a number, or a cell of the finest open level."""
+    if epsilon == "progressive":
+        return {"difference": "level"}
+    return {"difference": "fixed", "epsilon": epsilon}
+
+
+def _encoding(encoding: Settings) -> dict[str, Any]:
     names = {
         "levels": "n_levels",
         "base_resolution": "base_resolution",
@@ -119,28 +148,65 @@ def _geometry(config: dict[str, Any], **options: Any) -> InstantNSR:
         "level_every": "update_steps",
         "level_after": "start_step",
     }
-    given = {ours: encoding[theirs] for ours, theirs in names.items() if theirs in encoding}
-    kinds = {"VanillaFrequency": "frequency", "none": "none"}
-    return InstantNSR(
-        InstantNSR.Config(
-            encoding="hash" if grid else "frequency",
-            hidden=network["n_neurons"],
-            layers=network["n_hidden_layers"],
-            features=field["feature_dim"],
-            sphere_radius=network.get("sphere_init_radius", 0.5),
-            weight_norm=network.get("weight_norm", False),
-            radius=config["radius"],
-            directions="harmonics" if harmonic else kinds[directions["otype"]],
-            direction_degree=directions.get("degree", directions.get("n_frequencies", 4)),
-            texture_hidden=texture["mlp_network_config"]["n_neurons"],
-            texture_layers=texture["mlp_network_config"]["n_hidden_layers"],
-            **{**given, **options},
-        )
+    kinds = {
+        "VanillaFrequency": "frequency",
+        "HashGrid": "hash",
+        "ProgressiveBandHashGrid": "hash",
+    }
+    encoding.choice("include_xyz", {True: True})
+    encoding.only(n_masking_step=0, xyz_scale=2.0, xyz_offset=-1.0)
+    return {
+        "encoding": encoding.choice("otype", kinds),
+        "interpolation": encoding.choice("interpolation", INTERPOLATIONS, "linear"),
+        **{ours: encoding[theirs] for ours, theirs in names.items() if theirs in encoding},
+    }
+
+
+def _field_network(network: Settings) -> dict[str, Any]:
+    network.only(otype="VanillaMLP", output_activation="none", inside_outside=False)
+    network.about("activation")  # the program decides by sphere_init
+    radius = network.get("sphere_init_radius", 0.5)
+    return {
+        "hidden": network["n_neurons"],
+        "layers": network["n_hidden_layers"],
+        "sphere_radius": radius if network.get("sphere_init", False) else 0.0,
+        "weight_norm": network.get("weight_norm", False),
+    }
+
+
+def _texture(texture: Settings, features: int) -> dict[str, Any]:
+    texture.only(
+        name=("volume-radiance", "volume-radiance-no-view"),
+        input_feature_dim=features + 3,
+        color_activation="sigmoid",
     )
+    network = texture["mlp_network_config"]
+    network.only(activation="ReLU", output_activation="none", sphere_init=False, weight_norm=False)
+    kinds = {
+        "VanillaFrequency": "frequency",
+        "SphericalHarmonics": "harmonics",
+        "Spherical": "harmonics",
+        "none": "none",
+    }
+    directions = texture.get("dir_encoding_config", Settings({"otype": "none"}))
+    directions.only(include_xyz=False, n_masking_step=0)
+    return {
+        "directions": directions.choice("otype", kinds),
+        "direction_degree": directions.get("degree", directions.get("n_frequencies", 4)),
+        "texture": network.choice("otype", {"VanillaMLP": "vanilla", "FullyFusedMLP": "fused"}),
+        "texture_hidden": network["n_neurons"],
+        "texture_layers": network["n_hidden_layers"],
+    }
 
 
-def _renderer(config: dict[str, Any]) -> NeuSOccupancyRenderer:
+def _renderer(config: Settings) -> NeuSOccupancyRenderer:
+    """The renderer of a model; what concerns the choice of rays and samples is given by cases."""
     section = ROOT3 * 2 / config["num_samples_per_ray"]
+    config.only(name="neus", learned_background=False)
+    config.about("train_num_rays", "max_train_num_rays", "dynamic_ray_sampling", "randomized")
+    config.about("batch_image_sampling", "ray_chunk", "background_color", "cos_anneal_end")
+    config.about("grid_prune", "grid_prune_occ_thre")
+    config["variance"].only(modulate=False)
     return NeuSOccupancyRenderer(
         NeuSOccupancyRenderer.Config(
             grid_resolution=4,
@@ -167,6 +233,7 @@ def _grads(loss: Tensor, case: Case, modules: dict[str, torch.nn.Module]) -> dic
 def instant_nsr_alpha(case: Case) -> dict[str, Tensor]:
     """Opacity of sections at several sharpnesses and slopes; the occupancy grid's values."""
     given, config = case.inputs, case.config["occ_model"]
+    case.config.about("occ_thre")  # of the grid, whose values alone are computed
     geometry, renderer = _geometry(config), _renderer(config)
     sdf, normal = given["sdf"].requires_grad_(), given["normal"].requires_grad_()
     assert renderer.sharpness is not None
@@ -195,27 +262,24 @@ def instant_nsr_geometry(case: Case) -> dict[str, Tensor]:
     radius, out = config["radius"], dict[str, Tensor]()
     local = given["points"] / radius
     foreground = {n: t for n, t in case.weights.items() if "_bg." not in n}
+    field = config["geometry"].having(finite_difference_eps=config["finite_difference_eps"])
+    _renderer(config)  # none of its options matters here
     for kind in ("analytic", "finite_difference"):
-        geometry = _geometry(
-            config,
-            gradient=kind.replace("_", "-"),
-            epsilon=config["finite_difference_eps"],
-            border="released",
-        )
+        geometry = _geometry(config.having(geometry=field.having(grad_type=kind)))
         load_instant_nsr(foreground, geometry)
-        field = geometry.in_world(given["points"])
-        eikonal = (field.gradient.norm(dim=-1) - 1).square().mean()
+        made = geometry.in_world(given["points"])
+        eikonal = (made.gradient.norm(dim=-1) - 1).square().mean()
         out |= {
-            f"sdf_{kind}": field.sdf,
-            f"grad_{kind}": field.gradient,
-            f"feature_{kind}": field.feature,
+            f"sdf_{kind}": made.sdf,
+            f"grad_{kind}": made.gradient,
+            f"feature_{kind}": made.feature,
             f"eikonal_{kind}": eikonal,
         }
         grads = _grads(eikonal, case, {"geometry.network.": geometry.network})
         out |= {f"gradw_{kind}/{name}": value for name, value in grads.items()}
-        if field.laplacian is not None:
-            out["laplace"] = field.laplacian
-    rgb = geometry.colour(local, given["normals"], given["dirs"], field.feature)
+        if made.laplacian is not None:
+            out["laplace"] = made.laplacian
+    rgb = geometry.colour(local, given["normals"], given["dirs"], made.feature)
     contracted = contract_sphere(given["far_points"] / radius)
     out |= {"rgb": rgb, "contract_aabb": local * 0.5 + 0.5, "contract_sphere": contracted}
     return out | _background(case, contracted)
@@ -240,6 +304,7 @@ def instant_nsr_forward(case: Case) -> dict[str, Tensor]:
     radius = config["radius"]
     geometry, renderer = _geometry(config), _renderer(config)
     load_instant_nsr(case.weights, geometry, renderer)
+    geometry.advance(0.0, config["global_step"])
     end = config["cos_anneal_end"]
     renderer.progress.fill_(1.0 if end == 0 else min(1.0, config["global_step"] / end))
     origins, directions = given["rays"].split(3, dim=-1)
@@ -267,7 +332,11 @@ def instant_nsr_forward(case: Case) -> dict[str, Tensor]:
     }
     valid = full.mask[:, None] > 0
     count = torch.tensor([full.samples], dtype=torch.int32)
+    second = {}
+    if full.laplacian is not None:
+        second["sdf_laplace_samples"] = full.laplacian / radius
     return {
+        **second,
         "comp_rgb": bare.rgb,
         "comp_normal": F.normalize(full.normal, dim=-1),
         "opacity": full.mask[:, None],
@@ -329,6 +398,7 @@ def _recorded(draws: Tensor | None, _: int) -> Tensor:
 def occupancy_grid(case: Case) -> dict[str, Tensor]:
     """Updates with recorded draws, queries, unseen cells, boxes, resampled intervals."""
     given, config = case.inputs, case.config
+    config.only(occ_fn="0.05*sigmoid(-(|x|-0.6*radius)*25/radius)*(1+0.5*sin(7*x0))")
     radius = config["radius"]
 
     def occupancy(x: Tensor) -> Tensor:  # case.json: occ_fn

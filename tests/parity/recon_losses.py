@@ -15,6 +15,9 @@ from studio.renderers.sharpness import LearnedSharpness
 from studio.schedule import LearningRate, Schedule, next_ray_count
 from studio.systems import losses as L
 from tests.parity.case import Adapter, Case
+from tests.parity.settings import Settings, Unsupported
+
+L1_KEPT = 0.8  # Wonder3D: share of the rays in the L1 loss, whatever rgb_p_ratio is
 
 
 def neus(case: Case) -> dict[str, Tensor]:
@@ -56,9 +59,11 @@ def instant_nsr(case: Case) -> dict[str, Tensor]:
         "sparsity": L.sparsity(given["sdf_samples"], options["sparsity_scale"]),
         "curvature": L.curvature(given["sdf_laplace_samples"]),
     }
-    step, epoch = config["global_step"], config.get("current_epoch", 0)
-    weights = {k: v for k, v in options.items() if k.startswith("lambda_")}
-    weights = {k: Schedule.parse(v, k)(step, epoch) for k, v in weights.items()}
+    if "ray_indices" in given:
+        samples = (given[name].flatten() for name in ("weights", "points", "intervals"))
+        index = given["ray_indices"]
+        terms["distortion"] = L.distortion(*samples, index, len(given["rgb"]))
+    weights = _weights(options, terms, config["global_step"], config.get("current_epoch", 0))
     target = config["train_num_rays"] * config["num_samples_per_ray"]
     rays, used = config["train_num_rays"], int(given["num_samples_full"])
     return {
@@ -79,8 +84,8 @@ def wonder3d(case: Case) -> dict[str, Tensor]:
     mask, opacity = given["fg_mask"].flatten(), given["opacity"].flatten()
     off, view = (given["comp_rgb_full"] - given["rgb"])[seen], given["view_weights"].flatten()
 
-    def ranked(error: Tensor, part: str, weight: Tensor | None = None, **how: Any) -> Tensor:
-        return L.ranked_mean(error, options[f"{part}_p_ratio"], weight, as_released=True, **how)
+    def ranked(error: Tensor, keep: float, weight: Tensor | None = None, **how: Any) -> Tensor:
+        return L.ranked_mean(error, keep, weight, as_released=True, **how)
 
     aware = options["geo_aware"]
     error, facing = L.normal_error(
@@ -89,19 +94,17 @@ def wonder3d(case: Case) -> dict[str, Tensor]:
     facing = facing & (mask > 0.5)
     how = "sum" if aware else "mean"
     terms = {
-        "rgb_mse": ranked(L.COLOUR_ERRORS["mse-sum"](off), "rgb"),
-        "rgb_l1": ranked(L.COLOUR_ERRORS["l1-sum"](off), "rgb"),
-        "normal": ranked(error[facing], "normal", view[facing], reduce=how),
+        "rgb_mse": ranked(L.COLOUR_ERRORS["mse-sum"](off), options["rgb_p_ratio"]),
+        "rgb_l1": ranked(L.COLOUR_ERRORS["l1-sum"](off), L1_KEPT),
+        "normal": ranked(error[facing], options["normal_p_ratio"], view[facing], reduce=how),
         "eikonal": L.eikonal(given["sdf_grad_samples"]),
-        "mask": ranked(L.mask_cross_entropy(opacity, mask), "mask", view),
+        "mask": ranked(L.mask_cross_entropy(opacity, mask), options["mask_p_ratio"], view),
         "opaque": L.opaque(opacity),
         "sparsity": L.sparsity(given["random_sdf"], options["sparsity_scale"]),
         "3d_normal_smooth": L.normal_smoothness(given["random_sdf_grad"], given["normal_perturb"]),
         "curvature": L.curvature(given["sdf_laplace_samples"]),
     }
-    step = config["global_step"]
-    weights = {k: v for k, v in options.items() if k.startswith("lambda_")}
-    weights = {k: Schedule.parse(v, k)(step) for k, v in weights.items()}
+    weights = _weights(options, terms, config["global_step"], config.get("current_epoch", 0))
     total = _total(terms, weights)
     wanted = {n.removeprefix("outputs/") for n in case.meta.get("tensors", {})}
     return {k: v for k, v in {"total": total, **_named(terms)}.items() if k in wanted or not wanted}
@@ -110,6 +113,7 @@ def wonder3d(case: Case) -> dict[str, Tensor]:
 def threestudio(case: Case) -> dict[str, Tensor]:
     """Losses on rendered pictures, and VolSDF's density."""
     given = case.inputs
+    case.config.about("B", "h", "w")
     opacity = given["opacity"]
     return {
         "loss_orient": L.orient(
@@ -126,6 +130,7 @@ def threestudio(case: Case) -> dict[str, Tensor]:
 def distortion(case: Case) -> dict[str, Tensor]:
     """Distortion loss of mip-NeRF 360 and its gradient."""
     weights = case.inputs["weights"].requires_grad_()
+    case.config.about("R", "S")
     rays, samples = weights.shape
     loss = L.distortion(
         weights.flatten(),
@@ -149,7 +154,10 @@ def schedules(case: Case) -> dict[str, Tensor]:
     }
     base = torch.tensor([0.01, 0.001], dtype=torch.float64)
     cosine = LearningRate("warmup-cosine", warm, 0.0, 0.05)
-    stairs = LearningRate("stairs", 100, 0.02, 0.02)
+    sync, limit = config["syncdreamer_lr"], config["modulated_inv_s"]
+    stairs = LearningRate("stairs", sync["warm"], 0.02, 0.02)
+    updates = range(0, sync["total"], sync["step"])
+    config.only(steps=steps)
     weights = [Schedule.parse(spec) for spec in config["C_specs"]]
     hash_grid = config["hash"]
     levels = [
@@ -176,13 +184,15 @@ def schedules(case: Case) -> dict[str, Tensor]:
     return {
         **{k: _by_step(rate, range(most), most)[:, None] * base for k, rate in exponential.items()},
         "neus_lr": 5e-4 * _by_step(cosine, range(0, most, most // 50), most),
-        "sync_lr_factor": _by_step(stairs, range(0, 4800, 80), 4800),
+        "sync_lr_factor": _by_step(stairs, updates, sync["total"]),
         "C_values": torch.tensor([[w(s, s // 40) for w in weights] for s in steps]),
         "cos_anneal": torch.tensor([renderer.anneal(step) for step in steps]),
         "freq_mask": torch.stack([_octaves(step, most) for step in steps]),
         "levels": torch.tensor(levels),
         "fd_eps": torch.tensor([2.0 / size for size in sizes], dtype=torch.float64),
-        "modulated_inv_s": _limited_sharpness(steps),
+        "modulated_inv_s": _limited_sharpness(
+            steps, [limit["start"], limit["reach"], limit["max"]]
+        ),
         "dyn_rays": torch.tensor(counts),
     }
 
@@ -198,13 +208,31 @@ def _octaves(step: int, open_steps: int) -> Tensor:
 
 
 @torch.no_grad()
-def _limited_sharpness(steps: list[int]) -> Tensor:
-    sharpness = LearnedSharpness(0.5, limit=[1, 4000, 90.0])
+def _limited_sharpness(steps: list[int], limit: list[float]) -> Tensor:
+    sharpness = LearnedSharpness(0.5, limit=limit)
     values = []
     for step in steps:
         sharpness.advance(step)
         values.append(sharpness().clone())
     return torch.stack(values)
+
+
+def _weights(
+    options: Settings, terms: dict[str, Tensor], step: int, epoch: int
+) -> dict[str, float]:
+    """Weights of the losses at a step.
+
+    Raises:
+        Unsupported: if a loss with a weight is not among the terms.
+    """
+    names = [name for name in options if name.startswith("lambda_")]
+    weights = {name: Schedule.parse(options[name], name) for name in names}
+    unknown = [
+        n for n, w in weights.items() if not w.off and n.removeprefix("lambda_") not in terms
+    ]
+    if unknown:
+        raise Unsupported(f"the case does not hold what {', '.join(unknown)} needs")
+    return {name: weight(step, epoch) for name, weight in weights.items()}
 
 
 def _total(terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:

@@ -17,11 +17,19 @@ from studio.renderers.neus import NeuSRenderer
 from studio.renderers.neus_sections import Sections
 from studio.systems import losses
 from tests.parity.case import Adapter, Case
+from tests.parity.settings import Settings
+
+MODES = {"idr": "idr", "no_view_dir": "no_view_dir", "no_normal": "no_normal"}
+INPUTS = {"idr": 9, "no_view_dir": 6, "no_normal": 6, "reflected": 9}
 
 
-def geometry_of(config: dict[str, Any], **options: Any) -> NeuSMLP:
+def geometry_of(config: Settings, **options: Any) -> NeuSMLP:
     """The networks of a case, with random weights."""
     sdf, colour = config["sdf_network"], config["rendering_network"]
+    mode = options.pop("colour_mode", None) or colour.choice("mode", MODES, "idr")
+    weight_norm = sdf.get("weight_norm", True)
+    sdf.only(d_in=3)
+    colour.only(d_feature=sdf["d_out"] - 1, d_in=INPUTS[mode], d_out=3, weight_norm=weight_norm)
     given = NeuSMLP.Config(
         hidden=sdf["d_hidden"],
         layers=sdf["n_layers"],
@@ -32,19 +40,21 @@ def geometry_of(config: dict[str, Any], **options: Any) -> NeuSMLP:
         scale=sdf.get("scale", 1.0),
         geometric_start=sdf.get("geometric_init", True),
         inside_out=sdf.get("inside_outside", False),
-        weight_norm=sdf.get("weight_norm", True),
+        weight_norm=weight_norm,
         colour_hidden=colour["d_hidden"],
         colour_layers=colour["n_layers"],
         colour_octaves=colour.get("multires_view", 0),
         colour_sigmoid=colour.get("squeeze_out", True),
-        **{"colour_mode": colour.get("mode", "idr"), **options},
+        colour_mode=mode,
+        **options,
     )
     return NeuSMLP(given)
 
 
-def background_of(config: dict[str, Any]) -> BackgroundNeRF:
+def background_of(config: Settings) -> BackgroundNeRF:
     """The background network of a case, with random weights."""
     nerf = config["nerf"]
+    nerf.only(d_in=4, d_in_view=3, output_ch=4, use_viewdirs=True)
     return BackgroundNeRF(
         nerf["W"],
         nerf["D"],
@@ -54,20 +64,23 @@ def background_of(config: dict[str, Any]) -> BackgroundNeRF:
     )
 
 
-def renderer_of(config: dict[str, Any], **options: Any) -> NeuSRenderer:
-    """NeuS's renderer with the networks of a case."""
+def renderer_of(config: Settings, **options: Any) -> NeuSRenderer:
+    """NeuS's renderer with the networks of a case; none of its samples is placed at random."""
+    config.only(perturb=(0.0, 0, False))
     given = NeuSRenderer.Config(
         samples=config["n_samples"],
         importance=config.get("n_importance", 0),
         rounds=config.get("up_sample_steps", 4),
         variance=config["variance_network"]["init_val"],
         outside=config.get("n_outside", 0),
-        perturb=config.get("perturb", 0.0) > 0,
+        perturb=False,
         **options,
     )
     renderer = NeuSRenderer(given)
     if renderer.background is not None:
         renderer.background = background_of(config)
+    else:
+        config.about("nerf")
     return renderer
 
 
@@ -102,7 +115,7 @@ def neus_networks(case: Case) -> dict[str, Tensor]:
     """All four networks, and the gradients of a loss over them."""
     given, config = case.inputs, case.config
     geometry = geometry_of(config)
-    renderer = renderer_of({**config, "n_samples": 2, "n_outside": 1})
+    renderer = renderer_of(config.having(n_samples=2, n_outside=1))
     parts = {**geometry.neus_parts(), **renderer.neus_parts()}
     load_parts(case.weights_path, parts)
     background = renderer.background
@@ -134,9 +147,10 @@ def neus_render_core(case: Case) -> dict[str, Tensor]:
     """Colours of rays with given depths."""
     given, config = case.inputs, case.config
     geometry = geometry_of(config)
+    config.only(n_samples=given["z_vals"].shape[1])
     # the coarse count decides on the length of the last section
     coarse = round(2 / config["sample_dist"])
-    renderer = renderer_of({**config, "n_samples": coarse})
+    renderer = renderer_of(config.having(n_samples=coarse))
     parts = {**geometry.neus_parts(), **renderer.neus_parts()}
     load_parts(case.weights_path, parts)
     depths = given["z_vals"]
@@ -230,6 +244,8 @@ def syncdreamer_render(case: Case) -> dict[str, Tensor]:
     """SyncDreamer's renderer with its losses, in training and in evaluation."""
     given, config, rays = case.inputs, case.config, _rays(case)
     geometry = geometry_of(config, colour_mode="reflected", scale_sdf=False)
+    share = min(1.0, config["step"] / config["anneal_end"])
+    config.only(cos_anneal_train=share, cos_anneal_eval=1.0)
     renderer = NeuSRenderer(
         NeuSRenderer.Config(
             samples=config["coarse_sn"],
@@ -255,7 +271,7 @@ def syncdreamer_render(case: Case) -> dict[str, Tensor]:
     seen = renderer.sections(rays, geometry, depths, depths[:, :0])
     error = torch.zeros(depths.numel())
     error[seen.index] = (made.gradients.norm(dim=1) - 1).square().detach()
-    kind = {"soft_l1": "charbonnier", "mse": "mse"}[config["rgb_loss"]]
+    kind = config.choice("rgb_loss", {"soft_l1": "charbonnier", "mse": "mse"})
     rendering = losses.mean_over(losses.COLOUR_ERRORS[kind](made.rgb - given["rgb"]))
     mask = losses.mean_over(losses.MASK_ERRORS["mse"](made.mask, given["mask"][:, 0]))
     eikonal = losses.eikonal(made.gradients, made.eikonal_weights)

@@ -19,7 +19,9 @@ from studio.guidance.spad.epipolar import coarser_mask
 from studio.guidance.spad.guidance import SpadGuidance
 from studio.guidance.spad.loss import denoising_loss
 from tests.parity.case import Adapter, Case
+from tests.parity.settings import Settings
 
+OF_INPUTS = ("views", "latent_size", "text_len", "elevation_deg", "azimuth_deg")
 VAE = {  # stand-in: the cases give latents
     "in_channels": 3,
     "out_channels": 3,
@@ -32,8 +34,9 @@ VAE = {  # stand-in: the cases give latents
 }
 
 
-def unet_options(config: Mapping[str, Any], groups: int) -> dict[str, Any]:
+def unet_options(config: Settings, groups: int) -> dict[str, Any]:
     """Return diffusers' arguments of a UNet described in the authors' words."""
+    config.only(use_spatial_transformer=True, transformer_depth=1, legacy=False, dropout=0.0)
     mult, wanted = config["channel_mult"], set(config["attention_resolutions"])
     attends = [2**i in wanted for i in range(len(mult))]
     down = ["CrossAttnDownBlock2D" if a else "DownBlock2D" for a in attends]
@@ -59,6 +62,7 @@ def attention_block(case: Case) -> dict[str, Tensor]:
     """One inflated transformer at several sizes, with and without a mask."""
     config, given = case.config, case.inputs
     heads, width, views = config["n_heads"], config["d_head"], config["views"]
+    config.about(*OF_INPUTS)
     block = Transformer2DModel(
         heads,
         width,
@@ -92,6 +96,7 @@ def attention_block(case: Case) -> dict[str, Tensor]:
 
 def _denoiser(case: Case, weights: Mapping[str, Tensor]) -> net.MultiViewUNet:
     config = case.config.get("unet", case.config)
+    case.config.about(*OF_INPUTS)
     groups = case.config.get("num_groups", 32)
     unet = net.MultiViewUNet(net.build_unet(unet_options(config, groups))).eval()
     layers = config["num_res_blocks"]
@@ -138,6 +143,8 @@ def unet(case: Case) -> dict[str, Tensor]:
 def _guidance(case: Case) -> SpadGuidance:
     """Build the guidance of a case; text tower and auto-encoder are stand-ins."""
     config = case.config
+    config.about("cc_projection", "per_view_timesteps", *OF_INPUTS)
+    config.only(eta=0.0, dropout=0.0)
     unet = unet_options(config["unet"], config.get("num_groups", 32))
     intrinsics = bool(config.get("use_intrinsic"))
     options = SpadGuidance.released(

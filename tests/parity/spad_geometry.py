@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,6 +21,7 @@ from studio.guidance.spad.epipolar import (
     relative_vectors,
 )
 from tests.parity.case import Adapter, Case
+from tests.parity.settings import Settings
 
 BITS = 2 ** torch.arange(7, -1, -1)
 
@@ -32,7 +32,8 @@ def _set(case: Case, name: str, side: int) -> Cameras:
     return orbit_cameras(azimuth.tolist(), (90 - polar).tolist(), case.config["radius"], fov, side)
 
 
-def _mask(config: dict[str, Any], cameras: Cameras, side: int) -> Tensor:
+def _mask(config: Settings, cameras: Cameras, side: int) -> Tensor:
+    config.only(src_depth=3.5)
     spread = 1 if config.get("dilate", True) else 0
     return epipolar_mask(cameras, side, spread=spread)
 
@@ -59,6 +60,7 @@ def masks(case: Case) -> dict[str, Tensor]:
     """Masks and Pluecker lines of sets of angles, as booleans or packed into bytes."""
     out: dict[str, Tensor] = {}
     for name, options in case.config["sets"].items():
+        options.about("views")
         rig = _set(case, name, options["S"])
         mask = _mask(case.config, rig, options["S"])
         out[f"{name}.plucker"] = plucker(rig, options["S"])

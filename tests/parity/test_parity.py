@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests.parity.__main__ import main
-from tests.parity.case import Case, find_adapter, load_case
+from tests.parity.case import Case, compute, find_adapter, load_case
+from tests.parity.settings import Settings, Unsupported
 
 OWN = Path(__file__).parent / "cases"
 
@@ -52,12 +53,11 @@ def errors_over_tolerance(case: Case, got: dict[str, Tensor]) -> dict[str, float
 @pytest.mark.parametrize("folder", case_folders(), ids=lambda f: f"{f.parent.name}/{f.name}")
 def test_case(folder: Path) -> None:
     case = load_case(folder)
-    adapter = find_adapter(case)
-    if adapter is None:
+    if find_adapter(case) is None:
         pytest.skip(f"no adapter for {case.method}/{case.kind}")
     if not (folder / "outputs.safetensors").exists():
         pytest.skip("the case has no expected numbers")
-    worst = errors_over_tolerance(case, adapter(case))
+    worst = errors_over_tolerance(case, compute(case))
     assert worst, "none of the expected tensors was computed"
     assert {name: value for name, value in worst.items() if value > 1} == {}
 
@@ -112,3 +112,47 @@ def test_runner_never_needs_expected_numbers(tmp_path: Path) -> None:
         if file.name != "outputs.safetensors":
             (copy / file.name).write_bytes(file.read_bytes())
     assert main([str(copy), "--out", str(tmp_path / "out")]) == 0
+
+
+# --- settings that nobody uses -------------------------------------------------------------------
+
+
+def test_settings_remember_what_was_read() -> None:
+    given = {"a": 1, "b": {"c": 2, "d": [1, 2]}, "e": [{"f": 3}, {"f": 4, "g": 5}], "h": {"i": {}}}
+    config = Settings(given)
+    assert config.unused() == ["a", "b.c", "b.d", "e.0.f", "e.1.f", "e.1.g", "h.i"]
+    assert "a" in config and config.get("missing") is None and len(config) == 4
+    assert config["b"]["c"] == 2 and [run["f"] for run in config["e"]] == [3, 4]
+    assert config.unused() == ["a", "b.d", "e.1.g", "h.i"]
+    changed = config.having(a=7)
+    assert changed["a"] == 7 and changed["b"].all() == given["b"]
+    assert config.unused() == ["e.1.g", "h.i"]
+    config.about("e", "h", "missing")
+    assert config.unused() == []
+
+
+def test_settings_refuse_values_without_meaning() -> None:
+    config = Settings({"kind": "Linear", "list": [1, 2], "eta": 0.5})
+    assert config.choice("kind", {"Linear": "linear"}) == "linear"
+    assert config.choice("absent", {}, "default") == "default"
+    config.only(list=[1, 2], eta=(0.0, 0.5), absent=3)
+    for refused in ({"list": [1, 3]}, {"eta": 1.0}, {"kind": ("a", "b")}):
+        with pytest.raises(Unsupported, match=next(iter(refused))):
+            config.only(**refused)
+
+
+def test_a_setting_without_use_is_unsupported_and_nothing_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = OWN / "viewfusion_interpolated" / "pose_vector"
+    copy = tmp_path / "viewfusion_interpolated" / "pose_vector"
+    copy.mkdir(parents=True)
+    for file in source.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    meta = json.loads((source / "case.json").read_text())
+    meta["config"]["twist"] = {"by": 3}
+    (copy / "case.json").write_text(json.dumps(meta))
+    assert main([str(copy), "--out", str(tmp_path / "out")]) == 3
+    printed = capsys.readouterr()
+    assert printed.out == "unsupported viewfusion_interpolated/pose_vector\n"
+    assert "twist.by" in printed.err and not (tmp_path / "out").exists()

@@ -22,6 +22,7 @@ SCHEDULE = {
     "num_timesteps": "train_timesteps",
     "linear_start": "beta_start",
     "linear_end": "beta_end",
+    "cosine_s": "cosine_s",
 }
 
 
@@ -29,7 +30,8 @@ def options(case: Case) -> ViewFusionComposableConfig:
     """The guidance's options for a case's config."""
     config, unet = case.config, case.config["unet"]
     changes: dict[str, Any] = {key: unet[key] for key in UNET if key in unet}
-    changes |= {ours: config["beta_schedule"][k] for k, ours in SCHEDULE.items()}
+    given = config["beta_schedule"]  # what it lacks has the defaults of both programs
+    changes |= {ours: given[k] for k, ours in SCHEDULE.items() if k in given}
     weighted = unet["out_channel"] == 6
     return ViewFusionComposableGuidance.released(
         **changes,
@@ -144,6 +146,8 @@ def sample(case: Case) -> dict[str, Tensor]:
 def autoregressive(case: Case) -> dict[str, Tensor]:
     """A turn-table on which every frame is a view of the next."""
     guidance, given = model(case), case.inputs
+    case.config.about("sample_num")
+    case.config.only(frames=given["angles"].numel())
     plan = guidance.levels.plan("ancestral")
     made = guidance.sampler.in_turn(
         given["y_cond"],

@@ -17,10 +17,21 @@ from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.checkpoint import load_official_into
 from studio.guidance.zero123.guidance import Zero123Guidance
 from tests.parity.case import Adapter, Case
+from tests.parity.settings import Settings
+
+TEXT_TOWER = (
+    "context_length",
+    "vocab_size",
+    "transformer_width",
+    "transformer_heads",
+    "transformer_layers",
+)
 
 
-def unet_kwargs(ldm: dict[str, Any], groups: int) -> dict[str, Any]:
+def unet_kwargs(ldm: Settings, groups: int) -> dict[str, Any]:
     """Diffusers' arguments for an LDM UNet: attention stands at the listed down-samplings."""
+    ldm.about("image_size", "use_checkpoint")
+    ldm.only(use_spatial_transformer=True, legacy=False)
     levels = len(ldm["channel_mult"])
     attend = [2**i in ldm["attention_resolutions"] for i in range(levels)]
     return {
@@ -37,8 +48,9 @@ def unet_kwargs(ldm: dict[str, Any], groups: int) -> dict[str, Any]:
     }
 
 
-def clip_kwargs(visual: dict[str, Any]) -> dict[str, Any]:
+def clip_kwargs(visual: Settings) -> dict[str, Any]:
     """Transformers' arguments for an OpenAI image tower; its heads are 64 wide."""
+    visual.about(*TEXT_TOWER)
     return {
         "hidden_size": visual["vision_width"],
         "intermediate_size": 4 * visual["vision_width"],
@@ -52,8 +64,10 @@ def clip_kwargs(visual: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def vae_kwargs(vae: dict[str, Any], groups: int) -> dict[str, Any]:
+def vae_kwargs(vae: Settings, groups: int) -> dict[str, Any]:
     """Diffusers' arguments for an LDM auto-encoder."""
+    vae.about("resolution")
+    vae.only(double_z=True, attn_resolutions=[], dropout=0.0, embed_dim=vae["z_channels"])
     levels = len(vae["ch_mult"])
     return {
         "in_channels": vae["in_channels"],
@@ -74,6 +88,9 @@ def model(
     """The guidance of a case's config, filled from its checkpoint; parts it lacks stay random."""
     config = case.config
     width = config["ldm_unet"]["context_dim"]
+    config.about("cc_projection", "n_views", "n_samples")  # of the weights and the inputs
+    config.only(use_ema=False)
+    config["schedule"].only(beta_schedule="linear (sqrt-space)")
     clip = {"hidden_size": 64, "num_attention_heads": 1, "num_hidden_layers": 1}
     clip |= {"intermediate_size": 64, "patch_size": 14, "image_size": 28, "projection_dim": width}
     vae = {"block_out_channels": [8] * 4, "norm_num_groups": 8, "layers_per_block": 1}
@@ -103,6 +120,7 @@ def model(
 def zero123_unet(case: Case) -> dict[str, Tensor]:
     """One forward of the UNet, with one token and with three."""
     kwargs = unet_kwargs(case.config["ldm_unet"], case.config["norm_num_groups"])
+    case.config.about("diffusers_unet", "ldm_to_diffusers")  # the same, in other words
     unet = net.build_unet(kwargs)
     load_official_into({"unet": unet}, case.weights_path, ema=False)
     out: dict[str, Tensor] = {}
@@ -127,6 +145,7 @@ def pose_vector(case: Case) -> dict[str, Tensor]:
         world_to_camera_inverse(case.inputs[f"{name}_RT"])[:, :3, 3] for name in ("cond", "target")
     )
     pose = net.pose_vector(cond, target)
+    case.config.about("full_size")
     projection = net.CLIPCameraProjection(case.config["cc_projection"][1])
     load_official_into({"clip_camera_projection": projection}, case.weights_path)
     embedding = case.inputs["clip_emb"][:, 0]
@@ -140,7 +159,12 @@ def pose_vector(case: Case) -> dict[str, Tensor]:
 @torch.no_grad()
 def clip_preprocess(case: Case) -> dict[str, Tensor]:
     """CLIP's input and embedding of a picture."""
-    encoder = net.build_image_encoder(clip_kwargs(case.config["clip_visual"]))
+    kwargs = clip_kwargs(case.config["clip_visual"])
+    case.config.only(heads=kwargs["num_attention_heads"])
+    if "hf" in case.config:
+        names = ("hidden_act", "layer_norm_eps", "num_attention_heads")
+        case.config["hf"].only(**{name: kwargs[name] for name in names})
+    encoder = net.build_image_encoder(kwargs)
     load_official_into({"image_encoder": encoder}, case.weights_path)
     pixels = case.inputs["image_u8"].permute(2, 0, 1)[None].float() / 255 * 2 - 1
     embedding = net.clip_embedding(encoder, pixels)[:, None]
@@ -195,6 +219,7 @@ def sample_zero123(case: Case) -> dict[str, Tensor]:
 def dataset_views_release(case: Case) -> dict[str, Tensor]:
     """Chosen views of the first object of either split, the last row of the validation split."""
     config = case.config
+    config.about("train_paths", "val_paths")  # in the folder's lists
     data = ViewsReleaseData(
         ViewsReleaseData.Config(
             root=str(case.folder / config["root"]),
@@ -224,9 +249,10 @@ def ring_poses(count: int, elevation: float, distance: float, azimuth: float = 0
     return torch.stack([turns, turns * 0 + elevation, turns * 0 + distance], 1)
 
 
-def order_of(run: dict[str, Any], inputs: dict[str, Tensor], name: str, window: float) -> Plan:
+def order_of(run: Settings, inputs: dict[str, Tensor], name: str, window: float) -> Plan:
     """The plan of one of the official loops."""
     fusion = Fusion(run["inference_temp"], run["auto_temp"], window)
+    run.about("sampler_args", "files", "n_files")
     if run["kind"] == "path":
         offset = inputs[f"{name}.offset"].double().flatten()
         turn, polar = torch.rad2deg(offset[1]), torch.rad2deg(offset[0])
@@ -313,12 +339,13 @@ def interpolated_denoising(case: Case) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def run_loop(case: Case, name: str, run: dict[str, Any]) -> dict[str, Tensor]:
+def run_loop(case: Case, name: str, run: Settings) -> dict[str, Tensor]:
     """One picture in, the pictures of a ring out, as one of the official scripts makes them.
 
     In double precision, because 8-bit values are cut off, not rounded: at float32's error one
     value of some ten thousand would end on the other side of a step.
     """
+    run.about("steps_run", "files")  # what came out
     guidance = model(
         case,
         ViewFusionInterpolatedGuidance,
@@ -356,6 +383,7 @@ def run_loop(case: Case, name: str, run: dict[str, Any]) -> dict[str, Tensor]:
 
 def training(case: Case) -> dict[str, Tensor]:
     """Loss and gradients of Zero-1-to-3's training."""
+    case.config["train"].about("lr", "cc_projection_lr_factor", "optimizer")  # after the gradients
     guidance = model(case, condition_dropout=case.config["train"]["ucg"])
     given = {k.removeprefix("train."): v for k, v in case.inputs.items() if k.startswith("train.")}
     cond, target = (given[f"image_{x}"].permute(0, 3, 1, 2) for x in ("cond", "target"))

@@ -54,7 +54,9 @@ class ViewFusionComposableGuidance(Guidance):
         super().__init__()
         self.cfg = cfg = checked(checkpoint.with_saved_options(cfg))
         self.levels = NoiseLevels(
-            betas(cfg.beta_schedule, cfg.train_timesteps, cfg.beta_start, cfg.beta_end)
+            betas(
+                cfg.beta_schedule, cfg.train_timesteps, cfg.beta_start, cfg.beta_end, cfg.cosine_s
+            )
         )
         self.contract = ViewContract(
             ("image", "images"),

@@ -67,6 +67,8 @@ class ViewFusionComposableConfig:
     """First variance of the noise schedule."""
     beta_end: float = 1e-2
     """Last variance of the noise schedule."""
+    cosine_s: float = 8e-3
+    """Offset of the cosine schedule, which keeps its first variances from vanishing."""
     max_views: int = 6
     """Most views of a training sample; their number is drawn from 1 to here."""
     sampler: str = "ddim"
