@@ -82,6 +82,18 @@ def test_the_finished_file_is_measured_against_the_views(exported, exporter, lam
     assert mesh_psnr(turned, lamp_views) < 20  # upside down is noticed
 
 
+def test_an_empty_picture_is_not_praised(exported, lamp_views):
+    """The lamp covers little of the pictures, and is white on white for one of them."""
+    mesh = read_mesh(exported["glb"])
+    away = replace(mesh, vertices=mesh.vertices + np.float32([0, 0, 50]))
+    assert mesh_psnr(away, lamp_views) < 10
+    white = replace(lamp_views, images=lamp_views.images.clone())
+    white.images[:, :3] = 1.0
+    assert mesh_psnr(away, white) < 6
+    nothing = replace(lamp_views, images=torch.zeros_like(lamp_views.images))
+    assert mesh_psnr(away, nothing) == 0
+
+
 def test_the_finished_file_is_a_solid(exported, exporter):
     figures = exporter.figures
     assert figures["watertight"] and figures["outward"] and figures["open_edges"] == 0
