@@ -25,7 +25,7 @@ from torch import Tensor
 
 from studio.cameras import Cameras, opencv_to_opengl, opengl_to_opencv
 from studio.errors import DataError
-from studio.files import atomic_write, write_json, write_text
+from studio.files import atomic_write, parsing, write_json, write_text
 from studio.picture_files import opened
 
 SPLITS = ("train", "val", "test")
@@ -62,26 +62,30 @@ class ObjectViews:
             DataError: if it is missing or incomplete.
         """
         path = folder / "meta.json"
-        try:
+        with parsing(
+            path,
+            "camera_angle_x and locations with elevation, azimuth, transform_matrix and frames",
+        ):
             meta = json.loads(path.read_text())
             places = meta["locations"]
-            fov = meta["camera_angle_x"] if "camera_angle_x" in meta else meta["fov_x"]
+            fov = float(meta["camera_angle_x"] if "camera_angle_x" in meta else meta["fov_x"])
+            if not 0 < fov < math.pi:
+                raise ValueError(f"the field of view is {fov:g} radians")
             c2w = torch.tensor([p["transform_matrix"] for p in places], dtype=torch.float64)
+            if c2w.shape != (len(places), 4, 4):
+                raise ValueError(f"transform_matrix is of shape {tuple(c2w.shape[1:])}")
+            angles = torch.tensor([[float(p[k]) for k in ("elevation", "azimuth")] for p in places])
+            if not (angles.isfinite().all() and c2w.isfinite().all()):
+                raise ValueError("an angle or a matrix is not finite")
             return cls(
                 folder,
                 tuple(_file_name(folder, i, p) for i, p in enumerate(places)),
-                torch.tensor([float(p["elevation"]) for p in places]),
-                torch.tensor([float(p["azimuth"]) for p in places]),
+                angles[:, 0],
+                angles[:, 1],
                 opengl_to_opencv(c2w).float(),
-                float(fov),
+                fov,
                 caption,
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{path} cannot be read: {type(error).__name__} {error}.",
-                allowed="camera_angle_x and locations with elevation, azimuth, transform_matrix "
-                "and frames",
-            ) from error
 
     def intrinsics(self, width: float = 1.0, height: float = 1.0) -> Float[Tensor, "3 3"]:
         """Return intrinsics for a picture size, by default normalised by it."""
@@ -146,13 +150,8 @@ def read_index(root: Path, captions: Path) -> list[ObjectViews]:
         DataError: naming the line that is no "<shard>/<object id><TAB><caption>", or the object
             that is missing.
     """
-    try:
-        lines = captions.read_text().splitlines()
-    except OSError as error:
-        raise DataError(
-            f"{captions} cannot be read ({error.strerror}).",
-            allowed='a text file with one "<shard>/<object id><TAB><caption>" per line',
-        ) from error
+    with parsing(captions, 'UTF-8 text with one "<shard>/<object id><TAB><caption>" per line'):
+        lines = captions.read_text(encoding="utf-8").splitlines()
     objects = []
     for number, line in enumerate(lines, 1):
         if not line.strip():

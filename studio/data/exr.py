@@ -19,8 +19,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from studio.errors import DataError
+from studio.files import parsing
 
 MAGIC = 20000630
+MOST_PIXELS = 1 << 28
 TILED, LONG_NAMES, DEEP, MULTIPART = 0x200, 0x400, 0x800, 0x1000
 DTYPES: dict[int, np.dtype[Any]] = {0: np.dtype("<u4"), 1: np.dtype("<f2"), 2: np.dtype("<f4")}
 ROWS = {0: 1, 1: 1, 2: 1, 3: 16}  # scan lines of a block: none, RLE, ZIPS, ZIP
@@ -43,7 +45,7 @@ def read_exr(path: Path) -> Float32[np.ndarray, "h w 4"]:
     Raises:
         DataError: if the file is missing, broken or of a kind that cannot be read here.
     """
-    try:
+    with parsing(path):
         data = path.read_bytes()
         version, attributes, start = _header(data)
         kind = attributes["compression"][0]
@@ -55,10 +57,14 @@ def read_exr(path: Path) -> Float32[np.ndarray, "h w 4"]:
         window, display = (
             struct.unpack("<4i", attributes[f"{name}Window"]) for name in ("data", "display")
         )
+        for left, top, right, bottom in (window, display):
+            width, height = right - left + 1, bottom - top + 1
+            if min(width, height) < 1 or width * height > MOST_PIXELS:
+                raise DataError(
+                    f"{path} is {width} x {height} px.", allowed=f"1 to {MOST_PIXELS} pixels"
+                )
         planes = _scan_lines(data, start, kind, channels, window)
         return _displayed(_rgba(planes), window, display)
-    except (OSError, struct.error, KeyError, IndexError, ValueError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read as OpenEXR: {error}.") from error
 
 
 def _header(data: bytes) -> tuple[int, dict[str, bytes], int]:

@@ -28,6 +28,7 @@ from studio.data.nmr_index import (
     kept_index,
 )
 from studio.errors import DataError
+from studio.files import parsing
 from studio.run import read_json
 
 SPLITS = ("train", "val", "test")
@@ -151,10 +152,11 @@ class Extracted(Original):
 
     def text(self, name: str) -> str:
         """See `Original`."""
-        try:
-            return (self.source / name).read_text()
-        except OSError as error:
-            raise self._no_text(name) from error
+        path = self.source / name
+        if not path.is_file():
+            raise self._no_text(name)
+        with parsing(path):
+            return path.read_text(encoding="utf-8")
 
     def read(self, key: str, member: int) -> bytes:
         """See `Archive`."""
@@ -207,7 +209,8 @@ class Shards(Archive):
         index = kept_index(
             source / PLACES, files, lambda: index_shards(source, [p.name for p in files])
         )
-        self.names = dict(self.info.get("names", SYNSETS))
+        with parsing(source / INFO, "an object of names by synset"):
+            self.names = {str(k): str(v) for k, v in dict(self.info.get("names", SYNSETS)).items()}
         self.files = IndexedFiles(source, index)
         self.files.require(index.keys)
         split_of = [str(_SHARD.sub(r"\1", name)) for name in index.files]

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from studio.errors import DataError, StudioError
-from studio.files import atomic_write
+from studio.files import BROKEN, atomic_write, parsing
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ VIEWS = 24
 CAMERAS = VIEWS
 """Number of the member that holds an object's cameras; 0 to 23 are its pictures."""
 MEMBERS = VIEWS + 1
+MOST_TEXT = 1 << 26
+"""Bytes of a list; the largest of the archive has some 100 kB."""
 
 _VIEW = r"(00[01]\d|002[0-3])\.png"
 _IN_ZIP = re.compile(rf"(?:.*/)?(\w+)/([^/]+)/(?:image/{_VIEW}|cameras\.npz)")
@@ -93,7 +95,7 @@ class Index:
                     deflated.reshape(size.shape),
                     dict(zip(stored["text_names"].tolist(), stored["texts"].tolist(), strict=True)),
                 )
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
+        except (OSError, *BROKEN):
             return None
 
 
@@ -136,7 +138,7 @@ def index_zip(path: Path) -> Index:
         DataError: if it is no zip, or packed in a way that is not read.
     """
     table, texts = _Table(), {}
-    try:
+    with parsing(path):
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
                 if found := _IN_ZIP.fullmatch(entry.filename):
@@ -146,9 +148,9 @@ def index_zip(path: Path) -> Index:
                     place = (entry.header_offset, entry.compress_size, bool(entry.compress_type))
                     table.add(f"{found[1]}-{found[2]}", 0, member, place)
                 elif text := _TEXTS.fullmatch(entry.filename):
+                    if entry.file_size > MOST_TEXT:
+                        raise DataError(f"{path}: {entry.filename} has {entry.file_size} bytes.")
                     texts[text[1]] = archive.read(entry).decode()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(f"{path} cannot be read as a zip: {error}.") from error
     return table.index([path.name], texts)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from studio.errors import DataError
+from studio.files import parsing
 from studio.picture_files import opened
 
 RIGID_TOLERANCE = 1e-3  # largest entry of R R^T - 1
@@ -25,10 +26,8 @@ def read_matrix(path: Path) -> Float64[np.ndarray, "3 4"]:
         DataError: if the file is missing or broken, or the matrix has another shape or is not
             rigid.
     """
-    try:
+    with parsing(path, "3x4 world-to-camera matrices"):
         matrix = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"camera {path} cannot be read: {_why(error)}.") from error
     if matrix.shape == (4, 4):
         raise DataError(
             f"camera {path} is a 4x4 matrix, as some renderers save camera-to-world poses.",
@@ -44,11 +43,6 @@ def read_matrix(path: Path) -> Float64[np.ndarray, "3 4"]:
     if np.abs(matrix[:, :3] @ matrix[:, :3].T - np.eye(3)).max() > RIGID_TOLERANCE:
         raise DataError(f"camera {path} is not rigid.", allowed="a rotation and a translation")
     return matrix
-
-
-def _why(error: Exception) -> str:
-    """What the system or a decoder says, without the path."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def read_rgba8(path: Path) -> UInt8[np.ndarray, "h w 4"]:
@@ -100,28 +94,17 @@ def read_names(path: Path, *, may_be_empty: bool = False) -> list[str]:
 
 def _named(path: Path) -> Any:
     if path.suffix == ".npy":
-        try:
+        with parsing(path, "an array of strings saved without pickling (dtype U or S)"):
             array = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(
-                f"{path} cannot be read: {error}.",
-                allowed="an array of strings saved without pickling (dtype U or S)",
-            ) from error
-        if array.dtype.kind == "S":
-            array = np.char.decode(array, "utf-8")
+            if array.dtype.kind == "S":
+                array = np.char.decode(array, "utf-8")
         return array.reshape(-1).tolist()
-    try:
+    with parsing(path, "JSON" if path.suffix == ".json" else "UTF-8 text"):
         text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        if path.suffix == ".json":
-            raise DataError(f"{path} is no JSON: {error}.") from error
-        raise DataError(f"{path} is no UTF-8 text.") from error
     if path.suffix != ".json":
         return [line.strip() for line in text.splitlines() if line.strip()]
-    try:
+    with parsing(path, "JSON"):
         document = json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{path} is no JSON: {error}.") from error
     if isinstance(document, dict) and all(isinstance(v, list) for v in document.values()):
         return [name for names in document.values() for name in names]
     return document

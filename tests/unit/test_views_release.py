@@ -122,7 +122,7 @@ def test_wrong_folders_and_options(root: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="list of folder names"):
         _data(root)
     shutil.copy(root / "a" / "000.png", root / "valid_paths.json")
-    with pytest.raises(DataError, match="no JSON"):
+    with pytest.raises(DataError, match=r"cannot be read: Unicode(.|\n)*allowed: JSON"):
         _data(root)
 
 
