@@ -26,6 +26,7 @@ from studio.files import json_text, make_folder, remove, write_text
 from studio.images import save_png
 from studio.shots import Scene, Shot, read_shots
 from studio.similarity import translation
+from studio.transforms_blender import is_copy, remove_blender_copies, write_blender_copies
 from studio.transforms_cameras import (
     check_direction,
     frame_intrinsics,
@@ -53,6 +54,8 @@ VERSION = 1  # of the "studio" block
 def write_transforms(views: ViewSet, folder: Path) -> Path:
     """Write `images/<name>.png` and then `transforms.json`, whose presence says "complete".
 
+    Beside it the same in NeRF-synthetic's words (`studio.transforms_blender`).
+
     Normals go to `normals/<name>.png` ("normal_path" per frame): (n + 1) / 2 in the axes (x right,
     y up, z towards the viewer) of each camera, transparent where they are not known.
 
@@ -78,8 +81,10 @@ def write_transforms(views: ViewSet, folder: Path) -> Path:
     old = _our_pictures(target)
     make_folder(folder / "images")
     remove(target)
+    remove_blender_copies(folder)
     for file, picture in pictures.items():
         save_png(folder / file, picture)
+    write_blender_copies(views, files, folder)
     write_text(target, text)
     for path in old - {folder / file for file in pictures}:
         remove(path)
@@ -159,7 +164,7 @@ def find_transforms(folder: Path, split: str | None = None) -> Path:
             f"folder {folder} does not exist.",
             hint=f"did you mean {folder.parent / near[0]}?" if near else None,
         )
-    order = [f"transforms_{split}.json"] if split else []
+    order = [f"transforms_{split}.json"] if split and not _only_copied(folder, split) else []
     order += ["transforms.json"] + ([] if split else ["transforms_train.json"])
     for name in order:
         if (folder / name).is_file():
@@ -171,10 +176,15 @@ def find_transforms(folder: Path, split: str | None = None) -> Path:
     )
 
 
+def _only_copied(folder: Path, split: str) -> bool:
+    """Whether a split's file is a copy of the `transforms.json` beside it, in fewer words."""
+    return (folder / "transforms.json").is_file() and is_copy(folder / f"transforms_{split}.json")
+
+
 def has_split(folder: Path, split: str) -> bool:
     """Whether a folder describes this split on its own, in a file or a nerfstudio list."""
     if not folder.is_file() and (folder / f"transforms_{split}.json").is_file():
-        return True
+        return not _only_copied(folder, split)
     path = folder if folder.is_file() else folder / "transforms.json"
     return path.is_file() and f"{split}_filenames" in load_json(path)
 

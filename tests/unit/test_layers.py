@@ -52,6 +52,7 @@ SECOND = {
     "shots",
     "similarity",
     "transforms",
+    "transforms_blender",
     "transforms_cameras",
     "transforms_frames",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from studio.cameras import orbit_cameras
 from studio.data.render import render_mesh
+from studio.export import unwrap as unwrapping
 from studio.export.isosurface import extract_mesh
 from studio.export.texture import (
     TextureBaker,
@@ -113,11 +115,32 @@ def test_gaps_take_the_nearest_colour():
     assert texture[2, 3].tolist() == [255, 0, 0] and texture[5, 4].tolist() == [0, 0, 255]
 
 
-def test_a_slow_unwrap_falls_back_and_says_so(mesh, caplog):
+def test_an_unwrap_that_cannot_end_falls_back_and_says_so(mesh, caplog, monkeypatch):
+    program = unwrapping._XATLAS_PROGRAM.replace(
+        "atlas.generate", "while True: pass\natlas.generate"
+    )
+    monkeypatch.setattr(unwrapping, "_XATLAS_PROGRAM", program)
+    monkeypatch.setattr(unwrapping, "CPU_LIMIT_S", 1)
     with caplog.at_level(logging.WARNING):
-        cut = unwrap(mesh, 256, time_limit_s=0.001)
-    assert "took more than 0.001 s" in caplog.text
+        cut = unwrap(mesh, 256)
+    assert "xatlas failed" in caplog.text
     assert np.array_equal(cut.uv, unwrap(mesh, 256, method="box").uv)
+
+
+def test_the_number_of_faces_decides_how_a_mesh_is_unwrapped(mesh, caplog, monkeypatch):
+    monkeypatch.setattr(unwrapping, "MOST_FACES", len(mesh.faces) - 1)
+    with caplog.at_level(logging.INFO):
+        cut = unwrap(mesh, 256)
+    assert f"{len(mesh.faces)} faces are too many" in caplog.text
+    assert np.array_equal(cut.uv, unwrap(mesh, 256, method="box").uv)
+
+
+def test_the_clock_decides_nothing_of_an_export():
+    """What a busy machine makes is what an idle one makes: only the log looks at the time."""
+    for path in Path(unwrapping.__file__).parent.glob("*.py"):
+        source = path.read_text()
+        assert "timeout" not in source and "monotonic" not in source, path
+        assert path.name == "exporter.py" or "import time" not in source, path
 
 
 def test_every_box_chart_keeps_its_scale(mesh):
