@@ -313,7 +313,9 @@ def _makers() -> dict[str, Maker]:
     import studio.data.procedural_food
     import studio.data.procedural_fruit
     import studio.data.procedural_furniture
+    import studio.data.procedural_gadgets
     import studio.data.procedural_games
+    import studio.data.procedural_hobby
     import studio.data.procedural_house
     import studio.data.procedural_inputs
     import studio.data.procedural_kitchen
@@ -321,8 +323,10 @@ def _makers() -> dict[str, Maker]:
     import studio.data.procedural_lounge
     import studio.data.procedural_plush
     import studio.data.procedural_reptiles
+    import studio.data.procedural_screens
     import studio.data.procedural_seats
     import studio.data.procedural_storage
+    import studio.data.procedural_street
     import studio.data.procedural_towers
     import studio.data.procedural_town
     import studio.data.procedural_toys
