@@ -114,7 +114,24 @@ def read_exact(path: Path) -> Mesh:
         raise DataError(f"mesh {path} is broken ({type(error).__name__}: {error}).") from error
     if not isinstance(loaded, trimesh.Trimesh) or len(loaded.faces) == 0:
         raise DataError(f"mesh {path} has no triangles.")
+    _check_numbers(path, loaded)
     return _converted(loaded, gltf=path.suffix.lower() in (".glb", ".gltf"))
+
+
+def _check_numbers(path: Path, loaded: Any) -> None:
+    """Refuse what trimesh hands on unchecked, as damaged files have it."""
+    vertices, faces = np.asarray(loaded.vertices), np.asarray(loaded.faces)
+    if vertices.ndim != 2 or vertices.shape[1] != 3:
+        raise DataError(
+            f"mesh {path} is broken: not all of its vertices have three numbers.",
+            allowed="three, x y z, and perhaps colours, the same for all vertices",
+        )
+    if not np.isfinite(vertices).all():
+        raise DataError(f"mesh {path} is broken: a vertex is not finite.")
+    if faces.min() < 0 or faces.max() >= len(vertices):
+        raise DataError(
+            f"mesh {path} is broken: a face names vertex {int(faces.max())} of {len(vertices)}."
+        )
 
 
 def _converted(loaded: Any, gltf: bool) -> Mesh:

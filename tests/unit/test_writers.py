@@ -256,6 +256,9 @@ def test_full_disk_leaves_the_old_file(
         ("mesh.blend", b"x", "unknown format"),
         ("cut.glb", b"glTF\x02\0\0\0", "is broken"),
         ("empty.ply", b"", "is broken"),
+        ("mixed.obj", b"v 0 0 0 1 1 1\nv 1 1\nv 0 1 0 1 1 1\nf 1 2 3\n", "three numbers"),
+        ("nan.obj", b"v nan 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "not finite"),
+        ("range.off", b"OFF\n3 1 0\n0 0 0\n1 0 0\n0 1 0\n3 0 1 7\n", "is broken"),
         ("points.obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\n", "no triangles|broken"),
     ],
 )
