@@ -21,6 +21,7 @@ LAYOUTS = (
     "eschernet",
     "syncdreamer-16",
     "spin-36",
+    "photos",
 )
 
 

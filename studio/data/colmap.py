@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,13 +60,36 @@ class ColmapData(LayoutData):
         """Read the model; there are no test views."""
         if split != "train":
             return None
-        cfg, root = self.cfg, existing(Path(self.cfg.root))
-        folder = root / cfg.model if cfg.model else _largest(root)
+        root = existing(Path(self.cfg.root))
+        return self.read_model(root, root, root / self.cfg.images)
+
+    @property
+    def _mask_folders(self) -> Sequence[str]:
+        return [self.cfg.mask_folder] if self.cfg.mask_folder else MASK_FOLDERS
+
+    def how_to_mask(self, root: Path) -> str:
+        """Return what the layout offers for masks, for messages."""
+        return "RGBA pictures, or white-on-black masks of the same names in " + str(
+            root / self._mask_folders[0]
+        )
+
+    def read_model(self, root: Path, project: Path, images: Path) -> Scene:
+        """Read the model of a project.
+
+        Args:
+            root: the capture's folder, which holds the masks.
+            project: what holds the sparse models.
+            images: where the pictures are looked for first.
+
+        Raises:
+            DataError: if there is no model, it is broken, or most of its pictures are missing.
+        """
+        cfg = self.cfg
+        folder = root / cfg.model if cfg.model else _largest(project)
         model = read_sparse(folder)
-        pictures = _pictures(root, cfg.images, model)
+        pictures = _pictures([images, *(root / name for name in PICTURE_FOLDERS)], model)
         _report(folder, root, pictures)
-        names = [cfg.mask_folder] if cfg.mask_folder else MASK_FOLDERS
-        masks = [root / name for name in names]
+        masks = [root / name for name in self._mask_folders]
         shots = []
         for image in _usable(folder, model, pictures):
             camera = model.cameras[image.camera]
@@ -80,8 +104,7 @@ class ColmapData(LayoutData):
                     mask=find_mask(masks, image.name),
                 )
             )
-        how = f"RGBA pictures, or white-on-black masks of the same names in {masks[0]}"
-        return Scene(folder, shots, points=model.points, how_to_mask=how)
+        return Scene(folder, shots, points=model.points, how_to_mask=self.how_to_mask(root))
 
 
 def model_folders(root: Path) -> list[Path]:
@@ -116,9 +139,9 @@ def _largest(root: Path) -> Path:
     return largest
 
 
-def _pictures(root: Path, given: str, model: SparseModel) -> dict[str, Path]:
-    """The file of every picture of the model that has one."""
-    for folder in (root / name for name in (given, *PICTURE_FOLDERS)):
+def _pictures(folders: Sequence[Path], model: SparseModel) -> dict[str, Path]:
+    """The file of every picture of the model that has one, in the first folder that has any."""
+    for folder in folders:
         found = {
             image.name: find_picture(folder / image.name)
             or find_picture(folder / image.name.replace("\\", "/"))

@@ -18,6 +18,8 @@ from studio.cameras import CANONICAL_RADIUS, Cameras, look_at, spherical_to_cart
 from studio.capture_files import is_picture
 from studio.data.layouts import CaptureConfig, LayoutData, existing, pictures_in
 from studio.errors import DataError
+from studio.foreground import foreground
+from studio.images import read_rgba_or_rgb
 from studio.picture_files import picture_size
 from studio.registry import register
 from studio.shots import Scene, Shot
@@ -47,8 +49,9 @@ class RigData(LayoutData):
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        """Whether there is a strip of that many square tiles, or that many pictures."""
-        return bool(tiles(root, cls.count))
+        """Whether there is a strip of that many square tiles, or that many pictures, cut out."""
+        found = tiles(root, cls.count)
+        return bool(found) and _is_cut_out(found[0][0])
 
     def scene(self, split: str = "train") -> Scene | None:
         """Find the pictures and compute the cameras; there are no test views."""
@@ -90,6 +93,15 @@ class Spin36Data(RigData):
     @dataclass
     class Config(RigConfig):
         """Options."""
+
+
+def _is_cut_out(path: Path) -> bool:
+    """Whether a picture has alpha or an even background; a ring of other photos is no such rig."""
+    picture, masked = read_rgba_or_rgb(path)
+    try:
+        return masked or bool(len(foreground(picture, "border")))
+    except DataError:
+        return False
 
 
 Tile = tuple[Path, tuple[int, int, int, int] | None, tuple[int, int]]

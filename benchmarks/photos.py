@@ -1,0 +1,130 @@
+"""Photos of a textured object on a textured floor, rendered for trying out plain-photo captures.
+
+    STUDIO_TEST_DATA=<folder> python -m benchmarks.photos out=PHOTOS
+    python launch.py --config configs/reconstruct-scene.yaml --train --export data.root=PHOTOS
+
+Spot stands on a floor with crates around it; JPEGs without any pose are written, as a telephone
+would take them from all around. The true cameras stay out: COLMAP has to find them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from studio.cameras import orbit_cameras
+from studio.data.render import RayCaster
+from studio.errors import DataError
+
+Array = np.ndarray[Any, Any]
+TILE = 1024  # px, side of each of the two textures
+
+
+def spot(folder: Path) -> tuple[Array, Array, Array]:
+    """Return corners [M, 3, 3] of Spot, who stands on z = 0, their uv [M, 3, 2] and his texture."""
+    vertices, uv, corners = [], [], []
+    for line in (folder / "spot_triangulated.obj").read_text().splitlines():
+        kind, *words = line.split()
+        if kind == "v":
+            vertices.append([float(w) for w in words])
+        elif kind == "vt":
+            uv.append([float(w) for w in words[:2]])
+        elif kind == "f":
+            corners.append([[int(n) - 1 for n in w.split("/")[:2]] for w in words])
+    index = np.array(corners)
+    x, y, z = np.array(vertices).T
+    points = np.stack([x, -z, y], axis=1) * 0.6
+    points[:, 2] -= points[:, 2].min()
+    with Image.open(folder / "spot_texture.png") as picture:
+        texture = np.asarray(picture.convert("RGB").resize((TILE, TILE)))
+    return points[index[..., 0]], np.array(uv)[index[..., 1]], texture
+
+
+def paint(seed: int = 0) -> Array:
+    """Return a picture with structure at every scale: discs and squares of many sizes."""
+    random = np.random.default_rng(seed)
+    picture = np.full((TILE, TILE, 3), 128, np.uint8)
+    y, x = np.mgrid[:TILE, :TILE]
+    for size in (160, 80, 40, 20, 10, 6):
+        for _ in range(min(1200, 10 * (TILE // size) ** 2 // 8)):
+            cx, cy = random.integers(0, TILE, 2)
+            window = np.s_[max(0, cy - size) : cy + size, max(0, cx - size) : cx + size]
+            dx, dy = np.abs(x[window] - cx), np.abs(y[window] - cy)
+            inside = dx + dy < size if random.random() < 0.5 else dx**2 + dy**2 < size**2 / 2
+            picture[window][inside] = random.integers(20, 236, 3)
+    return picture
+
+
+def box(centre: tuple[float, float], side: float, turn: float) -> tuple[Array, Array]:
+    """Return corners and uv of a crate's five visible faces."""
+    points, uv = [], []
+    c, s = np.cos(turn), np.sin(turn)
+    square = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) / 2
+    shown = (square + 0.5) * side * 0.3
+    for k in range(4):
+        a, b = square[k], square[(k + 1) % 4]
+        face = [[*a, 0], [*b, 0], [*b, 1], [*a, 1]]
+        points += [[face[0], face[1], face[2]], [face[0], face[2], face[3]]]
+    top = [[*p, 1] for p in square]
+    points += [[top[0], top[1], top[2]], [top[0], top[2], top[3]]]
+    for k in range(5):
+        moved = shown + 0.13 * k
+        uv += [[moved[0], moved[1], moved[2]], [moved[0], moved[2], moved[3]]]
+    corners = np.array(points) * side
+    turned = corners[..., :2] @ np.array([[c, s], [-s, c]]) + np.array(centre)
+    return np.concatenate([turned, corners[..., 2:]], axis=-1), np.array(uv) % 1
+
+
+def scene(meshes: Path) -> RayCaster:
+    """Return the ray caster of Spot, the floor and the crates under one texture."""
+    corners, uv, texture = spot(meshes)
+    half = 2.5
+    ground = np.array([[-half, -half, 0], [half, -half, 0], [half, half, 0], [-half, half, 0]])
+    parts = [(ground[[[0, 1, 2], [0, 2, 3]]], (ground[[[0, 1, 2], [0, 2, 3]]][..., :2] + half) / 5)]
+    places = [((1.7, 0.6), 0.5, 0.3), ((-1.5, 1.2), 0.7, 1.0), ((-0.6, -1.8), 0.4, 2.0)]
+    parts += [box(*place) for place in places]
+    # the left half of the common texture is Spot's, the right half is painted
+    points = [corners, *(p for p, _ in parts)]
+    coordinates = [uv * [0.5, 1], *(u * [0.5, 1] + [0.5, 0] for _, u in parts)]
+    vertices = np.concatenate(points).reshape(-1, 3)
+    faces = np.arange(len(vertices)).reshape(-1, 3)
+    return RayCaster(
+        vertices,
+        faces,
+        uv=np.concatenate(coordinates).reshape(-1, 2),
+        texture=np.concatenate([texture, paint()], axis=1),
+    )
+
+
+def main(words: list[str]) -> None:
+    """Write the photos."""
+    options = dict(word.split("=", 1) for word in words)
+    data = os.environ.get("STUDIO_TEST_DATA")
+    if data is None or "out" not in options:
+        raise SystemExit("STUDIO_TEST_DATA=<folder> python -m benchmarks.photos out=FOLDER")
+    meshes, out, count = Path(data) / "meshes", Path(options["out"]), int(options.get("count", 36))
+    if not meshes.is_dir():
+        raise DataError(f"{meshes} does not exist.")
+    out.mkdir(parents=True, exist_ok=True)
+    caster = scene(meshes)
+    size = (480, 640)
+    elevations = [(18.0, 34.0, 52.0)[i % 3] for i in range(count)]
+    turns = [i * 360 / count for i in range(count)]
+    cameras = orbit_cameras(turns, elevations, 2.4, 42.0, size)
+    cameras.c2w[:, 2, 3] += 0.45  # they look at Spot's middle
+    for i in range(count):
+        view = caster.render(cameras.c2w[[i]].numpy(), cameras.intrinsics[[i]].numpy(), size)
+        rgba = view.rgba[0]
+        rgb = rgba[..., :3] * rgba[..., 3:] + np.array([0.62, 0.72, 0.85]) * (1 - rgba[..., 3:])
+        pixels = (rgb.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+        Image.fromarray(pixels).save(out / f"IMG_{1000 + i}.jpg", quality=95)
+    print(f"{out}: {count} photos")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
