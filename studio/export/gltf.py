@@ -46,7 +46,7 @@ class GltfScene:
         self._document: dict[str, Any] = {
             "asset": asset,
             "scene": 0,
-            "scenes": [{"name": notes.name, "nodes": []}],
+            "scenes": [{"nodes": []}],
             "nodes": [],
         }
 
