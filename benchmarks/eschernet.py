@@ -38,6 +38,7 @@ from studio.evaluate import finite
 from studio.files import make_folder, write_json
 from studio.guidance.base import Guidance
 from studio.images import read_rgba
+from studio.masks import Cutting
 from studio.metrics.lpips import LPIPS
 from studio.metrics.protocols import PROTOCOLS
 from studio.registry import find
@@ -81,7 +82,7 @@ def made_views(root: Path, folder: str, data: EscherNetEvalData) -> ViewSet:
     place = root / folder if (root / folder).is_dir() else root
     targets = data.targets()
     if (place / "transforms.json").is_file():
-        shots = read_shots(read_scene(place), masks="optional")
+        shots = read_shots(read_scene(place), cutting=Cutting(required=False))
         views = ViewSet(shots.images, shots.cameras)
     else:
         found = tiles(place / "0.png" if (place / "0.png").is_file() else place, len(targets))

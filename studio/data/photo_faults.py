@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from studio.picture_files import opened
+
 Picture = NDArray[np.uint8]
 
 
@@ -65,5 +67,5 @@ def _fewer_pixels(flat: NDArray[np.float32], factor: float) -> NDArray[np.float3
 def _jpeg(picture: Picture, quality: int) -> Picture:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
-    with Image.open(buffer, formats=["JPEG"]) as again:
+    with opened("picture.jpg", buffer.getvalue()) as again:
         return np.asarray(again.convert("RGB"))

@@ -143,8 +143,8 @@ def _useful(views: ViewSet) -> ViewSet:
         raise DataError(
             f"the masks of all {len(views)} views are full: nothing tells object from background.",
             allowed="pictures whose alpha channel outlines the object",
-            hint=f"cut the object out (data that removes backgrounds), {NO_HULL}:\n"
-            f"  {SCENE_CONFIG} reconstructs everything that the pictures show",
+            hint=f"cut the object out (data that removes backgrounds), {NO_HULL}: {SCENE_CONFIG} "
+            "reconstructs everything that the pictures show",
         )
     empty = (share == 0).nonzero()[:, 0].tolist()
     if empty:
