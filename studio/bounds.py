@@ -21,7 +21,7 @@ MOST_VIEWS = 24
 MARGIN = 1.05
 LOOSE = 2.2  # times what the pictures show, from which on a declared box is not believed
 CUTTING = 0.6  # of what the masks outline, below which it is not
-ABSURD = 10.0  # times what the pictures show, from which on the user's own bound is refused
+ABSURD = 10.0  # times what the pictures show, from which on no bound is taken
 
 
 def look_at_point(cameras: Cameras) -> Float[Tensor, " 3"]:
@@ -87,7 +87,11 @@ def guess_bound(mask: Float[Tensor, "v h w"], cameras: Cameras) -> float:
 
 
 def believed_bound(
-    bound: float | None, mask: Float[Tensor, "v h w"], cameras: Cameras, source: object
+    bound: float | None,
+    mask: Float[Tensor, "v h w"],
+    cameras: Cameras,
+    source: object,
+    loose: float = LOOSE,
 ) -> float | None:
     """Return the bound that a file declares, or None if the pictures plainly show another.
 
@@ -96,6 +100,7 @@ def believed_bound(
         mask: of the pictures.
         cameras: theirs.
         source: the file, for messages.
+        loose: times what the pictures show, up to which it is believed.
 
     Raises:
         DataError: if the bound is not a positive number.
@@ -105,7 +110,7 @@ def believed_bound(
     if not 0 < bound < math.inf:
         raise DataError(f"{source}: bound is {bound:g}.", allowed="a positive number, world units")
     outlined, shown = _reaches(mask, cameras)
-    if CUTTING * outlined <= bound <= LOOSE * shown:
+    if CUTTING * outlined <= bound <= loose * shown:
         return bound
     logger.warning(
         "%s: the declared box reaches to %.3g from the origin, but the pictures show an object "

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.bounds import believed_bound, guess_bound
+from studio.bounds import ABSURD, believed_bound, guess_bound
 from studio.cameras import opencv_to_opengl
 from studio.capture_files import MASK_FOLDERS, find_mask, find_picture, leave_out
 from studio.errors import DataError
@@ -211,7 +211,7 @@ def read_transforms(
     pictures = read_shots(scene)
     mask = pictures.images[:, 3]
     if bound is None:
-        bound = believed_bound(scene.bound, mask, pictures.cameras, scene.source)
+        bound = believed_bound(scene.bound, mask, pictures.cameras, scene.source, ABSURD)
     if bound is None:
         bound = guess_bound(mask, pictures.cameras)
     if not 0 < bound < math.inf:

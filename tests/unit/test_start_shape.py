@@ -10,7 +10,7 @@ import torch
 from studio.cameras import Cameras
 from studio.errors import ConfigError, DataError
 from studio.ops.visual_hull import cell_centres
-from studio.systems.start_shape import HullConfig, StartShape, find_object
+from studio.systems.start_shape import HullConfig, StartShape, check_surroundings, find_object
 from studio.views import ViewSet
 from tests.unit.test_reconstruction import RADIUS, sphere_views
 
@@ -141,3 +141,13 @@ def test_cameras_inside_the_object_are_refused() -> None:
 def test_agreement_below_one_half_is_refused() -> None:
     with pytest.raises(ConfigError, match="agreement"):
         find_object(sphere_views(), HullConfig(agreement=0.2))
+
+
+def test_views_without_masks_need_a_background() -> None:
+    views = with_masks(sphere_views(), dict.fromkeys(range(11), 1.0))
+    check_surroundings(views, sees_outside=True, mask_loss=False)
+    for outside, loss in ((False, False), (True, True)):
+        with pytest.raises(ConfigError, match=r"no masks(.|\n)*configs/reconstruct-scene.yaml"):
+            check_surroundings(views, outside, loss)
+    with pytest.raises(DataError, match="configs/reconstruct-scene.yaml"):
+        find_object(views, HullConfig())
