@@ -11,7 +11,7 @@ import torch
 
 from studio.bounds import believed_bound
 from studio.cameras import Cameras
-from studio.errors import CameraError, DataError
+from studio.errors import CameraError, DataError, StudioError
 from tests.unit.test_captures import RIG, photograph, read, write_ngp
 
 MASK = photograph(RIG)[:, 3]
@@ -42,7 +42,7 @@ def with_bound(root: Path, bound: Any) -> Path:
 def test_bounds_that_are_none_are_refused(tmp_path: Path, bound: float) -> None:
     with pytest.raises(DataError, match="bound is"):
         read("capture", with_bound(tmp_path, bound))
-    with pytest.raises(DataError, match="data.bound is"):
+    with pytest.raises(StudioError, match="data.bound is"):
         read("capture", tmp_path, bound=bound)
 
 
