@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
 
 import studio
+from studio.console import check_text, guarded
 from studio.errors import ConfigError, StudioError
+from studio.files import explained
 
 VERBS = ("train", "validate", "test", "export")
 
@@ -95,29 +96,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     verbose = "--verbose" in words
-    try:
-        code = _dispatch(words)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:
-        _drop_stdout()
-        return 0
-    except StudioError as error:
-        if verbose:
-            traceback.print_exc()
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped.", file=sys.stderr)
-        return 128 + signal.SIGINT
+    with guarded():
+        try:
+            check_text(words)
+            code = _dispatch(words)
+            sys.stdout.flush()
+            return code
+        except StudioError as error:
+            return _refuse(error, verbose)
+        except OSError as error:
+            if (clear := explained(error)) is None:
+                raise
+            return _refuse(clear, verbose)
+        except KeyboardInterrupt:
+            print("\nstopped.", file=sys.stderr)
+            return 128 + signal.SIGINT
 
 
-def _drop_stdout() -> None:
-    """The reader has gone: let Python's own flush at exit go nowhere."""
-    try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):  # stdout is no real file, as in tests
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
+def _refuse(error: StudioError, verbose: bool) -> int:
+    if verbose:
+        traceback.print_exc()
+    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    return 2
 
 
 def _dispatch(words: list[str]) -> int:

@@ -29,6 +29,8 @@ __all__ = [
 
 FORBIDDEN = '/\\*?"<>|\x00' + (":" if os.name == "nt" else "")
 """Characters that no folder's name may have."""
+LONGEST = 200
+"""Bytes of a name or tag; file systems allow 255, and the time comes behind it."""
 LOGGERS = ("csv", "tensorboard", "wandb")
 
 
@@ -37,7 +39,7 @@ class TrainerConfig:
     """How long and on what to train; what it means is the same for every system."""
 
     max_steps: int = 1000
-    """Optimiser steps in all, those before a resume included."""
+    """Optimiser steps in all, those before a resume included; a run that has them is done."""
     accelerator: str = "auto"
     """auto, cpu, gpu or mps; auto takes a GPU when there is one."""
     devices: Any = 1
@@ -47,7 +49,7 @@ class TrainerConfig:
     num_nodes: int = 1
     """Machines that train together."""
     precision: str = "32-true"
-    """32-true, bf16-mixed or 16-mixed."""
+    """32-true, bf16-mixed or 16-mixed; 32, bf16 and 16 for short. A fit to views wants 32-true."""
     threads: int = 0
     """CPU threads for torch; 0 keeps torch's own choice."""
     deterministic: bool = False
@@ -222,6 +224,8 @@ def _check(experiment: ExperimentConfig) -> None:
                 f"{key} is '{value}', which cannot be a folder name.",
                 allowed=f"a non-empty word without {' '.join(FORBIDDEN.strip(chr(0)))}",
             )
+        if len(value.encode()) > LONGEST:
+            raise ConfigError(f"{key} is too long for a folder's name.", allowed=f"{LONGEST} bytes")
     trainer = experiment.trainer
     if trainer.logger not in LOGGERS:
         raise ConfigError(f"trainer.logger is '{trainer.logger}'.", allowed=", ".join(LOGGERS))

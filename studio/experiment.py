@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.config import ExperimentConfig, save_experiment
 from studio.errors import ConfigError
+from studio.hashing import hash_of
 from studio.registry import build
-from studio.run import choose_run, find_resume, first_process, hash_of
+from studio.run import choose_run, find_resume, first_process
 from studio.trainer import (
+    check_precision,
+    make_loggers,
     make_trainer,
     mean_weights,
     quiet_libraries,
@@ -62,17 +67,33 @@ class Experiment:
         import torch
         from pytorch_lightning import seed_everything
 
-        cfg, run = self.cfg, self.run_folder
+        cfg = self.cfg
         if cfg.trainer.threads:
             torch.set_num_threads(cfg.trainer.threads)
         start = self._start_checkpoint(verbs)
         self._check_checkpoint(start)
         seed_everything(cfg.seed, workers=True, verbose=False)
+        with self._alone():
+            return self._run(verbs, start)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other runs out of a folder that exists already; `create` locks a new one."""
+        try:
+            if first_process():
+                self.run_folder.lock()
+            yield
+        finally:
+            self.run_folder.unlock()
+
+    def _run(self, verbs: Sequence[str], start: Path | None) -> int:
+        cfg, run = self.cfg, self.run_folder
         data, system = self._build()
         trainer = make_trainer(cfg, run, system)
-        run.create()
         if trainer.is_global_zero:
+            run.create()
             self._write_provenance()
+        trainer.loggers = make_loggers(cfg, run)
         system.to(trainer.strategy.root_device)
         system.prepare(data)
         if "train" in verbs:
@@ -116,6 +137,7 @@ class Experiment:
 
     def _build(self) -> tuple[Any, Any]:
         cfg = self.cfg
+        check_precision(cfg.trainer.precision, cfg.system_type)
         data = build("data", cfg.data_type, cfg.data, key="data")
         if hasattr(data, "check"):
             data.check()
@@ -136,12 +158,15 @@ class Experiment:
 
     def _fit(self, trainer: L.Trainer, system: Any) -> int:
         """Train, unless the run folder holds the result of exactly this training already."""
-        from studio.callbacks.checkpointing import Interrupted
+        from studio.callbacks.checkpointing import Checkpointing, Interrupted
 
         run = self.run_folder
         key = system.train_key()
         if key:
             cfg = self.cfg
+            for callback in trainer.callbacks:  # type: ignore[attr-defined]
+                if isinstance(callback, Checkpointing):
+                    callback.fitted = key
             key = hash_of(
                 key, cfg.seed, cfg.checkpoint, cfg.trainer.max_steps, cfg.trainer.precision
             )
@@ -149,9 +174,14 @@ class Experiment:
             print(f"training: already done, {run.last_checkpoint}")
             restore(system, trainer, run.last_checkpoint, allow_pickle=self.cfg.allow_pickle)
             return 0
+        if self.resume is not None and self._is_past_the_end(trainer):
+            restore(system, trainer, self.resume, allow_pickle=self.cfg.allow_pickle)
+            return 0
+        if trainer.is_global_zero:
+            run.stage_begins("train")
         started = time.monotonic()
         try:
-            with weights_errors(self.resume):
+            with weights_errors(self.resume), signals_given_back():
                 trainer.fit(system, ckpt_path=self.resume)
         except Interrupted as stop:
             return self._say_resume(stop.signal)
@@ -170,6 +200,19 @@ class Experiment:
             if key and run.last_checkpoint.is_file():
                 run.stage_done("train", key, [run.last_checkpoint])
         return 0
+
+    def _is_past_the_end(self, trainer: L.Trainer) -> bool:
+        """Whether the checkpoint to go on from has all the steps already; says so."""
+        from studio.callbacks.checkpointing import load_checkpoint
+
+        assert self.resume is not None
+        content = load_checkpoint(self.resume, allow_pickle=self.cfg.allow_pickle, mmap=True)
+        step, wanted = int(content.get("global_step", 0)), self.cfg.trainer.max_steps
+        if step < wanted:
+            return False
+        if trainer.is_global_zero:
+            print(f"training: nothing to do, {self.resume} is at step {step} of {wanted}")
+        return True
 
     def _say_resume(self, number: int) -> int:
         last = self.run_folder.last_checkpoint
@@ -204,3 +247,17 @@ class Experiment:
             print(f"run folder: {run.root}")
             print(exported if exported is not None else run.last_checkpoint)
         return 0
+
+
+@contextlib.contextmanager
+def signals_given_back() -> Iterator[None]:
+    """Put the handlers of signals back as they were: Lightning leaves its own behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -2,12 +2,15 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
+import platform
 import re
 import secrets
 import shutil
 import struct
+import sys
 import tarfile
 import tokenize
 import zipfile
@@ -31,6 +34,8 @@ _ADVICE = {
     errno.ENAMETOOLONG: "the name is too long for the file system: choose a shorter one",
     errno.ENOENT: "its folder has been removed: choose a folder that exists",
 }
+_MACHINE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_MACHINE |= {errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.EMFILE, errno.ENFILE}
 _TORCH_WRITER = re.compile(r"inline_container|PytorchStreamWriter|file write failed")
 _ENOUGH_TO_BLAME_ANOTHER_CAUSE = 1 << 20  # bytes; less than this free means "the disk is full"
 
@@ -56,7 +61,11 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     make_folder(target.parent)
     if target.is_dir():
         raise refused(OSError(errno.EISDIR, "Is a directory"), target)
-    temporary = target.with_name(f".{secrets.token_hex(6)}.tmp{target.suffix}")
+    if target.parent not in _cleaned:
+        _cleaned.add(target.parent)
+        remove_temporaries(target.parent)
+    name = f".{secrets.token_hex(6)}-{_PLACE}-{os.getpid()}.tmp{target.suffix}"
+    temporary = target.with_name(name)
     try:
         yield temporary
         temporary.replace(target)
@@ -68,6 +77,52 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # already renamed, or never made
             temporary.unlink()
+
+
+def _place() -> str:
+    """Six hex digits for where process numbers mean something: a machine, a container."""
+    try:
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        space = ""
+    return hashlib.sha256(f"{platform.node()} {space}".encode()).hexdigest()[:6]
+
+
+_PLACE = _place()
+_TEMPORARY = re.compile(r"\.[0-9a-f]{12}(?:-(?P<place>[0-9a-f]{6})-(?P<pid>\d+))?\.tmp(\..*)?")
+_cleaned: set[Path] = set()
+
+
+def remove_temporaries(folder: Path, *, all_below: bool = False) -> None:
+    """Remove temporary files that dead processes have left in a folder.
+
+    Args:
+        folder: where `atomic_write` wrote.
+        all_below: also those in folders below it, and those of which nobody can tell (of other
+            machines, of earlier versions); only for a folder that no other process writes to.
+    """
+    for path in folder.rglob(".*.tmp*") if all_below else folder.glob(".*.tmp*"):
+        found = _TEMPORARY.fullmatch(path.name)
+        if found and (all_below or (found["place"] == _PLACE and not alive(int(found["pid"])))):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this machine runs; True where that cannot be told."""
+    if sys.platform == "win32":  # there, signal 0 ends the process
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return True
+    return state != "Z"
 
 
 def make_folder(path: str | Path) -> Path:
@@ -161,6 +216,16 @@ def refused(error: OSError, path: Path) -> StudioError:
     """The clear message for a write that the system refused."""
     advice = _ADVICE.get(error.errno or 0, f"the system says: {error.strerror or error}")
     return StudioError(f"cannot write {path}", hint=advice)
+
+
+def explained(error: OSError) -> StudioError | None:
+    """The clear message for a file that the system does not let us use; None for other errors."""
+    if error.filename is None or error.errno not in _MACHINE:
+        return None
+    return StudioError(
+        f"cannot use {error.filename}: {(error.strerror or str(error)).lower()}.",
+        hint="choose another file or folder, or change its name or permissions",
+    )
 
 
 def _system_code(error: BaseException, temporary: Path) -> int | None:

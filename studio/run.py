@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import glob
-import hashlib
+import itertools
 import json
 import os
 import shlex
@@ -14,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from studio.errors import ConfigError
-from studio.files import make_folder, write_json, write_text
+from studio.files import make_folder, refused, remove, remove_temporaries, write_bytes, write_json
+from studio.hashing import hash_of
+from studio.run_lock import RunLock
 
 RUN_VARIABLE = "STUDIO_RUN_DIR"
 """Environment variable by which the first process tells the others where the run folder is."""
@@ -33,20 +34,24 @@ class RunFolder:
     Attributes:
         root: the run folder.
         allow_pickle: whether checkpoints that need pickle may be loaded.
+        new: whether no other run may have made the folder; `create` numbers its name otherwise.
     """
 
-    def __init__(self, root: Path | str, *, allow_pickle: bool = False) -> None:
+    def __init__(self, root: Path | str, *, allow_pickle: bool = False, new: bool = False) -> None:
         self.root = Path(root)
         self.allow_pickle = allow_pickle
-        self.ckpts = self.root / "ckpts"
-        self.configs = self.root / "configs"
-        self.views = self.root / "views"
-        self.save = self.root / "save"
-        self.export = self.root / "export"
-        self.logs = self.root / "logs"
+        self.new = new
+        self._lock: RunLock | None = None
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.root)!r})"
+
+    ckpts = property(lambda self: self.root / "ckpts")
+    configs = property(lambda self: self.root / "configs")
+    views = property(lambda self: self.root / "views")
+    save = property(lambda self: self.root / "save")
+    export = property(lambda self: self.root / "export")
+    logs = property(lambda self: self.root / "logs")
 
     @property
     def last_checkpoint(self) -> Path:
@@ -54,17 +59,62 @@ class RunFolder:
         return self.ckpts / "last.ckpt"
 
     def create(self) -> RunFolder:
-        """Make the folder and its subfolders; returns itself."""
+        """Make the folder and its subfolders, lock them and clean up; returns itself.
+
+        Raises:
+            ConfigError: if another process writes here.
+            StudioError: if the system refuses.
+        """
+        if self.new:
+            self._make_exclusively()
+        make_folder(self.root)
+        self.lock()
         for name in SUBFOLDERS:
             make_folder(self.root / name)
+        remove_temporaries(self.root, all_below=True)
         return self
+
+    def _make_exclusively(self) -> None:
+        """Make a folder that no run of the same second has: its name gets a number if need be."""
+        stem = self.root.name
+        make_folder(self.root.parent)
+        for number in itertools.count(2):
+            try:
+                self.root.mkdir()
+                break
+            except FileExistsError:
+                if world_size() > 1:  # the other processes know the name already
+                    raise ConfigError(
+                        f"{self.root} has just been made by another run.", hint="start again"
+                    ) from None
+                self.root = self.root.with_name(f"{stem}-{number}")
+            except OSError as error:
+                raise refused(error, self.root) from error
+        self.new = False
+        os.environ[RUN_VARIABLE] = str(self.root)
+
+    def lock(self) -> None:
+        """Keep other runs out of the folder, if there is one, until `unlock`.
+
+        Raises:
+            ConfigError: naming the process that writes here.
+        """
+        if self._lock is None and self.root.is_dir():
+            self._lock = RunLock(self.root).acquire()
+
+    def unlock(self) -> None:
+        """Let other runs in."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def write_command(self, argv: Sequence[str]) -> None:
         """Append the command line to cmd.txt."""
         path = self.root / "cmd.txt"
-        earlier = path.read_text(encoding="utf-8") if path.is_file() else ""
+        earlier = path.read_bytes() if path.is_file() else b""
         stamp = datetime.now().astimezone().isoformat(timespec="seconds")
-        write_text(path, f"{earlier}# {stamp}\npython {shlex.join(argv)}\n")
+        command = f"# {stamp}\npython {shlex.join(argv)}\n"
+        write_bytes(path, earlier + command.encode(errors="surrogateescape"))
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> Path:
         """Merge values into metrics.json; NaN and infinity are written as null."""
@@ -83,13 +133,14 @@ class RunFolder:
             key_hash: `hash_of` everything that the stage depends on.
         """
         stamp = read_json(self._stamp(name))
-        if stamp.get("key") != key_hash:
+        outputs = stamp.get("outputs")
+        if stamp.get("key") != key_hash or not isinstance(outputs, dict):
             return False
-        outputs: dict[str, str] = stamp.get("outputs", {})
-        return all(
-            (self.root / path).exists() and _fingerprint(self.root / path) == mark
-            for path, mark in outputs.items()
-        )
+        return all(hash_of(self.root / path) == mark for path, mark in outputs.items())
+
+    def stage_begins(self, name: str) -> None:
+        """Take the stage's stamp away: from now on its outputs are no longer what it says."""
+        remove(self._stamp(name))
 
     def stage_done(self, name: str, key_hash: str, outputs: Sequence[Path | str] = ()) -> None:
         """Note that a stage is finished.
@@ -104,7 +155,7 @@ class RunFolder:
         for output in outputs:
             path = Path(output).resolve()
             inside = path.relative_to(root) if path.is_relative_to(root) else path
-            marks[inside.as_posix()] = _fingerprint(path)
+            marks[inside.as_posix()] = hash_of(path)
         write_json(self._stamp(name), {"stage": name, "key": key_hash, "outputs": marks})
 
     def _stamp(self, name: str) -> Path:
@@ -132,68 +183,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))):
         return None
     return value
-
-
-def _fingerprint(path: Path) -> str:
-    """Contents of a file or folder, cheaply: names and sizes."""
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    return hash_of([(f.relative_to(path.parent).as_posix(), f.stat().st_size) for f in files])
-
-
-# --- hashing --------------------------------------------------------------------------------------
-
-
-def hash_of(*parts: Any) -> str:
-    """A hash (16 hex digits) of values, config dataclasses, arrays, tensors and files.
-
-    A `Path` stands for the bytes of the file, or of every file below the folder; a path that does
-    not exist counts as such. Mappings do not depend on their order.
-
-    Raises:
-        TypeError: for a value whose content is not known.
-    """
-    digest = hashlib.sha256()
-    for part in parts:
-        _feed(digest, part)
-    return digest.hexdigest()[:16]
-
-
-def _feed(digest: hashlib._Hash, part: Any) -> None:
-    label = "list" if isinstance(part, tuple) else type(part).__name__
-    digest.update(f"<{label}>".encode())
-    if part is None or isinstance(part, str | int | float | bool | bytes):
-        digest.update(part if isinstance(part, bytes) else repr(part).encode())
-    elif isinstance(part, Path):
-        _feed_path(digest, part)
-    elif isinstance(part, Mapping):
-        for key in sorted(part, key=str):
-            digest.update(repr(key).encode())
-            _feed(digest, part[key])
-    elif isinstance(part, list | tuple):
-        for item in part:
-            _feed(digest, item)
-    elif dataclasses.is_dataclass(part) and not isinstance(part, type):
-        _feed(digest, {f.name: getattr(part, f.name) for f in dataclasses.fields(part)})
-    elif hasattr(part, "detach"):  # a torch tensor, without importing torch
-        _feed(digest, part.detach().cpu().float().numpy())
-    elif hasattr(part, "tobytes"):
-        digest.update(f"{part.shape}{part.dtype}".encode())
-        digest.update(part.tobytes())
-    else:
-        raise TypeError(f"cannot hash a {type(part).__name__}")
-    digest.update(b"</>")
-
-
-def _feed_path(digest: hashlib._Hash, path: Path) -> None:
-    if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            digest.update(file.relative_to(path).as_posix().encode())
-            _feed_path(digest, file)
-    elif path.is_file():
-        with path.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    else:
-        digest.update(f"missing {path}".encode())
 
 
 # --- choosing the folder --------------------------------------------------------------------------
@@ -228,21 +217,26 @@ def choose_run(
     """
     if told := os.environ.get(RUN_VARIABLE):
         return RunFolder(told, allow_pickle=allow_pickle)
-    base = Path(exp_root_dir) / name
+    base, new = Path(exp_root_dir) / name, False
     if resume is not None and resume.parent.name == "ckpts":
         root = resume.parent.parent
     elif not use_timestamp:
         root = base / tag
     else:
-        root = base / f"{tag}@{_agreed_time()}"
+        root, new = base / f"{tag}@{_agreed_time()}", True
     os.environ[RUN_VARIABLE] = str(root)
-    return RunFolder(root, allow_pickle=allow_pickle)
+    return RunFolder(root, allow_pickle=allow_pickle, new=new)
+
+
+def world_size() -> int:
+    """How many processes of this job were started by hand, by torchrun or by SLURM."""
+    return int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
 
 
 def _agreed_time() -> str:
     """The start time, the same in every process of the job."""
     now = datetime.now().strftime("%Y%m%d-%H%M%S")
-    world = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
+    world = world_size()
     if world == 1:
         return now
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":

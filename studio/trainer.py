@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import os
 import sys
@@ -14,11 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 from studio.config import ExperimentConfig
 from studio.errors import ConfigError, WeightsError
+from studio.registry import find
 from studio.run import RunFolder, first_process
 
 if TYPE_CHECKING:
     import pytorch_lightning as L
 
+PRECISIONS = {
+    "32-true": "32-true",
+    "32": "32-true",
+    "bf16-mixed": "bf16-mixed",
+    "bf16": "bf16-mixed",
+    "16-mixed": "16-mixed",
+    "16": "16-mixed",
+}
+"""Arithmetics, by all their names."""
 CHATTY = ("pytorch_lightning", "lightning", "lightning_fabric", "lightning.pytorch")
 
 
@@ -41,6 +52,7 @@ def make_trainer(cfg: ExperimentConfig, run: RunFolder, system: Any) -> L.Traine
     from studio.callbacks.snapshot import Snapshot
 
     options = cfg.trainer
+    _check_logger(options.logger)
     callbacks: list[Any] = [Snapshot(run), NanGuard(), *system.callbacks(), RngState()]
     if options.preview_every and hasattr(system, "validation_pictures"):
         callbacks.append(Preview(run, options.preview_every))
@@ -49,7 +61,7 @@ def make_trainer(cfg: ExperimentConfig, run: RunFolder, system: Any) -> L.Traine
         Checkpointing(run, options.checkpoint_every, options.keep_checkpoints),
     ]
     try:
-        return L.Trainer(
+        trainer = L.Trainer(
             max_steps=options.max_steps,
             max_epochs=-1,
             accelerator=options.accelerator,
@@ -64,7 +76,7 @@ def make_trainer(cfg: ExperimentConfig, run: RunFolder, system: Any) -> L.Traine
             check_val_every_n_epoch=None if options.validate_every else 1,
             limit_val_batches=_validation_batches(cfg),
             num_sanity_val_steps=0,
-            logger=make_loggers(cfg, run),
+            logger=False,  # made where the run folder is
             callbacks=callbacks,
             plugins=[PlainCheckpointIO(allow_pickle=cfg.allow_pickle)],
             enable_progress_bar=False,
@@ -77,6 +89,23 @@ def make_trainer(cfg: ExperimentConfig, run: RunFolder, system: Any) -> L.Traine
             f"trainer: {str(error).splitlines()[0]}",
             hint="`python launch.py --doctor` tells what this machine has",
         ) from error
+    asked = PRECISIONS.get(options.precision, options.precision)
+    if trainer.precision != asked and first_process():
+        print(f"trainer.precision: {asked} needs a GPU; {trainer.precision} takes its place here")
+    return trainer
+
+
+def check_precision(precision: str, system_type: str) -> None:
+    """Refuse an arithmetic that the system does not compute in, before anything is read.
+
+    Raises:
+        ConfigError: naming those that it does.
+    """
+    can = getattr(find("system", system_type), "precisions", tuple(PRECISIONS))
+    name = PRECISIONS.get(precision)
+    if name is None or name not in can:
+        who = f", in which system '{system_type}' does not compute" if name else ""
+        raise ConfigError(f"trainer.precision is '{precision}'{who}.", allowed=", ".join(can))
 
 
 def _validation_batches(cfg: ExperimentConfig) -> int | float:
@@ -84,7 +113,7 @@ def _validation_batches(cfg: ExperimentConfig) -> int | float:
 
 
 def make_loggers(cfg: ExperimentConfig, run: RunFolder) -> list[Any]:
-    """A CSV log always, TensorBoard or Weights & Biases where asked for."""
+    """A CSV log always, TensorBoard or Weights & Biases where asked for; the folder exists."""
     from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 
     options = cfg.trainer
@@ -96,22 +125,25 @@ def make_loggers(cfg: ExperimentConfig, run: RunFolder) -> list[Any]:
     loggers: list[Any] = [
         CSVLogger(run.logs, name="", version="", flush_logs_every_n_steps=options.log_every_n_steps)
     ]
-    try:
-        if options.logger == "tensorboard":
-            loggers.append(TensorBoardLogger(run.logs, name="", version="tensorboard"))
-        elif options.logger == "wandb":
-            loggers.append(WandbLogger(name=cfg.tag, project=cfg.name, save_dir=run.logs))
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"trainer.logger is '{options.logger}', which is not installed.",
-            hint=f"pip install {options.logger}, or trainer.logger=csv",
-        ) from error
+    if options.logger == "tensorboard":
+        loggers.append(TensorBoardLogger(run.logs, name="", version="tensorboard"))
+    elif options.logger == "wandb":
+        loggers.append(WandbLogger(name=cfg.tag, project=cfg.name, save_dir=run.logs))
     return loggers
+
+
+def _check_logger(name: str) -> None:
+    packages = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}.get(name, ())
+    if packages and not any(importlib.util.find_spec(package) for package in packages):
+        raise ConfigError(
+            f"trainer.logger is '{name}', which is not installed.",
+            hint=f"pip install {name}, or trainer.logger=csv",
+        )
 
 
 def restore(system: Any, trainer: L.Trainer, path: Path, *, allow_pickle: bool = False) -> None:
     """Load a checkpoint's weights, and the mean weights where it has them, for later use."""
-    from studio.callbacks.checkpointing import load_checkpoint
+    from studio.callbacks.checkpointing import Checkpointing, load_checkpoint
     from studio.callbacks.ema import EMA
 
     content = load_checkpoint(path, allow_pickle=allow_pickle)
@@ -125,6 +157,9 @@ def restore(system: Any, trainer: L.Trainer, path: Path, *, allow_pickle: bool =
             callback.updates = 0  # training from these weights starts a count of its own
     if trainer.is_global_zero:
         print(f"weights: {path} (step {content.get('global_step', '?')})")
+        fitted = content.get("callbacks", {}).get(Checkpointing.__name__, {}).get("fitted")
+        if fitted and fitted != system.train_key():
+            print("  they were fitted to other views, or with other options or code than these")
 
 
 @contextlib.contextmanager

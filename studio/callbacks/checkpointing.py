@@ -65,6 +65,8 @@ def load_checkpoint(
         content = torch.load(
             path, map_location=map_location, weights_only=not allow_pickle, mmap=mmap
         )
+    except PermissionError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}.") from error
     except Exception as error:  # of a broken file: anything, even a KeyError of the unpickler
         raise _unreadable(path, error) from error
     if not isinstance(content, dict) or "state_dict" not in content:
@@ -173,6 +175,9 @@ class Checkpointing(L.callbacks.Checkpoint):
         run: the run folder.
         every: steps between two checkpoints; 0 saves at the end only.
         keep: how many `step=N.ckpt` stay.
+
+    Attributes:
+        fitted: hash of what the weights are fitted to, where the system knows it.
     """
 
     def __init__(self, run: RunFolder, every: int, keep: int) -> None:
@@ -180,6 +185,7 @@ class Checkpointing(L.callbacks.Checkpoint):
         self.every = every
         self.keep = keep
         self.saved_step = -1
+        self.fitted = ""
         self._signal, self._signalled = 0, 0.0
         self._handlers: dict[int, Any] = {}
 
@@ -231,6 +237,10 @@ class Checkpointing(L.callbacks.Checkpoint):
         for old in sorted(self.run.ckpts.glob("step=*.ckpt"))[: -self.keep]:
             if old != path:
                 old.unlink(missing_ok=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the weights are fitted to, for the checkpoint."""
+        return {"fitted": self.fitted}
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Give the signals back."""

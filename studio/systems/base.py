@@ -20,6 +20,8 @@ class System(pl.LightningModule):
     """
 
     Config: ClassVar[type]
+    precisions: ClassVar[tuple[str, ...]] = ("32-true", "bf16-mixed", "16-mixed")
+    """Values of `trainer.precision` in which it computes."""
     run: RunFolder
 
     def __init__(self, cfg: Any, *, run: RunFolder | None = None) -> None:

@@ -53,6 +53,27 @@ class FitConfig(FitOptimizerConfig):
     """Weights of the views in the mask and normal losses (Wonder3D); none counts all alike."""
 
 
+def check_numbers(cfg: FitConfig) -> None:
+    """Refuse numbers with which no fit can begin.
+
+    Args:
+        cfg: the fit's options, those of the reconstruction among them.
+
+    Raises:
+        ConfigError: naming the option.
+    """
+    least = {"steps_per_block": 1, "samples_per_step": 1, "min_rays": 1, "max_rays": 1}
+    least |= {"rays_per_step": 0, "time_budget_s": 0, "decay_steps": 0, "warmup_steps": 0}
+    for name, minimum in least.items():
+        value = getattr(cfg, name, minimum)
+        if not minimum <= value < math.inf:
+            raise ConfigError(f"system.{name} is {value}.", allowed=f"a number from {minimum} on")
+    if not 0 < cfg.lr < math.inf:
+        raise ConfigError(f"system.lr is {cfg.lr}.", allowed="a number above 0")
+    if not 0 <= cfg.foreground <= 1:
+        raise ConfigError(f"system.foreground is {cfg.foreground}.", allowed="0 to 1")
+
+
 class Fitter:
     """Optimises a geometry seen through a renderer, one step at a time.
 

@@ -18,8 +18,8 @@ from studio.data.rings import Rings
 from studio.errors import ConfigError
 from studio.files import atomic_write
 from studio.guidance.autoencoder import encode
+from studio.hashing import hash_of
 from studio.registry import build, register
-from studio.run import hash_of
 from studio.systems.training import TrainingConfig, TrainingSystem
 from studio.views import Condition, ViewSet
 

@@ -18,9 +18,10 @@ from studio.cameras import Cameras
 from studio.config import plain
 from studio.errors import ConfigError
 from studio.files import atomic_write
+from studio.hashing import hash_of, source_hash
 from studio.images import save_png
 from studio.registry import build, find, register
-from studio.run import hash_of, read_json
+from studio.run import read_json
 from studio.systems.reconstruction import Reconstruction
 from studio.views import Condition, ViewSet
 
@@ -102,6 +103,7 @@ class ImageTo3D(Reconstruction):
 
     def _make_views(self, condition: Condition) -> None:
         began = time.monotonic()
+        self.run.stage_begins("views")
         guidance = self._guidance.to(self.device).eval()
         with StageProgress("views", 0) as progress:
             views = guidance.generate(
@@ -126,7 +128,7 @@ class ImageTo3D(Reconstruction):
         self.run.write_metrics({"views_seconds": round(time.monotonic() - began, 2)})
 
     def _hash_views(self, condition: Condition, targets: Cameras | None) -> str:
-        """Hash of all that decides the views: condition, cameras, options, weights, seed."""
+        """Hash of all that decides the views: condition, cameras, options, weights, seed, code."""
         cfg = self.cfg
         cls = find("guidance", cfg.guidance_type)
         options = [cls.__qualname__, cfg.guidance_type, cfg.guidance, cfg.seed]
@@ -138,15 +140,20 @@ class ImageTo3D(Reconstruction):
             asked += [condition.views.images, *_numbers(condition.views.cameras)]
         if targets is not None:
             asked += _numbers(targets)
-        return hash_of(*asked, options, weight_paths(cfg.guidance))
+        named = {"guidance_type": cfg.guidance_type, "guidance": cfg.guidance}
+        code = source_hash(named, "guidance", "ops", classes=[type(self)])
+        return hash_of(*asked, options, weight_paths(cfg.guidance), code)
 
     # --- stage 2 --------------------------------------------------------------------------------
 
     def train_key(self) -> str:
-        """Hash of what decides the reconstruction: its views, every option but `UNFITTED`."""
+        """Hash of what decides the reconstruction: views, code, every option but `UNFITTED`."""
         options = plain(self.cfg)
-        decisive = [options[f.name] for f in fields(self.cfg) if f.name not in UNFITTED]
-        return hash_of(decisive, self.run.views)
+        decisive = {f.name: options[f.name] for f in fields(self.cfg) if f.name not in UNFITTED}
+        code = source_hash(
+            decisive, "geometry", "renderers", "ops", "systems", classes=[type(self)]
+        )
+        return hash_of(decisive, self.run.views, code)
 
     def export(self) -> Path:
         """Write mesh, texture and pictures to the run's export folder; return the main file."""

@@ -61,15 +61,24 @@ class OptimizerConfig(LearningRateConfig):
     """Largest norm of the gradient; 0 switches clipping off."""
 
 
-def make_optimizer(groups: list[dict[str, Any]], cfg: OptimizerConfig) -> torch.optim.AdamW:
-    """Return AdamW over groups {"params", "lr_scale"}."""
+def make_optimizer(
+    groups: list[dict[str, Any]], cfg: OptimizerConfig, *, fused: bool = True
+) -> torch.optim.AdamW:
+    """Return AdamW over groups {"params", "lr_scale"}.
+
+    Args:
+        groups: what is trained.
+        cfg: options.
+        fused: one kernel for the whole step. It undoes a loss scaler's factor inside, too late for
+            gradients that are to be clipped.
+    """
     scaled = [{"params": g["params"], "lr": cfg.lr * g.get("lr_scale", 1.0)} for g in groups]
     return torch.optim.AdamW(
         [g for g in scaled if g["params"]],
         lr=cfg.lr,
         betas=(cfg.betas[0], cfg.betas[1]),
         weight_decay=cfg.weight_decay,
-        fused=True,
+        fused=fused,
     )
 
 

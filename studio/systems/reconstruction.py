@@ -20,7 +20,7 @@ from studio.ops.visual_hull import Frame, distance_to_cells
 from studio.registry import build, register
 from studio.renderers.base import Renderer, RenderOutput
 from studio.systems.base import System
-from studio.systems.fitting import FitConfig, Fitter
+from studio.systems.fitting import FitConfig, Fitter, check_numbers
 from studio.systems.flat_base import lowest_seen
 from studio.views import ViewSet
 
@@ -68,12 +68,14 @@ class Reconstruction(System):
         seed: int = 0
         """Of all noise; step s is a function of (seed, s)."""
 
+    precisions = ("32-true",)  # distances and their gradients need all digits
     centre: Float[Tensor, 3]
     half_side: Float[Tensor, ""]
     cube: Float[Tensor, ""]
 
     def __init__(self, cfg: Config, *, run: RunFolder | None = None) -> None:
         super().__init__(cfg, run=run)
+        check_numbers(cfg)
         self.automatic_optimization = False
         self.geometry: Geometry = build(
             "geometry", cfg.geometry_type, cfg.geometry, key="system.geometry"

@@ -117,7 +117,8 @@ class TrainingSystem(System):
     def configure_optimizers(self) -> Any:
         """Lightning's hook: optimiser and schedule."""
         cfg = self.cfg.optimizer
-        optimizer = make_optimizer(self.parameter_groups(), cfg)
+        fused = self.trainer.precision != "16-mixed"
+        optimizer = make_optimizer(self.parameter_groups(), cfg, fused=fused)
         factor = rate_by_step(cfg, self.trainer.max_steps)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {
@@ -126,13 +127,10 @@ class TrainingSystem(System):
         }
 
     def configure_gradient_clipping(self, optimizer: Any, *_: Any, **__: Any) -> None:
-        """Lightning's hook: clip by norm."""
+        """Lightning's hook: clip by norm; its own way refuses fused optimisers under autocast."""
         if self.cfg.optimizer.grad_clip > 0:
-            self.clip_gradients(
-                optimizer,
-                gradient_clip_val=self.cfg.optimizer.grad_clip,
-                gradient_clip_algorithm="norm",
-            )
+            trained = [p for group in optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(trained, self.cfg.optimizer.grad_clip)
 
     def callbacks(self) -> list[Any]:
         """Return the callbacks this system needs beside the usual ones."""

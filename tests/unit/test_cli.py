@@ -115,7 +115,7 @@ def test_a_reader_that_leaves_is_no_error(project: Path) -> None:
         (["--config", "tiny.yaml", "--train", "checkpoint=x.ckpt"], "x.ckpt does not exist"),
         (["--config", "tiny.yaml", "--export"], "--export needs something trained"),
         (["--config", "tiny.yaml", "--train", "trainer.accelerator=abacus"], "trainer:"),
-        (["--config", "tiny.yaml", "--train", "trainer.precision=17"], "trainer:"),
+        (["--config", "tiny.yaml", "--train", "trainer.precision=17"], "trainer.precision is '17'"),
     ],
 )
 def test_mistakes_end_with_one_message_and_leave_nothing(

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from studio import run as run_module
+from studio import hashing
 from studio.cli import main
 from studio.export.readers import read_mesh
 from studio.images import save_png
@@ -105,13 +105,13 @@ def chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_plugins: None) 
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files and folders that went into hashes."""
     names: list[str] = []
-    feed = run_module._feed_path
+    feed = hashing._feed_path
 
     def noted(digest: hashlib._Hash, path: Path) -> None:
         names.append(path.name)
         feed(digest, path)
 
-    monkeypatch.setattr(run_module, "_feed_path", noted)
+    monkeypatch.setattr(hashing, "_feed_path", noted)
     return names
 
 
@@ -198,7 +198,20 @@ def test_posed_pictures_become_a_mesh(chain: Path, capsys: pytest.CaptureFixture
     assert "0 to 10" in capsys.readouterr().err
 
 
-def test_every_option_counts_for_the_fit_unless_it_is_named(tmp_path: Path) -> None:
+def test_an_edited_plugin_is_run_again(chain: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert go() == 0 and go() == 0
+    assert calls() == 1 and "training: already done" in capsys.readouterr().out
+    plugin = chain / "custom" / "balls" / "__init__.py"
+    plugin.write_text(plugin.read_text().replace("radius=self", "radius=1.0 * self"))
+    assert go() == 0 and calls() == 2
+    assert go() == 0 and calls() == 2
+
+
+def test_every_option_counts_for_the_fit_unless_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studio.systems.image_to_3d.source_hash", lambda *_, **__: source)
+    source = "one"
     defaults, run = ImageTo3D.Config(), SimpleNamespace(views=tmp_path)
 
     def key(cfg: object) -> str:
@@ -214,6 +227,8 @@ def test_every_option_counts_for_the_fit_unless_it_is_named(tmp_path: Path) -> N
         changed = key(replace(defaults, **{option.name: other})) != key(defaults)
         assert changed is (option.name not in UNFITTED), option.name
     assert set(UNFITTED) <= {option.name for option in fields(defaults)}
+    before, source = key(defaults), "two"
+    assert key(defaults) != before
 
 
 def different(value: object) -> object:

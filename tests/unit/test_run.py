@@ -39,7 +39,8 @@ def test_nothing_is_written_before_create(tmp_path: Path) -> None:
     run = choose_run("toy", "a", exp_root_dir=str(tmp_path), use_timestamp=False)
     assert run.root == tmp_path / "toy" / "a"
     assert not run.root.exists()
-    assert sorted(p.name for p in run.create().root.iterdir()) == sorted(
+    run.create().unlock()
+    assert sorted(p.name for p in run.root.iterdir()) == sorted(
         ["ckpts", "configs", "views", "save", "export", "logs"]
     )
 

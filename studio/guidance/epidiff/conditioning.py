@@ -54,7 +54,8 @@ def turn_world(
     turn = torch.eye(4, dtype=c2w.dtype, device=c2w.device).repeat(len(c2w), 1, 1)
     turn[:, 0, 0], turn[:, 0, 1] = cos, sin
     turn[:, 1, 0], turn[:, 1, 1] = -sin, cos
-    return turn[:, None] @ c2w
+    with torch.autocast(c2w.device.type, enabled=False):  # half precision moves cameras
+        return turn[:, None] @ c2w
 
 
 def processor_pixels(

@@ -28,7 +28,11 @@ class SceneMaker:
         self._pairs: dict[tuple[bytes, bytes], Bool[Tensor, "p p"] | None] = {}
 
     def of(self, objects: list[Cameras], device: torch.device | str = "cpu") -> Scene:
-        """Return the scene of objects with the same number of views each."""
+        """Return the scene of objects with the same number of views each, in full precision."""
+        with torch.autocast("cpu", enabled=False):
+            return self._of(objects, device)
+
+    def _of(self, objects: list[Cameras], device: torch.device | str) -> Scene:
         rays = torch.stack([plucker(c, self.side) for c in objects])
         mask = None
         if self.cfg.epipolar:
@@ -37,13 +41,12 @@ class SceneMaker:
 
     def numbers(self, objects: list[Cameras]) -> Float[Tensor, "n v k"]:
         """Return the numbers that the camera projection reads."""
-        cfg = self.cfg
-        return torch.stack(
-            [
-                camera_vectors(c, absolute=cfg.absolute_cameras, intrinsics=cfg.camera_intrinsics)
-                for c in objects
-            ]
-        )
+        kinds = {
+            "absolute": self.cfg.absolute_cameras,
+            "intrinsics": self.cfg.camera_intrinsics,
+        }
+        with torch.autocast("cpu", enabled=False):
+            return torch.stack([camera_vectors(c, **kinds) for c in objects])
 
     def mask(self, cameras: Cameras) -> Bool[Tensor, "t t"]:
         """Return `epipolar_mask` at the latents' size, put together from those of camera pairs.
