@@ -307,6 +307,7 @@ def _makers() -> dict[str, Maker]:
     import studio.data.procedural_cars
     import studio.data.procedural_chairs
     import studio.data.procedural_creatures
+    import studio.data.procedural_cycles
     import studio.data.procedural_engines
     import studio.data.procedural_figures
     import studio.data.procedural_flyers
