@@ -51,6 +51,7 @@ OPTIONAL = (
     Package("rembg", "rembg", "pictures without alpha", "pip install -e .[rembg]"),
     Package("pillow_heif", "pillow-heif", "HEIC pictures", "pip install -e .[heic]"),
     Package("OpenEXR", "OpenEXR", "all kinds of EXR files", "pip install -e .[exr]"),
+    Package("pycolmap", "pycolmap", "cameras of plain photos", "pip install -e .[colmap]"),
     Package("webdataset", "webdataset", "data.stream of nmr", "pip install -e .[webdataset]"),
     Package("tensorboard", "tensorboard", "trainer.logger=tensorboard", "pip install tensorboard"),
     Package("wandb", "wandb", "trainer.logger=wandb", "pip install -e .[wandb]"),

@@ -172,7 +172,7 @@ def find_transforms(folder: Path, split: str | None = None) -> Path:
     raise DataError(
         f"folder {folder} has no {' or '.join(order)}.",
         allowed="transforms.json of nerfstudio, instant-ngp, NeRF-synthetic or this program",
-        hint="Photos without poses: run COLMAP first (ns-process-data writes transforms.json).",
+        hint="Photos without poses: data_type=photos finds them with COLMAP (docs/captures.md).",
     )
 
 
