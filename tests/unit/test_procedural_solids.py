@@ -81,7 +81,7 @@ def test_a_tube_holds_its_path_and_a_loop_closes() -> None:
     assert not inside(parts, middles * 0.8).any()
     turn = np.linspace(0, 2 * np.pi, 33)
     ring = np.c_[np.cos(turn), np.sin(turn), np.zeros(33)]
-    around = np.linspace(0.003, 2 * np.pi, 397)
+    around = np.linspace(0.003, 6.28, 397)
     assert inside(tube(ring, 0.1, RED), np.c_[np.cos(around), np.sin(around), 0 * around]).all()
     assert volume(tube(ring, 0.1, RED, sides=16)) == pytest.approx(2 * np.pi**2 * 0.01, rel=0.04)
 
