@@ -244,6 +244,10 @@ class Experiment:
             with mean_weights(trainer, system), torch.inference_mode(False):
                 exported = system.export()
         if trainer.is_global_zero:
+            for line in system.summary:
+                print(line)
+            for line in system.warnings:
+                print(f"WARNING: {line}")
             print(f"run folder: {run.root}")
             print(exported if exported is not None else run.last_checkpoint)
         return 0

@@ -51,6 +51,10 @@ class ViewPairData(ABC):
 
     Config: ClassVar[type]
 
+    def kinds(self) -> list[str]:
+        """Return what the objects are, in words a person knows (plural); empty if unknown."""
+        return []
+
     @abstractmethod
     def dataset(self, split: Literal["train", "val"]) -> Dataset[dict[str, Tensor]]:
         """Return the map-style dataset of a split."""

@@ -182,6 +182,10 @@ class ProceduralData(ViewPairData):
         self._views: dict[str, NDArray[np.uint8]] = {}
         self._shots: dict[str, NDArray[np.float32]] = {}
 
+    def kinds(self) -> list[str]:
+        """Return the categories, in the plural."""
+        return [_plural(name.replace("_", " ").replace("-", " ")) for name in self.cfg.categories]
+
     def dataset(self, split: Literal["train", "val"]) -> ProceduralViews:
         """Return the items of a split, each a training batch without its batch axis."""
         return ProceduralViews(self, split)
@@ -369,3 +373,9 @@ class ProceduralViews(Dataset[dict[str, Any]]):
             kind, seed, _ = self.data.identity(self.split, index)
             item["caption"] = make_object(kind, seed).caption
         return item
+
+
+def _plural(word: str) -> str:
+    if word.endswith(("s", "x", "ch", "sh")):
+        return f"{word}es"
+    return f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"

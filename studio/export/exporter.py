@@ -124,6 +124,7 @@ class MeshExporter:
         folder: Path | str,
         input_picture: Float[Tensor, "4 h w"] | None = None,
         originals: Sequence[ViewSet] = (),
+        notes: Sequence[str] = (),
     ) -> dict[str, Path]:
         """Extract, texture and write everything that the config asks for.
 
@@ -134,12 +135,14 @@ class MeshExporter:
                 an earlier export that are not written again are removed.
             input_picture: what guidance was asked with, RGBA in [0, 1]; shown in the preview.
             originals: the pictures behind that, posed, at their own resolution, for the texture.
+            notes: sentences that belong below the preview.
 
         Returns:
             Path by what it is: ``glb, ply, obj, inspect, turntable, preview``. What was measured
             lies in ``figures``: of the first file, read back, ``mesh_psnr`` against the views and
             what `solidity` tells; ``mesh_psnr_field`` of the field's own colours, faces, seconds
-            per part, and under ``files`` where each lies (`Placement.record`).
+            per part, and under ``files`` where each lies (`Placement.record`); ``warnings``,
+            sentences on what was lost.
 
         Raises:
             ExportError: if the field has no surface in its cube.
@@ -152,6 +155,7 @@ class MeshExporter:
             )
         device = getattr(source, "device", "cpu")
         clock, self.figures = _Clock(), {}
+        warnings: list[str] = []
         mesh = extract_mesh(
             source.sdf,
             source.bound,
@@ -163,6 +167,7 @@ class MeshExporter:
             faces=cfg.faces or None,
             memory_gb=cfg.memory_gb,
             device=device,
+            report=warnings.append,
         ).with_normals()
         clock.lap("surface")
         mesh, textured = self._colour(mesh, source, views, originals, device, clock)
@@ -175,12 +180,14 @@ class MeshExporter:
             height=cfg.height,
         )
         clock.lap("files")
-        written |= self._write_pictures(textured or mesh, views, Path(folder), input_picture)
+        notes = [*notes, *(f"warning: {line}" for line in warnings)]
+        written |= self._write_pictures(textured or mesh, views, Path(folder), input_picture, notes)
         remove_others(Path(folder), written)
         clock.lap("pictures")
         self._measure(written, views)
         clock.lap("measuring")
         self.figures |= {"mesh_faces": len(mesh.faces), "export_s": clock.laps}
+        self.figures["warnings"] = warnings
         _log.info("exported %d faces to %s (%s)", len(mesh.faces), folder, clock)
         return written
 
@@ -245,6 +252,7 @@ class MeshExporter:
         views: ViewSet | None,
         folder: Path,
         input_picture: Float[Tensor, "4 h w"] | None,
+        notes: Sequence[str],
     ) -> dict[str, Path]:
         from studio.export.preview import contact_sheet
         from studio.export.turntable import turntable_frames, write_video
@@ -257,7 +265,7 @@ class MeshExporter:
             written["preview"] = folder / "preview.png"
             generated = views is not None and "guidance" in views.meta
             label = "generated views" if generated else "views"
-            sheet = contact_sheet(mesh, views, input_picture, views_label=label)
+            sheet = contact_sheet(mesh, views, input_picture, views_label=label, notes=notes)
             with atomic_write(written["preview"]) as temporary:
                 sheet.save(temporary, optimize=True)
         return written

@@ -7,7 +7,7 @@ Marching cubes then runs block by block; blocks are welded exactly along their s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import numpy as np
@@ -39,6 +39,7 @@ def extract_mesh(
     chunk: int = 2**18,
     memory_gb: float = 4.0,
     device: torch.device | str = "cpu",
+    report: Callable[[str], None] | None = None,
 ) -> Mesh:
     """Extract the zero level set as a closed mesh with outward faces, in world units.
 
@@ -55,6 +56,7 @@ def extract_mesh(
         keep_components: drop parts with less than this share of the largest one's area (0: none),
             and the walls of closed cavities, which nobody can see.
         views: smaller parts stay where the outlines in these pictures need them.
+        report: is told what was dropped, where it is more than specks.
         smooth: rounds of Taubin smoothing (0 for none).
         faces: decimate to about this many triangles (None keeps all).
         chunk: points per call of ``sdf_fn``.
@@ -77,7 +79,7 @@ def extract_mesh(
     vertices = grid.lower + vertices * grid.voxel
     vertices, triangles = cleanup.remove_degenerate(vertices, triangles)
     if keep_components > 0:
-        vertices, triangles = keep_parts(vertices, triangles, keep_components, views)
+        vertices, triangles = keep_parts(vertices, triangles, keep_components, views, report)
     if smooth:
         vertices = cleanup.taubin_smooth(vertices, triangles, smooth)
     if faces is not None and len(triangles) > faces:

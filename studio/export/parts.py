@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -18,11 +19,16 @@ Vertices = Float[np.ndarray, "n 3"]
 Faces = Int[np.ndarray, "m 3"]
 
 NEEDED_PIXELS = 6  # of outlines that only this part explains, in all pictures together
+WORTH_TELLING = 0.01  # of the surface
 MOST_VIEWS = 24  # pictures that are asked, spread evenly
 
 
 def keep_parts(
-    vertices: Vertices, faces: Faces, share: float, views: ViewSet | None = None
+    vertices: Vertices,
+    faces: Faces,
+    share: float,
+    views: ViewSet | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> tuple[Vertices, Faces]:
     """Keep the parts of the object, drop floaters and the walls of closed cavities.
 
@@ -35,6 +41,7 @@ def keep_parts(
         faces: their triangles.
         share: of the largest part's area.
         views: pictures with masks.
+        report: is told where what is dropped is more than specks.
     """
     labels = face_components(faces)
     if labels.max() == 0:
@@ -47,6 +54,13 @@ def keep_parts(
         keep |= _needed_by_outlines(vertices, faces, labels, keep, solid & ~keep, views)
     if not keep.all():
         _log.info("mesh: kept %d of %d parts (%d cavities)", keep.sum(), len(keep), (~solid).sum())
+    lost = solid & ~keep
+    dropped = area[lost].sum() / max(area[solid].sum(), 1e-12)
+    if report is not None and dropped > WORTH_TELLING:
+        report(
+            f"{lost.sum()} loose part(s), {dropped:.0%} of the surface, were taken for floaters "
+            "and left out; system.exporter.keep_components=0 keeps all."
+        )
     return compact(vertices, faces[keep[labels]])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
@@ -14,6 +16,7 @@ from studio.views import ViewSet
 
 TILE, GAP, MARGIN, LABEL = 128, 8, 20, 26
 INK, PAPER, FRAME = (70, 74, 82), (255, 255, 255), (228, 230, 234)
+ALARM = (176, 42, 30)
 COLUMNS = 4  # of a grid of views; two rows
 Picture = UInt8[np.ndarray, "h w 3"]
 
@@ -24,6 +27,7 @@ def contact_sheet(
     input_picture: Float[Tensor, "4 h w"] | None = None,
     *,
     views_label: str = "generated views",
+    notes: Sequence[str] = (),
 ) -> Image.Image:
     """Lay out the input picture, the views, and renders of the mesh beside and below them.
 
@@ -32,6 +36,7 @@ def contact_sheet(
         views: what the mesh was made from; at most eight are shown, spread evenly.
         input_picture: RGBA, straight alpha in [0, 1].
         views_label: what the views are called.
+        notes: sentences below all; those that begin with "warning" in another colour.
     """
     big = 2 * TILE + GAP
     blocks: list[tuple[str, Image.Image]] = []
@@ -57,7 +62,8 @@ def contact_sheet(
     colour, shape = (_grid(list(pictures), side) for pictures in paint(mesh, cameras, 3))
     label = "mesh" if views is None else "mesh, unseen sides"
     bottom = _row([(label, colour), ("shape", shape)], GAP)
-    return _stack([top, bottom] if top is not None else [bottom])
+    rows = [bottom] if top is None else [top, bottom]
+    return _stack([*rows, _text(notes, width)] if notes else rows)
 
 
 def _unseen_sides(views: ViewSet | None, first_azimuth: float) -> list[tuple[float, float]]:
@@ -147,6 +153,24 @@ def _row(blocks: list[tuple[str, Image.Image]], gap: int = MARGIN) -> Image.Imag
         draw.text((x + 1, 2), label, fill=INK, font=font)
         sheet.paste(image, (x, LABEL))
         x += image.width + gap
+    return sheet
+
+
+def _text(notes: Sequence[str], width: int) -> Image.Image:
+    """Sentences one below the other, broken where they are longer than a width in pixels."""
+    font, lines = ImageFont.load_default(15), []
+    for note in notes:
+        colour, line = (ALARM if note.startswith("warning") else INK), ""
+        for word in note.split():
+            if line and font.getlength(f"{line} {word}") > width:
+                lines.append((line, colour))
+                line = ""
+            line = f"{line} {word}".strip()
+        lines.append((line, colour))
+    sheet = Image.new("RGB", (width, 22 * len(lines) + 4), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for i, (line, colour) in enumerate(lines):
+        draw.text((1, 4 + 22 * i), line, fill=colour, font=font)
     return sheet
 
 

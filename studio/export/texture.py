@@ -144,7 +144,7 @@ class TextureBaker:
                 from which uncertain texels start; else these keep their colours.
         """
         texels = self.texels
-        seen = footage.look(texels.points, texels.normals)
+        seen = footage.look(texels.points, footage.normals_at(texels.face, texels.weights))
         if whole is not None:
             assert whole.colours is not None, "the mesh has no vertex colours"
             corners = whole.colours[whole.faces[texels.face]]

@@ -30,15 +30,32 @@ from studio.views import ViewSet
 _log = logging.getLogger(__name__)
 
 SHARPNESS = 2.0  # power of the cosine: how much the most frontal picture wins
-GRAZING = 0.15  # cosine below which a picture tells nothing about a surface
 FEATHER = 2.0  # pixels from silhouettes and depth edges over which a picture fades in
-ORIGINAL = 30.0  # weight of a picture that was given, over one that was generated
 FULL_TRUST = 0.1  # weight from which the pictures decide alone
 CERTAIN = 0.5  # weight from which a colour is continued to what is not seen
 SOLID = 0.9  # alpha from which a pixel shows the object alone
 DEPTH_EDGE = 0.06  # jump between neighbouring pixels beyond their slope, in object sizes
-DEPTH_BIAS = 0.015  # how far behind the visible surface a point may lie, in object sizes
+SMOOTHED = 6  # rounds of averaging normals: lumps of a surface do not choose its pictures
 MOST_PIXELS = 6_000_000  # of the object in all pictures together; more pictures are thinned out
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How far a picture is believed.
+
+    Attributes:
+        weight: over that of a generated view.
+        grazing: cosine below which the picture tells nothing about a surface.
+        bias: how far behind the visible surface a point may lie, in object sizes.
+    """
+
+    weight: float = 1.0
+    grazing: float = 0.15
+    bias: float = 0.015
+
+
+GENERATED = Reading()
+GIVEN = Reading(weight=30.0, grazing=0.05, bias=0.04)  # sharp; rather smeared a little than mixed
 
 
 @dataclass(frozen=True)
@@ -67,10 +84,10 @@ class Shot:
         camera: a single one.
         rgb: of the picture.
         usable: 1 where picture and mesh fill the pixel.
-        trust: how far inside the object, away from its outlines, a pixel lies: 0 to 1; times the
-            weight of the picture.
+        trust: how far inside the object, away from its outlines, a pixel lies: 0 to 1.
         hits: of two by two rays per pixel.
         depth: distance along each of these rays, infinite beside the mesh.
+        reading: how far the picture is believed.
     """
 
     camera: Cameras
@@ -79,6 +96,7 @@ class Shot:
     trust: Float[np.ndarray, "h w"]
     hits: Hits
     depth: Float[np.ndarray, "2*h 2*w"]
+    reading: Reading = GENERATED
 
 
 @dataclass(frozen=True)
@@ -108,7 +126,7 @@ class Footage:
         margin: float = 0.0,
         originals: Sequence[ViewSet] = (),
     ) -> None:
-        caster = RayCaster(mesh.vertices, mesh.faces)
+        caster, self.mesh = RayCaster(mesh.vertices, mesh.faces), mesh
         self.size = float(np.ptp(mesh.vertices, axis=0).max())
         step = max(1, int(np.ceil(float((views.mask > SOLID).sum()) / MOST_PIXELS)))
         if step > 1:
@@ -118,13 +136,21 @@ class Footage:
         for given in originals:
             for i in range(len(given)):
                 shot = _shot(caster, given, i, self.size, margin)
-                self.shots.append(replace(shot, trust=ORIGINAL * shot.trust))
+                self.shots.append(replace(shot, reading=GIVEN))
+        self._normals = smoothed_normals(mesh, SMOOTHED) if originals else vertex_normals(mesh)
 
     def look(self, points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"]) -> Evidence:
         """Find what the pictures show of points on the surface with unit outward normals."""
         where, outward = (torch.from_numpy(np.asarray(x, np.float32)) for x in (points, normals))
-        sights = [_sight(shot, where, outward, DEPTH_BIAS * self.size) for shot in self.shots]
+        sights = [_sight(shot, where, outward, self.size) for shot in self.shots]
         return Evidence(self.shots, sights, len(points))
+
+    def normals_at(
+        self, face: Int[np.ndarray, " n"], weights: Float[np.ndarray, "n 3"]
+    ) -> Float[np.ndarray, "n 3"]:
+        """Unit normals by which pictures are chosen, at barycentric places of faces."""
+        normals = np.einsum("nc,ncd->nd", weights, self._normals[self.mesh.faces[face]])
+        return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
     def refine_vertices(self, mesh: Mesh) -> Mesh:
         """Return a mesh with vertex colours with those corrected, and continued where unseen."""
@@ -133,7 +159,7 @@ class Footage:
         def at_hits(colours: np.ndarray, hits: list[Hits]) -> list[np.ndarray]:
             return [np.einsum("kc,kcd->kd", h.weights, colours[mesh.faces[h.face]]) for h in hits]
 
-        seen = self.look(mesh.vertices, vertex_normals(mesh))
+        seen = self.look(mesh.vertices, self._normals)
         colours = continued(mesh.faces, seen.refine(mesh.colours, at_hits), seen.certain)
         return replace(mesh, colours=seen.refine(colours, at_hits).astype(np.float32))
 
@@ -191,8 +217,22 @@ def _shot(caster: RayCaster, views: ViewSet, i: int, size: float, margin: float)
     return Shot(camera, rgb, usable.reshape(-1).astype(np.float32), trust, hits, depth)
 
 
-def _sight(shot: Shot, points: Tensor, normals: Tensor, bias: float) -> _Sight:
-    camera, (h, w) = shot.camera, shot.camera.size
+def smoothed_normals(mesh: Mesh, rounds: int) -> Float[np.ndarray, "n 3"]:
+    """Unit vertex normals, averaged over neighbours some times."""
+    from scipy.sparse import coo_matrix, eye
+
+    normals, n = vertex_normals(mesh).astype(np.float64), len(mesh.vertices)
+    ends = np.concatenate([mesh.faces[:, [i, (i + 1) % 3]] for i in range(3)])
+    near = coo_matrix((np.ones(len(ends)), ends.T), (n, n)).tocsr() + eye(n, format="csr")
+    for _ in range(rounds):
+        normals = near @ normals
+        normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    return normals.astype(np.float32)
+
+
+def _sight(shot: Shot, points: Tensor, normals: Tensor, size: float) -> _Sight:
+    """What a picture shows of points with unit normals on an object of a size."""
+    camera, (h, w), reading = shot.camera, shot.camera.size, shot.reading
     forward = camera.c2w[0, :3, 2]
     ray = points - camera.centres
     if camera.ortho_scale is None:
@@ -200,16 +240,16 @@ def _sight(shot: Shot, points: Tensor, normals: Tensor, bias: float) -> _Sight:
         facing = -(normals * ray).sum(1) / distance.clamp(min=1e-12)
     else:
         distance, facing = ray @ forward, -(normals @ forward)
-    index = (facing > GRAZING).nonzero()[:, 0]
+    index = (facing > reading.grazing).nonzero()[:, 0]
     uv, along = (x[0] for x in camera.project(points[index]))
     framed = ((uv >= 0) & (uv < uv.new_tensor([w, h]))).all(1) & (along > 0)
     index, uv = index[framed], uv[framed]
     column, row = (uv * 2).long().unbind(1)
-    clear = distance[index] < torch.from_numpy(shot.depth)[row, column] + bias
+    clear = distance[index] < torch.from_numpy(shot.depth)[row, column] + reading.bias * size
     index, uv = index[clear], uv[clear]
     grid = (2 * uv / uv.new_tensor([w, h]) - 1)[None, None]
     trust = _look_up(shot.trust.reshape(-1, 1), (h, w), grid)[:, 0]
-    weight = facing[index] ** SHARPNESS * trust
+    weight = reading.weight * facing[index] ** SHARPNESS * trust
     used = weight > 1e-4
     return _Sight(index[used], grid[:, :, used], weight[used])
 

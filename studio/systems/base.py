@@ -17,6 +17,8 @@ class System(pl.LightningModule):
     Attributes:
         cfg: the system's options, an instance of its ``Config``.
         run: the run folder, or None where nothing is written (tests, notebooks).
+        summary: what a person should know about the result; lines for the end of `export`.
+        warnings: what went wrong on the way there, one sentence or two each.
     """
 
     Config: ClassVar[type]
@@ -27,6 +29,8 @@ class System(pl.LightningModule):
     def __init__(self, cfg: Any, *, run: RunFolder | None = None) -> None:
         super().__init__()
         self.cfg = cfg
+        self.summary: list[str] = []
+        self.warnings: list[str] = []
         self.run = run  # type: ignore[assignment]  # what writes is not called without one
 
     def check(self, data: Any) -> None:

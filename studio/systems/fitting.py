@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from studio.systems.loss_options import LossConfig, weights_of
 from studio.systems.losses import eikonal
 from studio.systems.objective import Objective
 from studio.systems.optim import FitOptimizerConfig, make_fit_optimizer
+from studio.systems.originals import for_fit, replaced_views
 from studio.systems.ray_pool import RayBatch, RayPool, pixel_side
 from studio.systems.start_shape import HullConfig, check_surroundings, find_object
 from studio.views import ViewSet
@@ -49,6 +50,8 @@ class FitConfig(FitOptimizerConfig):
     """Share of the rays that is drawn from the masks (SyncDreamer: 0.125)."""
     background: str = "random"
     """Behind the training rays: random (per ray), white, black, or none (no compositing)."""
+    original_weight: float = 10.0
+    """How many generated views a given picture counts as, where pictures are given."""
     view_weights: list[float] = field(default_factory=list)
     """Weights of the views in the mask and normal losses (Wonder3D); none counts all alike."""
 
@@ -77,7 +80,9 @@ def check_numbers(cfg: FitConfig) -> None:
 class Fitter:
     """Optimises a geometry seen through a renderer, one step at a time.
 
-    A run limited by steps is a function of the seed alone: all noise is a function of (seed, step).
+    A run that ends by its steps is a function of the seed alone: all noise is a function of
+    (seed, step), and the clock is not looked at before half of the time budget is used. Only a fit
+    that is far behind by then is hurried, so that its schedules still come to their end.
 
     Args:
         geometry: the field, in the cube [-1, 1]^3.
@@ -85,8 +90,9 @@ class Fitter:
         views: what it has to look like, with masks.
         cfg: options.
         max_steps: steps in all; 0 leaves only the time budget. It can be set later.
-        time_budget_s: wall seconds of all steps together; 0 leaves only the steps.
+        time_budget_s: most wall seconds of all steps together; 0 leaves only the steps.
         seed: of all noise.
+        originals: given pictures, posed, that the views were generated from.
         way_back: says from where a run that went wrong can be continued.
     """
 
@@ -100,6 +106,7 @@ class Fitter:
         max_steps: int = 0,
         time_budget_s: float = 0.0,
         seed: int = 0,
+        originals: Sequence[ViewSet] = (),
         way_back: Callable[[], str] | None = None,
     ) -> None:
         keep_freed_memory()
@@ -124,14 +131,17 @@ class Fitter:
             background=cfg.background,
             rays_from=cfg.rays_from,
             foreground=cfg.foreground,
-            without=shape.lost,
+            without=[*shape.lost, *replaced_views(views, originals)],
+            originals=[for_fit(original, views, self.frame) for original in originals],
+            original_weight=cfg.original_weight,
         )
         if len(cfg.view_weights) not in (0, len(views)):
             raise ConfigError(
                 f"system.view_weights has {len(cfg.view_weights)} numbers for {len(views)} views."
             )
         pixel = pixel_side(views, self.frame)
-        self.objective = Objective(cfg.loss, geometry, renderer, cfg.view_weights, pixel)
+        weights = [*cfg.view_weights, *[1.0] * len(originals)] if cfg.view_weights else []
+        self.objective = Objective(cfg.loss, geometry, renderer, weights, pixel)
         self.learning_rate = cfg.learning_rate()
         self.optimizer = make_fit_optimizer(self._groups(geometry, renderer), cfg)
 
@@ -174,10 +184,11 @@ class Fitter:
 
     @property
     def progress(self) -> float:
-        """Share of the budget that is used, in [0, 1]: of steps or of time, the larger."""
-        steps = self.step_count / self.max_steps if self.max_steps > 0 else 0.0
+        """Share of the fit that is done, in [0, 1]: of its steps; of time where steps are open."""
         seconds = self.elapsed_s / self.time_budget_s if self.time_budget_s > 0 else 0.0
-        return min(1.0, max(steps, seconds))
+        if self.max_steps <= 0:
+            return min(1.0, seconds)
+        return min(1.0, max(self.step_count / self.max_steps, 2.0 * seconds - 1.0))
 
     @property
     def done(self) -> bool:
@@ -255,6 +266,7 @@ class Fitter:
         """What a resumed run needs beside the weights and the optimiser."""
         return {
             "step_count": self.step_count,
+            "max_steps": self.max_steps,
             "elapsed_s": self.elapsed_s,
             "rays": self.rays,
             "seed": self.seed,

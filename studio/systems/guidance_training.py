@@ -16,10 +16,11 @@ from studio.callbacks.progress import StageProgress
 from studio.cameras import Cameras
 from studio.data.rings import Rings
 from studio.errors import ConfigError
-from studio.files import atomic_write
+from studio.files import atomic_write, write_json
 from studio.guidance.autoencoder import encode
 from studio.hashing import hash_of
 from studio.registry import build, register
+from studio.systems.findings import KNOWS
 from studio.systems.training import TrainingConfig, TrainingSystem
 from studio.views import Condition, ViewSet
 
@@ -46,6 +47,7 @@ class GuidanceTraining(TrainingSystem):
     def prepare(self, data: Any) -> None:
         """Read the objects and, where asked for, encode their pictures once."""
         super().prepare(data)
+        self.kinds = data.kinds() if hasattr(data, "kinds") else []
         if not self.cfg.cache_latents:
             return
         if not isinstance(self.train_data, Rings):
@@ -106,6 +108,8 @@ class GuidanceTraining(TrainingSystem):
     def save(self, folder: Path) -> None:
         """Write the guidance as a folder of safetensors and configs."""
         self.guidance.save_pretrained(folder)
+        if self.kinds:
+            write_json(folder / KNOWS, {"objects": self.kinds})
 
 
 @dataclass(frozen=True)

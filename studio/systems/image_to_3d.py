@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,12 @@ from studio.errors import ConfigError
 from studio.files import atomic_write
 from studio.hashing import hash_of, source_hash
 from studio.images import save_png
+from studio.metrics.consistency import view_consistency
+from studio.metrics.likeness import likeness
 from studio.registry import build, find, register
 from studio.run import read_json
+from studio.systems.findings import contradicting, known_objects, likeness_line, unlike
+from studio.systems.originals import posed_originals, read_cameras, written_cameras
 from studio.systems.reconstruction import Reconstruction
 from studio.views import Condition, ViewSet
 
@@ -59,7 +63,6 @@ class ImageTo3D(Reconstruction):
         self._targets: Cameras | None = None
         self._guidance: Any = None
         self._views_key = ""
-        self.originals: list[ViewSet] = []
 
     # --- stage 1 --------------------------------------------------------------------------------
 
@@ -97,9 +100,8 @@ class ImageTo3D(Reconstruction):
         else:
             self._make_views(self._condition)
         views = ViewSet.load(self.run.views)
-        if self.cfg.use_originals:
-            self.originals = posed_originals(self._condition, views)
-        self.set_views(views)
+        originals = posed_originals(self._condition, views) if self.cfg.use_originals else []
+        self.set_views(views, originals=originals)
 
     def _make_views(self, condition: Condition) -> None:
         began = time.monotonic()
@@ -153,15 +155,30 @@ class ImageTo3D(Reconstruction):
         code = source_hash(
             decisive, "geometry", "renderers", "ops", "systems", classes=[type(self)]
         )
-        return hash_of(decisive, self.run.views, code)
+        given = [part for view in self.originals for part in (view.images, *_numbers(view.cameras))]
+        return hash_of(decisive, self.run.views, code, given)
 
     def export(self) -> Path:
         """Write mesh, texture and pictures to the run's export folder; return the main file."""
-        picture = None if self._condition is None else shown(self._condition)
-        written = self.exporter.export(self, self.views, self.run.export, picture, self.originals)
-        self.run.write_metrics({"export": {k: str(v) for k, v in written.items()}})
-        self.run.write_metrics(getattr(self.exporter, "figures", {}))
-        return next(iter(written.values()))
+        condition = self._condition
+        assert condition is not None and self.views is not None
+        self._compare(condition, self.views)
+        return self._export(shown(condition))
+
+    def _compare(self, condition: Condition, views: ViewSet) -> None:
+        """Measure the views against the condition and against each other."""
+        figures: dict[str, Any] = {}
+        pictures, cameras = prepared_pictures(condition), views.meta.get("condition_cameras")
+        found = None if not cameras else likeness(pictures, read_cameras(cameras), views)
+        if found is not None:
+            figures["input_likeness"] = asdict(found)
+            self.summary.append(likeness_line(found))
+            self.warnings += unlike(found, known_objects(weight_paths(self.cfg.guidance)))
+        if len(views) > 1:
+            agreed = view_consistency(views)
+            figures["view_consistency"] = asdict(agreed)
+            self.warnings += contradicting(agreed)
+        self.run.write_metrics(figures)
 
 
 def check_inputs(condition: Condition, inputs: tuple[str, ...], guidance: str) -> None:
@@ -196,40 +213,11 @@ def save_condition(condition: Condition, folder: Path) -> None:
             temporary.write_text(condition.text + "\n")
 
 
-def posed_originals(condition: Condition, views: ViewSet) -> list[ViewSet]:
-    """The pictures of a condition at their own resolution, posed among the views made of them.
-
-    Pictures whose camera is not known, or whose object is not cut out, are left out.
-    """
-    if (found := views.meta.get("condition_cameras")) is None:
-        return []
-    cameras = read_cameras(found)
-    count = min(len(cameras), len(condition.originals))
-    posed = [condition.originals[i].posed(cameras[[i]], views.bound) for i in range(count)]
-    return [view for view in posed if 0 < float((view.mask > 0.5).float().mean()) < 1]
-
-
-def written_cameras(cameras: Cameras) -> dict[str, Any]:
-    """Cameras as plain JSON values; `read_cameras` reads them."""
-    ortho = cameras.ortho_scale
-    return {
-        "c2w": cameras.c2w.tolist(),
-        "intrinsics": cameras.intrinsics.tolist(),
-        "size": list(cameras.size),
-        "ortho_scale": None if ortho is None else ortho.tolist(),
-    }
-
-
-def read_cameras(values: Mapping[str, Any]) -> Cameras:
-    """Read what `written_cameras` wrote."""
-    height, width = values["size"]
-    ortho = values["ortho_scale"]
-    return Cameras(
-        torch.tensor(values["c2w"]),
-        torch.tensor(values["intrinsics"]),
-        (height, width),
-        None if ortho is None else torch.tensor(ortho),
-    )
+def prepared_pictures(condition: Condition) -> list[Float[Tensor, "4 h w"]]:
+    """The pictures of a condition, as guidance was shown them."""
+    if condition.views is not None:
+        return list(condition.views.images)
+    return [] if condition.image is None else [condition.image]
 
 
 def shown(condition: Condition) -> Float[Tensor, "4 h w"] | None:

@@ -74,6 +74,8 @@ class RayPool:
         rays_from: where the rays of a step come from: all views, or one-view (NeuS).
         foreground: least share of rays from the masks.
         without: views to leave out.
+        originals: single pictures of any size from which the views were generated.
+        original_weight: how many views each of these counts as.
 
     Raises:
         DataError: if no ray meets the object's cube.
@@ -90,6 +92,8 @@ class RayPool:
         rays_from: str = "all",
         foreground: float = 0.0,
         without: Sequence[int] = (),
+        originals: Sequence[ViewSet] = (),
+        original_weight: float = 10.0,
     ) -> None:
         for name, given, allowed in (
             ("background", background, BACKGROUNDS),
@@ -101,15 +105,19 @@ class RayPool:
             raise ConfigError(f"system.foreground is {foreground}.", allowed="0 to 1")
         self.background, self.rays_from, self.share = background, rays_from, foreground
         origins, directions, targets, normals, counts = [], [], [], [], []
-        for i in range(len(views)):
-            world = views.cameras[[i]].rays()
+        shown = [views.select([i]) for i in range(len(views))]
+        for i, view in enumerate([*shown, *originals]):
+            world = view.cameras.rays()
             local = Rays(frame.to_local(world.origins).to(device), world.directions.to(device))
             met = meets(local) & (i not in without)
             origins.append(local.origins[met])
             directions.append(local.directions[met])
-            targets.append(views.images[i].reshape(4, -1).T.to(device)[met])
+            targets.append(view.images[0].reshape(4, -1).T.to(device)[met])
             if views.normals is not None:
-                normals.append(views.normals[i].reshape(3, -1).T.to(device)[met])
+                known = (
+                    torch.zeros_like(view.images[:, :3]) if view.normals is None else view.normals
+                )
+                normals.append(known[0].reshape(3, -1).T.to(device)[met])
             counts.append(len(origins[-1]))
         self.rays = Rays(torch.cat(origins), torch.cat(directions))
         self.target = torch.cat(targets)
@@ -120,7 +128,11 @@ class RayPool:
                 hint="check the camera convention, the object's position and the bound",
             )
         self.offsets = torch.tensor([0, *counts]).cumsum(0)
-        self.view = torch.repeat_interleave(torch.arange(len(views)), torch.tensor(counts))
+        self.view = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+        self.first_given = int(self.offsets[len(views)])
+        weight = original_weight * sum(count > 0 for count in counts[len(views) :])
+        rest = sum(count > 0 for count in counts[: len(views)])
+        self.given_share = weight / max(weight + rest, 1)
         self.inside = (self.target[:, 3].cpu() > 0.5).nonzero()[:, 0]
 
     def __len__(self) -> int:
@@ -135,6 +147,9 @@ class RayPool:
         if wanted and len(inside):
             chosen = torch.randint(len(inside), (wanted,), generator=generator)
             index[:wanted] = inside[chosen]
+        if given := self._given(count):
+            some = torch.randint(len(self) - self.first_given, (given,), generator=generator)
+            index[count - given :] = self.first_given + some
         behind = self._background(count, generator)
         view, device = self.view[index], self.target.device
         index = index.to(device)
@@ -146,10 +161,14 @@ class RayPool:
             None if self.normals is None else self.normals[index],
         )
 
+    def _given(self, count: int) -> int:
+        """How many rays of a step come from given pictures; views in turn include these."""
+        return 0 if self.rays_from == "one-view" else round(self.given_share * count)
+
     def _range(self, seed: int, step: int) -> tuple[int, int, Tensor]:
         """First ray, end, and rays on the object, of those that a step may use."""
         if self.rays_from == "all":
-            return 0, len(self.rays), self.inside
+            return 0, self.first_given, self.inside[self.inside < self.first_given]
         useful = self.offsets.diff().nonzero()[:, 0]
         generator = step_generator(seed, step // len(useful), stream=5)
         order = torch.randperm(len(useful), generator=generator)

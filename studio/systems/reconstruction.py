@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from studio.ops.visual_hull import Frame, distance_to_cells
 from studio.registry import build, register
 from studio.renderers.base import Renderer, RenderOutput
 from studio.systems.base import System
+from studio.systems.findings import cut_short
 from studio.systems.fitting import FitConfig, Fitter, check_numbers
 from studio.systems.flat_base import lowest_seen
 from studio.views import ViewSet
@@ -60,7 +61,7 @@ class Reconstruction(System):
         exporter: dict[str, Any] = field(default_factory=dict)
         """Its options."""
         time_budget_s: float = 0.0
-        """Wall seconds of training, 0 for no limit; it ends earlier if trainer.max_steps is met."""
+        """Most wall seconds of training, 0 for no limit; the clock decides if max_steps is -1."""
         steps_per_block: int = 20
         """Optimiser steps between two looks of the trainer (checkpoints, logs, signals)."""
         flat_base: bool = False
@@ -89,6 +90,7 @@ class Reconstruction(System):
         self.register_buffer("cube", torch.ones(()))
         self.views: ViewSet | None = None
         self.test_views: ViewSet | None = None
+        self.originals: Sequence[ViewSet] = ()
         self._fitter: Fitter | None = None
         self._fitter_state: dict[str, Any] | None = None
         self._hull_distance: Tensor | None = None
@@ -107,9 +109,20 @@ class Reconstruction(System):
         assert self.views is not None
         self.set_views(self.views, self.test_views)
 
-    def set_views(self, views: ViewSet, test: ViewSet | None = None) -> None:
-        """Take the views to fit and those to measure on; finds the object's cube."""
-        self.views, self.test_views = views, test
+    def set_views(
+        self,
+        views: ViewSet,
+        test: ViewSet | None = None,
+        originals: Sequence[ViewSet] = (),
+    ) -> None:
+        """Take the views to fit and those to measure on; finds the object's cube.
+
+        Args:
+            views: what the geometry has to look like.
+            test: views to measure on.
+            originals: given pictures that the views were generated from, posed.
+        """
+        self.views, self.test_views, self.originals = views, test, originals
         self._fitter = Fitter(
             self.geometry,
             self.renderer,
@@ -117,6 +130,7 @@ class Reconstruction(System):
             self.cfg,
             time_budget_s=self.cfg.time_budget_s,
             seed=self.cfg.seed,
+            originals=originals,
             way_back=self._way_back,
         )
         self.centre.copy_(self.fitter.frame.centre)
@@ -190,12 +204,11 @@ class Reconstruction(System):
 
     @property
     def time_budget(self) -> tuple[float, float] | None:
-        """Seconds used and seconds in all, for the progress; None if steps alone decide."""
+        """Seconds used and seconds in all, for the progress; None if steps decide."""
         fitter = self.fitter
-        if fitter.time_budget_s <= 0:
+        if fitter.time_budget_s <= 0 or fitter.max_steps > 0:
             return None
-        used, progress = fitter.elapsed_s, fitter.progress
-        return used, min(fitter.time_budget_s, used / progress if progress > 0 else math.inf)
+        return fitter.elapsed_s, fitter.time_budget_s
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightning's hook: store where the fit is."""
@@ -317,7 +330,22 @@ class Reconstruction(System):
 
     def export(self) -> Path:
         """Write mesh, texture and pictures to the run's export folder; return the main file."""
+        return self._export(None)
+
+    def _export(self, picture: Float[Tensor, "4 h w"] | None) -> Path:
+        """Export with what is known about the result so far, and add what the exporter found."""
         assert self.run is not None, "exporting needs a run folder"
-        written = self.exporter.export(self, self.views, self.run.export)
-        self.run.write_metrics(getattr(self.exporter, "figures", {}))
+        self.warnings += cut_short(self._fit_state(), self.cfg.time_budget_s)
+        notes = [*self.summary, *(f"warning: {line}" for line in self.warnings)]
+        written = self.exporter.export(
+            self, self.views, self.run.export, picture, self.originals, notes
+        )
+        figures: dict[str, Any] = getattr(self.exporter, "figures", {})
+        self.warnings += figures.get("warnings", [])
+        paths = {k: str(v) for k, v in written.items()}
+        self.run.write_metrics({"export": paths, **figures, "warnings": self.warnings})
         return next(iter(written.values()))
+
+    def _fit_state(self) -> dict[str, Any]:
+        """Where the fit ended, also of weights that were read."""
+        return self._fitter_state or self.fitter.state_dict()

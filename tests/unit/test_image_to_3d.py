@@ -215,7 +215,7 @@ def test_every_option_counts_for_the_fit_unless_it_is_named(
     defaults, run = ImageTo3D.Config(), SimpleNamespace(views=tmp_path)
 
     def key(cfg: object) -> str:
-        return ImageTo3D.train_key(SimpleNamespace(cfg=cfg, run=run))  # type: ignore[arg-type]
+        return ImageTo3D.train_key(SimpleNamespace(cfg=cfg, run=run, originals=[]))  # type: ignore[arg-type]
 
     for option in fields(defaults):
         value = getattr(defaults, option.name)

@@ -2,14 +2,19 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from studio.cameras import orbit_cameras
+from studio.data.single_image import SingleImageData
 from studio.errors import StudioError
 from studio.images import object_box, read_rgba
 from studio.registry import build
+from studio.views import Original
 
 DATA = os.environ.get("STUDIO_TEST_DATA")
 
@@ -112,3 +117,49 @@ def test_real_pictures() -> None:
         image = build("data", "single-image", options, key="data").condition().image
         left, top, right, bottom = object_box(image)
         assert max(right - left, bottom - top) == pytest.approx(48, abs=2), path.name
+
+
+@pytest.mark.parametrize(
+    "options", [{"ratio": None}, {"ratio": 0.6}, {"ratio": 0.5, "fit": "breadth"}]
+)
+@pytest.mark.parametrize("size", [(300, 200), (200, 300)])
+def test_pixels_of_the_file_and_of_the_prepared_picture_lie_on_the_same_rays(
+    tmp_path: Path, options: dict[str, Any], size: tuple[int, int]
+) -> None:
+    width, height = size
+    picture = np.zeros((height, width, 4), np.uint8)
+    picture[60:170, 50:140] = (40, 40, 40, 255)  # off the middle
+    picture[100:106, 70:76] = (255, 40, 40, 255)  # a red dot around (73, 103)
+    Image.fromarray(picture).save(tmp_path / "dot.png")
+    config = SingleImageData.Config(image=str(tmp_path / "dot.png"), resolution=96, **options)
+    condition = SingleImageData(config).condition()
+    (original,) = condition.originals
+    prepared = orbit_cameras([20.0], 10.0, size=96)
+    posed = original.posed(prepared)
+    assert posed.images.shape[-2:] == posed.cameras.size
+    assert condition.image is not None
+    small, large = red_centre(condition.image), red_centre(original.image)
+    wanted = prepared.rays(small[None, None]).directions
+    assert (posed.cameras.rays(large[None, None]).directions - wanted).abs().max() < 2e-3
+
+
+def test_a_large_picture_is_reduced_with_its_camera() -> None:
+    image = torch.zeros(4, 400, 500)
+    image[:, 100:300, 200:350] = 1.0
+    image[1:3, 150:160, 250:260] = 0.0
+    whole = Original(image, -20.0, 30.0, 600.0)
+    small = whole.trimmed(finest=102)
+    assert max(small.image.shape[1:]) == 102
+    camera = orbit_cameras([0.0], 30.0, size=64)
+    rays = [
+        view.cameras.rays(red_centre(view.images[0])[None, None]).directions
+        for view in (whole.posed(camera), small.posed(camera))
+    ]
+    assert (rays[0] - rays[1]).abs().max() < 2e-3
+
+
+def red_centre(rgba: torch.Tensor) -> torch.Tensor:
+    """Pixel position (x, y) of what is red."""
+    red = (rgba[0] - rgba[1]).clamp(min=0) * rgba[3]
+    y, x = torch.meshgrid(*(torch.arange(n) + 0.5 for n in red.shape), indexing="ij")
+    return torch.stack([(x * red).sum(), (y * red).sum()]) / red.sum()

@@ -24,7 +24,7 @@ from studio.export.texture import (
 )
 from studio.export.unseen import continued
 from studio.export.unwrap import unwrap
-from studio.export.view_colours import Footage
+from studio.export.view_colours import Footage, smoothed_normals
 from studio.mesh import Mesh
 from studio.metrics.renders import mesh_psnr
 
@@ -282,3 +282,38 @@ def test_a_margin_leaves_out_what_lies_beside_outlines(mesh, pictures):
     )
     assert narrow < wide
     assert Footage(mesh, pictures, 200.0).refine_vertices(black).colours.max() == 0
+
+
+def test_a_given_picture_shows_sharply_where_it_sees_and_nowhere_else():
+    """Views of 24 px blur the stripes; a picture of 192 px brings them back, on its side only."""
+    ball = extract_mesh(lambda x: x.norm(dim=1) - 0.3, 0.5, 64, faces=4000).with_normals()
+    cut = unwrap(ball, 1024, method="box")
+
+    def fine(points: Tensor, normals: Tensor) -> Tensor:
+        return (0.5 + 0.4 * torch.sign(torch.sin(60 * points)) * (points[:, :1] > -0.2)).float()
+
+    truth = bake_texture(cut, fine, 1024)
+    blurred = render_mesh(truth, orbit_cameras(range(0, 360, 30), 15.0, size=24), shading=False)
+    given = render_mesh(truth, orbit_cameras([0.0], 15.0, size=192), supersample=3, shading=False)
+    painted = {}
+    for name, originals in (("views", []), ("both", [given])):
+        baker = TextureBaker(cut, 1024)
+        footage = Footage(ball, blurred, 0.0, originals)
+        painted[name] = baker.textured(baker.refined(baker.query(grey), footage))
+    gain = mesh_psnr(painted["both"], given) - mesh_psnr(painted["views"], given)
+    assert gain > 5
+    behind = orbit_cameras([180.0], 15.0, size=64)
+    same = [render_mesh(painted[name], behind, shading=False).rgb_on() for name in painted]
+    assert (same[0] - same[1]).abs().max() < 0.02
+
+
+def test_lumps_do_not_choose_the_pictures(mesh):
+    bumpy = replace(
+        mesh,
+        normals=None,
+        vertices=mesh.vertices
+        + np.random.default_rng(0).normal(0, 0.004, mesh.vertices.shape).astype(np.float32),
+    ).with_normals()
+    even = smoothed_normals(bumpy, 6)
+    assert (even * mesh.normals).sum(1).mean() > (bumpy.normals * mesh.normals).sum(1).mean() + 0.05
+    assert np.abs(np.linalg.norm(even, axis=1) - 1).max() < 1e-4
