@@ -32,6 +32,7 @@ WORK_SIDE = 400  # px; shadows are looked for at this size
 DARKEST = 0.25  # of the background's light, in a shadow
 HUE = 0.035  # largest difference of a shadow's colour from the darkened background
 SOFT = 8.0  # largest slope of a shadow, in lights per picture side
+SMALLEST_SHADOW = 5e-3  # of the picture; less is a bright part of the object
 HARD = 0.8  # light right at the background, below which a region's edge is hard
 HARD_EDGE = 0.2  # share of a region's border to the background from which on it is no shadow
 LEFT = 0.25  # of what is not background, that must remain beside a shadow
@@ -164,9 +165,11 @@ def soft_shadow(rgb: Picture, backdrop: Picture, outer: Mask) -> Mask:
     labels, count = ndimage.label(grown)
     near = ndimage.binary_dilation(known, iterations=2)
     for part in range(1, count + 1):
-        border = (labels == part) & near
-        if border.sum() == 0 or (light[border] < HARD).mean() > HARD_EDGE:
-            grown[labels == part] = False
+        region = labels == part
+        border = region & near
+        tiny = region.sum() < SMALLEST_SHADOW * region.size
+        if tiny or border.sum() == 0 or (light[border] < HARD).mean() > HARD_EDGE:
+            grown[region] = False
     before, after = (~known).sum(), (~known & ~grown).sum()
     if not grown.any() or after < LEFT * before:
         return nothing
