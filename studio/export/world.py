@@ -147,13 +147,18 @@ def check_world(world: str, height: float) -> None:
 
 
 def transformed(mesh: Mesh, matrix: Matrix) -> Mesh:
-    """Return a mesh after a similarity, computed in float64 and stored in float32."""
+    """Return a mesh after a similarity, computed in float64 and stored in float32.
+
+    Vertices at one place stay at one place, bit by bit, which a product of matrices (by BLAS) does
+    not promise.
+    """
     linear, normals = matrix[:3, :3], mesh.normals
     if normals is not None:
         turn = linear / np.cbrt(np.linalg.det(linear))
         normals = (normals @ turn.T).astype(np.float32)
-    vertices = (mesh.vertices @ linear.T + matrix[:3, 3]).astype(np.float32)
-    return replace(mesh, vertices=vertices, normals=normals)
+    x, y, z = mesh.vertices.astype(np.float64).T[..., None]
+    vertices = x * linear[:, 0] + y * linear[:, 1] + z * linear[:, 2] + matrix[:3, 3]
+    return replace(mesh, vertices=vertices.astype(np.float32), normals=normals)
 
 
 def _usual_world(views: ViewSet | None, kind: str, to_capture: Matrix, height: float) -> str:
