@@ -166,7 +166,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; empty if the file is missing or not a JSON object."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

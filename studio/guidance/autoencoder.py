@@ -65,7 +65,7 @@ def latent_side(vae: AutoencoderKL, resolution: int) -> int:
         ConfigError: if the VAE cannot halve that side as often as it does.
     """
     factor = vae_patch(vae) * 2 ** (len(vae.config.block_out_channels) - 1)
-    if resolution % factor:
+    if resolution % factor or resolution < factor:
         raise ConfigError(f"resolution is {resolution}.", allowed=f"multiples of {factor}")
     return resolution // factor
 

@@ -74,9 +74,16 @@ class NoiseSchedule:
                 arXiv 2305.08891, algorithm 1); not for "epsilon".
 
         Raises:
-            ConfigError: if a name is unknown, or pure noise is combined with "epsilon", which
-                says nothing about x_0 there.
+            ConfigError: if a name is unknown, a number out of range, or pure noise is combined
+                with "epsilon", which says nothing about x_0 there.
         """
+        if timesteps < 2:
+            raise ConfigError(f"train_timesteps is {timesteps}.", allowed="2 or more")
+        if not 0 < beta_start <= beta_end < 1:
+            raise ConfigError(
+                f"beta_start is {beta_start:g}, beta_end {beta_end:g}.",
+                allowed="0 < beta_start <= beta_end < 1",
+            )
         if prediction_type not in PREDICTIONS:
             raise ConfigError(
                 f"prediction_type is {prediction_type!r}.", allowed=", ".join(PREDICTIONS)

@@ -3,53 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from studio.checkpoint_io import read_tensors, write_tensors
+from studio.checkpoint_io import load_strict, read_tensors, write_tensors
 from studio.errors import WeightsError
 from studio.files import make_folder, write_json
+from studio.guidance.json_files import check_network, read_json, refused
+from studio.guidance.weight_files import find_weights
 
 _OLD_VAE = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-
-
-def resolve(source: Path | str, allow_download: bool = False) -> Path:
-    """Return the local path of weights given as a file, a folder or a hub repository "owner/name".
-
-    Raises:
-        WeightsError: if nothing is there, or the hub would be needed and is not allowed or reached.
-    """
-    path = Path(source)
-    if path.exists():
-        return path
-    text = str(source)
-    if text.count("/") != 1 or text.startswith((".", "/", "~")) or path.suffix:
-        raise WeightsError(
-            f"weights {text} do not exist.",
-            allowed="a folder, a .ckpt or .safetensors file, or a hub repository owner/name",
-        )
-    if not allow_download:
-        raise WeightsError(
-            f"weights {text} are no folder here.",
-            hint="To fetch that repository from the hub give allow_download=true; "
-            "without a network, download it elsewhere and give its folder.",
-        )
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(text, allow_patterns=["*.json", "*.safetensors", "*.bin"]))
-    except Exception as error:  # the hub client raises its own and its transport's errors
-        raise WeightsError(
-            f"hub repository {text} could not be fetched: {str(error).splitlines()[0]}",
-            hint="Check the name and the network, or give a local folder.",
-        ) from error
 
 
 def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
@@ -58,28 +27,53 @@ def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
     Raises:
         WeightsError: if there is none or it is damaged.
     """
-    try:
-        return dict(json.loads((folder / name).read_text()))
-    except (OSError, ValueError) as error:
-        raise WeightsError(
-            f"{folder} has no readable {name} ({error}).",
-            allowed=f"a folder with {name} and weights",
-        ) from error
+    if not (folder / name).is_file():
+        raise WeightsError(f"{folder} has no {name}.", allowed=f"a folder with {name} and weights")
+    return read_json(folder / name)
 
 
-def read_weights(folder: Path, allow_pickle: bool = False) -> dict[str, Tensor]:
-    """Read the weights of a part's folder: safetensors if there are any, else a pickled file.
+def read_weights(
+    folder: Path, allow_pickle: bool = False, variant: str = "", stem: str = ""
+) -> dict[str, Tensor]:
+    """Read the weights of a folder, all shards of them; see `find_weights` for which.
 
     Raises:
         WeightsError: if there are none, or they cannot be read safely.
     """
-    for pattern in ("*model.safetensors", "*.safetensors", "*model.bin", "*.bin"):
-        if found := sorted(folder.glob(pattern)):
-            return read_tensors(found[0], allow_pickle)
-    raise WeightsError(
-        f"{folder} holds no weights.",
-        allowed="(diffusion_pytorch_)model.safetensors or (diffusion_)pytorch_model.bin",
-    )
+    tensors: dict[str, Tensor] = {}
+    for file in find_weights(folder, variant, stem).files:
+        tensors.update(read_tensors(file, allow_pickle))
+    return tensors
+
+
+def read_part(
+    folder: Path,
+    kind: type,
+    build: Callable[[dict[str, Any]], nn.Module],
+    renamed: Callable[[dict[str, Tensor]], Mapping[str, Tensor]] = dict,
+    *,
+    allow_pickle: bool = False,
+    variant: str = "",
+) -> nn.Module:
+    """Build one network from its own folder of config.json and weights, on the CPU in float32.
+
+    Args:
+        folder: the part's folder.
+        kind: the class whose constructor takes what config.json says.
+        build: makes the network of that; its weights are not kept.
+        renamed: brings the tensors' names up to date.
+        allow_pickle: see `studio.checkpoint_io.read_tensors`.
+        variant: which of several files of weights, see `find_weights`.
+
+    Raises:
+        WeightsError: if config or weights are missing, damaged or do not fit each other.
+    """
+    config = read_config(folder)
+    check_network(kind, config, folder / "config.json")
+    with refused(folder / "config.json", "describes no network"), torch.device("meta"):
+        module = build(config)
+    load_strict(module, renamed(read_weights(folder, allow_pickle, variant)), folder)
+    return materialised(module)
 
 
 def current_vae_name(key: str) -> str:

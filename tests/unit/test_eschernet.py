@@ -454,7 +454,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     config = json.loads(path.read_text()) | {"depths": [1, 2]}
     path.write_text(json.dumps(config))
     with pytest.raises(WeightsError, match="missing: encoder.stages.1.layers.1"):
-        read_part("image_encoder", path.parent)
+        read_part("image_encoder", path.parent, EscherNetConfig())
 
 
 def test_start_from_another_model_takes_what_fits() -> None:

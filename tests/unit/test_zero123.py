@@ -20,13 +20,13 @@ from studio.guidance import autoencoder
 from studio.guidance.ddim import ddim_plan
 from studio.guidance.diffusion import PREDICTIONS
 from studio.guidance.folders import current_vae_name
+from studio.guidance.hub import resolve
 from studio.guidance.ldm import EMA, UNET, ema_key, fill
 from studio.guidance.zero123 import guidance as guidance_module
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.checkpoint import (
     PARTS,
     read_part,
-    resolve,
     save_part,
 )
 from studio.guidance.zero123.guidance import Zero123Guidance, condition_pixels

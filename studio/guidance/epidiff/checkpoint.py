@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -14,11 +13,13 @@ from torch import Tensor, nn
 
 from studio.checkpoint_io import load_strict, read_tensors, write_tensors
 from studio.config import parse_config, plain
-from studio.errors import WeightsError
+from studio.errors import ConfigError, WeightsError
 from studio.files import make_folder, write_json
 from studio.guidance.epidiff.network import DEAD_PREFIXES, EpipolarModule, MVModel
 from studio.guidance.epidiff.options import EpiDiffConfig
-from studio.guidance.folders import current_vae_name
+from studio.guidance.folders import current_vae_name, read_weights
+from studio.guidance.hub import resolve
+from studio.guidance.json_files import read_json
 from studio.guidance.zero123.guidance import Zero123Guidance
 from studio.guidance.zero123.options import Zero123Config
 
@@ -60,7 +61,7 @@ OPTIONAL_KEYS = ("image_encoder.vision_model.embeddings.position_ids",)  # older
 def save_folder(model: EpiDiffGuidance, folder: Path, full: bool = False) -> None:
     """Write the blocks, config.json and, if asked for or needed, the base into `folder`/base."""
     make_folder(folder)
-    options = {**plain(model.cfg), "weights": "", "zero123": {}}
+    options = {**plain(model.cfg), "weights": "", "variant": "", "zero123": {}}
     if full or model.cfg.train_unet or not model.cfg.base:
         base = Zero123Guidance(model.base_cfg, parts_of(model))
         base.save_pretrained(folder / "base")
@@ -71,36 +72,46 @@ def save_folder(model: EpiDiffGuidance, folder: Path, full: bool = False) -> Non
     write_json(folder / "config.json", options)
 
 
-def saved_config(cls: type[EpiDiffConfig], folder: Path) -> EpiDiffConfig:
+def saved_config(cls: type[EpiDiffConfig], folder: Path, base: str = "") -> EpiDiffConfig:
     """Return the options of a folder of `save_folder`, pointing at its weights and base.
 
+    Args:
+        cls: the dataclass of options.
+        folder: where the blocks lie.
+        base: the Zero-1-to-3 weights to use instead of those that the folder names.
+
     Raises:
-        WeightsError: if a file or the base's folder is missing.
+        WeightsError: if a file or the base is missing, or an option cannot be used.
     """
-    missing = [name for name in ("config.json", BLOCKS) if not (folder / name).is_file()]
-    if missing:
+    path = folder / "config.json"
+    options = read_json(path)
+    named = str(options.get("base", ""))
+    beside = Path(os.path.normpath(folder / named))
+    options["base"] = base or (str(beside) if beside.is_dir() else named)
+    try:
+        options["base"] = str(resolve(options["base"]))
+    except WeightsError as error:
         raise WeightsError(
-            f"{folder} is not a folder of EpiDiff weights: {', '.join(missing)} missing.",
-            allowed=f"a folder with config.json and {BLOCKS}",
-        )
-    options = json.loads((folder / "config.json").read_text())
-    options["weights"] = str(folder)
-    options["base"] = os.path.normpath(folder / options["base"])
-    if not Path(options["base"]).is_dir():
-        raise WeightsError(
-            f"{folder} needs the Zero-1-to-3 weights in {options['base']}, which do not exist.",
-            hint='put them there, or name another folder as "base" in its config.json',
-        )
-    return parse_config(cls, options, key=str(folder / "config.json"))
+            f"{folder} needs the Zero-1-to-3 weights in {beside}, which do not exist.",
+            hint=f'put them there, or name another folder as "base" in {path}, or give base=FOLDER',
+        ) from error
+    try:
+        return parse_config(cls, {**options, "weights": str(folder)}, key=str(path))
+    except ConfigError as error:
+        raise WeightsError(f"{error}") from error
 
 
 def with_saved_options(cfg: EpiDiffConfig) -> EpiDiffConfig:
-    """Return the config with what a folder of weights fixes; other configs as they are."""
-    if not cfg.weights or not Path(cfg.weights).is_dir():
+    """Return the config with local paths, and with what a folder of weights fixes."""
+    if not cfg.weights:
         return cfg
-    saved = saved_config(type(cfg), Path(cfg.weights))
+    source = resolve(cfg.weights, cfg.allow_download)
+    cfg = replace(cfg, weights=str(source))
+    if not source.is_dir():
+        return cfg
+    saved = saved_config(type(cfg), source, cfg.base)
     fixed = {name: getattr(saved, name) for name in DESCRIBES_BLOCKS}
-    base = {"base": cfg.base or saved.base, "zero123": {**saved.zero123, **cfg.zero123}}
+    base = {"base": saved.base, "zero123": {**saved.zero123, **cfg.zero123}}
     return replace(cfg, **fixed, **base)
 
 
@@ -110,7 +121,8 @@ def load_base(
     """Return options and networks of the Zero-1-to-3 model, which a released .ckpt holds, too."""
     key = "system.guidance.zero123"
     if cfg.base and parts is None:
-        base = Zero123Guidance.from_pretrained(cfg.base)
+        how = {"variant": cfg.variant, "allow_download": cfg.allow_download}
+        base = Zero123Guidance.from_pretrained(cfg.base, **how)
         options = {**plain(base.cfg), **cfg.zero123, "weights": ""}
         base_cfg = parse_config(Zero123Config, options, key=key)
     else:
@@ -131,7 +143,7 @@ def load_weights(model: EpiDiffGuidance) -> None:
 def load_blocks(model: EpiDiffGuidance, folder: Path) -> None:
     """Read the blocks of a folder into a model whose base is in place."""
     blocks = nn.ModuleDict()
-    tensors = read_tensors(folder / BLOCKS)
+    tensors = read_weights(folder, variant=model.cfg.variant, stem=Path(BLOCKS).stem)
     for name in ("cp_blocks_encoder", "cp_blocks_mid", "cp_blocks_decoder"):
         blocks[name] = getattr(model.mv_model, name)
     load_strict(blocks, tensors, folder / BLOCKS)

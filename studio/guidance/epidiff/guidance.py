@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from studio.cameras import CANONICAL_RADIUS, Cameras, orbit_cameras
+from studio.guidance import hub
 from studio.guidance.autoencoder import decode, encode, latent_side
 from studio.guidance.backgrounds import views_on_white
 from studio.guidance.base import Guidance, Progress, ViewContract
@@ -25,6 +26,7 @@ from studio.guidance.epidiff.geometry import Rig
 from studio.guidance.epidiff.network import MVModel
 from studio.guidance.epidiff.options import EpiDiffConfig, block_options, resolve
 from studio.guidance.epidiff.rigs import RigMaker
+from studio.guidance.json_files import networks_refused
 from studio.guidance.zero123 import network as zero123
 from studio.guidance.zero123.guidance import condition_pixels
 from studio.registry import register
@@ -58,13 +60,14 @@ class EpiDiffGuidance(Guidance):
         self.clip_camera_projection = parts["clip_camera_projection"]
         self.requires_grad_(False)
         parts["unet"].requires_grad_(cfg.train_unet)
-        self.mv_model = MVModel(
-            parts["unet"],
-            block_options(cfg, parts["unet"].time_embedding.linear_2.out_features),
-            tuple(cfg.insert_stages),
-            tuple(cfg.insert_up_layers),
-            bool(cfg.use_residual),
-        )
+        with networks_refused(cfg.weights):
+            self.mv_model = MVModel(
+                parts["unet"],
+                block_options(cfg, parts["unet"].time_embedding.linear_2.out_features),
+                tuple(cfg.insert_stages),
+                tuple(cfg.insert_up_layers),
+                bool(cfg.use_residual),
+            )
         self.rigs = RigMaker(cfg)
         checkpoint.load_weights(self)
 
@@ -323,7 +326,7 @@ class EpiDiffGuidance(Guidance):
     @classmethod
     def from_pretrained(cls, source: Path | str) -> Self:
         """Read a folder written by `save_pretrained`, with all its options."""
-        return cls(checkpoint.saved_config(cls.Config, Path(source)))
+        return cls(checkpoint.saved_config(cls.Config, hub.resolve(source)))
 
     def load_official(self, source: Path | str) -> dict[str, list[str]]:
         """Fill all networks from the authors' checkpoint.

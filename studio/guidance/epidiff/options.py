@@ -62,6 +62,10 @@ class EpiDiffConfig:
     """Folder of the Zero-1-to-3 model that the blocks sit in; empty: fresh random weights."""
     allow_pickle: bool = False
     """Open a .ckpt that cannot be read safely, running whatever code it holds."""
+    allow_download: bool = False
+    """Fetch from the hub where an option names a repository (owner/name) that is not in its cache."""  # noqa: E501
+    variant: str = ""
+    """Which file of a part's weights: fp16 for model.fp16.safetensors; empty: the plain one, or what there is."""  # noqa: E501
     zero123: dict[str, Any] = field(default_factory=dict)
     """Options of that Zero-1-to-3 model, over those in its folder."""
     settings: str = "right"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ from studio.guidance.autoencoder import build_vae, latent_side
 from studio.guidance.eschernet import network as net
 from studio.guidance.eschernet.encoder import TokenEncoder, build_encoder
 from studio.guidance.eschernet.options import EscherNetConfig
+from studio.guidance.hub import resolve
+from studio.guidance.json_files import with_saved
 from studio.guidance.stable_diffusion import network_kwargs
 
 if TYPE_CHECKING:
@@ -71,7 +74,8 @@ def save_folder(model: EscherNetGuidance, folder: Path) -> None:
         encoder = model.image_encoder
         folders.write_part(new / "image_encoder", "model", encoder.config.to_dict(), encoder)
         write_json(new / "scheduler" / "scheduler_config.json", _scheduler(cfg))
-        starts = dict.fromkeys(("weights", "vae_weights", "unet_start", "encoder_start"), "")
+        names = ("weights", "vae_weights", "unet_start", "encoder_start", "variant")
+        starts = dict.fromkeys(names, "")
         write_json(new / "config.json", {**plain(cfg), **starts})
         index = {"_class_name": type(model).__name__, **_LIBRARY}
         write_json(new / "model_index.json", index)
@@ -102,8 +106,9 @@ def with_saved_options(cfg: EscherNetConfig) -> EscherNetConfig:
     """
     if not cfg.weights:
         return replace(cfg, cape=cfg.cape or "6dof")
-    folder = folders.resolve(cfg.weights, cfg.allow_download)
-    if (folder / "config.json").is_file():
+    folder = resolve(cfg.weights, cfg.allow_download)
+    path = folder / "config.json"
+    if path.is_file():
         saved = folders.read_config(folder)
         if cfg.cape not in ("", saved.get("cape", "")):
             raise ConfigError(
@@ -111,13 +116,13 @@ def with_saved_options(cfg: EscherNetConfig) -> EscherNetConfig:
                 hint="Leave cape out: the folder says it.",
             )
         fixed = {key: saved[key] for key in DESCRIBES_NETWORK if key in saved}
-    elif (folder / "scheduler" / "scheduler_config.json").is_file():
+    elif (path := folder / "scheduler" / "scheduler_config.json").is_file():
         if not cfg.cape:
             raise ConfigError(
                 f"cape is not given for {folder}, and its files do not tell.",
                 allowed="cape: 6dof or 4dof, as the checkpoint is called",
             )
-        saved = folders.read_config(folder / "scheduler", "scheduler_config.json")
+        saved = folders.read_config(path.parent, path.name)
         fixed = {ours: saved[theirs] for theirs, ours in _SCHEDULER.items() if theirs in saved}
     else:
         raise WeightsError(
@@ -125,7 +130,7 @@ def with_saved_options(cfg: EscherNetConfig) -> EscherNetConfig:
             allowed="one with config.json or scheduler/scheduler_config.json, and "
             + ", ".join(PARTS),
         )
-    return replace(cfg, weights=str(folder), **fixed)
+    return with_saved(replace(cfg, weights=str(folder)), fixed, tuple(fixed), path)
 
 
 def build_parts(cfg: EscherNetConfig) -> dict[str, Any]:
@@ -136,20 +141,21 @@ def build_parts(cfg: EscherNetConfig) -> dict[str, Any]:
     """
     if cfg.weights:
         folder = Path(cfg.weights)
-        return {name: read_part(name, folder / name, cfg.allow_pickle) for name in PARTS}
+        return {name: read_part(name, folder / name, cfg) for name in PARTS}
     parts: dict[str, Any] = {
         "unet": net.build_unet(network_kwargs(net.SIZES, cfg.size, "unet", cfg.unet)),
         "image_encoder": build_encoder(network_kwargs(net.SIZES, cfg.size, "encoder", cfg.encoder)),
     }
     if cfg.vae_weights:
-        folder = folders.resolve(cfg.vae_weights, cfg.allow_download)
-        parts["vae"] = read_part("vae", folder, cfg.allow_pickle)
+        folder = resolve(cfg.vae_weights, cfg.allow_download)
+        parts["vae"] = read_part("vae", folder, cfg)
     else:
         parts["vae"] = build_vae(network_kwargs(net.SIZES, cfg.size, "vae", cfg.vae))
     for name, start in (("unet", cfg.unet_start), ("image_encoder", cfg.encoder_start)):
         if start:
-            folder = folders.resolve(start, cfg.allow_download)
-            start_from(parts[name], folders.read_weights(folder, cfg.allow_pickle), folder)
+            folder = resolve(start, cfg.allow_download)
+            tensors = folders.read_weights(folder, cfg.allow_pickle, cfg.variant)
+            start_from(parts[name], tensors, folder)
     return parts
 
 
@@ -183,21 +189,25 @@ def load_released(model: EscherNetGuidance, folder: Path) -> None:
         WeightsError: naming every key that is missing, left over or of another shape.
     """
     for name in PARTS:
-        tensors = folders.read_weights(folder / name, model.cfg.allow_pickle)
+        tensors = folders.read_weights(folder / name, model.cfg.allow_pickle, model.cfg.variant)
         load_part(name, getattr(model, name), tensors, folder / name)
 
 
-def read_part(name: str, folder: Path, allow_pickle: bool = False) -> nn.Module:
-    """Build one part from its own folder of config.json and weights, on the CPU in float32.
+def read_part(name: str, folder: Path, cfg: EscherNetConfig) -> nn.Module:
+    """Build one of `PARTS` from its own folder of config.json and weights.
 
     Raises:
         WeightsError: if config or weights are missing, damaged or do not fit each other.
     """
-    config = folders.read_config(folder)
-    with torch.device("meta"):
-        module = build_part(name, config)
-    load_part(name, module, folders.read_weights(folder, allow_pickle), folder)
-    return module
+    kinds = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "image_encoder": ConvNextV2Config}
+    return folders.read_part(
+        folder,
+        kinds[name],
+        partial(build_part, name),
+        partial(current_names, name),
+        allow_pickle=cfg.allow_pickle,
+        variant=cfg.variant,
+    )
 
 
 def build_part(name: str, config: Mapping[str, Any]) -> nn.Module:
@@ -217,7 +227,12 @@ def load_part(
     Raises:
         WeightsError: naming every key that is missing, left over or of another shape.
     """
-    load_strict(module, folders.current_vae_names(tensors) if name == "vae" else tensors, source)
+    load_strict(module, current_names(name, tensors), source)
+
+
+def current_names(name: str, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return the tensors of one of `PARTS` in today's names."""
+    return folders.current_vae_names(tensors) if name == "vae" else tensors
 
 
 @torch.no_grad()

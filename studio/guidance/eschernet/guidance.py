@@ -31,6 +31,8 @@ from studio.guidance.eschernet.cape import Codes, camera_code
 from studio.guidance.eschernet.encoder import TokenEncoder
 from studio.guidance.eschernet.network import denoise, with_camera_attention
 from studio.guidance.eschernet.options import RELEASED, EscherNetConfig, checked
+from studio.guidance.hub import resolve
+from studio.guidance.json_files import networks_refused
 from studio.registry import register
 from studio.views import Condition, ViewSet
 
@@ -64,7 +66,8 @@ class EscherNetGuidance(Guidance):
             cfg.elevations_deg[0],
             resolution=cfg.resolution,
         )
-        parts = parts or checkpoint.build_parts(cfg)
+        with networks_refused(cfg.weights):
+            parts = parts or checkpoint.build_parts(cfg)
         checkpoint.check_parts(cfg, parts)
         self.unet = with_camera_attention(parts["unet"], cfg.positions)
         self.vae = parts["vae"]
@@ -284,7 +287,7 @@ class EscherNetGuidance(Guidance):
         A folder of our own brings all its options; a released one gets those of `released`, and
         `changes` must say which `cape` it was trained with.
         """
-        path = folders.resolve(source, changes.get("allow_download", False))
+        path = resolve(source, changes.get("allow_download", False))
         saved = folders.read_config(path) if (path / "config.json").is_file() else RELEASED
         options = {**saved, **changes, "weights": str(path)}
         return cls(parse_config(cls.Config, options, key=str(path)))
@@ -295,4 +298,4 @@ class EscherNetGuidance(Guidance):
         Raises:
             WeightsError: naming every key that is missing, left over or of another shape.
         """
-        checkpoint.load_released(self, folders.resolve(source, self.cfg.allow_download))
+        checkpoint.load_released(self, resolve(source, self.cfg.allow_download))

@@ -35,7 +35,9 @@ class EscherNetConfig(ScheduleOptions):
     positions: float = 1.5
     """Strength of pixel positions in queries and keys, for networks too small to learn places; 0: none (released)."""  # noqa: E501
     allow_download: bool = False
-    """Fetch `weights` from the hub where it names a repository (owner/name)."""
+    """Fetch from the hub where an option names a repository (owner/name) that is not in its cache."""  # noqa: E501
+    variant: str = ""
+    """Which file of a part's weights: fp16 for model.fp16.safetensors; empty: the plain one, or what there is."""  # noqa: E501
     allow_pickle: bool = False
     """Open .bin weights that cannot be read safely, running whatever code they hold."""
     size: str = "nano"

@@ -16,18 +16,20 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from studio.checkpoint_io import load_strict, read_tensors
 from studio.config import plain
+from studio.errors import WeightsError
 from studio.files import write_json
-from studio.guidance import ldm
+from studio.guidance import folders, ldm
 from studio.guidance.autoencoder import build_vae
 from studio.guidance.folders import (
     current_vae_names,
     materialised,
     read_config,
     read_weights,
-    resolve,
     write_part,
     written_whole,
 )
+from studio.guidance.hub import resolve
+from studio.guidance.json_files import with_saved
 from studio.guidance.spad import network as net
 from studio.guidance.spad.options import SpadConfig
 from studio.guidance.spad.text import Tokenizer, WordTokenizer, read_tokenizer
@@ -82,7 +84,8 @@ def save_folder(model: SpadGuidance, folder: Path) -> None:
         write_part(new / "text_encoder", "model", encoder.config.to_dict(), encoder)
         (new / "tokenizer").mkdir()
         model.tokenizer.save(new / "tokenizer")
-        starts = dict.fromkeys(("weights", "vae_weights", "unet_start", "text_start"), "")
+        names = ("weights", "vae_weights", "unet_start", "text_start", "variant")
+        starts = dict.fromkeys(names, "")
         write_json(new / "config.json", {**plain(model.cfg), **starts})
 
 
@@ -90,12 +93,18 @@ def save_folder(model: SpadGuidance, folder: Path) -> None:
 
 
 def with_saved_options(cfg: SpadConfig) -> SpadConfig:
-    """Return the config with what a folder of our own fixes; other configs as they are."""
-    folder = Path(cfg.weights) if cfg.weights else None
-    if folder is None or not folder.is_dir():
+    """Return the config with the local path of its weights, and with what a folder of ours fixes.
+
+    Raises:
+        WeightsError: if they do not exist, or the folder's own options cannot be used.
+    """
+    if not cfg.weights:
         return cfg
-    saved = read_config(folder)
-    return replace(cfg, **{key: saved[key] for key in DESCRIBES_NETWORK if key in saved})
+    source = resolve(cfg.weights, cfg.allow_download)
+    cfg = replace(cfg, weights=str(source))
+    if not source.is_dir():
+        return cfg
+    return with_saved(cfg, read_config(source), DESCRIBES_NETWORK, source / "config.json")
 
 
 def build_parts(cfg: SpadConfig) -> tuple[dict[str, Any], Tokenizer]:
@@ -107,8 +116,15 @@ def build_parts(cfg: SpadConfig) -> tuple[dict[str, Any], Tokenizer]:
     source = resolve(cfg.weights, cfg.allow_download) if cfg.weights else None
     if source is not None and source.is_dir():
         parts = {name: read_part(name, source / name, cfg) for name in PARTS}
-        length = parts["text_encoder"].config.max_position_embeddings
-        return parts, read_tokenizer(source / "tokenizer", length)
+        text = parts["text_encoder"].config
+        tokenizer = read_tokenizer(source / "tokenizer", text.max_position_embeddings)
+        if isinstance(tokenizer, WordTokenizer) and tokenizer.size > text.vocab_size:
+            raise WeightsError(
+                f"{source / 'tokenizer'} has {tokenizer.size} words, the text encoder "
+                f"{text.vocab_size}.",
+                allowed="the tokenizer that was trained with the text encoder",
+            )
+        return parts, tokenizer
     tokenizer = build_tokenizer(cfg)
     if source is None:
         return fresh_parts(cfg), tokenizer
@@ -136,13 +152,14 @@ def fresh_parts(cfg: SpadConfig) -> dict[str, nn.Module]:
     denoiser = net.MultiViewUNet(unet, cfg.float32_attention)
     if cfg.unet_start:
         folder = resolve(cfg.unet_start, cfg.allow_download)
-        start_from(denoiser.unet, read_weights(folder, cfg.allow_pickle), folder)
+        tensors = read_weights(folder, cfg.allow_pickle, cfg.variant)
+        start_from(denoiser.unet, tensors, folder)
     if cfg.vae_weights:
-        vae = read_part("vae", Path(cfg.vae_weights), cfg)
+        vae = read_part("vae", resolve(cfg.vae_weights, cfg.allow_download), cfg)
     else:
         vae = build_vae(network_kwargs(net.SIZES, cfg.size, "vae", cfg.vae))
     if cfg.text_start:
-        text = read_part("text_encoder", Path(cfg.text_start), cfg)
+        text = read_part("text_encoder", resolve(cfg.text_start, cfg.allow_download), cfg)
     else:
         text = net.build_text_encoder(text_kwargs)
     width = unet.time_embedding.linear_2.out_features
@@ -156,22 +173,31 @@ def fresh_parts(cfg: SpadConfig) -> dict[str, nn.Module]:
 
 
 def read_part(name: str, folder: Path, cfg: SpadConfig) -> nn.Module:
-    """Build one part from its own folder of config.json and weights, on the CPU in float32.
+    """Build one of `PARTS` from its own folder of config.json and weights.
 
     Raises:
         WeightsError: if config or weights are missing, damaged or do not fit each other.
     """
-    config, tensors = read_config(folder), read_weights(folder, cfg.allow_pickle)
-    with torch.device("meta"):
-        part = _build(name, config, cfg)
-    if name == "vae":
-        tensors = current_vae_names(tensors)
-    if name == "unet":
-        tensors = {f"unet.{key}": value for key, value in tensors.items()}
-    if name == "text_encoder":
-        tensors = _text_names(tensors)
-    load_strict(part, tensors, folder)
-    return materialised(part)
+    kinds: dict[str, Any] = {
+        "unet": net.UNet2DConditionModel,
+        "vae": AutoencoderKL,
+        "text_encoder": CLIPTextConfig,
+        "camera_projection": net.CameraProjection,
+    }
+    names = {"vae": current_vae_names, "unet": _inner_names, "text_encoder": _text_names}
+    return folders.read_part(
+        folder,
+        kinds[name],
+        lambda config: _build(name, config, cfg),
+        names.get(name, dict),
+        allow_pickle=cfg.allow_pickle,
+        variant=cfg.variant,
+    )
+
+
+def _inner_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a UNet's tensors as those of the multi-view UNet around it."""
+    return {f"unet.{key}": value for key, value in tensors.items()}
 
 
 def _text_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

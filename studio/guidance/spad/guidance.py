@@ -19,7 +19,9 @@ from studio.guidance.autoencoder import decode, encode, latent_side
 from studio.guidance.backgrounds import views_on_white
 from studio.guidance.base import Guidance, Progress, ViewContract
 from studio.guidance.diffusion import NoiseSchedule, randn_like, target_latents
-from studio.guidance.folders import read_config, resolve
+from studio.guidance.folders import read_config
+from studio.guidance.hub import resolve
+from studio.guidance.json_files import networks_refused
 from studio.guidance.spad import checkpoint
 from studio.guidance.spad.attention import PLUCKER, Scene
 from studio.guidance.spad.epipolar import RESAMPLES
@@ -71,7 +73,8 @@ class SpadGuidance(Guidance):
         )
         networks: dict[str, Any]
         if parts is None:
-            networks, self.tokenizer = checkpoint.build_parts(cfg)
+            with networks_refused(cfg.weights):
+                networks, self.tokenizer = checkpoint.build_parts(cfg)
         else:
             networks, self.tokenizer = parts, tokenizer or checkpoint.build_tokenizer(cfg)
         self.denoiser, self.vae = networks["unet"], networks["vae"]
@@ -295,7 +298,8 @@ class SpadGuidance(Guidance):
         """Read a folder of `save_pretrained` with all its options, or a released .ckpt."""
         path = resolve(source)
         if path.is_dir():
-            return cls(parse_config(cls.Config, {**read_config(path), "weights": str(path)}))
+            options = {**read_config(path), "weights": str(path)}
+            return cls(parse_config(cls.Config, options, key=str(path)))
         return cls(cls.released(checkpoint.variant(path), weights=str(path)))
 
     def load_official(self, source: Path | str) -> None:

@@ -47,7 +47,9 @@ class SpadConfig(ScheduleOptions):
     allow_pickle: bool = False
     """Open a .ckpt that cannot be read safely, running whatever code it holds."""
     allow_download: bool = False
-    """Fetch from the hub where an option names a repository (owner/name)."""
+    """Fetch from the hub where an option names a repository (owner/name) that is not in its cache."""  # noqa: E501
+    variant: str = ""
+    """Which file of a part's weights: fp16 for model.fp16.safetensors; empty: the plain one, or what there is."""  # noqa: E501
     unet_start: str = ""
     """Folder of a plain diffusers UNet that training starts from, as the authors do."""
     vae_weights: str = ""

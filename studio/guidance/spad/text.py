@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +15,9 @@ from torch import Tensor
 
 from studio.errors import WeightsError
 from studio.files import write_json
+from studio.guidance.hub import resolve
+from studio.guidance.json_files import read_json, refused
+from studio.options import parse_config
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +115,14 @@ def words_of(prompt: str) -> list[str]:
     return re.findall(r"[a-z0-9]+", prompt.lower())
 
 
+@dataclass
+class _Words:
+    """What words.json holds."""
+
+    words: list[str]
+    length: int
+
+
 def read_tokenizer(source: Path | str, length: int, allow_download: bool = False) -> Tokenizer:
     """Read a tokenizer: a folder with words.json of our own, or a CLIPTokenizer.
 
@@ -123,20 +134,22 @@ def read_tokenizer(source: Path | str, length: int, allow_download: bool = False
     Raises:
         WeightsError: if there is none.
     """
-    folder = Path(source)
-    if (folder / WORDS_FILE).is_file():
-        saved = json.loads((folder / WORDS_FILE).read_text())
-        return WordTokenizer(saved["words"], saved["length"])
+    folder = resolve(source, allow_download)
+    if (words := folder / WORDS_FILE).is_file():
+        saved = read_json(words)
+        with refused(words, "is no list of words"):
+            options = parse_config(_Words, saved, key=words.as_posix())
+        if not 1 <= options.length <= length:
+            raise WeightsError(f"{words}: length is {options.length}.", allowed=f"1 to {length}")
+        return WordTokenizer(options.words, options.length)
     from transformers import CLIPTokenizer
 
-    try:
-        tokenizer = CLIPTokenizer.from_pretrained(str(source), local_files_only=not allow_download)
+    with refused(folder, "holds no tokenizer"):
+        tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
         if len(tokenizer) <= len(set(tokenizer.all_special_tokens)):
-            raise ValueError("no words")  # transformers makes an empty one where there is none
-    except (OSError, ValueError) as error:
-        raise WeightsError(
-            f"{source} is no tokenizer, or is not on this machine.",
-            allowed=f"a folder with {WORDS_FILE}, or with CLIP's vocab.json and merges.txt",
-            hint="To fetch it from the hub give allow_download=true.",
-        ) from error
+            # transformers makes an empty one where there is none
+            raise WeightsError(
+                f"{folder} holds no tokenizer.",
+                allowed=f"a folder with {WORDS_FILE}, or with CLIP's vocab.json and merges.txt",
+            )
     return CLIPTokens(tokenizer, length)

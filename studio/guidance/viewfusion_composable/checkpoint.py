@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +11,11 @@ import torch
 from torch import Tensor
 
 from studio.checkpoint_io import load_strict, read_tensors, write_tensors
-from studio.errors import WeightsError
+from studio.errors import ConfigError, WeightsError
 from studio.files import make_folder, write_json
+from studio.guidance.folders import read_weights
+from studio.guidance.hub import resolve
+from studio.guidance.json_files import read_json
 from studio.guidance.viewfusion_composable.options import RELEASED, ViewFusionComposableConfig
 from studio.options import parse_config, plain
 
@@ -47,7 +49,7 @@ def save_folder(model: ViewFusionComposableGuidance, folder: Path) -> None:
     """Write the network and config.json."""
     make_folder(folder)
     write_tensors(folder / FILE, model.denoise_fn.state_dict())
-    write_json(folder / "config.json", {**plain(model.cfg), "weights": ""})
+    write_json(folder / "config.json", {**plain(model.cfg), "weights": "", "variant": ""})
 
 
 def saved_config(source: Path) -> ViewFusionComposableConfig:
@@ -60,17 +62,12 @@ def saved_config(source: Path) -> ViewFusionComposableConfig:
         WeightsError: if there is no such folder or file.
     """
     if source.is_dir():
-        missing = [name for name in ("config.json", FILE) if not (source / name).is_file()]
-        if missing:
-            raise WeightsError(
-                f"{source} is no folder of ViewFusion weights: {', '.join(missing)} missing.",
-                allowed=f"a folder with config.json and {FILE}, or the authors' .pt",
-            )
-        options = json.loads((source / "config.json").read_text())
-        key = str(source / "config.json")
-        return parse_config(
-            ViewFusionComposableConfig, {**options, "weights": str(source)}, key=key
-        )
+        path = source / "config.json"
+        options = {**read_json(path), "weights": str(source)}
+        try:
+            return parse_config(ViewFusionComposableConfig, options, key=str(path))
+        except ConfigError as error:
+            raise WeightsError(f"{error}") from error
     tensors = read_tensors(source, section=SECTION)
     entrance = tensors.get("denoise_fn.downs.0.weight", torch.empty(0, 6))
     exit_ = tensors.get("denoise_fn.final_conv.block.3.weight", torch.empty(6))
@@ -86,10 +83,14 @@ def saved_config(source: Path) -> ViewFusionComposableConfig:
 
 
 def with_saved_options(cfg: ViewFusionComposableConfig) -> ViewFusionComposableConfig:
-    """Return the config with what a folder of weights fixes; other configs as they are."""
-    if not cfg.weights or not Path(cfg.weights).is_dir():
+    """Return the config with the local path of its weights, and with what their folder fixes."""
+    if not cfg.weights:
         return cfg
-    saved = saved_config(Path(cfg.weights))
+    source = resolve(cfg.weights, cfg.allow_download)
+    cfg = replace(cfg, weights=str(source))
+    if not source.is_dir():
+        return cfg
+    saved = saved_config(source)
     return replace(cfg, **{name: getattr(saved, name) for name in DESCRIBES_NETWORK})
 
 
@@ -97,7 +98,8 @@ def load_weights(model: ViewFusionComposableGuidance) -> None:
     """Read `cfg.weights`, a folder or an authors' file, into a finished model."""
     source = Path(model.cfg.weights)
     if model.cfg.weights and source.is_dir():
-        load_strict(model.denoise_fn, read_tensors(source / FILE), source / FILE)
+        tensors = read_weights(source, variant=model.cfg.variant, stem=Path(FILE).stem)
+        load_strict(model.denoise_fn, tensors, source / FILE)
     elif model.cfg.weights:
         load_official(model, source)
 

@@ -23,6 +23,8 @@ from studio.cameras import Cameras, orbit_cameras
 from studio.guidance.backgrounds import views_on_white
 from studio.guidance.base import Guidance, Progress, ViewContract
 from studio.guidance.diffusion import randn_like
+from studio.guidance.hub import resolve
+from studio.guidance.json_files import networks_refused
 from studio.guidance.viewfusion_composable import checkpoint
 from studio.guidance.viewfusion_composable import conditioning as cond
 from studio.guidance.viewfusion_composable.capture import Capture
@@ -68,18 +70,19 @@ class ViewFusionComposableGuidance(Guidance):
         )
         for name, table in self.levels.buffers().items():
             self.register_buffer(name, table)
-        self.denoise_fn = ViewUNet(
-            in_channel=9 if cfg.relative else 6,
-            out_channel=6 if cfg.predict_weights else 3,
-            inner_channel=cfg.inner_channel,
-            channel_mults=cfg.channel_mults,
-            attn_res=cfg.attn_res,
-            res_blocks=cfg.res_blocks,
-            norm_groups=cfg.norm_groups,
-            dropout=cfg.dropout,
-            image_size=cfg.resolution,
-            patch=cfg.patch,
-        )
+        with networks_refused(cfg.weights):
+            self.denoise_fn = ViewUNet(
+                in_channel=9 if cfg.relative else 6,
+                out_channel=6 if cfg.predict_weights else 3,
+                inner_channel=cfg.inner_channel,
+                channel_mults=cfg.channel_mults,
+                attn_res=cfg.attn_res,
+                res_blocks=cfg.res_blocks,
+                norm_groups=cfg.norm_groups,
+                dropout=cfg.dropout,
+                image_size=cfg.resolution,
+                patch=cfg.patch,
+            )
         self.captured: Capture | None = None
         checkpoint.load_weights(self)
 
@@ -301,7 +304,7 @@ class ViewFusionComposableGuidance(Guidance):
     @classmethod
     def from_pretrained(cls, source: Path | str) -> Self:
         """Read a folder of `save_pretrained` or an authors' checkpoint."""
-        return cls(checkpoint.saved_config(Path(source)))
+        return cls(checkpoint.saved_config(resolve(source)))
 
     def load_official(self, source: Path | str) -> None:
         """Fill network and schedule from an authors' checkpoint.
@@ -310,4 +313,4 @@ class ViewFusionComposableGuidance(Guidance):
             WeightsError: naming every key that is missing, left over or of another shape, or if the
                 checkpoint was trained on another noise schedule.
         """
-        checkpoint.load_official(self, Path(source))
+        checkpoint.load_official(self, resolve(source, self.cfg.allow_download))

@@ -31,6 +31,10 @@ class ViewFusionComposableConfig:
     """Folder of `save_pretrained`, or the authors' .pt; empty: fresh random weights."""
     allow_pickle: bool = False
     """Open a .pt that cannot be read safely, running whatever code it holds."""
+    allow_download: bool = False
+    """Fetch from the hub where an option names a repository (owner/name) that is not in its cache."""  # noqa: E501
+    variant: str = ""
+    """Which file of a part's weights: fp16 for model.fp16.safetensors; empty: the plain one, or what there is."""  # noqa: E501
     resolution: int = 64
     """Picture side in pixels; `attn_res` counts from it."""
     patch: int = 4

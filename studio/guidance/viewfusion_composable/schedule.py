@@ -35,8 +35,12 @@ def betas(
         cosine_s: offset of the cosine schedule, added to i / T before scaling by 1 / (1 + s).
 
     Raises:
-        ConfigError: if the kind is unknown.
+        ConfigError: if the kind is unknown or a number out of range.
     """
+    if timesteps < 2:
+        raise ConfigError(f"train_timesteps is {timesteps}.", allowed="2 or more")
+    if not (0 < start < 1 and 0 < end < 1):
+        raise ConfigError(f"beta_start is {start:g}, beta_end {end:g}.", allowed="between 0 and 1")
     if kind == "linear":
         return np.linspace(start, end, timesteps)
     if kind == "quad":

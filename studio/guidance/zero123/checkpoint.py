@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -14,21 +13,20 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from studio.checkpoint_io import load_strict
 from studio.config import plain
 from studio.errors import ConfigError, WeightsError
 from studio.files import write_json
-from studio.guidance import ldm
+from studio.guidance import folders, ldm
 from studio.guidance.autoencoder import build_vae
 from studio.guidance.folders import (
     current_vae_names,
     materialised,
     read_config,
-    read_weights,
-    resolve,
     write_part,
     written_whole,
 )
+from studio.guidance.hub import resolve
+from studio.guidance.json_files import with_saved
 from studio.guidance.stable_diffusion import network_kwargs
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.official import convert
@@ -65,6 +63,12 @@ DESCRIBES_NETWORK = (
 _OLD_PROJECTION = {"projection.weight": "proj.weight", "projection.bias": "proj.bias"}
 _POSITIONS = "vision_model.embeddings.position_ids"
 
+_KINDS: dict[str, Any] = {
+    "unet": UNet2DConditionModel,
+    "vae": AutoencoderKL,
+    "image_encoder": CLIPVisionModelWithProjection,
+    "clip_camera_projection": net.CLIPCameraProjection,
+}
 load_official_into = partial(ldm.load_official_into, convert=convert)
 """Fills networks from an authors' checkpoint (LDM and OpenAI-CLIP names)."""
 
@@ -78,8 +82,8 @@ def save_folder(model: Zero123Guidance, folder: Path) -> None:
         for name in PARTS:
             save_part(name, getattr(model, name), new / name)
         write_json(new / "scheduler" / "scheduler_config.json", _scheduler(model.cfg))
-        options = {**plain(model.cfg), "weights": "", "vae_weights": "", "start": ""}
-        write_json(new / "config.json", options)
+        starts = dict.fromkeys(("weights", "vae_weights", "start", "variant"), "")
+        write_json(new / "config.json", {**plain(model.cfg), **starts})
         write_json(new / "model_index.json", {"_class_name": type(model).__name__, **_LIBRARY})
 
 
@@ -127,28 +131,27 @@ def part_folder(name: str, folder: Path) -> Path:
     )
 
 
-def read_part(name: str, folder: Path) -> nn.Module:
-    """Build one part from its own folder of config.json and weights, on the CPU in float32.
-
-    Args:
-        name: one of `PARTS`.
-        folder: the part's folder.
+def read_part(
+    name: str, folder: Path, *, allow_pickle: bool = False, variant: str = ""
+) -> nn.Module:
+    """Build one of `PARTS` from its own folder of config.json and weights.
 
     Raises:
         WeightsError: if config or weights are missing, damaged or do not fit each other.
     """
-    config = read_config(folder)
-    with torch.device("meta"):
-        module = _build(name, config)
-    load_strict(module, _current_names(name, read_weights(folder)), folder)
-    return materialised(module)
+    kind = _KINDS[name]
+    return folders.read_part(
+        folder,
+        CLIPVisionConfig if name == "image_encoder" else kind,
+        _image_encoder if name == "image_encoder" else kind.from_config,
+        partial(_current_names, name),
+        allow_pickle=allow_pickle,
+        variant=variant,
+    )
 
 
-def _build(name: str, config: dict[str, Any]) -> nn.Module:
-    if name == "image_encoder":
-        return CLIPVisionModelWithProjection(CLIPVisionConfig.from_dict(config))
-    kinds = {"unet": UNet2DConditionModel, "vae": AutoencoderKL}
-    return kinds.get(name, net.CLIPCameraProjection).from_config(config)
+def _image_encoder(config: dict[str, Any]) -> nn.Module:
+    return CLIPVisionModelWithProjection(CLIPVisionConfig.from_dict(config))
 
 
 def _current_names(name: str, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -173,11 +176,13 @@ def build_parts(cfg: Zero123Config) -> dict[str, Any]:
     if not cfg.weights:
         fresh = fresh_parts(cfg)
         if cfg.start:
-            start_from(fresh, resolve(cfg.start), allow_pickle=cfg.allow_pickle)
+            start = resolve(cfg.start, cfg.allow_download)
+            start_from(fresh, start, allow_pickle=cfg.allow_pickle)
         return fresh
     source = resolve(cfg.weights, cfg.allow_download)
     if source.is_dir():
-        return {name: read_part(name, part_folder(name, source)) for name in PARTS}
+        how = {"allow_pickle": cfg.allow_pickle, "variant": cfg.variant}
+        return {name: read_part(name, part_folder(name, source), **how) for name in PARTS}
     with torch.device("meta"):
         parts = fresh_parts(replace(cfg, vae_weights=""))
     load_official_into(parts, source, ema=cfg.ema, allow_pickle=cfg.allow_pickle)
@@ -187,7 +192,7 @@ def build_parts(cfg: Zero123Config) -> dict[str, Any]:
 def fresh_parts(cfg: Zero123Config) -> dict[str, nn.Module]:
     """Build the four networks with random weights; a `vae_weights` folder is read from disk."""
     if cfg.vae_weights:
-        vae: nn.Module = read_part("vae", Path(cfg.vae_weights))
+        vae: nn.Module = read_part("vae", resolve(cfg.vae_weights, cfg.allow_download))
     else:
         vae = build_vae(network_kwargs(net.SIZES, cfg.size, "vae", cfg.vae))
     image_encoder = net.build_image_encoder(network_kwargs(net.SIZES, cfg.size, "clip", cfg.clip))
@@ -200,23 +205,32 @@ def fresh_parts(cfg: Zero123Config) -> dict[str, nn.Module]:
 
 
 def with_saved_options(cfg: Zero123Config) -> Zero123Config:
-    """Return the config with what a local folder of weights fixes; other configs as they are."""
-    folder = Path(cfg.weights) if cfg.weights else None
-    if folder is None or not folder.is_dir():
+    """Return the config with the local path of its weights, and with what their folder fixes.
+
+    Raises:
+        WeightsError: if they do not exist, or the folder's own options cannot be used.
+    """
+    if not cfg.weights:
         return cfg
-    return replace(cfg, **saved_options(folder))
+    source = resolve(cfg.weights, cfg.allow_download)
+    cfg = replace(cfg, weights=str(source))
+    if not source.is_dir():
+        return cfg
+    saved, path = saved_options(source)
+    return with_saved(cfg, saved, DESCRIBES_NETWORK, path)
 
 
-def saved_options(folder: Path) -> dict[str, Any]:
-    """Return the options that a folder of weights fixes: ours say all, diffusers' the schedule.
+def saved_options(folder: Path) -> tuple[dict[str, Any], Path]:
+    """Return the options that a folder of weights fixes, and the file that says so.
+
+    Ours says all, diffusers' the schedule.
 
     Raises:
         WeightsError: if the folder holds neither config.json nor a scheduler.
     """
     ours, scheduler = folder / "config.json", folder / "scheduler" / "scheduler_config.json"
     if ours.is_file():
-        saved = json.loads(ours.read_text())
-        return {key: saved[key] for key in DESCRIBES_NETWORK if key in saved}
+        return read_config(folder), ours
     if not scheduler.is_file():
         raise WeightsError(
             f"{folder} is not a folder of Zero-1-to-3 weights.",
@@ -224,10 +238,10 @@ def saved_options(folder: Path) -> dict[str, Any]:
             + ", ".join(PARTS),
         )
     # Not the betas: the common conversion script writes 0.02..0.085 there, which no model used.
-    saved = json.loads(scheduler.read_text())
+    saved = read_config(scheduler.parent, scheduler.name)
     names = {
         "prediction_type": "prediction_type",
         "beta_schedule": "beta_schedule",
         "num_train_timesteps": "train_timesteps",
     }
-    return {ours: saved[theirs] for theirs, ours in names.items() if theirs in saved}
+    return {ours: saved[theirs] for theirs, ours in names.items() if theirs in saved}, scheduler

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +19,9 @@ from studio.guidance.backgrounds import views_on_white
 from studio.guidance.base import Guidance, Progress, ViewContract
 from studio.guidance.ddim import DDIMStep, OnStep, ddim_plan, ddim_sample
 from studio.guidance.diffusion import NoiseSchedule, guided_prediction, randn_like, target_latents
-from studio.guidance.folders import resolve
+from studio.guidance.folders import read_config
+from studio.guidance.hub import resolve
+from studio.guidance.json_files import networks_refused
 from studio.guidance.zero123 import checkpoint
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.checkpoint import build_parts
@@ -58,7 +59,8 @@ class Zero123Guidance(Guidance):
         self.contract = ViewContract(
             ("image",), cfg.views, cfg.rig_elevation_deg, resolution=cfg.resolution
         )
-        parts = parts or build_parts(cfg)
+        with networks_refused(cfg.weights):
+            parts = parts or build_parts(cfg)
         self.unet, self.vae = parts["unet"], parts["vae"]
         self.image_encoder = parts["image_encoder"]
         self.clip_camera_projection = parts["clip_camera_projection"]
@@ -305,18 +307,16 @@ class Zero123Guidance(Guidance):
         checkpoint.save_folder(self, Path(folder))
 
     @classmethod
-    def from_pretrained(cls, source: Path | str) -> Self:
+    def from_pretrained(cls, source: Path | str, **changes: Any) -> Self:
         """Read a folder of `save_pretrained`, a diffusers-format copy, or a released .ckpt.
 
-        A folder of our own brings all its options; anything else gets those of `released`.
+        A folder of our own brings all its options; anything else gets those of `released`;
+        `changes` go over both.
         """
-        path = resolve(source)
-        if (path / "config.json").is_file():
-            saved = json.loads((path / "config.json").read_text())
-            cfg = parse_config(cls.Config, {**saved, "weights": str(path)}, key=str(path))
-        else:
-            cfg = cls.released(weights=str(path))
-        return cls(cfg)
+        path = resolve(source, changes.get("allow_download", False))
+        saved = read_config(path) if (path / "config.json").is_file() else RELEASED
+        options = {**saved, **changes, "weights": str(path)}
+        return cls(parse_config(cls.Config, options, key=str(path)))
 
     def load_official(self, source: Path | str) -> None:
         """Fill the networks from an authors' checkpoint; options `ema`, `allow_pickle` apply.

@@ -36,7 +36,9 @@ class Zero123Config(ScheduleOptions):
     allow_pickle: bool = False
     """Open a .ckpt that cannot be read safely, running whatever code it holds."""
     allow_download: bool = False
-    """Fetch `weights` from the hub where it names a repository (owner/name)."""
+    """Fetch from the hub where an option names a repository (owner/name) that is not in its cache."""  # noqa: E501
+    variant: str = ""
+    """Which file of a part's weights: fp16 for model.fp16.safetensors; empty: the plain one, or what there is."""  # noqa: E501
     size: str = "nano"
     """Widths that `unet`, `vae` and `clip` start from: nano or full (the released model)."""
     unet: dict[str, Any] = field(default_factory=dict)

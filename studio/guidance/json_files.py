@@ -1,0 +1,157 @@
+"""Configs of networks and models, read and used with one clear message for whatever is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from studio.errors import ConfigError, StudioError, WeightsError
+from studio.options import parse_config, plain
+
+C = TypeVar("C")
+MOST_LAYERS = 1000  # no network has more; a damaged number would be built for hours
+
+
+@contextlib.contextmanager
+def refused(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever a library raises over the content of a file into a `WeightsError`.
+
+    diffusers, transformers, tokenizers and torch raise nearly every type over a value that they do
+    not know.
+
+    Args:
+        path: the file that is to blame.
+        what: what cannot be done with it.
+    """
+    try:
+        yield
+    except StudioError:
+        raise
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = " ".join(lines)[:300] or type(error).__name__
+        raise WeightsError(
+            f"{path} {what} ({type(error).__name__}: {reason}).",
+            hint="Compare it with the original, or download it again.",
+        ) from error
+
+
+@contextlib.contextmanager
+def networks_refused(weights: str) -> Iterator[None]:
+    """Turn what a network's constructor raises over a method's options into a `ConfigError`.
+
+    Args:
+        weights: the folder that fixed some of them, "" where all are the user's.
+    """
+    try:
+        yield
+    except StudioError:
+        raise
+    except Exception as error:
+        reason = str(error).split("\n", 1)[0][:300]
+        whose = f"the options in {Path(weights) / 'config.json'} and" if weights else "the"
+        raise ConfigError(
+            f"{whose} options given describe no network ({type(error).__name__}: {reason}).",
+            hint="Widths, heads, groups and layers are positive numbers that divide each other.",
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object of finite values.
+
+    Raises:
+        WeightsError: if the file is missing, is not UTF-8 or JSON, or holds something else.
+    """
+    try:
+        value = json.loads(path.read_bytes().decode("utf-8-sig"), parse_constant=_not_finite)
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path} does not exist.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(
+            f"{path} is damaged or no JSON ({error}).",
+            hint="Copy or download it again and compare it with the original.",
+        ) from error
+    if not isinstance(value, dict):
+        raise WeightsError(f"{path} holds a {type(value).__name__}.", allowed="a JSON object")
+    return value
+
+
+def _not_finite(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
+
+
+def with_saved(cfg: C, saved: Mapping[str, Any], names: Sequence[str], source: Path) -> C:
+    """Return a config with the options that a folder of weights fixes.
+
+    Args:
+        cfg: a dataclass of options.
+        saved: what the folder's config says.
+        names: the options that it fixes.
+        source: the file, named in errors.
+
+    Raises:
+        WeightsError: if a value has another type than its option.
+    """
+    chosen = {name: saved[name] for name in names if name in saved}
+    try:
+        checked = parse_config(type(cfg), {**plain(cfg), **chosen}, key=source.as_posix())
+    except StudioError as error:
+        raise WeightsError(f"{error}") from error
+    return replace(cfg, **{name: getattr(checked, name) for name in chosen})  # type: ignore[type-var]
+
+
+def check_network(cls: type, config: Mapping[str, Any], path: Path) -> None:
+    """Refuse values of a network's config that its class would fail over only when it is used.
+
+    Raises:
+        WeightsError: naming the value.
+    """
+    for name, kind in _argument_types(cls).items():
+        if not _fits(config.get(name), kind):
+            raise WeightsError(
+                f"{path}: {name} is {config[name]!r}.", allowed=f"a value of type {_named(kind)}"
+            )
+    for name, value in config.items():
+        counts = value if isinstance(value, list) else [value]
+        if "layers" in name or name == "depths":
+            if any(isinstance(n, int) and n > MOST_LAYERS for n in counts):
+                raise WeightsError(f"{path}: {name} is {value!r}.", allowed=f"up to {MOST_LAYERS}")
+
+
+def _argument_types(cls: type) -> dict[str, Any]:
+    """The types of a constructor's arguments; none where a library's annotations cannot be read."""
+    try:
+        return typing.get_type_hints(cls.__init__)  # type: ignore[misc]
+    except NameError:  # transformers' configs, which check themselves
+        return {}
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a JSON value can be meant by an annotation; libraries annotate numbers loosely."""
+    if value is None or kind is Any:
+        return True
+    members = typing.get_args(kind) if _is_union(kind) else (kind,)
+    origins = {typing.get_origin(m) or m for m in members}
+    if not origins <= {int, float, bool, str, tuple, list, type(None)}:
+        return True
+    if isinstance(value, str):
+        return str in origins
+    if isinstance(value, dict):
+        return False
+    if isinstance(value, int | float):
+        return bool(origins & {int, float, bool})
+    return True
+
+
+def _is_union(kind: Any) -> bool:
+    return typing.get_origin(kind) in (typing.Union, types.UnionType)
+
+
+def _named(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
