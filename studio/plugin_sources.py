@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import errno
 import importlib.util
 import re
+import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,6 +51,7 @@ def read_plugins(source: str, origin: str, module: str) -> list[PluginInfo]:
 
     Raises:
         SyntaxError: if the source is not Python.
+        RecursionError, MemoryError: if it is nested too deeply.
     """
     found = []
     for node in ast.walk(ast.parse(source)):
@@ -71,6 +74,18 @@ def missing_imports(source: str) -> list[str]:
             names.append(node.module)
     tops = dict.fromkeys(name.partition(".")[0] for name in names)
     return [t for t in tops if t not in sys.modules and importlib.util.find_spec(t) is None]
+
+
+def read_source(path: Path) -> str:
+    """The text of a source file.
+
+    Raises:
+        OSError: if it cannot be read, or is no file (a broken link, a pipe).
+        ValueError: if it is not UTF-8.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+    return path.read_text(encoding="utf-8")
 
 
 def python_files(folder: Path) -> Iterator[Path]:

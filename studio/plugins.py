@@ -7,6 +7,7 @@ points of the group ``studio.plugins``. A plugin is a class under a literal deco
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 from studio import registry
 from studio.errors import PluginError
@@ -26,6 +28,7 @@ from studio.plugin_sources import (
     missing_imports,
     python_files,
     read_plugins,
+    read_source,
     sanitise,
 )
 
@@ -112,8 +115,15 @@ def custom_folders() -> list[Path]:
 
 def _custom_units() -> Iterator[Unit]:
     for folder in custom_folders():
-        for path in sorted(folder.iterdir()):
-            stem = path.stem if path.is_file() else path.name
+        try:
+            paths = sorted(folder.iterdir())
+        except OSError as error:
+            raise PluginError(
+                f"the plugins in {folder} cannot be read: {error.strerror}.",
+                hint="correct the folder's permissions, or set STUDIO_CUSTOM to another one",
+            ) from error
+        for path in paths:
+            stem = path.name if path.is_dir() else path.stem
             if stem.startswith((".", "__")) or stem.endswith("_disabled"):
                 continue
             if path.suffix == ".py" or (path.is_dir() and any(python_files(path))):
@@ -132,18 +142,21 @@ def _entry_point_units() -> Iterator[Unit]:
         yield Unit(f"{where} ({point.module})", point.module, path)
 
 
-def _sources(unit: Unit) -> Iterator[tuple[Path, str]]:
-    if unit.path is None:
-        return
-    files = [unit.path] if unit.path.is_file() else python_files(unit.path)
-    for path in files:
-        yield path, path.read_text(encoding="utf-8")
+def _files(unit: Unit) -> Iterator[Path]:
+    if unit.path is not None:
+        yield from python_files(unit.path) if unit.path.is_dir() else [unit.path]
 
 
-def _reason(error: Exception, file: str = "") -> str:
+def _reason(error: BaseException, file: str = "") -> str:
     """Why a plugin does not load, in one line."""
     if isinstance(error, SyntaxError):
         return f"{file or Path(error.filename or '?').name}, line {error.lineno}: {error.msg}"
+    if isinstance(error, RecursionError | MemoryError):
+        return f"{file or 'its source'} is nested too deeply for Python"
+    if isinstance(error, SystemExit):
+        return f"it ends the program when it is imported (exit code {error.code})"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{file or error.filename} cannot be read: {error.strerror}"
     text = str(error).split("\n", 1)[0] or type(error).__name__
     plain = isinstance(error, ImportError | PluginError)
     return text if plain else f"{type(error).__name__}: {text}"
@@ -153,13 +166,14 @@ def _read_unit(catalogue: Catalogue, unit: Unit, *, trusted: bool) -> None:
     """Add a unit's plugins; what its source shows to be broken is recorded, not raised."""
     if not trusted:
         catalogue.units[unit.origin] = unit
-    for path, source in _sources(unit):
-        if trusted and "register(" not in source:
-            continue
+    for path in _files(unit):
         try:
+            source = read_source(path)
+            if trusted and "register(" not in source:
+                continue
             plugins = read_plugins(source, unit.origin, unit.module)
             missing = [] if trusted else missing_imports(source)
-        except (SyntaxError, ValueError) as error:
+        except (SyntaxError, ValueError, OSError, RecursionError, MemoryError) as error:
             catalogue.fail(unit.origin, _reason(error, path.name))
             continue
         if missing:
@@ -229,8 +243,8 @@ def _import_custom(unit: Unit, path: Path) -> None:
         package = ModuleType(unit.module)
         package.__path__ = [str(path)]
         sys.modules[unit.module] = package
-    for file, source in _sources(unit):
-        if file != init and "register(" in source:
+    for file in _files(unit):
+        if file != init and "register(" in read_source(file):
             inner = ".".join(file.relative_to(path).with_suffix("").parts)
             importlib.import_module(f"{unit.module}.{inner}")
 
@@ -239,14 +253,34 @@ def load_unit(unit: Unit) -> None:
     """Import a custom or pip unit; a failure is remembered under its origin, not raised."""
     found = catalogue()
     try:
-        if unit.module.startswith(f"{CUSTOM_PACKAGE}.") and unit.path is not None:
-            _import_custom(unit, unit.path)
-        else:
-            importlib.import_module(unit.module)
+        with _staying_alive():
+            if unit.module.startswith(f"{CUSTOM_PACKAGE}.") and unit.path is not None:
+                _import_custom(unit, unit.path)
+            else:
+                importlib.import_module(unit.module)
         found.failures.pop(unit.origin, None)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit, too: a plugin does not end the program
         registry.forget(unit.module)  # half a plugin is none
         found.fail(unit.origin, _reason(error), traceback.format_exc())
+
+
+@contextlib.contextmanager
+def _staying_alive() -> Iterator[None]:
+    """Let `os._exit` raise SystemExit in this process, as `sys.exit` does."""
+    ours, leave = os.getpid(), os._exit
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() != ours:  # a forked child ends as it wants to
+            leave(status)
+        raise SystemExit(status)
+
+    os._exit = refuse
+    try:
+        yield
+    finally:
+        os._exit = leave
 
 
 def load_all() -> None:

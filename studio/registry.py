@@ -102,7 +102,13 @@ def build(
     from studio.config import parse_config
 
     cls = find(kind, name, key=f"{key}_type" if key else None)
-    return cls(parse_config(config_class(cls), given or {}, key=key), **kwargs)
+    try:
+        return cls(parse_config(config_class(cls), given or {}, key=key), **kwargs)
+    except SystemExit as error:
+        raise PluginError(
+            f"the {kind} '{name}' ({_origin(cls)}) ends the program (exit code {error.code}).",
+            hint="let it raise an exception instead of calling sys.exit",
+        ) from error
 
 
 def config_class(cls: type) -> type:

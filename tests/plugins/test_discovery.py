@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -220,3 +221,88 @@ def test_pip_plugins_are_listed_without_import(
 def test_sanitise(name: str, module: str) -> None:
     assert sanitise(name) == module
     assert module.isidentifier()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("raise SystemExit(0)", "ends the program"),
+        ("import sys; sys.exit(3)", "ends the program"),
+        ("import os; os._exit(0)", "ends the program"),
+        ("class Odd(BaseException): pass\nraise Odd('x')", "Odd: x"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("def f(): f()\nf()", "nested too deeply"),
+    ],
+)
+def test_a_plugin_cannot_end_the_program(
+    write: Write, line: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("ending.py", name="ending")
+    with Path("custom/ending.py").open("a") as file:
+        file.write(f"\n{line}\n")
+    plugins.reset()
+    leave = os._exit
+    assert main(["--list"]) == 0
+    assert main(["--list", "--verbose"]) == 0
+    assert words in capsys.readouterr().out
+    with pytest.raises(PluginError, match=words):
+        build("exporter", "ending", {}, key="x")
+    assert os._exit is leave
+
+
+def test_a_plugin_that_exits_when_it_is_built(write: Write) -> None:
+    write("later.py", name="later")
+    path = Path("custom/later.py")
+    path.write_text(path.read_text().replace("self.cfg = cfg", "raise SystemExit(0)"))
+    plugins.reset()
+    with pytest.raises(PluginError, match="ends the program"):
+        build("exporter", "later", {}, key="x")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_children_of_a_plugin_end_as_they_want(write: Write) -> None:
+    write("forking.py", imports="import os\nif not (child := os.fork()): os._exit(7)")
+    module = sys.modules[find("exporter", "made").__module__]
+    assert os.waitstatus_to_exitcode(os.waitpid(module.child, 0)[1]) == 7
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda p: p.symlink_to("nowhere.py"), "odd.py cannot be read"),
+        (lambda p: os.mkfifo(p), "no file"),
+        (lambda p: p.write_bytes(b"x = '\xff'"), "utf-8"),
+        (lambda p: p.write_text("x=" + "-" * 100_000 + "1"), "nested too deeply"),
+        (lambda p: p.write_text("x=" + "(" * 1000 + ")" * 1000), "odd.py"),
+        (lambda p: p.write_bytes(b"x = 1\0"), "null bytes"),
+    ],
+)
+@pytest.mark.parametrize("folder", ["", "inner/"])
+def test_odd_files_are_listed_as_failing(
+    write: Write,
+    make: Callable[[Path], None],
+    words: str,
+    folder: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write("good.py")
+    write(f"{folder}also.py", name="also")
+    make(Path(f"custom/{folder}odd.py"))
+    plugins.reset()
+    assert main(["--list"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(rf"custom/{folder.strip('/') or 'odd.py'}: .*{words}", shown)
+    assert build("exporter", "made", {}, key="x").cfg.size == 1
+    if not folder:
+        assert build("exporter", "also", {}, key="x").cfg.size == 1
+
+
+def test_a_folder_of_odd_folders(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    write("good.py")
+    Path("custom/dir.py").mkdir()
+    Path("custom/empty").mkdir()
+    Path("custom/loop").symlink_to("loop")
+    (Path("custom/holds") / "inner.py").mkdir(parents=True)
+    plugins.reset()
+    assert main(["--list"]) == 0
+    assert "made" in capsys.readouterr().out
