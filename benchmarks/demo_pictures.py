@@ -17,9 +17,9 @@ from studio.images import composite, save_png
 
 PICTURES = {  # name: category, test object, azimuth in degrees, background (None: transparent)
     "car": ("car", 9006, 36.0, None),
-    "car-white": ("car", 9003, 30.0, 1.0),
-    "armchair": ("armchair", 9001, 33.0, None),
-    "sofa": ("armchair", 9004, 40.0, None),
+    "car-on-white": ("car", 9003, 30.0, 1.0),
+    "sofa-blue": ("armchair", 9001, 33.0, None),
+    "sofa-pink": ("armchair", 9004, 40.0, None),
 }
 
 

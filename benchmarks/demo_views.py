@@ -20,7 +20,7 @@ from studio.views import ViewSet
 
 SIDE = 128
 TURNS = (0.0, 112.5, 247.5)  # of the posed pictures from the first one, degrees
-UNPOSED = {"car": (22, 9, 17), "armchair": (22, 9, 17)}  # positions in the ring of NMR
+UNPOSED = {"car": (22, 9, 17), "sofa-blue": (22, 9, 17)}  # positions in the ring of NMR
 
 
 def main(folder: Path) -> None:

@@ -9,6 +9,7 @@ stand-in for everything else. Neither runs code from the file.
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -78,12 +79,7 @@ def read_checkpoint(path: Path | str, allow_pickle: bool = False) -> Any:
             f"{path} has an unknown kind of name for weights.",
             allowed=", ".join((".safetensors", *PICKLED)),
         )
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-                raise WeightsError(
-                    f"{path} is a TorchScript program.", allowed="a checkpoint of tensors"
-                )
+    _check_archive(path)
     attempts: list[dict[str, Any]] = [
         {"weights_only": True},
         {"weights_only": False, "pickle_module": _TensorPickle},
@@ -108,18 +104,46 @@ def read_checkpoint(path: Path | str, allow_pickle: bool = False) -> Any:
     ) from error
 
 
+def _check_archive(path: Path) -> None:
+    """Refuse a damaged archive, and one that holds a program.
+
+    Raises:
+        WeightsError: in either case.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except Exception as error:  # zipfile raises nearly every type over a damaged directory
+        raise WeightsError(
+            f"{path} is truncated or damaged ({_first_line(error)}).", hint=_READ_AGAIN
+        ) from error
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise WeightsError(f"{path} is a TorchScript program.", allowed="a checkpoint of tensors")
+
+
 def _first_line(error: Exception | None) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _check_file(path: Path) -> None:
-    if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "does not exist"
+    try:
+        there = path.is_file()
+    except OSError:  # the path is too long, or its folder closed
+        there = False
+    if not there:
+        what = "is a folder, not a file" if os.path.isdir(path) else "does not exist"  # noqa: PTH112
         raise WeightsError(
             f"weights file {path} {what}.", allowed=".safetensors, " + ", ".join(PICKLED)
         )
-    with path.open("rb") as file:
-        head = file.read(64).lstrip().lower()
+    try:
+        with path.open("rb") as file:
+            head = file.read(64).lstrip().lower()
+    except OSError as error:
+        raise WeightsError(
+            f"{path} may not be read ({error.strerror}).", hint="Check the file's permissions."
+        ) from error
     if not head:
         raise WeightsError(f"{path} is an empty file.", hint=_READ_AGAIN)
     if head.startswith(b"version https://git-lfs"):

@@ -200,7 +200,9 @@ def run_config(
         verbose: let libraries talk.
     """
     from studio.config import load_experiment
+    from studio.early_checks import check_early
 
+    check_early(path, overrides)
     experiment = load_experiment(path, overrides)
     from studio.experiment import Experiment
 

@@ -104,6 +104,18 @@ class ExperimentConfig:
     """Load checkpoints that need pickle, which can run code; only for files you trust."""
 
 
+def read_experiment(path: str | Path | None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a YAML file and put `key=value` words over it; no option is checked.
+
+    Raises:
+        ConfigError: if the file or a word cannot be read.
+    """
+    content = _read_yaml(Path(path)) if path is not None else {}
+    for word in overrides:
+        _override(content, word)
+    return content
+
+
 def load_experiment(path: str | Path | None, overrides: Sequence[str] = ()) -> ExperimentConfig:
     """Read a YAML file, put `key=value` words over it and check every option of every plugin.
 
@@ -115,9 +127,7 @@ def load_experiment(path: str | Path | None, overrides: Sequence[str] = ()) -> E
         ConfigError: if the file, an option or a value cannot be used.
         PluginError: if a plugin that it names does not exist.
     """
-    content = _read_yaml(Path(path)) if path is not None else {}
-    for word in overrides:
-        _override(content, word)
+    content = read_experiment(path, overrides)
     try:
         for required in ("system_type", "data_type"):
             if not content.get(required):

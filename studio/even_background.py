@@ -23,6 +23,10 @@ from studio.errors import DataError
 Picture = Float[np.ndarray, "3 h w"]
 Mask = Bool[np.ndarray, "h w"]
 
+ADVICE = (
+    "Give a picture with an alpha channel or on an even background, or install rembg and set\n"
+    "  data.background=rembg data.background_model=<file>.onnx."
+)
 EVEN_SHARE = 0.9  # of the border that must have the background's colour
 SPECK = 1e-3  # of the largest part's area, below which a loose part is dust
 SMALLEST_HOLE = 5e-5  # of the picture
@@ -69,13 +73,7 @@ def cut_out(rgb: Picture, tolerance: float, *, holes: bool = True) -> Cut:
     Raises:
         DataError: if the border is not even, or there is nothing but background.
     """
-    colour, share = border_colour(rgb, tolerance)
-    if share < EVEN_SHARE:
-        raise DataError(
-            f"the picture's background is not even: only {share:.0%} of its border has one "
-            f"colour (within {tolerance:g} of 1).",
-            allowed=f"{EVEN_SHARE:.0%} or more",
-        )
+    colour = even_colour(rgb, tolerance)
     outer = _touching_border(np.abs(rgb - colour[:, None, None]).max(axis=0) <= tolerance)
     if (~outer).mean() < 1e-3:
         raise DataError("the picture shows nothing but its background.")
@@ -91,6 +89,22 @@ def cut_out(rgb: Picture, tolerance: float, *, holes: bool = True) -> Cut:
     soft, alpha = soft_edge(rgb, behind, background)
     contrast = _low_contrast(rgb, behind, background, LOW_CONTRAST * tolerance)
     return Cut(soft, alpha, len(open_areas), float(shadow.mean()), contrast)
+
+
+def even_colour(rgb: Picture, tolerance: float) -> Float[np.ndarray, " 3"]:
+    """Return the colour of an even background.
+
+    Raises:
+        DataError: if the border has no such colour.
+    """
+    colour, share = border_colour(rgb, tolerance)
+    if share < EVEN_SHARE:
+        raise DataError(
+            f"the picture's background is not even: only {share:.0%} of its border has one "
+            f"colour (within {tolerance:g} of 1).",
+            allowed=f"{EVEN_SHARE:.0%} or more",
+        )
+    return colour
 
 
 def border_colour(rgb: Picture, tolerance: float) -> tuple[Float[np.ndarray, " 3"], float]:

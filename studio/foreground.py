@@ -11,16 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.errors import DataError
-from studio.even_background import cut_out
+from studio.even_background import ADVICE, cut_out
 from studio.images import SOLID, from_uint8, to_uint8
 
 METHODS = ("auto", "alpha", "border", "rembg", "none")
 FAINT = 0.12  # share of an outline without contrast from which on it is worth a word
 NOTABLE_SHADOW = 0.005  # of the picture
-ADVICE = (
-    "Give a picture with an alpha channel or on an even background, or install rembg and set\n"
-    "  data.background=rembg data.background_model=<file>.onnx."
-)
 
 
 def foreground(

@@ -55,6 +55,8 @@ class Catalogue:
     units: dict[str, Unit] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     tracebacks: dict[str, str] = field(default_factory=dict)
+    unclear: set[str] = field(default_factory=set)
+    """Origins that may register more than their source shows."""
 
     def lookup(self, kind: str, name: str) -> PluginInfo | None:
         """The plugin of that kind and name, or None.
@@ -166,6 +168,8 @@ def _read_unit(catalogue: Catalogue, unit: Unit, *, trusted: bool) -> None:
     """Add a unit's plugins; what its source shows to be broken is recorded, not raised."""
     if not trusted:
         catalogue.units[unit.origin] = unit
+        if unit.path is None:
+            catalogue.unclear.add(unit.origin)
     for path in _files(unit):
         try:
             source = read_source(path)
@@ -176,6 +180,8 @@ def _read_unit(catalogue: Catalogue, unit: Unit, *, trusted: bool) -> None:
         except (SyntaxError, ValueError, OSError, RecursionError, MemoryError) as error:
             catalogue.fail(unit.origin, _reason(error, path.name))
             continue
+        if not trusted and source.count("register(") > len(plugins):
+            catalogue.unclear.add(unit.origin)
         if missing:
             catalogue.fail(unit.origin, f"No module named '{missing[0]}' ({path.name})")
         catalogue.plugins += plugins
@@ -287,6 +293,12 @@ def load_all() -> None:
     """Import every custom and pip plugin, so that every failure is known by its reason."""
     for unit in list(catalogue().units.values()):
         load_unit(unit)
+
+
+def load_unclear() -> None:
+    """Import the custom and pip plugins that may register names which are not literal."""
+    for origin in sorted(catalogue().unclear):
+        load_unit(catalogue().units[origin])
 
 
 def load(plugin: PluginInfo) -> None:

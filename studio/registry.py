@@ -64,7 +64,7 @@ def find(kind: str, name: str, *, key: str | None = None) -> type:
     if (kind, name) not in _classes and found is not None:
         plugins.load(found)
     if (kind, name) not in _classes:
-        plugins.load_all()  # a name that is not literal in the source shows up on import only
+        plugins.load_unclear()  # a name that is not literal in the source shows up on import only
     if (kind, name) in _classes:
         return _classes[kind, name]
     names = available(kind)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studio.data.base import SceneData
-from studio.data.layouts import CaptureConfig, LayoutData, existing, readable
+from studio.data.layouts import CaptureConfig, LayoutData
 from studio.errors import DataError
+from studio.paths import existing, readable
 from studio.registry import config_class, find, register
 from studio.views import ViewSet
 

@@ -18,9 +18,10 @@ from studio.data.colmap_files import (
     model_suffix,
     read_sparse,
 )
-from studio.data.layouts import CaptureConfig, LayoutData, existing, natural
+from studio.data.layouts import CaptureConfig, LayoutData, natural
 from studio.errors import DataError
 from studio.lens import Lens
+from studio.paths import existing
 from studio.registry import register
 from studio.shots import Scene, Shot
 

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from studio.capture_files import leave_out
 from studio.data.arrays import read_arrays
-from studio.data.layouts import CaptureConfig, LayoutData, existing, pictures_in
+from studio.data.layouts import CaptureConfig, LayoutData, pictures_in
 from studio.data.numbered import numbered, paired
 from studio.errors import DataError
+from studio.paths import existing
 from studio.picture_files import picture_size
 from studio.registry import register
 from studio.shots import Scene, Shot

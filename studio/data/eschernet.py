@@ -19,8 +19,9 @@ from studio.cameras import opengl_to_opencv
 from studio.capture_files import find_picture
 from studio.data.arrays import read_array
 from studio.data.fixed_rigs import BOUND, NO_CUTTING, Tile, rendered_intrinsics, tiles
-from studio.data.layouts import CaptureConfig, LayoutData, existing, natural, pictures_in
+from studio.data.layouts import CaptureConfig, LayoutData, natural, pictures_in
 from studio.errors import DataError
+from studio.paths import existing
 from studio.picture_files import picture_size
 from studio.registry import register
 from studio.shots import Scene, Shot

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from studio.cameras import CANONICAL_RADIUS
 from studio.data.fixed_rigs import BOUND
-from studio.data.layouts import existing
 from studio.errors import DataError
+from studio.paths import existing
 from studio.similarity import scaled_poses
 
 logger = logging.getLogger(__name__)

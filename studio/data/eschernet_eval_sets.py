@@ -33,8 +33,9 @@ from studio.data.eschernet_eval_frames import (
     spiral,
 )
 from studio.data.fixed_rigs import BOUND, rendered_intrinsics
-from studio.data.layouts import existing, natural
+from studio.data.layouts import natural
 from studio.errors import ConfigError, DataError
+from studio.paths import existing
 from studio.shots import Shot
 from studio.transforms import read_scene
 

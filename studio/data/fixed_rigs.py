@@ -16,10 +16,11 @@ from torch import Tensor
 
 from studio.cameras import CANONICAL_RADIUS, Cameras, look_at, spherical_to_cartesian
 from studio.capture_files import is_picture
-from studio.data.layouts import CaptureConfig, LayoutData, existing, pictures_in
+from studio.data.layouts import CaptureConfig, LayoutData, pictures_in
 from studio.errors import DataError
 from studio.foreground import foreground
 from studio.images import read_rgba_or_rgb
+from studio.paths import existing
 from studio.picture_files import picture_size
 from studio.registry import register
 from studio.shots import Scene, Shot

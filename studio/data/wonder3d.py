@@ -18,8 +18,9 @@ from torch import Tensor
 
 from studio.cameras import look_at, opengl_to_opencv, spherical_to_cartesian
 from studio.capture_files import find_picture
-from studio.data.layouts import CaptureConfig, LayoutData, existing
+from studio.data.layouts import CaptureConfig, LayoutData
 from studio.errors import DataError
+from studio.paths import existing
 from studio.picture_files import picture_size
 from studio.registry import register
 from studio.shots import Scene, Shot

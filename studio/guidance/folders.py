@@ -28,7 +28,9 @@ def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
         WeightsError: if there is none or it is damaged.
     """
     if not (folder / name).is_file():
-        raise WeightsError(f"{folder} has no {name}.", allowed=f"a folder with {name} and weights")
+        raise WeightsError(
+            f"{folder} has no readable {name}.", allowed=f"a folder with {name} and weights"
+        )
     return read_json(folder / name)
 
 

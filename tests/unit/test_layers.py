@@ -15,7 +15,9 @@ LAYERS = (
     {
         "errors",
         "files",
+        "paths",
         "picture_files",
+        "plugin_options",
         "registry",
         "config",
         "options",
@@ -33,6 +35,7 @@ LAYERS = (
     {"systems", "callbacks"},
     {
         "cli",
+        "early_checks",
         "evaluate",
         "experiment",
         "trainer",
@@ -72,7 +75,15 @@ HEAVY = {
     "imageio",
     "torch",
 }
-LIGHT = LAYERS[0] | {"cli", "listing", "doctor", "schedule", "evaluate", "experiment"}
+LIGHT = LAYERS[0] | {
+    "cli",
+    "early_checks",
+    "listing",
+    "doctor",
+    "schedule",
+    "evaluate",
+    "experiment",
+}
 OPTIONAL = {
     "nerfacc",
     "tinycudann",

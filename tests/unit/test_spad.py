@@ -533,7 +533,7 @@ def test_folder_round_trip(tmp_path: Path) -> None:
     for name, value in model.state_dict().items():
         assert torch.equal(built.state_dict()[name], value), name
     (tmp_path / "model" / "tokenizer" / "words.json").unlink()
-    with pytest.raises(WeightsError, match="is no tokenizer"):
+    with pytest.raises(WeightsError, match="holds no tokenizer"):
         SpadGuidance.from_pretrained(tmp_path / "model")
 
 

@@ -84,6 +84,11 @@ def saved_config(cls: type[EpiDiffConfig], folder: Path, base: str = "") -> EpiD
         WeightsError: if a file or the base is missing, or an option cannot be used.
     """
     path = folder / "config.json"
+    if not path.is_file():
+        raise WeightsError(
+            f"{folder} is not a folder of EpiDiff weights: config.json missing.",
+            allowed=f"a folder with config.json and {BLOCKS}",
+        )
     options = read_json(path)
     named = str(options.get("base", ""))
     beside = Path(os.path.normpath(folder / named))

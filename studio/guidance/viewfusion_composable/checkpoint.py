@@ -63,6 +63,11 @@ def saved_config(source: Path) -> ViewFusionComposableConfig:
     """
     if source.is_dir():
         path = source / "config.json"
+        if not path.is_file():
+            raise WeightsError(
+                f"{source} is no folder of ViewFusion weights: config.json missing.",
+                allowed=f"a folder with config.json and {FILE}, or the authors' .pt",
+            )
         options = {**read_json(path), "weights": str(source)}
         try:
             return parse_config(ViewFusionComposableConfig, options, key=str(path))

@@ -1,0 +1,87 @@
+"""The time from the start of the program to the message for a user's usual mistakes.
+
+    python -m benchmarks.mistakes [RUNS]
+
+Each mistake is made in a process of its own; the table tells the seconds of the quickest and the
+slowest run, the processor's seconds of the quickest (which other programs do not lengthen), and the
+first line of the message.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+PICTURE = ("--config", "configs/epidiff-neus.yaml", "--train")
+CAPTURE = ("--config", "configs/reconstruct.yaml", "--train")
+TEXT = ("--config", "configs/spad-neus.yaml", "--train")
+MISTAKES: dict[str, tuple[str, ...]] = {
+    "a missing picture": (*PICTURE, "data.image={folder}/nothing.png"),
+    "a folder instead of a picture": (*PICTURE, "data.image={folder}"),
+    "a file that is no picture": (*PICTURE, "data.image={folder}/notes.png"),
+    "an uneven background": (*PICTURE, "data.image={folder}/noise.png"),
+    "an empty text": (*TEXT, "data.text="),
+    "a misspelt option": (*PICTURE, "data.image=load/images/car.png", "data.elevation=20"),
+    "a misspelt option deep down": (
+        *CAPTURE,
+        "data.root=load/posed/car",
+        "system.exporter.hight=1",
+    ),
+    "a plugin that does not exist": (*PICTURE, "system.guidance_type=epidif"),
+    "weights that do not exist": (
+        *PICTURE,
+        "data.image=load/images/car.png",
+        "system.guidance.weights=load/nano/epidif",
+    ),
+    "a missing capture": (*CAPTURE, "data.root={folder}/nothing"),
+    "a config that does not exist": ("--config", "configs/epidif-neus.yaml", "--train"),
+    "a word without =": (*PICTURE, "data.image"),
+}
+
+
+def make_files(folder: Path) -> None:
+    """Write the pictures that the mistakes name."""
+    noise = np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "noise.png")
+    (folder / "notes.png").write_text("not a picture\n")
+
+
+def words_of(mistake: str, folder: Path) -> list[str]:
+    """Return the command line of a mistake."""
+    return [word.format(folder=folder) for word in MISTAKES[mistake]]
+
+
+def main(runs: int = 3) -> None:
+    """Print the table."""
+    with tempfile.TemporaryDirectory() as name:
+        make_files(Path(name))
+        for mistake in MISTAKES:
+            seconds, worked, message = [], [], ""
+            for _ in range(runs):
+                began, before = time.perf_counter(), os.times()
+                command = [sys.executable, "launch.py", *words_of(mistake, Path(name))]
+                answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+                seconds.append(time.perf_counter() - began)
+                after = os.times()
+                worked.append(
+                    after.children_user
+                    + after.children_system
+                    - before.children_user
+                    - before.children_system
+                )
+                message = answer.stderr.strip().splitlines()[0][:90]
+                assert answer.returncode == 2, answer.stderr
+            wall = f"{min(seconds):6.2f} {max(seconds):6.2f} s"
+            print(f"{mistake:<30}{wall}, CPU {min(worked):5.2f} s  {message}", flush=True)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:2]))

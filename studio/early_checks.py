@@ -1,0 +1,143 @@
+"""A user's usual mistakes, told before torch is loaded.
+
+Loading torch, Lightning and diffusers takes seconds; a misspelt option, an empty text, a missing
+picture, folder or weights, and an uneven background need none of them. Nothing is allowed here that
+the full checks refuse, and nothing refused that they allow: what cannot be told is left to them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from studio import plugins
+from studio.config import ExperimentConfig, read_experiment
+from studio.errors import ConfigError, DataError, WeightsError
+from studio.even_background import ADVICE, even_colour
+from studio.guidance.hub import resolve
+from studio.options import convert, plugin_kind, unknown_key
+from studio.paths import existing
+from studio.picture_files import opened
+from studio.plugin_options import literal, option_defaults
+from studio.registry import find
+from studio.yaml_text import Plain, Word
+
+WEIGHTS = ("weights", "base", "vae_weights", "unet_start", "encoder_start", "text_start")
+"""Options of guidance that name files, folders or repositories."""
+
+
+def check_early(path: str | Path | None, overrides: Sequence[str] = ()) -> None:
+    """Check what can be checked without torch.
+
+    Args:
+        path: the YAML file.
+        overrides: `key=value` words over it.
+
+    Raises:
+        StudioError: for the first mistake.
+    """
+    content = read_experiment(path, overrides)
+    try:
+        groups = list(_groups(content, [f.name for f in dataclasses.fields(ExperimentConfig)], ""))
+    except ConfigError as error:
+        raise ConfigError(f"{error}" + (f"\n  in: {path}" if path else "")) from error
+    for group in groups:
+        if group.key == "data":
+            _check_data(group)
+        if group.kind == "guidance":
+            _check_weights(group)
+    checkpoint = _text(content.get("checkpoint"))
+    if checkpoint and not Path(checkpoint).exists():
+        raise WeightsError(f"the checkpoint {checkpoint} does not exist.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """The options of one plugin in a config."""
+
+    key: str
+    kind: str
+    name: str
+    given: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+
+    def text(self, option: str) -> str:
+        """The text of an option, its default where it is not given, "" where it has none."""
+        text = _text(self.given[option] if option in self.given else self.defaults.get(option))
+        return "" if text == "???" else text
+
+
+def _groups(given: Mapping[str, Any], names: list[str] | None, key: str) -> Iterator[Group]:
+    """Every plugin that a config names, from the top down; unknown options are refused."""
+    prefix = f"{key}." if key else ""
+    for option in given:
+        if names is not None and option not in names:
+            raise unknown_key(f"{prefix}{option}", names)
+    for option in given:
+        kind = plugin_kind(option)
+        name = _text(given[option])
+        if kind is None or not name:
+            continue
+        plugin = plugins.catalogue().lookup(kind, name)
+        if plugin is None:
+            find(kind, name, key=f"{prefix}{option}")
+            continue
+        slot = option.removesuffix("_type")
+        value = given.get(slot)
+        value = value.tree if isinstance(value, Word) else value
+        inner: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
+        sources = option_defaults(plugin)
+        defaults = {name: literal(source) for name, source in (sources or {}).items()}
+        names_there = None if sources is None else list(sources)
+        yield Group(f"{prefix}{slot}", kind, name, inner, defaults)
+        yield from _groups(inner, names_there, f"{prefix}{slot}")
+
+
+def _text(value: Any) -> str:
+    if value is None or (isinstance(value, Plain) and value.value is None):
+        return ""
+    with contextlib.suppress(ConfigError):
+        return str(convert(value, str, ""))
+    return ""
+
+
+def _check_data(group: Group) -> None:
+    """Say what is missing: a text, a picture, a folder."""
+    if group.name == "text" and not group.text("text").strip():
+        raise DataError("data.text is not given.", hint='Add data.text="a red car".')
+    if group.name == "single-image" and not group.text("image"):
+        raise DataError("data.image is not given.", hint="Add data.image=<picture>.")
+    image, root = group.text("image"), group.text("root")
+    if image and "image" in group.defaults:
+        _check_background(group, Path(image))
+    if root and "root" in group.defaults and "://" not in root:
+        existing(Path(root))
+
+
+def _check_background(group: Group, image: Path) -> None:
+    """Refuse a picture that cannot be opened, or whose background is not even."""
+    method = group.text("background")
+    with opened(image) as picture:
+        picture.load()
+        if method not in ("auto", "border") or picture.mode[0] in "IF":  # of 16 or 32 bits
+            return
+        rgba = np.asarray(picture.convert("RGBA")).transpose(2, 0, 1).astype(np.float32) / 255
+    if method == "auto" and (rgba[3] < 0.5).mean() >= 1e-3:
+        return
+    try:
+        even_colour(rgba[:3], float(group.text("tolerance")))
+    except DataError as error:
+        raise DataError(str(error), hint=ADVICE) from error
+
+
+def _check_weights(group: Group) -> None:
+    if group.text("allow_download").lower() in ("true", "yes", "on", "1"):
+        return
+    for option in WEIGHTS:
+        if option in group.defaults and (text := group.text(option)):
+            resolve(text)

@@ -1,0 +1,73 @@
+"""Usual mistakes are told before torch is loaded, and nothing that works is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.mistakes import MISTAKES, ROOT, make_files, words_of
+from studio import plugins
+from studio.early_checks import check_early
+from studio.errors import ConfigError
+from studio.plugin_options import literal, option_defaults
+from studio.registry import config_class, find
+
+HEAVY = ("torch", "pytorch_lightning", "diffusers", "transformers", "numba")
+PROGRAM = f"""
+import sys
+from studio.cli import main
+code = main(sys.argv[1:])
+print(code, *(name for name in {HEAVY} if name in sys.modules))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("mistakes")
+    make_files(made)
+    return made
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_told_without_torch(mistake: str, folder: Path) -> None:
+    command = [sys.executable, "-c", PROGRAM, *words_of(mistake, folder)]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert answer.stdout.strip() == "2", answer.stderr
+    assert "Error: " in answer.stderr and "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize("plugin", plugins.listing(), ids=lambda p: f"{p.kind}-{p.name}")
+def test_options_read_from_source_are_those_of_the_plugin(plugin: plugins.PluginInfo) -> None:
+    if plugin.origin in plugins.catalogue().units:
+        assert option_defaults(plugin) is None
+        return
+    fields = dataclasses.fields(config_class(find(plugin.kind, plugin.name)))
+    found = option_defaults(plugin)
+    assert found is not None and list(found) == [field.name for field in fields]
+    for field in fields:
+        if field.default is not dataclasses.MISSING and literal(found[field.name]) is not None:
+            assert literal(found[field.name]) == field.default
+
+
+CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_our_own_configs_pass(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("studio.early_checks.resolve", lambda source: source)  # not shipped
+    monkeypatch.setattr("studio.early_checks.existing", lambda root: root)
+    content = path.read_text()
+    words = ["data.image=load/images/car.png"] if "data_type: single-image" in content else []
+    words += ["data.text=a red car"] if "data_type: text" in content else []
+    check_early(path, words)
+
+
+def test_unknown_options_name_the_near_one_and_the_file() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'data.image'") as caught:
+        check_early(ROOT / "configs" / "epidiff-neus.yaml", ["data.imag=x.png"])
+    assert "in: " in str(caught.value)
