@@ -10,8 +10,9 @@ import torch
 from studio.capture_files import find_mask
 from studio.data.colmap import ColmapData
 from studio.data.colmap_run import commands, find_colmap, is_done, run_colmap
-from studio.data.layouts import existing, pictures_in
+from studio.data.layouts import pictures_in
 from studio.errors import DataError
+from studio.paths import existing
 from studio.picture_files import picture_size
 from studio.registry import register
 from studio.shots import Scene, Shot, read_shots
