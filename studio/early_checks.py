@@ -24,7 +24,7 @@ from studio.options import convert, plugin_kind, unknown_key
 from studio.paths import existing
 from studio.picture_files import opened
 from studio.plugin_options import literal, option_defaults
-from studio.registry import find
+from studio.registry import unknown
 from studio.yaml_text import Plain, Word
 
 WEIGHTS = ("weights", "base", "vae_weights", "unet_start", "encoder_start", "text_start")
@@ -85,8 +85,9 @@ def _groups(given: Mapping[str, Any], names: list[str] | None, key: str) -> Iter
             continue
         plugin = plugins.catalogue().lookup(kind, name)
         if plugin is None:
-            find(kind, name, key=f"{prefix}{option}")
-            continue
+            if not plugins.catalogue().unclear:
+                raise unknown(kind, name, key=f"{prefix}{option}")
+            continue  # a custom plugin may still register it when it is imported
         slot = option.removesuffix("_type")
         value = given.get(slot)
         value = value.tree if isinstance(value, Word) else value

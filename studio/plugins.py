@@ -295,12 +295,6 @@ def load_all() -> None:
         load_unit(unit)
 
 
-def load_unclear() -> None:
-    """Import the custom and pip plugins that may register names which are not literal."""
-    for origin in sorted(catalogue().unclear):
-        load_unit(catalogue().units[origin])
-
-
 def load(plugin: PluginInfo) -> None:
     """Import the module that registers the plugin.
 

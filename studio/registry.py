@@ -64,15 +64,22 @@ def find(kind: str, name: str, *, key: str | None = None) -> type:
     if (kind, name) not in _classes and found is not None:
         plugins.load(found)
     if (kind, name) not in _classes:
-        plugins.load_unclear()  # a name that is not literal in the source shows up on import only
+        plugins.load_all()  # a name that is not literal in the source shows up on import only
     if (kind, name) in _classes:
         return _classes[kind, name]
+    raise unknown(kind, name, key=key)
+
+
+def unknown(kind: str, name: str, *, key: str | None = None) -> PluginError:
+    """The error for a plugin that does not exist: near misses, and plugins that do not load."""
+    from studio import plugins
+
     names = available(kind)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hints = [f"did you mean '{near[0]}'?"] if near else []
     hints += [f"({line})" for line in plugins.catalogue().failure_lines()]
     where = f"{key} is '{name}'" if key else f"'{name}'"
-    raise PluginError(
+    return PluginError(
         f"{where}, which is not a registered {kind} plugin.",
         allowed=", ".join(names) or "none is registered",
         hint="\n  ".join(hints) or None,
