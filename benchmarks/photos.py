@@ -2,6 +2,7 @@
 
     STUDIO_TEST_DATA=<folder> python -m benchmarks.photos out=PHOTOS
     python launch.py --config configs/reconstruct-scene.yaml --train --export data.root=PHOTOS
+    python -m benchmarks.photos check=PHOTOS    # how far the cameras are from the true ones
 
 Spot stands on a floor with crates around it; JPEGs without any pose are written, as a telephone
 would take them from all around. The true cameras stay out: COLMAP has to find them.
@@ -17,7 +18,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from studio.cameras import orbit_cameras
+from studio.cameras import Cameras, orbit_cameras
+from studio.data.colmap_files import read_sparse
 from studio.data.render import RayCaster
 from studio.errors import DataError
 
@@ -101,9 +103,40 @@ def scene(meshes: Path) -> RayCaster:
     )
 
 
+def true_cameras(count: int) -> Cameras:
+    """Return the cameras of the photos, which look at Spot's middle from three heights."""
+    elevations = [(18.0, 34.0, 52.0)[i % 3] for i in range(count)]
+    cameras = orbit_cameras(
+        [i * 360 / count for i in range(count)], elevations, 2.4, 42.0, (480, 640)
+    )
+    cameras.c2w[:, 2, 3] += 0.45
+    return cameras
+
+
+def check(folder: Path) -> None:
+    """Print how far the cameras that were found are from the true ones, after alignment."""
+    count = len(list(folder.glob("*.jpg")))
+    model = read_sparse(folder / "studio-colmap/sparse/0")
+    chosen = [int(image.name[4:8]) - 1000 for image in model.images]
+    truth = true_cameras(count).centres[chosen].double().numpy()
+    found = np.stack([np.linalg.inv(image.w2c.numpy())[:3, 3] for image in model.images])
+    a, b = found - found.mean(0), truth - truth.mean(0)
+    u, sizes, v = np.linalg.svd(b.T @ a)  # Umeyama's similarity
+    signs = np.array([1, 1, np.sign(np.linalg.det(u @ v))])
+    moved = (sizes * signs).sum() / (a**2).sum() * a @ (u * signs @ v).T
+    error = np.linalg.norm(b - moved, axis=1)
+    print(
+        f"{len(found)} of {count} photos, {len(model.points)} points; camera centres off by "
+        f"{np.sqrt((error**2).mean()):.5f} (rms), {error.max():.5f} at most, at distance 2.4"
+    )
+
+
 def main(words: list[str]) -> None:
-    """Write the photos."""
+    """Write the photos, or check what was found for them."""
     options = dict(word.split("=", 1) for word in words)
+    if "check" in options:
+        check(Path(options["check"]))
+        return
     data = os.environ.get("STUDIO_TEST_DATA")
     if data is None or "out" not in options:
         raise SystemExit("STUDIO_TEST_DATA=<folder> python -m benchmarks.photos out=FOLDER")
@@ -111,15 +144,10 @@ def main(words: list[str]) -> None:
     if not meshes.is_dir():
         raise DataError(f"{meshes} does not exist.")
     out.mkdir(parents=True, exist_ok=True)
-    caster = scene(meshes)
-    size = (480, 640)
-    elevations = [(18.0, 34.0, 52.0)[i % 3] for i in range(count)]
-    turns = [i * 360 / count for i in range(count)]
-    cameras = orbit_cameras(turns, elevations, 2.4, 42.0, size)
-    cameras.c2w[:, 2, 3] += 0.45  # they look at Spot's middle
+    caster, cameras = scene(meshes), true_cameras(count)
     for i in range(count):
-        view = caster.render(cameras.c2w[[i]].numpy(), cameras.intrinsics[[i]].numpy(), size)
-        rgba = view.rgba[0]
+        one = cameras[[i]]
+        rgba = caster.render(one.c2w.numpy(), one.intrinsics.numpy(), one.size).rgba[0]
         rgb = rgba[..., :3] * rgba[..., 3:] + np.array([0.62, 0.72, 0.85]) * (1 - rgba[..., 3:])
         pixels = (rgb.clip(0, 1) * 255 + 0.5).astype(np.uint8)
         Image.fromarray(pixels).save(out / f"IMG_{1000 + i}.jpg", quality=95)
