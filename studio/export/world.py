@@ -201,8 +201,7 @@ def far_offset(mesh: Mesh, to_file: Matrix) -> Float[np.ndarray, "3"]:
     size = float((high - low).max() * np.cbrt(np.linalg.det(to_file[:3, :3])))
     if np.abs(middle).max() <= FAR * size:
         return np.zeros(3)
-    step = 10.0 ** np.floor(np.log10(size))
-    rounded: np.ndarray = np.round(middle / step) * step + 0.0
+    rounded: np.ndarray = np.round(middle, -int(np.floor(np.log10(size)))) + 0.0
     return rounded
 
 
