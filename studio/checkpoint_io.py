@@ -110,11 +110,11 @@ def _check_archive(path: Path) -> None:
     Raises:
         WeightsError: in either case.
     """
-    if not zipfile.is_zipfile(path):
-        return
+    names: list[str] = []
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
     except Exception as error:  # zipfile raises nearly every type over a damaged directory
         raise WeightsError(
             f"{path} is truncated or damaged ({_first_line(error)}).", hint=_READ_AGAIN

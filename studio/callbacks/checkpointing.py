@@ -78,7 +78,7 @@ def load_checkpoint(
 
 
 def _unreadable(path: Path, error: Exception) -> WeightsError:
-    if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
+    if isinstance(error, pickle.UnpicklingError) and _is_archive(path):
         return WeightsError(
             f"{path} holds objects that need pickle, which can run code when loaded.",
             allowed="checkpoints of tensors and plain values",
@@ -93,9 +93,16 @@ def _unreadable(path: Path, error: Exception) -> WeightsError:
     )
 
 
+def _is_archive(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # of a damaged directory
+        return False
+
+
 def previous_good(path: Path) -> Path | None:
     """The newest other checkpoint beside `path` whose every byte is as it was written."""
-    others = [p for p in path.parent.glob("*.ckpt") if p != path and zipfile.is_zipfile(p)]
+    others = [p for p in path.parent.glob("*.ckpt") if p != path and _is_archive(p)]
     for other in sorted(others, key=lambda p: p.stat().st_mtime, reverse=True):
         with contextlib.suppress(zipfile.BadZipFile, OSError), zipfile.ZipFile(other) as archive:
             if archive.testzip() is None:

@@ -158,3 +158,15 @@ def test_strict_loading_fills_also_meta_modules() -> None:
     load_strict(empty, {**half, "junk.x": torch.zeros(1)}, "f", ignore=lambda k: k[:4] == "junk")
     assert empty.weight.dtype == torch.float32 and empty.weight.requires_grad
     torch.testing.assert_close(empty.weight.detach(), state["weight"], atol=1e-3, rtol=1e-3)
+
+
+def test_a_flipped_byte_anywhere_is_one_clear_message(tmp_path: Path) -> None:
+    path = tmp_path / "m.ckpt"
+    torch.save({"a": torch.ones(3)}, path)
+    whole = path.read_bytes()
+    for place in range(len(whole) - 400, len(whole)):  # the archive's directory
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            read_tensors(path)
+        except WeightsError as error:
+            assert str(path) in str(error)
