@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from studio.data.procedural_bodies import bead, limb
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import Colour, cylinder, ellipsoid
-from studio.data.procedural_solids import Points, bead, chain, limb, spline, tube
+from studio.data.procedural_solids import Points, chain, spline, tube
 
 INK: Colour = (0.08, 0.07, 0.08)
 FURS: tuple[Colour, ...] = (

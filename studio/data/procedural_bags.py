@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from studio.data.procedural_bodies import rounded
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import box
-from studio.data.procedural_solids import (
-    arch,
-    chain,
-    hull,
-    rounded,
-    spline,
-    tube,
-)
+from studio.data.procedural_solids import arch, chain, hull, spline, tube
 from studio.data.procedural_wear import LEATHERS
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from studio.data.procedural_animals import INK, body, eyes, fur_colour
+from studio.data.procedural_bodies import bead, limb
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import Colour, ellipsoid, rotation
-from studio.data.procedural_solids import bead, hull, limb, spline, tube
+from studio.data.procedural_solids import hull, spline, tube
 
 BEAK: Colour = (0.95, 0.60, 0.12)
 

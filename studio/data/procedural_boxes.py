@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from studio.data.procedural_bodies import bead, rounded
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import Colour, box, cylinder
 from studio.data.procedural_seats import BLACK, frame_colour
-from studio.data.procedural_solids import bead, hull, lathe, rounded, tube
+from studio.data.procedural_solids import hull, lathe, tube
 
 BRASS: Colour = (0.80, 0.64, 0.30)
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from studio.data.procedural_bodies import rounded, wheel
 from studio.data.procedural_objects import Sculptor, colour_name
 from studio.data.procedural_parts import Array, Colour, Part, box, rotation
-from studio.data.procedural_solids import chain, hull, rounded, wheel
+from studio.data.procedural_solids import chain, hull
 
 GLASS: Colour = (0.13, 0.17, 0.22)
 DARK: Colour = (0.10, 0.10, 0.11)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from studio.data.procedural_bodies import rounded, wheel
 from studio.data.procedural_car_bodies import (
     CHROME,
     DARK,
@@ -19,7 +20,7 @@ from studio.data.procedural_car_bodies import (
 )
 from studio.data.procedural_objects import Sculptor, category
 from studio.data.procedural_parts import box, cylinder
-from studio.data.procedural_solids import moved, rounded, shell, tube, turned, wheel
+from studio.data.procedural_solids import moved, shell, tube, turned
 
 
 @category

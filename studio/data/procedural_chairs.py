@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from studio.data.procedural_bodies import rounded
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import Colour, Part, Triple, box, rotation
 from studio.data.procedural_seats import BLACK, LEATHERS, STEEL, cornered, frame_colour, legs
-from studio.data.procedural_solids import (
-    arch,
-    chain,
-    hull,
-    lathe,
-    moved,
-    rounded,
-    spline,
-    tube,
-    turned,
-)
+from studio.data.procedural_solids import arch, chain, hull, lathe, moved, spline, tube, turned
 
 
 @category

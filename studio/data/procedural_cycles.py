@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from studio.data.procedural_bodies import bead, limb, rounded
 from studio.data.procedural_car_bodies import CHROME, DARK, TYRE
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import Colour, Part, box, cylinder, ellipsoid
-from studio.data.procedural_solids import (
-    bead,
-    hull,
-    limb,
-    moved,
-    rounded,
-    shell,
-    spline,
-    tube,
-    turned,
-)
+from studio.data.procedural_solids import hull, moved, shell, spline, tube, turned
 
 Point = tuple[float, float, float]
 

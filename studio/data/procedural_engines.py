@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from studio.data.procedural_bodies import limb, rounded, wheel
 from studio.data.procedural_car_bodies import CHROME, DARK, GLASS, TYRE, WHITE
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import box, cylinder, ellipsoid
-from studio.data.procedural_solids import hull, lathe, limb, moved, rounded, tube, turned, wheel
+from studio.data.procedural_solids import hull, lathe, moved, tube, turned
 
 
 @category

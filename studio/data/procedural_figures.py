@@ -5,16 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from studio.data.procedural_animals import INK, eyes
+from studio.data.procedural_bodies import bead, limb, rounded
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import Colour, box, cylinder, ellipsoid
-from studio.data.procedural_solids import (
-    bead,
-    hull,
-    lathe,
-    limb,
-    moved,
-    rounded,
-)
+from studio.data.procedural_solids import hull, lathe, moved
 from studio.data.procedural_vessels import smooth
 
 SKIN: tuple[Colour, ...] = (

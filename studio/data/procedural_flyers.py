@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from studio.data.procedural_bodies import limb, rounded, wheel
 from studio.data.procedural_car_bodies import CHROME, DARK, GLASS, TYRE, WHITE
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import Colour, Part, box, cylinder, ellipsoid, rotation
-from studio.data.procedural_solids import (
-    chain,
-    hull,
-    lathe,
-    limb,
-    moved,
-    oval,
-    rounded,
-    spline,
-    tube,
-    turned,
-    wheel,
-)
+from studio.data.procedural_solids import chain, hull, lathe, moved, oval, spline, tube, turned
 
 
 def fuselage(

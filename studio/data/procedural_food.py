@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from studio.data.procedural_bodies import bead, limb
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import Colour, ellipsoid
-from studio.data.procedural_solids import bead, hull, lathe, limb, tube
+from studio.data.procedural_solids import hull, lathe, tube
 
 DOUGH: tuple[Colour, ...] = ((0.85, 0.62, 0.32), (0.78, 0.52, 0.25), (0.92, 0.80, 0.58))
 CREAMS: tuple[Colour, ...] = ((0.97, 0.94, 0.86), (0.95, 0.66, 0.72), (0.40, 0.22, 0.12),

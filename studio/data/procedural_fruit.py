@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from studio.data.procedural_bodies import bead, limb
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import ellipsoid
-from studio.data.procedural_solids import arch, bead, hull, lathe, limb, moved, tube, turned
+from studio.data.procedural_solids import arch, hull, lathe, moved, tube, turned
 from studio.data.procedural_vessels import smooth
 
 STEM, LEAF = (0.36, 0.24, 0.12), (0.28, 0.52, 0.16)

@@ -4,20 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from studio.data.procedural_bodies import bead, limb, rounded
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import Colour, box, cylinder
-from studio.data.procedural_solids import (
-    arch,
-    bead,
-    hull,
-    lathe,
-    limb,
-    moved,
-    rounded,
-    shell,
-    tube,
-    turned,
-)
+from studio.data.procedural_solids import arch, hull, lathe, moved, shell, tube, turned
 
 BLACK: Colour = (0.11, 0.11, 0.12)
 SILVER: Colour = (0.75, 0.76, 0.78)

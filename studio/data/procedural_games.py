@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from studio.data.procedural_animals import INK
+from studio.data.procedural_bodies import bead
 from studio.data.procedural_objects import Sculptor, category, colour_name, hsv
 from studio.data.procedural_parts import box, ellipsoid, rotation
-from studio.data.procedural_solids import arch, bead, hull, lathe, shell, tube
+from studio.data.procedural_solids import arch, hull, lathe, shell, tube
 from studio.data.procedural_toys import WHITE, gaudy
 from studio.data.procedural_vessels import smooth
 

@@ -4,20 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from studio.data.procedural_bodies import bead, limb, rounded
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import Colour, box, cylinder, rotation
-from studio.data.procedural_solids import (
-    bead,
-    hull,
-    lathe,
-    limb,
-    moved,
-    rounded,
-    shell,
-    spline,
-    tube,
-    turned,
-)
+from studio.data.procedural_solids import hull, lathe, moved, shell, spline, tube, turned
 
 BLACK: Colour = (0.12, 0.12, 0.13)
 BRASS: Colour = (0.82, 0.65, 0.28)

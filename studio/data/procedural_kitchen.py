@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from studio.data.procedural_bodies import rounded
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import Colour, box, cylinder
-from studio.data.procedural_solids import arch, hull, lathe, rounded, shell, tube
+from studio.data.procedural_solids import arch, hull, lathe, shell, tube
 from studio.data.procedural_vessels import (
     BRASS,
     CERAMIC,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from studio.data.procedural_bodies import bead
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import Colour, Part, box, cylinder
-from studio.data.procedural_solids import arch, bead, lathe, moved, shell, tube, turned
+from studio.data.procedural_solids import arch, lathe, moved, shell, tube, turned
 from studio.data.procedural_vessels import BRASS, CERAMIC, STEEL, smooth
 
 BLACK: Colour = (0.12, 0.12, 0.13)

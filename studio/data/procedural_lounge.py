@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from studio.data.procedural_bodies import rounded
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import Colour, box, cylinder
 from studio.data.procedural_seats import BLACK, LEATHERS, STEEL, pad
-from studio.data.procedural_solids import chain, lathe, moved, rounded, tube, turned
+from studio.data.procedural_solids import chain, lathe, moved, tube, turned
 
 
 @category

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from studio.data.procedural_animals import FURS, INK, body, eyes, fur_colour
+from studio.data.procedural_bodies import bead, limb
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import cylinder, ellipsoid, rotation
-from studio.data.procedural_solids import bead, chain, limb, spline, tube
+from studio.data.procedural_solids import chain, spline, tube
 
 
 @category

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from studio.data.procedural_bodies import bead, limb, rounded
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import Array, Colour, Part, box, cylinder
-from studio.data.procedural_solids import (
-    bead,
-    lathe,
-    limb,
-    moved,
-    rounded,
-    shell,
-    tube,
-    turned,
-)
+from studio.data.procedural_solids import lathe, moved, shell, tube, turned
 
 STEEL: Colour = (0.70, 0.71, 0.73)
 BLACK: Colour = (0.13, 0.13, 0.14)

@@ -1,4 +1,4 @@
-"""Rounder solids for procedural objects: lathed, swept, lofted and hollow ones.
+"""Rounder solids for procedural objects: hulls, lathed, swept, lofted and hollow ones.
 
 Each function returns convex parts, one or a list; what is not convex (a cup, a handle, the body of
 a car) is cut into convex slices, so that a point is inside the whole exactly if it is inside one of
@@ -8,11 +8,10 @@ them. Shading normals follow the whole surface and not the slices.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 
-from studio.data.procedural_parts import Array, Colour, Part, Triple, box, cylinder, rotation
+from studio.data.procedural_parts import Array, Colour, Part, Triple, rotation
 
 Profile = Sequence[tuple[float, float]] | Array
 """(radius, height) from the bottom up."""
@@ -37,7 +36,7 @@ def hull(points: Array, colour: Colour, normals: Array | None = None) -> Part:
     area = np.linalg.norm(across, axis=-1)
     faces = faces[area > 1e-9]
     corners = points[faces]
-    flat = _unit(_cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+    flat = unit(_cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
     shading = np.repeat(flat[:, None], 3, axis=1)
     if normals is not None:
         smooth = normals[faces]
@@ -55,7 +54,7 @@ def chain(rings: Array, colour: Colour | Sequence[Colour]) -> list[Part]:
     """
     rings = np.asarray(rings, float)
     around = np.roll(rings, -1, axis=1) - np.roll(rings, 1, axis=1)
-    normals = _unit(_cross(around, np.gradient(rings, axis=0)))
+    normals = unit(_cross(around, np.gradient(rings, axis=0)))
     outward = (normals * (rings - rings.mean(1, keepdims=True))).sum()
     normals = normals if outward > 0 else -normals
     paint = _per_slice(colour, len(rings) - 1)
@@ -173,92 +172,21 @@ def tube(
         flat: thickness out of the path's plane relative to that in it.
     """
     path = np.asarray(path, float)
-    steps = _unit(np.diff(path, axis=0))
-    tangents = _unit(np.concatenate([steps[:1], steps[:-1] + steps[1:], steps[-1:]]))
+    steps = unit(np.diff(path, axis=0))
+    tangents = unit(np.concatenate([steps[:1], steps[:-1] + steps[1:], steps[-1:]]))
     if np.allclose(path[0], path[-1]):
-        tangents[[0, -1]] = _unit(steps[:1] + steps[-1:])
+        tangents[[0, -1]] = unit(steps[:1] + steps[-1:])
     spread = np.ptp(path, axis=0)
     across = np.eye(3)[int(np.argmin(spread))]
-    first = _unit(across - tangents * (tangents @ across)[:, None])
+    first = unit(across - tangents * (tangents @ across)[:, None])
     second = _cross(tangents, first)
     circle, radii = oval(sides), np.broadcast_to(np.asarray(radius, float), len(path))
     out = circle[:, :1] * flat * first[:, None] + circle[:, 1:] * second[:, None]
-    rings, normals = path[:, None] + radii[:, None, None] * out, _unit(out)
+    rings, normals = path[:, None] + radii[:, None, None] * out, unit(out)
     return [
         hull(rings[k : k + 2].reshape(-1, 3), colour, normals[k : k + 2].reshape(-1, 3))
         for k in range(len(path) - 1)
     ]
-
-
-def limb(
-    start: Triple | Array, end: Triple | Array, radius: float, end_radius: float, colour: Colour
-) -> Part:  # fmt: skip
-    """Two balls and what lies between them: the convex hull of both."""
-    ball, size = _ball(), np.array([radius, end_radius])[:, None, None]
-    points = ball * size + np.array([start, end], float)[:, None]
-    return hull(points.reshape(-1, 3), colour, np.tile(ball, (2, 1)))
-
-
-def bead(radii: Triple, centre: Triple | Array, colour: Colour) -> Part:
-    """A small ellipsoid (80 triangles)."""
-    ball, scale = _ball(), np.asarray(radii, float)
-    return hull(ball * scale + np.asarray(centre), colour, _unit(ball / scale))
-
-
-def rounded(size: Triple, centre: Triple, colour: Colour, radius: float) -> Part:
-    """A box whose edges and corners are rounded, shaded smoothly."""
-    directions, signs, faces = _rounded_template()
-    half = np.asarray(size, float) / 2
-    radius = min(radius, 0.499 * float(np.min(size)))
-    points = signs * (half - radius) + directions * radius + np.asarray(centre)
-    return Part(points[faces], directions[faces], colour)
-
-
-def rounded_polygon(corners: Sequence[tuple[float, float]], radius: float, steps: int = 3) -> Array:
-    """[K * steps, 2] a convex polygon, counter-clockwise, with its corners cut round."""
-    points = np.asarray(corners, float)
-    back, ahead = np.roll(points, 1, axis=0) - points, np.roll(points, -1, axis=0) - points
-    reach = [np.minimum(radius / np.linalg.norm(d, axis=1), 0.49)[:, None] for d in (back, ahead)]
-    start, end = points + back * reach[0], points + ahead * reach[1]
-    t = np.linspace(0, 1, steps)[None, :, None]
-    curve = (1 - t) ** 2 * start[:, None] + 2 * t * (1 - t) * points[:, None] + t**2 * end[:, None]
-    return np.asarray(curve.reshape(-1, 2))
-
-
-def wheel(
-    radius: float,
-    width: float,
-    centre: Triple,
-    tyre: Colour,
-    rim: Colour,
-    *,
-    spokes: int = 5,
-    rim_share: float = 0.66,
-) -> list[Part]:
-    """A wheel on an axle along Y whose spoked rim shows towards +Y; 0 spokes give a plain disc."""
-    x, y, z = centre
-    half = width / 2
-    turn = rotation("x", -90.0)
-    profile = [
-        (0.82, -half),
-        (0.98, -half * 0.7),
-        (1.0, half * 0.4),
-        (0.93, half * 0.9),
-        (0.8, half),
-    ]
-    parts = lathe([(radius * r, h) for r, h in profile], tyre, sides=20)
-    hub = radius * rim_share
-    parts.append(cylinder(hub, 0.02 * radius, (0, 0, half), rim, sides=16))
-    if spokes:
-        dark = (0.09, 0.09, 0.10)
-        parts.append(cylinder(hub * 0.86, 0.03 * radius, (0, 0, half), dark, sides=16))
-        for k in range(spokes):
-            spoke = box((hub * 0.84, hub * 0.26, 0.06 * radius), (hub * 0.42, 0, half), rim)
-            parts.append(spoke.turned(rotation("z", 90.0 + 360.0 * k / spokes)))
-        parts.append(cylinder(hub * 0.26, 0.08 * radius, (0, 0, half), rim, sides=10))
-    else:
-        parts.append(cylinder(hub * 0.3, 0.08 * radius, (0, 0, half), rim, sides=12))
-    return moved([part.turned(turn) for part in parts], (x, y, z))
 
 
 def moved(parts: Sequence[Part], shift: Triple) -> list[Part]:
@@ -305,11 +233,11 @@ def _radii(profile: Profile) -> Array:
 def _slopes(outline: Array) -> Array:
     """[S - 1, 2 ends, 2] outward (radial, up) normal of a profile's steps, smooth across them."""
     step = np.diff(outline, axis=0)
-    own = _unit(np.stack([step[:, 1], -step[:, 0]], 1))
+    own = unit(np.stack([step[:, 1], -step[:, 0]], 1))
     own *= np.where(step[:, 1:] < 0, -1.0, 1.0)
     ends = np.stack([own, own], 1)
     meeting = (own[:-1] * own[1:]).sum(-1) > np.cos(np.deg2rad(CREASE_DEG))
-    mean = _unit(own[:-1] + own[1:])
+    mean = unit(own[:-1] + own[1:])
     ends[:-1, 1] = np.where(meeting[:, None], mean, ends[:-1, 1])
     ends[1:, 0] = np.where(meeting[:, None], mean, ends[1:, 0])
     return ends
@@ -318,7 +246,7 @@ def _slopes(outline: Array) -> Array:
 def _out_of(section: Array) -> Array:
     """[K, 2] outward unit normals at the corners of a counter-clockwise polygon."""
     along = np.roll(section, -1, axis=0) - np.roll(section, 1, axis=0)
-    return _unit(np.stack([along[:, 1], -along[:, 0]], 1))
+    return unit(np.stack([along[:, 1], -along[:, 0]], 1))
 
 
 def _lift(out: Array, slope: Array) -> Array:
@@ -359,7 +287,7 @@ _WEDGE = np.array(
 def _wedge(points: Array, normals: Array, colour: Colour) -> Part:
     """A wall piece from its corners [8, 3]: outside low, outside high, inside low, inside high."""
     corners = points[_WEDGE]
-    flat = _unit(_cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+    flat = unit(_cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
     shading = np.repeat(flat[:, None], 3, axis=1)
     shading[:4] = normals[_WEDGE[:4]]
     return Part(corners, shading, colour)
@@ -372,31 +300,7 @@ def _cross(a: Array, b: Array) -> Array:
     return np.stack([y * w - z * v, z * u - x * w, x * v - y * u], axis=-1)
 
 
-def _unit(vectors: Array) -> Array:
-    unit: Array = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-    return unit
-
-
-@lru_cache(maxsize=1)
-def _ball() -> Array:
-    """[42, 3] corners of a round body: an icosahedron, split once."""
-    from studio.data.procedural_parts import _icosphere
-
-    return np.unique(_icosphere(1).reshape(-1, 3).round(12), axis=0)
-
-
-@lru_cache(maxsize=1)
-def _rounded_template() -> tuple[Array, Array, Array]:
-    """Directions [48, 3], signs [48, 3] and faces [M, 3] of a rounded box."""
-    from scipy.spatial import ConvexHull
-
-    octant = np.array([[2, 0, 0], [0, 2, 0], [0, 0, 2], [1, 1, 0], [1, 0, 1], [0, 1, 1]], float)
-    corners = np.array([[(i >> k & 1) * 2.0 - 1.0 for k in range(3)] for i in range(8)])
-    signs = np.repeat(corners, len(octant), axis=0)
-    directions = _unit(np.tile(octant, (8, 1)) * signs)
-    points = signs + directions
-    faces = ConvexHull(points).simplices
-    a, b, c = (points[faces[:, k]] for k in range(3))
-    inward = (_cross(b - a, c - a) * a).sum(-1) < 0
-    faces[inward] = faces[inward][:, ::-1]
-    return directions, signs, faces
+def unit(vectors: Array) -> Array:
+    """Vectors [..., D] scaled to length 1; zero stays zero."""
+    scaled: Array = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return scaled

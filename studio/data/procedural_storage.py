@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from studio.data.procedural_bodies import bead, rounded
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import Colour, box
 from studio.data.procedural_seats import BLACK, STEEL, frame_colour
-from studio.data.procedural_solids import bead, lathe, rounded, tube
+from studio.data.procedural_solids import lathe, tube
 
 BRASS: Colour = (0.80, 0.64, 0.30)
 

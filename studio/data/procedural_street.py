@@ -4,18 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from studio.data.procedural_bodies import bead, limb, rounded
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import Colour, box, cylinder, ellipsoid
-from studio.data.procedural_solids import (
-    bead,
-    chain,
-    hull,
-    lathe,
-    limb,
-    rounded,
-    shell,
-    tube,
-)
+from studio.data.procedural_solids import chain, hull, lathe, shell, tube
 from studio.data.procedural_vessels import CERAMIC, vessel
 
 BLACK: Colour = (0.12, 0.12, 0.13)

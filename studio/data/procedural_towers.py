@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from studio.data.procedural_bodies import bead, limb
 from studio.data.procedural_buildings import GLASS, ROOFS, WALLS
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import Colour, Part, box, cylinder, rotation
-from studio.data.procedural_solids import bead, hull, lathe, limb, moved, shell, tube
+from studio.data.procedural_solids import hull, lathe, moved, shell, tube
 
 STONES: tuple[Colour, ...] = ((0.62, 0.60, 0.57), (0.72, 0.66, 0.55), (0.5, 0.5, 0.52))
 DARK: Colour = (0.12, 0.11, 0.11)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from studio.data.procedural_bodies import limb
 from studio.data.procedural_buildings import GLASS, ROOFS, WALLS, gable
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import box, cylinder
-from studio.data.procedural_solids import lathe, limb
+from studio.data.procedural_solids import lathe
 
 
 @category

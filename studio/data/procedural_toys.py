@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from studio.data.procedural_animals import INK, eyes
+from studio.data.procedural_bodies import bead, limb, rounded, wheel
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import Colour, box, cylinder, ellipsoid
-from studio.data.procedural_solids import (
-    bead,
-    lathe,
-    limb,
-    rounded,
-    wheel,
-)
+from studio.data.procedural_solids import lathe
 
 WHITE: Colour = (0.95, 0.95, 0.94)
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from studio.data.procedural_bodies import bead, limb
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import Array, Colour, Part
-from studio.data.procedural_solids import Profile, arch, bead, lathe, limb, shell, spline, tube
+from studio.data.procedural_solids import Profile, arch, lathe, shell, spline, tube
 
 CERAMIC: tuple[Colour, ...] = (
     (0.95, 0.95, 0.93), (0.93, 0.90, 0.82), (0.14, 0.14, 0.15), (0.55, 0.56, 0.57),

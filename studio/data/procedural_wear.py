@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from studio.data.procedural_bodies import bead, rounded
 from studio.data.procedural_objects import Sculptor, category, colour_name
 from studio.data.procedural_parts import Array, Colour
-from studio.data.procedural_solids import (
-    arch,
-    bead,
-    chain,
-    hull,
-    lathe,
-    rounded,
-    shell,
-    spline,
-    tube,
-)
+from studio.data.procedural_solids import arch, chain, hull, lathe, shell, spline, tube
 
 LEATHERS: tuple[Colour, ...] = ((0.13, 0.12, 0.12), (0.38, 0.22, 0.12), (0.60, 0.40, 0.22),
                                 (0.94, 0.94, 0.93), (0.45, 0.46, 0.48))  # fmt: skip
