@@ -296,3 +296,21 @@ def resolve_options(cls: type, given: Any, key: str) -> dict[str, Any]:
                 hint=f"set {full}_type",
             )
     return options
+
+
+def check_ranges(name: str, cfg: Any, **ranges: tuple[float, float]) -> None:
+    """Refuse numbers out of range; "not a number" is in none.
+
+    Args:
+        name: what the options belong to, for the message.
+        cfg: the options.
+        ranges: least and largest value of options; the largest may be infinite.
+
+    Raises:
+        ConfigError: naming the option, its value and its range.
+    """
+    for option, (low, high) in ranges.items():
+        value = getattr(cfg, option)
+        if not (low <= value <= high and math.isfinite(value)):
+            allowed = f"{low:g} or more" if math.isinf(high) else f"{low:g} to {high:g}"
+            raise ConfigError(f"{name}.{option} is {value!r}.", allowed=allowed)

@@ -18,6 +18,7 @@ from studio.geometry.base import Geometry, GeometryOutput
 from studio.ops.backend import choose_backend
 from studio.ops.field import colour_network, hash_field, length, squareplus
 from studio.ops.hash_grid import HashGridLayout, encode, growth_for
+from studio.options import check_ranges
 from studio.registry import register
 
 
@@ -53,6 +54,7 @@ class HashSDF(Geometry):
     def __init__(self, cfg: Config) -> None:
         super().__init__()
         self.cfg = cfg
+        check_ranges("geometry", cfg, hidden=(1, 65536), features=(0, 65536), radius=(0, 2))
         growth = growth_for(cfg.levels, cfg.base_resolution, cfg.max_resolution)
         self.layout = HashGridLayout(
             cfg.levels,

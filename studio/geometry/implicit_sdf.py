@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -14,6 +15,7 @@ from studio.geometry.encodings import HashEncoding, differentiate
 from studio.geometry.finite_differences import central_differences
 from studio.geometry.mlp import VanillaMLP
 from studio.ops.hash_grid import HashGridLayout
+from studio.options import check_ranges
 from studio.registry import register
 
 CHOICES = {
@@ -68,7 +70,17 @@ class ImplicitSDF(Geometry):
                 raise ConfigError(
                     f"implicit-sdf: {name} is {getattr(cfg, name)!r}.", allowed=", ".join(allowed)
                 )
-        if len(cfg.semi_axes) not in (1, 3) or min(cfg.semi_axes) <= 0:
+        check_ranges(
+            "geometry",
+            cfg,
+            start_level=(0, math.inf),
+            level_every=(1, math.inf),
+            level_after=(0, math.inf),
+            hidden=(1, 65536),
+            features=(3, 65536),
+            epsilon=(1e-6, 1),
+        )
+        if len(cfg.semi_axes) not in (1, 3) or not min(cfg.semi_axes) > 0:
             raise ConfigError(
                 f"implicit-sdf: semi_axes is {list(cfg.semi_axes)}.",
                 allowed="one or three positive numbers",

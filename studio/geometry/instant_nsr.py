@@ -7,6 +7,7 @@ so gradients are the same numbers.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from studio.geometry.finite_differences import central_differences
 from studio.geometry.mlp import FusedMLP, VanillaMLP
 from studio.ops.hash_grid import HashGridLayout
 from studio.ops.progressive import smooth_resolution
+from studio.options import check_ranges
 from studio.registry import register
 
 CHOICES = {
@@ -36,6 +38,24 @@ CHOICES = {
     "border": ("exact", "released"),
     "directions": ("harmonics", "frequency", "plain", "none"),
     "texture": ("vanilla", "fused"),
+}
+
+RANGES = {
+    "level_features": (1, 64),
+    "octaves": (1, 32),
+    "start_level": (0, math.inf),
+    "level_every": (1, math.inf),
+    "level_after": (0, math.inf),
+    "hidden": (1, 65536),
+    "layers": (0, 64),
+    "features": (1, 65536),
+    "sphere_radius": (0, 2),
+    "radius": (1e-6, 1e6),
+    "epsilon": (1e-9, 1e6),
+    "direction_degree": (1, 8),
+    "texture_hidden": (1, 65536),
+    "texture_layers": (0, 64),
+    "geometry_lr_scale": (0, 1e6),
 }
 
 
@@ -113,6 +133,7 @@ class InstantNSR(Geometry):
                 raise ConfigError(
                     f"instant-nsr: {name} is {getattr(cfg, name)!r}.", allowed=", ".join(allowed)
                 )
+        check_ranges("geometry", cfg, **RANGES)
         self.cfg = cfg
         self.encoding = position_encoding(cfg)
         self.network = VanillaMLP(
@@ -228,11 +249,6 @@ def position_encoding(
     if cfg.encoding == "frequency":
         opening = cfg.level_every * cfg.octaves if cfg.start_level else 0
         return FrequencyEncoding(cfg.octaves, opening)
-    if cfg.encoding == "nerfstudio-hash":
-        finest = round(cfg.base_resolution * cfg.growth ** (cfg.levels - 1))
-        return NerfstudioHashEncoding(
-            cfg.levels, cfg.base_resolution, finest, cfg.log2_rows, cfg.level_features
-        )
     layout = HashGridLayout(
         cfg.levels,
         cfg.base_resolution,
@@ -241,6 +257,16 @@ def position_encoding(
         cfg.level_features,
         cfg.interpolation,
     )
+    if cfg.encoding == "nerfstudio-hash":
+        if cfg.interpolation != "linear":
+            raise ConfigError(
+                f"instant-nsr: interpolation is {cfg.interpolation!r}.",
+                allowed="linear, with encoding: nerfstudio-hash",
+            )
+        finest = round(cfg.base_resolution * cfg.growth ** (cfg.levels - 1))
+        return NerfstudioHashEncoding(
+            cfg.levels, cfg.base_resolution, finest, cfg.log2_rows, cfg.level_features
+        )
     return HashEncoding(
         layout,
         first=cfg.start_level,

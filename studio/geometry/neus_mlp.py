@@ -18,9 +18,22 @@ from studio.errors import ConfigError
 from studio.geometry.base import Geometry, GeometryOutput
 from studio.geometry.neus_checkpoint import load_parts
 from studio.geometry.neus_networks import ColourNetwork, SDFNetwork, embedding_width
+from studio.options import check_ranges
 from studio.registry import register
 
 MODES = ("idr", "no_view_dir", "no_normal", "reflected")
+RANGES = {
+    "hidden": (1, 65536),
+    "layers": (1, 64),
+    "features": (1, 65536),
+    "octaves": (0, 32),
+    "radius": (0, 1e6),
+    "scale": (1e-6, 1e6),
+    "colour_hidden": (1, 65536),
+    "colour_layers": (1, 64),
+    "colour_octaves": (0, 32),
+    "colour_lr_scale": (0, 1e6),
+}
 CHUNK = 16384  # points evaluated at once where no gradient is recorded
 
 
@@ -75,6 +88,7 @@ class NeuSMLP(Geometry):
             raise ConfigError(
                 f"geometry.colour_mode is {cfg.colour_mode!r}.", allowed=", ".join(MODES)
             )
+        check_ranges("geometry", cfg, **RANGES)
         if not all(1 <= i <= cfg.layers for i in cfg.skips):
             raise ConfigError(
                 f"geometry.skips is {cfg.skips}.", allowed=f"layers from 1 to {cfg.layers}"

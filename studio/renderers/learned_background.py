@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from studio.cameras import Rays
+from studio.errors import ConfigError
 from studio.geometry.density import DensityField, contract_sphere
 from studio.geometry.encodings import DirectionEncoding, HashEncoding
 from studio.geometry.mlp import VanillaMLP
@@ -16,6 +17,8 @@ from studio.ops.box import ray_box
 from studio.ops.composite import composite
 from studio.ops.hash_grid import HashGridLayout
 from studio.ops.packed import density_alpha, pack
+from studio.options import check_ranges
+from studio.renderers.occupancy import MOST_CELLS
 from studio.renderers.occupancy_ema import RunningOccupancy
 
 
@@ -53,11 +56,29 @@ class BackgroundConfig:
     """Density times `shortest` above which a cell is sampled."""
 
 
+RANGES = {
+    "hidden": (1, 65536),
+    "features": (1, 65536),
+    "sections": (1, 65536),
+    "near": (1e-6, 1e6),
+    "far": (1e-6, 1e9),
+    "shortest": (1e-6, 1e6),
+    "grid_resolution": (1, MOST_CELLS),
+    "threshold": (0, 1e6),
+}
+
+
 class LearnedBackground(nn.Module):
     """Renders what lies behind the object's cube from a density field of contracted space."""
 
     def __init__(self, cfg: BackgroundConfig) -> None:
         super().__init__()
+        check_ranges("renderer.background", cfg, **RANGES)
+        if cfg.far <= cfg.near:
+            raise ConfigError(
+                f"renderer.background.far is {cfg.far}.",
+                allowed=f"more than near, which is {cfg.near}",
+            )
         self.cfg = cfg
         layout = HashGridLayout(
             cfg.levels,

@@ -22,6 +22,7 @@ epsilon in the transmittance.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,7 @@ from studio.geometry.base import Geometry
 from studio.geometry.neus_checkpoint import load_parts
 from studio.ops.importance import refine
 from studio.ops.random import step_generator
+from studio.options import check_ranges
 from studio.registry import register
 from studio.renderers.background import BackgroundNeRF, outside_depths
 from studio.renderers.base import Renderer, RenderOutput
@@ -50,6 +52,27 @@ from studio.renderers.neus_sections import (
 )
 from studio.renderers.sharpness import LearnedSharpness
 
+RANGES = {
+    "samples": (2, 65536),
+    "importance": (0, 65536),
+    "rounds": (1, 64),
+    "round_sharpness": (1e-6, 1e6),
+    "scale": (1e-6, 1e6),
+    "radius": (1e-6, 1e6),
+    "gate_size": (1e-6, 1e6),
+    "near": (-1e6, 1e6),
+    "far": (0, 1e6),
+    "eikonal_radius": (0, 1e6),
+    "anneal_steps": (0, math.inf),
+    "variance": (-1.4, 1.4),
+    "variance_lr_scale": (0, 1e6),
+    "outside": (0, 65536),
+    "outside_hidden": (2, 65536),
+    "outside_layers": (2, 64),
+    "outside_octaves": (0, 32),
+    "outside_view_octaves": (0, 32),
+    "epsilon": (0, 1),
+}
 POINTS = 131072
 """Samples rendered at once where no gradient is recorded."""
 
@@ -315,10 +338,11 @@ class NeuSRenderer(Renderer):
 
 def _check(cfg: NeuSRenderer.Config) -> None:
     check_rules(cfg)
-    if cfg.samples < 2 or cfg.importance < 0 or cfg.rounds < 1 or cfg.importance % cfg.rounds:
+    check_ranges("renderer", cfg, **RANGES)
+    if cfg.importance % cfg.rounds:
         raise ConfigError(
-            f"renderer has {cfg.samples} samples and {cfg.importance} in {cfg.rounds} rounds.",
-            allowed="two samples or more, and the same number in each round",
+            f"renderer.importance is {cfg.importance}, in {cfg.rounds} rounds.",
+            allowed="the same number in each round",
         )
     if cfg.outside > 0 and cfg.gate != "sphere":
         raise ConfigError(
@@ -326,8 +350,3 @@ def _check(cfg: NeuSRenderer.Config) -> None:
         )
     if cfg.far and not cfg.near < cfg.far:
         raise ConfigError(f"renderer.near is {cfg.near}, far {cfg.far}.", allowed="near < far")
-    if min(cfg.scale, cfg.radius, cfg.gate_size) <= 0:
-        raise ConfigError(
-            f"renderer: scale {cfg.scale}, radius {cfg.radius}, gate_size {cfg.gate_size}.",
-            allowed="numbers above 0",
-        )

@@ -29,10 +29,11 @@ from studio.ops.field import length
 from studio.ops.packed import visible
 from studio.ops.random import step_generator
 from studio.ops.ray_march import RaySamples, march
+from studio.options import check_ranges
 from studio.registry import register
 from studio.renderers.base import Renderer, RenderOutput, nothing_seen
 from studio.renderers.learned_background import BackgroundConfig, LearnedBackground
-from studio.renderers.occupancy import OccupancyGrid
+from studio.renderers.occupancy import MOST_CELLS, OccupancyGrid
 from studio.renderers.occupancy_ema import RunningOccupancy
 from studio.renderers.sharpness import LearnedSharpness
 
@@ -40,6 +41,23 @@ CHOICES = {
     "sharpness": ("schedule", "learned"),
     "slope": ("raw", "unit"),
     "occupancy": ("distance", "opacity"),
+}
+
+RANGES = {
+    "grid_resolution": (1, MOST_CELLS),
+    "sharpness_start": (1e-6, 1e6),
+    "sharpness_end": (1e-6, 1e6),
+    "variance": (-1.4, 1.4),
+    "sharpness_lr_scale": (0, 1e6),
+    "step_min": (1e-5, 2),
+    "step_max": (1e-5, 2),
+    "cosine_anneal": (0, 1e6),
+    "update_every": (1, math.inf),
+    "update_every_late": (1, math.inf),
+    "occupancy_threshold": (0, 1),
+    "occupancy_decay": (0, 1),
+    "occupancy_warmup": (0, math.inf),
+    "visible_threshold": (0, 1),
 }
 
 
@@ -103,6 +121,12 @@ class NeuSOccupancyRenderer(Renderer):
                 raise ConfigError(
                     f"neus-occupancy: {name} is {getattr(cfg, name)!r}.", allowed=", ".join(allowed)
                 )
+        check_ranges("renderer", cfg, **RANGES)
+        if cfg.step_max < cfg.step_min:
+            raise ConfigError(
+                f"renderer.step_max is {cfg.step_max}.",
+                allowed=f"step_min, which is {cfg.step_min}, or more",
+            )
         self.cfg = cfg
         self.grid: OccupancyGrid | RunningOccupancy = OccupancyGrid(cfg.grid_resolution)
         if cfg.occupancy == "opacity":

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from studio.geometry.base import Geometry
 from studio.ops.ray_march import EMPTY, INSIDE, NEAR
 
+MOST_CELLS = 1024  # a side: a gigabyte for each of a grid's states
+
 
 class OccupancyGrid(nn.Module):
     """Says where rays are sampled: nowhere EMPTY, at NEAR cells, and not beyond INSIDE ones.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from studio.errors import ConfigError
+from studio.options import check_ranges
 from studio.schedule import Schedule
 from studio.systems.losses import COLOUR_ERRORS, MASK_ERRORS
 
@@ -31,6 +33,18 @@ CHOICES: dict[str, Collection[str]] = {
     "mask_norm": MASK_ERRORS,
     "sparsity_at": ("samples", "random"),
     "smooth_at": ("surface", "random"),
+}
+
+RANGES = {
+    "colour_keep": (0, 1),
+    "mask_keep": (0, 1),
+    "normal_keep": (0, 1),
+    "sparsity_scale": (0, 1e6),
+    "smooth_pixels": (0, 1e6),
+    "smooth_distance": (0, 2),
+    "smooth_from": (0, 1),
+    "random_points": (1, 2**24),
+    "random_every": (1, math.inf),
 }
 
 
@@ -98,6 +112,7 @@ def weights_of(cfg: LossConfig) -> dict[str, Schedule]:
     Raises:
         ConfigError: for a weight that is none, or an option that does not exist.
     """
+    check_ranges("system.loss", cfg, **RANGES)
     for name, allowed in CHOICES.items():
         if (given := getattr(cfg, name)) not in allowed:
             raise ConfigError(f"system.loss.{name} is {given!r}.", allowed=", ".join(allowed))
@@ -108,6 +123,8 @@ def weights_of(cfg: LossConfig) -> dict[str, Schedule]:
 def _weight(cfg: LossConfig, name: str) -> Schedule:
     key = f"system.loss.{name}"
     weight = Schedule.parse(getattr(cfg, name), key)
+    if not (0 <= weight.first < math.inf and 0 <= weight.last < math.inf):
+        raise ConfigError(f"{key} is {getattr(cfg, name)!r}.", allowed="weights of 0 or more")
     if weight.epochs and not weight.off:
         raise ConfigError(
             f"{key} is {getattr(cfg, name)!r}: a fit has steps, not epochs.",
