@@ -134,6 +134,11 @@ class InstantNSR(Geometry):
                     f"instant-nsr: {name} is {getattr(cfg, name)!r}.", allowed=", ".join(allowed)
                 )
         check_ranges("geometry", cfg, **RANGES)
+        if cfg.difference != "fixed" and cfg.encoding != "hash":
+            raise ConfigError(
+                f"instant-nsr: difference is {cfg.difference!r}.",
+                allowed=f"fixed, with encoding: {cfg.encoding}",
+            )
         self.cfg = cfg
         self.encoding = position_encoding(cfg)
         self.network = VanillaMLP(

@@ -38,6 +38,7 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("geometry", "instant-nsr", {"epsilon": -0.1}),
     ("geometry", "instant-nsr", {"encoding": "nerfstudio-hash", "levels": 0}),
     ("geometry", "instant-nsr", {"encoding": "nerfstudio-hash", "interpolation": "smoothstep"}),
+    ("geometry", "instant-nsr", {"encoding": "frequency", "difference": "level"}),
     ("geometry", "neus-mlp", {"layers": 0, "skips": []}),
     ("geometry", "neus-mlp", {"octaves": -1}),
     ("renderer", "neus-occupancy", {"grid_resolution": 0}),
