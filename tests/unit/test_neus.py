@@ -180,10 +180,10 @@ def test_wrong_options_are_named() -> None:
         NeuSMLP(NeuSMLP.Config(hidden=39))
     for options, message in [
         ({"gate": "box"}, "renderer.gate is 'box'"),
-        ({"importance": 30}, "30 in 4 rounds"),
+        ({"importance": 30}, "importance is 30, in 4 rounds"),
         ({"outside": 4, "gate": "cube"}, "cube as gate"),
         ({"near": 2.0, "far": 1.0}, "near < far"),
-        ({"scale": 0.0}, "scale 0.0"),
+        ({"scale": 0.0}, "renderer.scale is 0.0"),
     ]:
         with pytest.raises(ConfigError, match=message):
             NeuSRenderer(NeuSRenderer.Config(**options))
