@@ -288,8 +288,9 @@ def prepare_procedural(
     Returns:
         the caption file.
     """
-    from studio.data.procedural import render_object, rig_cameras
+    from studio.data.procedural import render_object
     from studio.data.procedural_objects import categories, make_object, split_seed
+    from studio.data.procedural_rigs import rig_cameras
 
     cameras, kinds, lines = rig_cameras("epidiff96", size), categories(), []
     for i in range(objects):

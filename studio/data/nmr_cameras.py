@@ -12,7 +12,7 @@ from torch import Tensor
 
 from studio.cameras import Cameras
 from studio.data.nmr_index import VIEWS
-from studio.data.procedural import rig_cameras
+from studio.data.procedural_rigs import rig_cameras
 from studio.errors import DataError
 
 # Rows: our axes in the renderer's, whose view 0 looks along +z, our -X, with y, our +Z, up.

@@ -21,7 +21,7 @@ from studio.data.epidiff_layout import (
     write_object,
 )
 from studio.data.epidiff_views import EpiDiffViews
-from studio.data.procedural import rig_cameras
+from studio.data.procedural_rigs import rig_cameras
 from studio.errors import DataError
 
 OFFICIAL = Path(__file__).parents[1] / "parity" / "cases" / "epidiff" / "dataset" / "data"

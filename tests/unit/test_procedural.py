@@ -11,7 +11,7 @@ import torch
 
 from studio.cameras import orbit_cameras
 from studio.data import procedural
-from studio.data.procedural import ProceduralData, render_object, rig_cameras
+from studio.data.procedural import ProceduralData, render_object
 from studio.data.procedural_objects import (
     HELD_OUT_HUE,
     HELD_OUT_STRETCH,
@@ -22,6 +22,7 @@ from studio.data.procedural_objects import (
     make_object,
     split_seed,
 )
+from studio.data.procedural_rigs import rig_cameras
 from studio.data.render import cast_mesh
 from studio.errors import ConfigError
 from studio.registry import build

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from studio.cameras import orbit_cameras
-from studio.data.procedural import RIGS
+from studio.data.procedural_rigs import RIGS
 from studio.errors import ConfigError, WeightsError
 from studio.guidance.backgrounds import views_on_white
 from studio.guidance.viewfusion_composable import conditioning as cond
