@@ -13,7 +13,8 @@ from studio.errors import WeightsError
 ALLOWED = "a folder, a .ckpt or .safetensors file, or a repository of the hub, owner/name[/file]"
 WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 _REPOSITORY = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)(?:/(.+))?")
-_DOWNLOADED = ("*.json", "*.safetensors", "*.bin", "*.txt")  # txt: a tokenizer's merges
+_CARD = "README.md"  # says the licence
+_DOWNLOADED = ("*.json", "*.safetensors", "*.bin", "*.txt", _CARD)  # txt: a tokenizer's merges
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ def _missing(text: str, path: Path) -> WeightsError:
 def _download(repository: str, inner: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    patterns = [inner, f"{inner}/*"] if inner else list(_DOWNLOADED)
+    patterns = [inner, f"{inner}/*", _CARD] if inner else list(_DOWNLOADED)
     try:
         return Path(snapshot_download(repository, allow_patterns=patterns))
     except Exception as error:  # the hub client raises its own and its transport's errors
