@@ -35,6 +35,8 @@ SPLITS = ("train", "val", "test")
 LISTS = {"official": "", "softras": "softras_"}
 """Kinds of lists: what stands before `<split>.lst`."""
 INFO = "index.json"
+UNFINISHED = "unfinished.json"
+"""What is being written to a folder of shards; it goes when all of them are there."""
 PLACES = "index.npz"
 SYNSETS = {
     "02691156": "airplane",
@@ -198,6 +200,11 @@ class Shards(Archive):
     """
 
     def __init__(self, source: Path, lists: str) -> None:
+        if (source / UNFINISHED).exists():
+            raise DataError(
+                f"{source} was not written to its end.",
+                hint="Give the same --prepare nmr command again: it goes on where it stopped.",
+            )
         self.source, self.info = source, read_json(source / INFO)
         files = sorted(p for p in source.glob("NMR-*.tar") if _SHARD.fullmatch(p.name))
         made_from = self.info.get("lists", "official")

@@ -10,17 +10,18 @@ import hashlib
 import io
 import tarfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from studio.config import parse_config
-from studio.data.nmr_archive import INFO, LISTS, SPLITS, Archive, open_archive
+from studio.data.nmr_archive import INFO, LISTS, SPLITS, UNFINISHED, Archive, open_archive
 from studio.data.nmr_index import CAMERAS, VIEWS
 from studio.errors import ConfigError, DataError
-from studio.files import atomic_write, make_folder, write_json
+from studio.files import atomic_write, remove, write_json
+from studio.run import read_json
 
 
 @dataclass
@@ -59,10 +60,12 @@ def run_prepare(words: Sequence[str]) -> int:
             f"shards is {cfg.shards}, percent is {cfg.percent:g}.",
             allowed="1 shard or more, above 0 and up to 100 percent",
         )
+    if cfg.seed < 0:
+        raise ConfigError(f"seed is {cfg.seed}.", allowed="0 or more")
     if cfg.lists not in LISTS:
         raise ConfigError(f"lists is {cfg.lists!r}.", allowed=", ".join(LISTS))
     out = Path(cfg.out) if cfg.out else default_folder(cfg)
-    if any(out.glob("NMR-*.tar")):
+    if any(out.glob("NMR-*.tar")) and read_json(out / UNFINISHED) != asdict(cfg):
         raise DataError(f"{out} holds shards already.", hint="Give another out=, or remove them.")
     write_shards(
         open_archive(cfg.source, cfg.lists), out, cfg, lambda line: print(line, flush=True)
@@ -82,6 +85,8 @@ def write_shards(
 ) -> None:
     """Write the shards of all splits, then what they hold (index.json) and where (index.npz).
 
+    Shards that are there already are taken to be an interrupted run's and are kept.
+
     Args:
         archive: the source.
         out: folder to write to.
@@ -95,14 +100,15 @@ def write_shards(
     chosen = {s: choose(archive.keys(s, (), withhold), cfg, i) for i, s in enumerate(SPLITS)}
     if not any(chosen.values()):
         raise DataError(f"{cfg.source}: no object is left to write.")
-    make_folder(out)
+    write_json(out / UNFINISHED, asdict(cfg))
     splits = {}
     for split, keys in chosen.items():
         rows = []
         for number, part in enumerate(even_parts(keys, cfg.shards)):
             path = out / f"NMR-{split}-{number:02}.tar"
-            with atomic_write(path) as temporary:
-                write_shard(archive, part, temporary)
+            if not path.exists():
+                with atomic_write(path) as temporary:
+                    write_shard(archive, part, temporary)
             rows.append({"file": path.name, "objects": len(part), "sha256": _sha256(path)})
             say(f"{path.name}: {len(part)} objects")
         splits[split] = {"objects": len(keys), "shards": rows}
@@ -115,6 +121,7 @@ def write_shards(
         "splits": splits,
     }
     write_json(out / INFO, info)
+    remove(out / UNFINISHED)
     open_archive(out, cfg.lists)  # looks through the shards and keeps their index
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from studio.cli import main
+from studio.data import nmr_shards
 from studio.data.batches import ItemBatches, Parts
 from studio.data.nmr import Draw, NMRData, NMRViews, fixed_order
 from studio.data.nmr_archive import Shards, Zipped, open_archive
@@ -196,6 +197,37 @@ def test_shards_are_complete_shuffled_even_and_repeatable(top: Path, tmp_path: P
     assert main(["--prepare", "nmr", f"source={top}", f"out={tmp_path / 'a'}"]) == 2
 
 
+def test_a_killed_prepare_goes_on_and_its_half_is_not_taken_for_whole(
+    top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--prepare", "nmr", f"source={top}", f"out={tmp_path / 'a'}", "shards=2", "seed=1"]
+    write, written = nmr_shards.write_shard, []
+
+    def killed(archive: Any, keys: Any, path: Path) -> None:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(path)
+        write(archive, keys, path)
+
+    monkeypatch.setattr(nmr_shards, "write_shard", killed)
+    assert main(words) == 130
+    monkeypatch.setattr(nmr_shards, "write_shard", write)
+    with pytest.raises(DataError, match="not written to its end"):
+        open_archive(tmp_path / "a")
+    assert main([*words[:-1], "seed=2"]) == 2  # another order would not fit
+    kept = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "a").glob("*.tar")}
+    assert len(kept) == 2
+    prepare(top, tmp_path / "a", "shards=2", "seed=1")
+    prepare(top, tmp_path / "b", "shards=2", "seed=1")
+    for path in (tmp_path / "b").glob("*.tar"):
+        assert path.read_bytes() == (tmp_path / "a" / path.name).read_bytes()
+    assert all((tmp_path / "a" / n).stat().st_mtime_ns == t for n, t in kept.items())
+    assert (tmp_path / "a" / "index.json").read_text() == (
+        tmp_path / "b" / "index.json"
+    ).read_text()
+    assert not (tmp_path / "a" / "unfinished.json").exists()
+
+
 def test_percent_drops_objects_of_all_categories(tmp_path: Path) -> None:
     top = write_archive(tmp_path, {"train": (8, 8, 8), "val": (0, 0, 0), "test": (0, 0, 0)}, 2)
     shards = prepare(top, tmp_path / "half", "percent=50", "shards=2", "withhold=chair")
@@ -214,7 +246,8 @@ def test_parts_are_even(objects: int, shards: int) -> None:
 
 
 def test_words_of_prepare_are_checked(top: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for words in ([], [f"source={top}", "percent=0"], [f"source={top}", "lists=other"]):
+    given = f"source={top}"
+    for words in ([], [given, "percent=0"], [given, "lists=other"], [given, "seed=-1"]):
         assert main(["--prepare", "nmr", *words]) == 2
     assert main(["--prepare", "nmr", "--train", f"source={top}"]) == 2
     assert "stands alone" in capsys.readouterr().err

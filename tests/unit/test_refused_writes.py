@@ -42,7 +42,7 @@ def disk(project: Path) -> Iterator[Disk]:
         return folder
 
     yield mount
-    subprocess.run(["umount", str(folder)], capture_output=True)
+    subprocess.run(["umount", "-l", str(folder)], capture_output=True)
 
 
 def train(*words: str) -> int:
