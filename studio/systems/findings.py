@@ -26,7 +26,8 @@ DISAGREE_IOU = 0.8
 def known_objects(weights: Iterable[Path]) -> list[str]:
     """The kinds of objects that folders of weights say they know; empty if none says."""
     for folder in weights:
-        if found := read_json(folder / KNOWS).get("objects"):
+        found = read_json(folder / KNOWS).get("objects")
+        if isinstance(found, list) and found:
             return [str(name) for name in found]
     return []
 
