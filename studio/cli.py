@@ -201,9 +201,13 @@ def run_config(
     """
     from studio.config import load_experiment
     from studio.early_checks import check_early
+    from studio.progress import StageProgress
 
     check_early(path, overrides)
-    experiment = load_experiment(path, overrides)
-    from studio.experiment import Experiment
+    with StageProgress("starting"):
+        experiment = load_experiment(path, overrides)
+        import pytorch_lightning  # noqa: F401  here, as it takes seconds
+
+        from studio.experiment import Experiment
 
     return Experiment(experiment, ["launch.py", *words], verbose=verbose).run(verbs)

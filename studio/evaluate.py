@@ -14,6 +14,7 @@ import studio
 from studio.config import parse_config
 from studio.errors import ConfigError, DataError
 from studio.files import write_json
+from studio.progress import StageProgress
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -79,10 +80,11 @@ def run_evaluation(words: Sequence[str]) -> int:
             allowed="two meshes, or two folders of views",
         )
     protocol = PROTOCOLS[cfg.protocol]
-    if kinds["pred"] == "a mesh":
-        result = evaluate_meshes(cfg, protocol)
-    else:
-        result = evaluate_views(cfg, protocol)
+    with StageProgress("measuring"):
+        if kinds["pred"] == "a mesh":
+            result = evaluate_meshes(cfg, protocol)
+        else:
+            result = evaluate_views(cfg, protocol)
     result = {"program": f"studio {studio.__version__}", "versions": _versions(), **result}
     write_json(cfg.out, finite(result))
     print_table(result)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from studio.config import ExperimentConfig, save_experiment
 from studio.errors import ConfigError
 from studio.hashing import hash_of
+from studio.progress import StageProgress
 from studio.registry import build
 from studio.run import choose_run, find_resume, first_process
 from studio.trainer import (
@@ -54,7 +55,7 @@ class Experiment:
             resume=self.resume,
             allow_pickle=cfg.allow_pickle,
         )
-        show_own_messages()
+        show_own_messages(verbose=verbose)
         if not verbose:
             quiet_libraries()
 
@@ -140,7 +141,8 @@ class Experiment:
         check_precision(cfg.trainer.precision, cfg.system_type)
         data = build("data", cfg.data_type, cfg.data, key="data")
         if hasattr(data, "check"):
-            data.check()
+            with StageProgress("reading data"):
+                data.check()
         system = build("system", cfg.system_type, cfg.system, key="system", run=self.run_folder)
         system.check(data)
         return data, system
@@ -230,7 +232,8 @@ class Experiment:
         for verb in ("validate", "test"):
             if verb in verbs:
                 measure = trainer.validate if verb == "validate" else trainer.test
-                results = measure(system, verbose=False)
+                with StageProgress("measuring"):
+                    results = measure(system, verbose=False)
                 for values in results if trainer.is_global_zero else ():
                     run.write_metrics(values)
                     for name, value in sorted(values.items()):

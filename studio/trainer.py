@@ -198,15 +198,27 @@ def quiet_libraries() -> None:
         warnings.filterwarnings("ignore", module=rf"{name}(\.|$)")
 
 
-def show_own_messages() -> None:
-    """Print what studio's modules log: the backend that was chosen, a warning, ...
+class _Lines(logging.StreamHandler[Any]):
+    """Writes to what standard output is now: a moving line on a terminal steps aside for others."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stdout
+        super().emit(record)
+
+
+def show_own_messages(*, verbose: bool = False) -> None:
+    """Print what studio's modules log: the backends that were chosen, a warning, ...
 
     Of several processes only the first one does.
+
+    Args:
+        verbose: with details, such as the choice of every single backend.
     """
     own = logging.getLogger("studio")
-    own.setLevel(logging.INFO if first_process() else logging.ERROR)
+    level = logging.DEBUG if verbose else logging.INFO
+    own.setLevel(level if first_process() else logging.ERROR)
     if not own.handlers:
-        handler = logging.StreamHandler(sys.stdout)
+        handler = _Lines(sys.stdout)
         handler.setFormatter(logging.Formatter("%(message)s"))
         own.addHandler(handler)
         own.propagate = False

@@ -13,7 +13,6 @@ import os
 import shutil
 import signal
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from studio.config import parse_config
 from studio.data.views_files import read_matrix, read_names, read_rgba8
 from studio.errors import ConfigError, DataError
 from studio.files import make_folder, refused, remove, write_json
+from studio.progress import StageProgress
 
 VALID, FEW, TRANSPARENT, UNREADABLE = "valid", "too_few_views", "transparent", "unreadable"
 REASONS = {
@@ -33,7 +33,6 @@ REASONS = {
     TRANSPARENT: "too many views are fully transparent",
     UNREADABLE: "a picture or camera cannot be read",
 }
-LINE_SECONDS = 15.0  # between two lines of progress
 Map = Callable[[Callable[[str], "Finding"], Sequence[str]], Iterable["Finding"]]
 
 
@@ -165,19 +164,15 @@ def scan(root: Path, names: Sequence[str], cfg: FilterConfig) -> list[Finding]:
     left = [name for name in names if name not in found]
     if len(left) < len(names):
         print(f"filter-views: {len(names) - len(left)} objects are known from an earlier scan")
-    began, shown = time.monotonic(), time.monotonic()
-    with _appending(journal, cfg, fresh=not found) as file, _workers(cfg, len(left)) as each:
+    with (
+        _appending(journal, cfg, fresh=not found) as file,
+        _workers(cfg, len(left)) as each,
+        StageProgress("filter-views", len(left)) as progress,
+    ):
         for done, finding in enumerate(each(partial(inspect, root, cfg), left), 1):
             found[finding.name] = finding
             file.write(json.dumps(asdict(finding)) + "\n")
-            if time.monotonic() - shown > LINE_SECONDS:
-                shown = time.monotonic()
-                rate = done / (shown - began)
-                rest = (len(left) - done) / rate
-                print(
-                    f"filter-views: {done}/{len(left)}  {rate:.1f} objects/s  {rest:.0f} s left",
-                    flush=True,
-                )
+            progress(done, len(left))
     return [found[name] for name in names]
 
 

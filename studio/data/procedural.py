@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,9 +24,8 @@ from studio.data.render import RayCaster, Rendered
 from studio.data.rings import Inputs, Rings, on_white
 from studio.errors import ConfigError
 from studio.files import atomic_write, reserve
+from studio.progress import StageProgress
 from studio.registry import register
-
-log = logging.getLogger(__name__)
 
 RENDERING_VERSION = 2
 """Part of the cache key: raise it when the pictures of a given seed change."""
@@ -185,7 +183,8 @@ class ProceduralData(ViewPairData):
         if self.cfg.cache_dir is not None and path.exists():
             return tuple(json.loads(path.read_text()))
         identities = (self.identity(split, i) for i in range(self.count(split)))
-        captions = tuple(make_object(kind, seed).caption for kind, seed, _ in identities)
+        with StageProgress("captions"):
+            captions = tuple(make_object(kind, seed).caption for kind, seed, _ in identities)
         if self.cfg.cache_dir is not None:
             with atomic_write(path) as temporary:
                 temporary.write_text(json.dumps(captions))
@@ -257,11 +256,13 @@ class ProceduralData(ViewPairData):
             stored: NDArray[np.float32] = np.load(path)
             return stored
         rows = np.zeros((self.count(split), self.cfg.inputs, 3), np.float32)
-        for i in range(len(rows)):
-            kind, seed, yaw = self.identity(split, i)
-            for k, shot in enumerate(self._draw(make_object(kind, seed).turned(yaw))):
-                _, elevation, _ = shot.said.spherical()
-                rows[i, k] = (shot.at * self.rig.step_deg, float(elevation), shot.at)
+        with StageProgress(f"cameras of {split} inputs", len(rows)) as progress:
+            for i in range(len(rows)):
+                kind, seed, yaw = self.identity(split, i)
+                for k, shot in enumerate(self._draw(make_object(kind, seed).turned(yaw))):
+                    _, elevation, _ = shot.said.spherical()
+                    rows[i, k] = (shot.at * self.rig.step_deg, float(elevation), shot.at)
+                progress(i + 1, len(rows))
         if self.cfg.cache_dir is not None:
             with atomic_write(path) as temporary, temporary.open("wb") as file:
                 np.save(file, rows)
@@ -271,22 +272,25 @@ class ProceduralData(ViewPairData):
         count = len(self.cameras) + self.cfg.inputs
         shape = (self.count(split), count, *self.cameras.size, 4)
         path = self.cache_path(split)
-        if self.cfg.cache_dir is None or not path.exists():
-            log.info("rendering %d procedural objects for split %s", shape[0], split)
         if self.cfg.cache_dir is None:
             views = np.empty(shape, np.uint8)
-            for index in range(len(views)):
-                views[index] = self.render(split, index)
+            self._render_into(views, split)
             return views
         if not path.exists():
             with atomic_write(path) as temporary:
                 stored = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
                 reserve(temporary)
-                for index in range(len(stored)):
-                    stored[index] = self.render(split, index)
+                self._render_into(stored, split)
                 stored.flush()
         cached: NDArray[np.uint8] = np.load(path, mmap_mode="r")
         return cached
+
+    def _render_into(self, views: NDArray[np.uint8], split: str) -> None:
+        """Render all objects of a split into an array, [N, V + K, H, W, 4]."""
+        with StageProgress(f"rendering {split} objects", len(views)) as progress:
+            for index in range(len(views)):
+                views[index] = self.render(split, index)
+                progress(index + 1, len(views))
 
     def cache_path(self, split: str) -> Path:
         """File of a split's pictures, named after everything that decides them."""

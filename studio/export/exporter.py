@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +27,7 @@ from studio.files import atomic_write
 from studio.mesh import Mesh
 from studio.metrics.renders import mesh_psnr
 from studio.metrics.solidity import solidity
+from studio.progress import StageProgress
 from studio.registry import register
 from studio.views import ViewSet
 
@@ -156,39 +158,44 @@ class MeshExporter:
         device = getattr(source, "device", "cpu")
         clock, self.figures = _Clock(), {}
         warnings: list[str] = []
-        mesh = extract_mesh(
-            source.sdf,
-            source.bound,
-            cfg.resolution,
-            slope=cfg.slope,
-            keep_components=cfg.keep_components,
-            views=views,
-            smooth=cfg.smooth,
-            faces=cfg.faces or None,
-            memory_gb=cfg.memory_gb,
-            device=device,
-            report=warnings.append,
-        ).with_normals()
-        clock.lap("surface")
+        with clock.stage("surface"):
+            mesh = extract_mesh(
+                source.sdf,
+                source.bound,
+                cfg.resolution,
+                slope=cfg.slope,
+                keep_components=cfg.keep_components,
+                views=views,
+                smooth=cfg.smooth,
+                faces=cfg.faces or None,
+                memory_gb=cfg.memory_gb,
+                device=device,
+                report=warnings.append,
+            ).with_normals()
         mesh, textured = self._colour(mesh, source, views, originals, device, clock)
-        written, self.figures["files"] = write_meshes(
-            {kind: mesh if kind == "ply" else textured or mesh for kind in cfg.formats},
-            views,
-            Path(folder),
-            inspected=(textured or mesh) if cfg.inspect else None,
-            world=cfg.world,
-            height=cfg.height,
-        )
-        clock.lap("files")
+        with clock.stage("files"):
+            written, self.figures["files"] = write_meshes(
+                {kind: mesh if kind == "ply" else textured or mesh for kind in cfg.formats},
+                views,
+                Path(folder),
+                inspected=(textured or mesh) if cfg.inspect else None,
+                world=cfg.world,
+                height=cfg.height,
+            )
         notes = [*notes, *(f"warning: {line}" for line in warnings)]
-        written |= self._write_pictures(textured or mesh, views, Path(folder), input_picture, notes)
-        remove_others(Path(folder), written)
-        clock.lap("pictures")
-        self._measure(written, views)
-        clock.lap("measuring")
+        with clock.stage("pictures"):
+            written |= self._write_pictures(
+                textured or mesh, views, Path(folder), input_picture, notes
+            )
+            remove_others(Path(folder), written)
+        with clock.stage("measuring"):
+            self._measure(written, views)
         self.figures |= {"mesh_faces": len(mesh.faces), "export_s": clock.laps}
         self.figures["warnings"] = warnings
-        _log.info("exported %d faces to %s (%s)", len(mesh.faces), folder, clock)
+        _log.debug("seconds: %s", clock)
+        seen = self.figures.get("mesh_psnr")
+        likeness = "" if seen is None else f", mesh_psnr {seen:.2f} dB against the views"
+        _log.info("mesh: %s faces%s", f"{len(mesh.faces):,}", likeness)
         return written
 
     def _colour(
@@ -204,28 +211,28 @@ class MeshExporter:
         cfg = self.cfg
         painted = None if cfg.texture_source == "field" else views
         footage = None
-        if painted is not None:
-            footage = Footage(mesh, painted, cfg.texture_margin, originals)
-        if "ply" in cfg.formats or footage is not None:
-            normals = vertex_normals(mesh)
-            colours = query_colours(mesh.vertices, normals, source.colour, device=device)
-            mesh = replace(mesh, colours=colours)
-            mesh = mesh if footage is None else footage.refine_vertices(mesh)
-        clock.lap("vertex colours")
+        with clock.stage("vertex colours"):
+            if painted is not None:
+                footage = Footage(mesh, painted, cfg.texture_margin, originals)
+            if "ply" in cfg.formats or footage is not None:
+                normals = vertex_normals(mesh)
+                colours = query_colours(mesh.vertices, normals, source.colour, device=device)
+                mesh = replace(mesh, colours=colours)
+                mesh = mesh if footage is None else footage.refine_vertices(mesh)
         if not {"glb", "obj"} & set(cfg.formats):
             return mesh, None
         size = cfg.texture_size or fitting_size(mesh, views, originals if footage else ())
-        cut = unwrap(replace(mesh, colours=None), size, method=cfg.unwrap)
-        clock.lap("unwrap")
-        baker = TextureBaker(cut, size)
-        texels = baker.query(source.colour, device=device)
-        clock.lap("bake")
+        with clock.stage("unwrap"):
+            cut = unwrap(replace(mesh, colours=None), size, method=cfg.unwrap)
+        with clock.stage("bake"):
+            baker = TextureBaker(cut, size)
+            texels = baker.query(source.colour, device=device)
         if painted is not None and footage is not None:
-            if cfg.psnr_views:
-                field_only = baker.textured(texels)
-                self.figures["mesh_psnr_field"] = mesh_psnr(field_only, painted, cfg.psnr_views)
-            texels = baker.refined(texels, footage, mesh)
-            clock.lap("views")
+            with clock.stage("views"):
+                if cfg.psnr_views:
+                    field_only = baker.textured(texels)
+                    self.figures["mesh_psnr_field"] = mesh_psnr(field_only, painted, cfg.psnr_views)
+                texels = baker.refined(texels, footage, mesh)
         return mesh, baker.textured(texels)
 
     def _measure(self, written: dict[str, Path], views: ViewSet | None) -> None:
@@ -238,13 +245,6 @@ class MeshExporter:
         if views is None or not self.cfg.psnr_views:
             return
         self.figures["mesh_psnr"] = mesh_psnr(mesh, views, self.cfg.psnr_views)
-        _log.info(
-            "mesh_psnr %.2f dB against the views%s",
-            self.figures["mesh_psnr"],
-            f" ({self.figures['mesh_psnr_field']:.2f} dB with the field's colours alone)"
-            if "mesh_psnr_field" in self.figures
-            else "",
-        )
 
     def _write_pictures(
         self,
@@ -272,15 +272,24 @@ class MeshExporter:
 
 
 class _Clock:
-    """Seconds per stage, for the log."""
+    """Seconds per stage, for the log; shows what takes long."""
+
+    SAID = {
+        "files": "writing files",
+        "unwrap": "unwrapping",
+        "bake": "baking the texture",
+        "views": "colours from the views",
+    }
 
     def __init__(self) -> None:
-        self._last = time.perf_counter()
         self.laps: dict[str, float] = {}
 
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.laps[name], self._last = round(now - self._last, 3), now
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        with StageProgress(self.SAID.get(name, name)):
+            yield
+        self.laps[name] = round(time.perf_counter() - began, 3)
 
     def __str__(self) -> str:
         return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.laps.items())

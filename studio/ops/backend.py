@@ -1,4 +1,4 @@
-"""Choice of the implementation behind a numerical operation, made once and logged once."""
+"""Choice of the implementation behind a numerical operation, made once, logged in one line."""
 
 from __future__ import annotations
 
@@ -39,9 +39,35 @@ HOW_TO_GET = {
 }
 
 
+NAMES = {"cpu": "numba", "torch": "plain torch", "tcnn": "tiny-cuda-nn"}
+"""What backends are called in messages, where not by their option."""
+
+_unsaid: list[tuple[str, str, str, str]] = []
+
+
 @functools.cache
-def _announce(operation: str, backend: str, reason: str) -> None:
-    logger.info("%s: backend %s (%s)", operation, backend, reason)
+def _note(operation: str, backend: str, device: str, why_not: str) -> None:
+    """Keep a choice for `announce_choices`, and tell it at once to those who want all details."""
+    logger.debug("%s: backend %s on %s %s", operation, backend, device, why_not)
+    _unsaid.append((operation, backend, device, why_not))
+
+
+def announce_choices() -> None:
+    """Log, in one line, all choices that were made since the last call; nothing if there are none.
+
+    A run calls it once its kernels are at work, and once at its end.
+    """
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for operation, backend, device, why_not in _unsaid:
+        groups.setdefault((backend, device, why_not), []).append(operation.replace("_", " "))
+    _unsaid.clear()
+    parts = [
+        f"{NAMES.get(backend, backend)} on {device} for {', '.join(operations)}"
+        + (f" ({why_not})" if why_not else "")
+        for (backend, device, why_not), operations in groups.items()
+    ]
+    if parts:
+        logger.info("backends: %s", "; ".join(parts))
 
 
 def interpreting() -> bool:
@@ -89,7 +115,7 @@ def obstacle(backend: str, device: torch.device, *, supported: bool = True) -> s
 def choose_backend(
     operation: str, requested: str, device: torch.device, *, supported: bool = True
 ) -> str:
-    """Resolve ``auto`` to the fastest backend that works here; says what and why in one log line.
+    """Resolve ``auto`` to the fastest backend that works here; `announce_choices` tells which.
 
     On the CPU that is ``cpu`` (numba), on CUDA ``triton``, else tiny-cuda-nn or nerfacc, else the
     reference ``torch``. A backend that has nothing special for this operation, but has for others
@@ -106,11 +132,10 @@ def choose_backend(
     """
     if requested not in BACKENDS:
         raise ConfigError(f"{operation}: backend is {requested!r}.", allowed=", ".join(BACKENDS))
-    reason = f"requested {requested}, device {device.type}"
     if requested in CANDIDATES[operation]:
         problem = obstacle(requested, device, supported=supported)
         if problem is None:
-            _announce(operation, requested, reason)
+            _note(operation, requested, device.type, "")
             return requested
         working = [
             name
@@ -122,13 +147,14 @@ def choose_backend(
             allowed=", ".join(["auto", *working]),
             hint=HOW_TO_GET[requested],
         )
+    faster: list[str] = []
     for name in CANDIDATES[operation]:
         problem = obstacle(name, device, supported=supported)
         if problem is None:
-            _announce(operation, name, reason)
+            _note(operation, name, device.type, "; ".join(faster))
             return name
-        if not (name == "cpu" and device.type == "cuda"):
-            reason += f"; not {name}: {problem}"
+        if (name == "cpu") == (device.type == "cpu"):  # the others never could
+            faster.append(f"not {NAMES.get(name, name)}: {problem}")
     raise AssertionError("the torch twin always works")
 
 

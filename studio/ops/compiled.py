@@ -15,7 +15,10 @@ from collections.abc import Callable
 from typing import Any
 
 from numba import njit
+from numba.core import event
 from numba.core.caching import FunctionCache
+
+from studio.progress import StageProgress
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +54,29 @@ def _go_on_without(problem: str) -> None:
         "let NUMBA_CACHE_DIR name a folder that can be written to",
         problem,
     )
+
+
+class _Told(event.Listener):
+    """Shows that the compiler works: minutes on a slow machine, in its first run."""
+
+    def __init__(self) -> None:
+        self._stage = StageProgress("compiling kernels, once on this machine", pieces=True)
+        self._depth = 0  # what a function calls is compiled within its own compilation
+
+    def on_start(self, event: event.Event) -> None:
+        """Numba's hook: a compilation begins."""
+        self._depth += 1
+        if self._depth == 1:
+            self._stage.__enter__()
+
+    def on_end(self, event: event.Event) -> None:
+        """Numba's hook: it ends, well or not."""
+        self._depth -= 1
+        if self._depth == 0:
+            self._stage.__exit__(None, None, None)
+
+
+event.register("numba:compile", _Told())
 
 
 def kernel(function: Function | None = None, **options: Any) -> Function:

@@ -16,6 +16,7 @@ from studio.geometry.base import Geometry
 from studio.ops.backend import keep_freed_memory
 from studio.ops.random import step_generator
 from studio.ops.visual_hull import cell_centres, hull_distance
+from studio.progress import StageProgress
 from studio.renderers.base import Renderer, RenderOutput
 from studio.schedule import next_ray_count
 from studio.systems.loss_options import LossConfig, weights_of
@@ -118,7 +119,8 @@ class Fitter:
         self.elapsed_s = 0.0
         self.rays = cfg.rays_per_step or cfg.min_rays
         self.device = next(geometry.parameters()).device
-        shape = find_object(views, cfg.hull)
+        with StageProgress("visual hull"):
+            shape = find_object(views, cfg.hull)
         check_surroundings(views, renderer.sees_outside, "mask" in weights_of(cfg.loss))
         self.frame, self.start_hull = shape.frame, shape.hull
         if shape.around is not None:
@@ -161,15 +163,18 @@ class Fitter:
         target = hull_distance(self.start_hull).to(self.device)
         centres = cell_centres(target.shape[0]).to(self.device)
         optimizer = make_fit_optimizer(self._groups(self.geometry), self.cfg, lr=1e-2)
-        for step in range(self.cfg.hull.fit_steps):
-            generator = step_generator(self.seed, step, stream=2)
-            index = torch.randint(len(centres), (6144,), generator=generator).to(self.device)
-            output = self.geometry(centres[index])
-            off = output.sdf - target.reshape(-1)[index]
-            loss = off.abs().mean() + 0.05 * eikonal(output.gradient)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
+        steps = self.cfg.hull.fit_steps
+        with StageProgress("first shape", steps) as progress:
+            for step in range(steps):
+                generator = step_generator(self.seed, step, stream=2)
+                index = torch.randint(len(centres), (6144,), generator=generator).to(self.device)
+                output = self.geometry(centres[index])
+                off = output.sdf - target.reshape(-1)[index]
+                loss = off.abs().mean() + 0.05 * eikonal(output.gradient)
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                progress(step + 1, steps)
 
     def _warm_up(self) -> None:
         """Compile kernels before the clock of the time budget runs; changes nothing."""

@@ -12,13 +12,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.callbacks.progress import StageProgress
 from studio.cameras import Cameras
 from studio.data.rings import Rings
 from studio.errors import ConfigError
 from studio.files import atomic_write, write_json
 from studio.guidance.autoencoder import encode
 from studio.hashing import hash_of
+from studio.progress import StageProgress
 from studio.registry import build, register
 from studio.systems.findings import KNOWS
 from studio.systems.training import TrainingConfig, TrainingSystem
@@ -42,7 +42,10 @@ class GuidanceTraining(TrainingSystem):
 
     def __init__(self, cfg: Config, *, run: Any = None) -> None:
         super().__init__(cfg, run=run)
-        self.guidance = build("guidance", cfg.guidance_type, cfg.guidance, key="system.guidance")
+        with StageProgress("weights"):
+            self.guidance = build(
+                "guidance", cfg.guidance_type, cfg.guidance, key="system.guidance"
+            )
 
     def prepare(self, data: Any) -> None:
         """Read the objects and, where asked for, encode their pictures once."""

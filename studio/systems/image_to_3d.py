@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.callbacks.progress import StageProgress
 from studio.cameras import Cameras
 from studio.config import plain
 from studio.errors import ConfigError
@@ -22,6 +21,7 @@ from studio.hashing import hash_of, source_hash
 from studio.images import save_png
 from studio.metrics.consistency import view_consistency
 from studio.metrics.likeness import likeness
+from studio.progress import StageProgress
 from studio.registry import build, find, register
 from studio.run import read_json
 from studio.systems.findings import contradicting, known_objects, likeness_line, unlike
@@ -77,13 +77,15 @@ class ImageTo3D(Reconstruction):
                 "system_type 'image-to-3d' needs a picture, posed pictures or a text.",
                 allowed="data_type: single-image, posed-images or text",
             )
-        self._condition, self._targets = data.condition(), data.targets()
+        with StageProgress("reading the input"):
+            self._condition, self._targets = data.condition(), data.targets()
         self._views_key = self._hash_views(self._condition, self._targets)
         if not self.run.stage_current("views", self._views_key):
             cfg = self.cfg
-            self._guidance = build(
-                "guidance", cfg.guidance_type, cfg.guidance, key="system.guidance"
-            )
+            with StageProgress("weights"):
+                self._guidance = build(
+                    "guidance", cfg.guidance_type, cfg.guidance, key="system.guidance"
+                )
             check_inputs(self._condition, self._guidance.contract.inputs, cfg.guidance_type)
 
     def prepare(self, data: Any) -> None:
@@ -107,7 +109,7 @@ class ImageTo3D(Reconstruction):
         began = time.monotonic()
         self.run.stage_begins("views")
         guidance = self._guidance.to(self.device).eval()
-        with StageProgress("views", 0) as progress:
+        with StageProgress("views") as progress:
             views = guidance.generate(
                 condition,
                 self._targets,

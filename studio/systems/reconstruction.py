@@ -16,7 +16,9 @@ from torch.utils.data import DataLoader, IterableDataset
 from studio.cameras import Rays
 from studio.errors import DataError
 from studio.geometry.base import Geometry
+from studio.ops.backend import announce_choices
 from studio.ops.visual_hull import Frame, distance_to_cells
+from studio.progress import StageProgress
 from studio.registry import build, register
 from studio.renderers.base import Renderer, RenderOutput
 from studio.systems.base import System
@@ -100,7 +102,8 @@ class Reconstruction(System):
 
     def check(self, data: Any) -> None:
         """Read the views, so that unfit ones are refused before anything is written."""
-        self.views, self.test_views = data.load(), data.test()
+        with StageProgress("reading the views"):
+            self.views, self.test_views = data.load(), data.test()
 
     def prepare(self, data: Any) -> None:
         """Take the training and, where there are any, the held-out views of a data plugin."""
@@ -192,6 +195,7 @@ class Reconstruction(System):
                 break
         if fitter.done:  # by time: the number of steps is known only now
             self.trainer.fit_loop.epoch_loop.max_steps = self.trainer.global_step
+        announce_choices()
         speed = rays / max(fitter.elapsed_s - began, 1e-9)
         self.log_dict({f"train/{k}": v for k, v in losses.items()}, prog_bar=True, batch_size=1)
         self.log("train/rays_per_s", speed, batch_size=1)
@@ -340,6 +344,9 @@ class Reconstruction(System):
         written = self.exporter.export(
             self, self.views, self.run.export, picture, self.originals, notes
         )
+        announce_choices()
+        if "preview" in written:
+            self.summary.append(f"preview: {written['preview']}")
         figures: dict[str, Any] = getattr(self.exporter, "figures", {})
         self.warnings += figures.get("warnings", [])
         paths = {k: str(v) for k, v in written.items()}

@@ -202,14 +202,29 @@ def test_auto_means_numba_on_the_cpu_and_triton_on_cuda(monkeypatch) -> None:
     assert choose_backend("composite", "auto", CUDA) == "torch"
 
 
-def test_the_choice_is_logged_once_with_its_reason(caplog) -> None:
-    backends._announce.cache_clear()
+def test_all_choices_are_logged_in_one_line_with_their_reasons(caplog) -> None:
+    backends._note.cache_clear()
+    backends._unsaid.clear()
     with caplog.at_level(logging.INFO, logger="studio.ops.backend"):
         for _ in range(3):
+            choose_backend("ray_march", "auto", CPU)
             choose_backend("hash grid", "auto", CPU, supported=False)
-    assert len(caplog.records) == 1
-    message = caplog.records[0].getMessage()
-    assert "backend torch" in message and "2 features per level" in message
+            choose_backend("composite", "cpu", CPU)
+        assert not caplog.records
+        backends.announce_choices()
+        choose_backend("ray_march", "auto", CPU)
+        backends.announce_choices()
+    assert [record.getMessage() for record in caplog.records] == [
+        "backends: numba on cpu for ray march, composite; plain torch on cpu for hash grid "
+        "(not numba: numba kernels handle 2 features per level only)"
+    ]
+
+
+def test_details_of_each_choice_are_there_for_those_who_ask(caplog) -> None:
+    backends._note.cache_clear()
+    with caplog.at_level(logging.DEBUG, logger="studio.ops.backend"):
+        choose_backend("ray_march", "auto", CPU)
+    assert "ray_march: backend cpu" in caplog.text
 
 
 @pytest.mark.parametrize("name", ("triton", "tcnn"))

@@ -12,7 +12,6 @@ import torch
 
 from studio.callbacks.ema import EMA
 from studio.callbacks.preview import Preview, picture_grid
-from studio.callbacks.progress import StageProgress, clock
 from studio.callbacks.rng import random_state, set_random_state
 from studio.run import RunFolder
 from tests.conftest import Launch
@@ -55,26 +54,6 @@ def test_random_states_come_back() -> None:
     assert draw() != first
     set_random_state(state)
     assert draw() == first
-
-
-def test_progress_prints_lines_with_rate_and_time_left(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [100.0]
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
-    with StageProgress("views", 40) as progress:
-        for done in range(1, 41):
-            now[0] += 2.0
-            progress(done, 40, {"train/loss": torch.tensor(0.25)})
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "views: 8/40  loss 0.25  0.50 steps/s  1:04 left"
-    assert lines[-1].startswith("views: 40/40")
-    assert len(lines) == 5  # one in 15 seconds, and the last
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(5, "0:05"), (65, "1:05"), (3661, "1:01:01")])
-def test_clock(seconds: float, text: str) -> None:
-    assert clock(seconds) == text
 
 
 def test_grid_puts_pictures_in_reading_order() -> None:

@@ -16,6 +16,7 @@ LAYERS = (
         "errors",
         "files",
         "paths",
+        "progress",
         "picture_files",
         "plugin_options",
         "registry",
