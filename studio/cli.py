@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Sequence
 
 import studio
+from studio import progress
 from studio.console import check_text, guarded
 from studio.errors import ConfigError, StudioError
 from studio.files import explained
@@ -96,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     verbose = "--verbose" in words
+    progress.enabled = True
     with guarded():
         try:
             check_text(words)
@@ -201,10 +203,9 @@ def run_config(
     """
     from studio.config import load_experiment
     from studio.early_checks import check_early
-    from studio.progress import StageProgress
 
     check_early(path, overrides)
-    with StageProgress("starting"):
+    with progress.StageProgress("starting"):
         experiment = load_experiment(path, overrides)
         import pytorch_lightning  # noqa: F401  here, as it takes seconds
 

@@ -24,6 +24,9 @@ LINE_SECONDS = (5.0, 60.0)
 BAR_SECONDS = 0.2
 """Seconds between two updates of the bar."""
 
+enabled = False
+"""Whether stages are shown: the command line wants it; who imports this package may not."""
+
 _lock = threading.RLock()
 _active: list[StageProgress] = []  # the innermost last
 
@@ -51,7 +54,7 @@ class StageProgress:
         self.done = done
         self.unit = unit
         self.pieces = pieces
-        self._silent = not first_process()
+        self._silent = True
         self._values: Mapping[str, Any] = {}
         self._marks: deque[tuple[float, int]] = deque(maxlen=64)
         self._spent = 0.0  # by earlier pieces
@@ -61,6 +64,7 @@ class StageProgress:
         self._over = threading.Event()
 
     def __enter__(self) -> Self:
+        self._silent = not (enabled and first_process())
         self._began = time.monotonic()
         self._marks.append((self._began, self.done))
         self._over = threading.Event()

@@ -19,6 +19,21 @@ from studio.data.procedural import ProceduralData
 from studio.progress import StageProgress, clock
 
 
+@pytest.fixture(autouse=True)
+def enabled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "enabled", True)
+
+
+def test_who_imports_the_package_is_not_talked_to(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, now: list[float]
+) -> None:
+    monkeypatch.setattr(progress, "enabled", False)
+    with StageProgress("views", 2) as stage:
+        now[0] += 9.0
+        stage(1, 2)
+    assert capsys.readouterr().out == ""
+
+
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that stands still until it is moved."""
@@ -107,6 +122,7 @@ TERMINAL = """
 import time
 from studio import progress
 from studio.progress import StageProgress
+progress.enabled = True
 progress.QUIET_SECONDS = 0.2
 with StageProgress("train", 10) as stage:
     for done in range(10):
