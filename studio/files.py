@@ -32,7 +32,7 @@ _ADVICE = {
     errno.EISDIR: "a folder of that name exists: remove it or choose another name",
     errno.EEXIST: "a file of that name is in the way: remove it or choose another name",
     errno.ENAMETOOLONG: "the name is too long for the file system: choose a shorter one",
-    errno.ENOENT: "its folder has been removed: choose a folder that exists",
+    errno.ENOENT: "its folder does not exist and cannot be made: choose another one",
 }
 _MACHINE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _MACHINE |= {errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.EMFILE, errno.ENFILE}

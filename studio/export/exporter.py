@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ from studio.files import atomic_write
 from studio.mesh import Mesh
 from studio.metrics.renders import mesh_psnr
 from studio.metrics.solidity import solidity
+from studio.options import check_ranges
 from studio.progress import StageProgress
 from studio.registry import register
 from studio.views import ViewSet
@@ -105,10 +107,21 @@ class MeshExporter:
         wrong = [name for name in cfg.formats if name not in FORMATS]
         if wrong:
             raise ConfigError(f"exporter.formats contains {wrong}.", allowed=", ".join(FORMATS))
-        if not cfg.texture_margin >= 0:
-            raise ConfigError(
-                f"exporter.texture_margin is {cfg.texture_margin}.", allowed="0 pixels or more"
-            )
+        check_ranges(
+            "exporter",
+            cfg,
+            resolution=(8, 4096),
+            faces=(0, math.inf),
+            smooth=(0, 1000),
+            keep_components=(0, 1),
+            slope=(1e-3, 1e3),
+            memory_gb=(1e-3, math.inf),
+            texture_size=(0, 1 << 14),
+            texture_margin=(0, 1000),
+            turntable_frames=(1, 10_000),
+            turntable_size=(16, 4096),
+            psnr_views=(0, math.inf),
+        )
         check_world(cfg.world, cfg.height)
         for key, allowed in (
             ("texture_source", ("auto", "field", "views")),

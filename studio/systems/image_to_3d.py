@@ -93,6 +93,7 @@ class ImageTo3D(Reconstruction):
         if self._condition is None:
             self.check(data)
         assert self._condition is not None
+        print(f"input: {described(self._condition)}")
         save_condition(self._condition, self.run.save)
         for note in self._condition.meta.get("notes", []):
             shown_at = prepared_at(self._condition, self.run.save)
@@ -220,6 +221,14 @@ def prepared_pictures(condition: Condition) -> list[Float[Tensor, "4 h w"]]:
     if condition.views is not None:
         return list(condition.views.images)
     return [] if condition.image is None else [condition.image]
+
+
+def described(condition: Condition) -> str:
+    """What a condition was made of, in a few words: a text, files, a folder."""
+    meta = condition.meta
+    pictured = meta.get("image") or meta.get("root") or ", ".join(meta.get("images", []))
+    words = [repr(meta["text"])] if meta.get("text") else []
+    return ", ".join([*words, *([str(pictured)] if pictured else [])]) or "a picture"
 
 
 def shown(condition: Condition) -> Float[Tensor, "4 h w"] | None:

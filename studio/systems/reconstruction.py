@@ -63,7 +63,7 @@ class Reconstruction(System):
         exporter: dict[str, Any] = field(default_factory=dict)
         """Its options."""
         time_budget_s: float = 0.0
-        """Most wall seconds of training, 0 for no limit; the clock decides if max_steps is -1."""
+        """Most wall seconds of training, 0 for no limit; it says where it cuts the steps short."""
         steps_per_block: int = 20
         """Optimiser steps between two looks of the trainer (checkpoints, logs, signals)."""
         flat_base: bool = False

@@ -179,7 +179,11 @@ def test_no_frames_is_an_error(tmp_path):
     [
         ({"formats": ["stl"]}, "glb, ply, obj"),
         ({"texture_source": "sky"}, "auto, field, views"),
-        ({"texture_margin": -1.0}, "0 pixels or more"),
+        ({"texture_margin": -1.0}, "texture_margin is -1.0"),
+        ({"resolution": 0}, "resolution is 0"),
+        ({"resolution": 999_999_999}, "8 to 4096"),
+        ({"memory_gb": float("nan")}, "memory_gb is nan"),
+        ({"turntable_frames": 0}, "turntable_frames is 0"),
         ({"unwrap": "fast"}, "auto, xatlas, box"),
         ({"world": "mars"}, "auto, ground, capture, views"),
         ({"height": -1.0}, "metres above 0"),
