@@ -14,7 +14,8 @@ from torch.nn.functional import grid_sample
 from studio.cameras import Cameras
 from studio.export.cleanup import vertex_normals
 from studio.export.raster import covered_texels
-from studio.export.view_colours import Footage, Hits
+from studio.export.shots import Hits
+from studio.export.view_colours import Footage
 from studio.mesh import Mesh
 from studio.views import ViewSet
 
@@ -144,7 +145,7 @@ class TextureBaker:
                 from which uncertain texels start; else these keep their colours.
         """
         texels = self.texels
-        seen = footage.look(texels.points, footage.normals_at(texels.face, texels.weights))
+        seen = footage.look(texels.face, texels.weights)
         if whole is not None:
             assert whole.colours is not None, "the mesh has no vertex colours"
             corners = whole.colours[whole.faces[texels.face]]

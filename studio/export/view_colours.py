@@ -6,23 +6,27 @@ each picture shows beyond the render goes back onto the points it sees, weighted
 viewing angle. A few rounds solve "which colours render to these pictures" in the sense of weighted
 least squares (SIRT: Gilbert 1972); points that no picture sees keep the colours they had, which
 for vertices then continue from where the surface is seen: a field is arbitrary there.
+
+A picture that a person gave lies over the views made from it, and where it ends nothing may show:
+it fades out before the surface turns away, all weights change smoothly along the surface whatever
+its lumps hide, and of the views' corrections only the share counts on which they agree.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.functional import grid_sample
 
-from studio.cameras import Cameras
 from studio.data.render import RayCaster
 from studio.export.cleanup import vertex_normals
+from studio.export.shots import GENERATED, GIVEN, SOLID, Hits, Shot, Sight
 from studio.export.unseen import continued
 from studio.mesh import Mesh
 from studio.views import ViewSet
@@ -30,82 +34,17 @@ from studio.views import ViewSet
 _log = logging.getLogger(__name__)
 
 SHARPNESS = 2.0  # power of the cosine: how much the most frontal picture wins
-FEATHER = 2.0  # pixels from silhouettes and depth edges over which a picture fades in
+MADE_SHARPNESS = 4.0  # the same among pictures that were made: they agree less
+FRONTAL = 0.4  # cosine from which a given picture decides alone
 FULL_TRUST = 0.1  # weight from which the pictures decide alone
-CERTAIN = 0.5  # weight from which a colour is continued to what is not seen
-SOLID = 0.9  # alpha from which a pixel shows the object alone
-DEPTH_EDGE = 0.06  # jump between neighbouring pixels beyond their slope, in object sizes
+CERTAIN = 0.5**0.5  # cosine from which a picture alone shows a colour well enough to continue it
+ROUNDS = 3  # of corrections; the first brings most
+SEAM = 0.06  # length over which pictures fade into each other, in object sizes
+MOST_ROUNDS = 50  # of averaging weights
 SMOOTHED = 6  # rounds of averaging normals: lumps of a surface do not choose its pictures
 MOST_PIXELS = 6_000_000  # of the object in all pictures together; more pictures are thinned out
 
-
-@dataclass(frozen=True)
-class Reading:
-    """How far a picture is believed.
-
-    Attributes:
-        weight: over that of a generated view.
-        grazing: cosine below which the picture tells nothing about a surface.
-        bias: how far behind the visible surface a point may lie, in object sizes.
-    """
-
-    weight: float = 1.0
-    grazing: float = 0.15
-    bias: float = 0.015
-
-
-GENERATED = Reading()
-GIVEN = Reading(weight=30.0, grazing=0.05, bias=0.04)  # sharp; rather smeared a little than mixed
-
-
-@dataclass(frozen=True)
-class Hits:
-    """Where the rays of one picture meet the mesh.
-
-    Attributes:
-        pixel: number of the pixel (row by row) of each ray that meets it.
-        face: triangle.
-        weights: barycentric, of its three corners.
-    """
-
-    pixel: Int[np.ndarray, " k"]
-    face: Int[np.ndarray, " k"]
-    weights: Float[np.ndarray, "k 3"]
-
-
 HitColours = Callable[[Float[np.ndarray, "n 3"], list[Hits]], list[Float[np.ndarray, "k 3"]]]
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One picture, and the mesh as its camera sees it.
-
-    Attributes:
-        camera: a single one.
-        rgb: of the picture.
-        usable: 1 where picture and mesh fill the pixel.
-        trust: how far inside the object, away from its outlines, a pixel lies: 0 to 1.
-        hits: of two by two rays per pixel.
-        depth: distance along each of these rays, infinite beside the mesh.
-        reading: how far the picture is believed.
-    """
-
-    camera: Cameras
-    rgb: Float[np.ndarray, "h*w 3"]
-    usable: Float[np.ndarray, " h*w"]
-    trust: Float[np.ndarray, "h w"]
-    hits: Hits
-    depth: Float[np.ndarray, "2*h 2*w"]
-    reading: Reading = GENERATED
-
-
-@dataclass(frozen=True)
-class _Sight:
-    """The surface points that one picture shows."""
-
-    index: Int[Tensor, " j"]
-    grid: Float[Tensor, "1 1 j 2"]  # where it shows them, in grid_sample's units
-    weight: Float[Tensor, " j"]
 
 
 class Footage:
@@ -127,30 +66,55 @@ class Footage:
         originals: Sequence[ViewSet] = (),
     ) -> None:
         caster, self.mesh = RayCaster(mesh.vertices, mesh.faces), mesh
-        self.size = float(np.ptp(mesh.vertices, axis=0).max())
+        self.size = size = float(np.ptp(mesh.vertices, axis=0).max())
         step = max(1, int(np.ceil(float((views.mask > SOLID).sum()) / MOST_PIXELS)))
         if step > 1:
             _log.info("texture: one of every %d pictures is used of %d", step, len(views))
-        shown = range(0, len(views), step)
-        self.shots = [_shot(caster, views, i, self.size, margin) for i in shown]
-        for given in originals:
-            for i in range(len(given)):
-                shot = _shot(caster, given, i, self.size, margin)
-                self.shots.append(replace(shot, reading=GIVEN))
+        shown = [(views, i, GENERATED) for i in range(0, len(views), step)]
+        shown += [(given, i, GIVEN) for given in originals for i in range(len(given))]
+        self.shots = [Shot.of(caster, of, i, size, margin, how) for of, i, how in shown]
         self._normals = smoothed_normals(mesh, SMOOTHED) if originals else vertex_normals(mesh)
+        self._sharpness = MADE_SHARPNESS if originals else SHARPNESS
+        self._even = self._even_weights() if originals else None
 
-    def look(self, points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"]) -> Evidence:
-        """Find what the pictures show of points on the surface with unit outward normals."""
-        where, outward = (torch.from_numpy(np.asarray(x, np.float32)) for x in (points, normals))
-        sights = [_sight(shot, where, outward, self.size) for shot in self.shots]
-        return Evidence(self.shots, sights, len(points))
+    def _even_weights(self) -> Float[np.ndarray, "v s"]:
+        """How much every picture counts at every vertex: smooth, and 0 at what it does not see."""
+        where, outward = torch.from_numpy(self.mesh.vertices), torch.from_numpy(self._normals)
+        weights = np.zeros((len(where), len(self.shots)), dtype=np.float32)
+        for shot, column in zip(self.shots, weights.T, strict=True):
+            sight = shot.sight(where, outward, self.size)
+            column[sight.index.numpy()] = (sight.trust * self._by_angle(shot, sight)).numpy()
+        return faded(self.mesh, weights, SEAM * self.size)
 
-    def normals_at(
-        self, face: Int[np.ndarray, " n"], weights: Float[np.ndarray, "n 3"]
-    ) -> Float[np.ndarray, "n 3"]:
-        """Unit normals by which pictures are chosen, at barycentric places of faces."""
-        normals = np.einsum("nc,ncd->nd", weights, self._normals[self.mesh.faces[face]])
-        return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    def look(self, face: Int[np.ndarray, " n"], weights: Float[np.ndarray, "n 3"]) -> Evidence:
+        """Find what the pictures show of points at barycentric places of faces."""
+        return self._look(self.mesh.faces[face], weights)
+
+    def _look(self, vertices: Int[np.ndarray, "n c"], shares: Float[np.ndarray, "n c"]) -> Evidence:
+        """The same of points that are means of some vertices, whose shares add up to 1."""
+        points, normals = (
+            np.einsum("nc,ncd->nd", shares, of[vertices]).astype(np.float32)
+            for of in (self.mesh.vertices, self._normals)
+        )
+        normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+        where, outward = torch.from_numpy(points), torch.from_numpy(normals)
+        sights = [shot.sight(where, outward, self.size) for shot in self.shots]
+        weights = []
+        for number, (shot, sight) in enumerate(zip(self.shots, sights, strict=True)):
+            if self._even is None:
+                weight = self._by_angle(shot, sight)
+            else:
+                i, even = sight.index.numpy(), self._even[:, number]
+                weight = torch.from_numpy(np.einsum("nc,nc->n", shares[i], even[vertices[i]]))
+            weights.append(weight * sight.trust)
+        return Evidence(self.shots, sights, weights, len(points), CERTAIN**self._sharpness)
+
+    def _by_angle(self, shot: Shot, sight: Sight) -> Float[Tensor, " j"]:
+        """How much a picture counts by the angle under which it sees points."""
+        if shot.reading.given:
+            low = shot.reading.grazing
+            return ((sight.facing - low) / (FRONTAL - low)).clamp(max=1)
+        return sight.facing**self._sharpness
 
     def refine_vertices(self, mesh: Mesh) -> Mesh:
         """Return a mesh with vertex colours with those corrected, and continued where unseen."""
@@ -159,7 +123,8 @@ class Footage:
         def at_hits(colours: np.ndarray, hits: list[Hits]) -> list[np.ndarray]:
             return [np.einsum("kc,kcd->kd", h.weights, colours[mesh.faces[h.face]]) for h in hits]
 
-        seen = self.look(mesh.vertices, self._normals)
+        count = len(mesh.vertices)
+        seen = self._look(np.arange(count)[:, None], np.ones((count, 1), np.float32))
         colours = continued(mesh.faces, seen.refine(mesh.colours, at_hits), seen.certain)
         return replace(mesh, colours=seen.refine(colours, at_hits).astype(np.float32))
 
@@ -167,136 +132,113 @@ class Footage:
 class Evidence:
     """What the pictures tell about the colours of some surface points.
 
+    Args:
+        shots: the pictures.
+        sights: what each of them shows of the points.
+        weights: how much it counts at each point that it shows.
+        points: how many there are.
+        enough: weight from which a colour is certain.
+
     Attributes:
         certain: true at points that the pictures show well, on the whole.
     """
 
     certain: Bool[np.ndarray, " n"]
 
-    def __init__(self, shots: list[Shot], sights: list[_Sight], points: int) -> None:
+    def __init__(
+        self,
+        shots: list[Shot],
+        sights: list[Sight],
+        weights: list[Tensor],
+        points: int,
+        enough: float,
+    ) -> None:
         self._shots, self._sights = shots, sights
-        total = torch.zeros(points)
-        for sight in sights:
-            total.index_add_(0, sight.index, sight.weight)
-        self.certain = (total > CERTAIN).numpy()
-        self._share = ((total / FULL_TRUST).clamp(max=1) / total.clamp(min=1e-12))[:, None]
+        kinds = [shot.reading.given for shot in shots]
+        totals = {kind: torch.zeros(points) for kind in (False, True)}
+        for kind, sight, weight in zip(kinds, sights, weights, strict=True):
+            totals[kind].index_add_(0, sight.index, weight)
+        self.certain = (sum(totals.values()) > enough).numpy()
+        self._over = totals[True].clamp(max=1).numpy()[:, None] if any(kinds) else None
+        self._shares = [
+            weight / totals[kind][sight.index].clamp(min=FULL_TRUST)
+            for kind, sight, weight in zip(kinds, sights, weights, strict=True)
+        ]
 
     def refine(
-        self,
-        colours: Float[np.ndarray, "n 3"],
-        hit_colours: HitColours,
-        rounds: int = 3,
+        self, colours: Float[np.ndarray, "n 3"], hit_colours: HitColours
     ) -> Float[np.ndarray, "n 3"]:
         """Correct the colours of the points until renders look like the pictures.
 
         Args:
             colours: to start from, rgb in [0, 1].
             hit_colours: colours at ray hits, given those of the points.
-            rounds: corrections; the first brings most.
         """
-        for _ in range(rounds):
-            change = torch.zeros(len(colours), 3)
-            rendered = hit_colours(colours, [shot.hits for shot in self._shots])
-            for shot, sight, rgb in zip(self._shots, self._sights, rendered, strict=True):
-                size = shot.camera.size
-                excess = shot.rgb - _mean_in_pixels(rgb, shot.hits.pixel, size)
-                seen = _look_up(excess * shot.usable[:, None], size, sight.grid)
-                change.index_add_(0, sight.index, seen * sight.weight[:, None])
-            colours = np.clip(colours + (self._share * change).numpy(), 0.0, 1.0)
+        colours = self._corrected(colours, hit_colours, given=False)
+        if self._over is None:
+            return colours
+        over = self._corrected(colours, hit_colours, given=True)
+        return colours + self._over * (over - colours)
+
+    def _corrected(
+        self, colours: Float[np.ndarray, "n 3"], hit_colours: HitColours, *, given: bool
+    ) -> Float[np.ndarray, "n 3"]:
+        """The same with the given or with the other pictures alone."""
+        used = [
+            (shot, sight, share)
+            for shot, sight, share in zip(self._shots, self._sights, self._shares, strict=True)
+            if shot.reading.given is given
+        ]
+        for _ in range(ROUNDS):
+            total, power = torch.zeros(len(colours), 3), torch.zeros(len(colours))
+            rendered = hit_colours(colours, [shot.hits for shot, _, _ in used])
+            for (shot, sight, share), rgb in zip(used, rendered, strict=True):
+                change = shot.excess(rgb, sight)
+                total.index_add_(0, sight.index, change * share[:, None])
+                power.index_add_(0, sight.index, (change * change).sum(1) * share)
+            if self._over is not None and not given:
+                total *= _agreement(total, power)[:, None]
+            colours = np.clip(colours + total.numpy(), 0.0, 1.0)
         return colours
 
 
-def _shot(caster: RayCaster, views: ViewSet, i: int, size: float, margin: float) -> Shot:
-    image, (h, w) = views.images[i].detach().float().cpu(), views.cameras.size
-    camera, alpha = views.cameras[[i]].to("cpu"), image[3].numpy()
-    hits, depth = _cast(caster, camera, alpha > 0.02)
-    covered = np.bincount(hits.pixel, minlength=h * w).reshape(h, w) == 4
-    usable = covered & (alpha > SOLID)
-    trust = _trust(usable, depth, DEPTH_EDGE * size, margin)
-    rgb = image[:3].reshape(3, -1).T.numpy()
-    return Shot(camera, rgb, usable.reshape(-1).astype(np.float32), trust, hits, depth)
+def _agreement(mean: Float[Tensor, "n 3"], power: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """How far weighted corrections agree, from their mean and their mean square: 0 to 1."""
+    common = (mean * mean).sum(1)
+    return (common / power.clamp(min=1e-12)).clamp(max=1)
 
 
 def smoothed_normals(mesh: Mesh, rounds: int) -> Float[np.ndarray, "n 3"]:
     """Unit vertex normals, averaged over neighbours some times."""
-    from scipy.sparse import coo_matrix, eye
-
-    normals, n = vertex_normals(mesh).astype(np.float64), len(mesh.vertices)
-    ends = np.concatenate([mesh.faces[:, [i, (i + 1) % 3]] for i in range(3)])
-    near = coo_matrix((np.ones(len(ends)), ends.T), (n, n)).tocsr() + eye(n, format="csr")
+    normals, near = vertex_normals(mesh).astype(np.float64), _neighbourhoods(mesh)
     for _ in range(rounds):
         normals = near @ normals
         normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     return normals.astype(np.float32)
 
 
-def _sight(shot: Shot, points: Tensor, normals: Tensor, size: float) -> _Sight:
-    """What a picture shows of points with unit normals on an object of a size."""
-    camera, (h, w), reading = shot.camera, shot.camera.size, shot.reading
-    forward = camera.c2w[0, :3, 2]
-    ray = points - camera.centres
-    if camera.ortho_scale is None:
-        distance = (ray * ray).sum(1).sqrt()
-        facing = -(normals * ray).sum(1) / distance.clamp(min=1e-12)
-    else:
-        distance, facing = ray @ forward, -(normals @ forward)
-    index = (facing > reading.grazing).nonzero()[:, 0]
-    uv, along = (x[0] for x in camera.project(points[index]))
-    framed = ((uv >= 0) & (uv < uv.new_tensor([w, h]))).all(1) & (along > 0)
-    index, uv = index[framed], uv[framed]
-    column, row = (uv * 2).long().unbind(1)
-    clear = distance[index] < torch.from_numpy(shot.depth)[row, column] + reading.bias * size
-    index, uv = index[clear], uv[clear]
-    grid = (2 * uv / uv.new_tensor([w, h]) - 1)[None, None]
-    trust = _look_up(shot.trust.reshape(-1, 1), (h, w), grid)[:, 0]
-    weight = reading.weight * facing[index] ** SHARPNESS * trust
-    used = weight > 1e-4
-    return _Sight(index[used], grid[:, :, used], weight[used])
+def faded(mesh: Mesh, weights: Float[np.ndarray, "v s"], length: float) -> Float[np.ndarray, "v s"]:
+    """Weights of vertices that fade over about a length, inward: what is 0 stays about 0."""
+    near, ends = _neighbourhoods(mesh), mesh.faces[:, [0, 1, 2, 1, 2, 0]].reshape(-1, 2, 3)
+    starts, stops = ends.transpose(1, 0, 2).reshape(2, -1)
+    edges = mesh.vertices[starts] - mesh.vertices[stops]
+    step = float(np.sqrt((edges * edges).sum(1).mean()))
+    rounds = min(int(np.ceil((length / step) ** 2)), MOST_ROUNDS)
+    narrow = weights
+    for _ in range(max(1, round(length / step / 2))):
+        narrow, wide = narrow.copy(), narrow
+        np.minimum.at(narrow, starts, wide[stops])
+        np.minimum.at(narrow, stops, wide[starts])
+    for _ in range(rounds):
+        narrow = near @ narrow
+    return np.minimum(narrow, weights).astype(np.float32)
 
 
-def _cast(
-    caster: RayCaster, camera: Cameras, wanted: Bool[np.ndarray, "h w"]
-) -> tuple[Hits, Float[np.ndarray, "2*h 2*w"]]:
-    """Cast two by two rays per wanted pixel; the depth is infinite where none meets the mesh."""
-    (h, w), s = wanted.shape, 2
-    row, column = np.nonzero(np.kron(wanted, np.ones((s, s), dtype=bool)))
-    at = torch.from_numpy(np.stack([(column + 0.5) / s, (row + 0.5) / s], 1).astype(np.float32))
-    rays = camera.rays(at[None])
-    found = caster.cast(rays.origins.numpy(), rays.directions.numpy())
-    met = np.flatnonzero(found["primID"] >= 0)
-    depth = np.full((h * s, w * s), np.inf, dtype=np.float32)
-    depth[row[met], column[met]] = found["tfar"][met]
-    u, v = found["u"][met], found["v"][met]
-    pixel = (row[met] // s) * w + column[met] // s
-    weights = np.stack([1 - u - v, u, v], 1).astype(np.float32)
-    return Hits(pixel, found["primID"][met].astype(np.int64), weights), depth
+def _neighbourhoods(mesh: Mesh) -> Any:
+    """Averages over every vertex and those that share a face with it, as a matrix."""
+    from scipy.sparse import coo_matrix, diags, eye
 
-
-def _trust(
-    usable: np.ndarray, depth: np.ndarray, jump: float, margin: float
-) -> Float[np.ndarray, "h w"]:
-    """How far inside the object, away from its outlines, each pixel lies: 0 to 1."""
-    from scipy.ndimage import distance_transform_edt, maximum_filter, minimum_filter
-
-    h, w = usable.shape
-    blocks = depth.reshape(h, depth.shape[0] // h, w, -1)
-    low, high = blocks.min((1, 3)), blocks.max((1, 3))
-    with np.errstate(invalid="ignore"):  # on a slope, one side is as near as the other is far
-        behind, ahead = maximum_filter(high, 3) - low, low - minimum_filter(low, 3)
-        edge = np.abs(behind - ahead) > jump
-    inside = distance_transform_edt(np.pad(usable & ~edge, 1))[1:-1, 1:-1]
-    return np.clip((inside - margin) / FEATHER, 0.0, 1.0).astype(np.float32)
-
-
-def _mean_in_pixels(rgb: np.ndarray, pixel: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    length = size[0] * size[1]
-    count = np.maximum(np.bincount(pixel, minlength=length), 1)
-    sums = [np.bincount(pixel, weights=rgb[:, c], minlength=length) for c in range(3)]
-    return (np.stack(sums, 1) / count[:, None]).astype(np.float32)
-
-
-def _look_up(values: np.ndarray, size: tuple[int, int], grid: Tensor) -> Float[Tensor, "j c"]:
-    """Bilinear values of a picture [H*W, C]."""
-    h, w = size
-    picture = torch.from_numpy(values).T.reshape(1, -1, h, w)
-    return grid_sample(picture, grid, padding_mode="border", align_corners=False)[0, :, 0].T
+    n = len(mesh.vertices)
+    ends = np.concatenate([mesh.faces[:, [i, (i + 1) % 3]] for i in range(3)])
+    near = coo_matrix((np.ones(len(ends)), ends.T), (n, n)).tocsr() + eye(n, format="csr")
+    return diags(1 / np.asarray(near.sum(1)).ravel()) @ near
