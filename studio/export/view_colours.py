@@ -158,7 +158,7 @@ class Evidence:
         totals = {kind: torch.zeros(points) for kind in (False, True)}
         for kind, sight, weight in zip(kinds, sights, weights, strict=True):
             totals[kind].index_add_(0, sight.index, weight)
-        self.certain = (sum(totals.values()) > enough).numpy()
+        self.certain = (totals[False] + totals[True] > enough).numpy()
         self._over = totals[True].clamp(max=1).numpy()[:, None] if any(kinds) else None
         self._shares = [
             weight / totals[kind][sight.index].clamp(min=FULL_TRUST)
