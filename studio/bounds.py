@@ -20,7 +20,9 @@ GRID = 40  # cells a side of the coarse visual hull
 MOST_VIEWS = 24
 MARGIN = 1.05
 LOOSE = 2.2  # times what the pictures show, from which on a declared box is not believed
+SNUG = 1.5  # the same for boxes that users' files declare, of what masks that agree outline
 CUTTING = 0.6  # of what the masks outline, below which it is not
+AGREEING = 0.6  # of the widest mask's reach, from which on the hull of all masks is the object's
 ABSURD = 10.0  # times what the pictures show, from which on no bound is taken
 
 
@@ -92,6 +94,7 @@ def believed_bound(
     cameras: Cameras,
     source: object,
     loose: float = LOOSE,
+    snug: float | None = None,
 ) -> float | None:
     """Return the bound that a file declares, or None if the pictures plainly show another.
 
@@ -101,6 +104,7 @@ def believed_bound(
         cameras: theirs.
         source: the file, for messages.
         loose: times what the pictures show, up to which it is believed.
+        snug: times what the masks outline together, up to which it is believed where they agree.
 
     Raises:
         DataError: if the bound is not a positive number.
@@ -110,7 +114,11 @@ def believed_bound(
     if not 0 < bound < math.inf:
         raise DataError(f"{source}: bound is {bound:g}.", allowed="a positive number, world units")
     outlined, shown = _reaches(mask, cameras)
-    if CUTTING * outlined <= bound <= loose * shown:
+    most = loose * shown
+    if snug is not None and outlined >= AGREEING * shown:
+        shown = MARGIN**2 * outlined  # as it would be guessed
+        most = min(most, snug * shown)
+    if CUTTING * outlined <= bound <= most:
         return bound
     logger.warning(
         "%s: the declared box reaches to %.3g from the origin, but the pictures show an object "
@@ -131,7 +139,7 @@ def check_given_bound(bound: float, mask: Float[Tensor, "v h w"], cameras: Camer
     _, shown = _reaches(mask, cameras)
     if bound > ABSURD * shown:
         raise DataError(
-            f"data.bound is {bound:g}, {bound / shown:.0f} times what the pictures show "
+            f"data.bound is {bound:.3g}, {bound / shown:.3g} times what the pictures show "
             f"({shown:.3g} from the origin).",
             allowed=f"up to {ABSURD * shown:.3g}; the best is a little above what they show",
             hint="data.bound=null takes it from the pictures.",
@@ -183,8 +191,14 @@ def hull_box(
 ) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
     """Return the corners of the box around the visual hull on a coarse grid over [-half, half]^3.
 
-    An empty hull (masks that disagree) gives the whole cube.
+    Views that show no object are left out. An empty hull (masks that disagree) gives the whole
+    cube.
     """
+    showing = (mask > 0.5).flatten(1).any(1)
+    if not bool(showing.all()):
+        mask, cameras = mask[showing], cameras[showing.nonzero()[:, 0]]
+    if not len(cameras):
+        return torch.full((3,), -half), torch.full((3,), half)
     step = math.ceil(len(cameras) / MOST_VIEWS)
     hull = _visual_hull(mask[::step], cameras[::step], half)
     if not hull.any():

@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from studio.errors import DataError
 from studio.images import premultiply, unpremultiply
 
+MOST_STRETCH = 5.0  # times as far from the centre as a pinhole draws it
 MOST_MAPS = 8  # kept at once: a rig of as many cameras in turn
 
 
@@ -63,6 +65,43 @@ class Lens:
             ],
             dim=-1,
         )
+
+
+def check_lens(
+    lens: Distortion, intrinsics: Float[Tensor, "3 3"], size: tuple[int, int], where: str
+) -> None:
+    """Refuse a lens that no camera has: it folds the picture over itself, or tears it apart.
+
+    Args:
+        lens: that of the picture.
+        intrinsics: in pixels.
+        size: (height, width) of the picture in pixels.
+        where: file and picture, for messages.
+
+    Raises:
+        DataError: if the way from the centre to a corner does not go outwards all along, or ends
+            `MOST_STRETCH` times as far away as a pinhole's.
+    """
+    if lens.is_pinhole:
+        return
+    h, w = size
+    focal = torch.stack([intrinsics[0, 0], intrinsics[1, 1]]).double()
+    corners = torch.tensor([[0, 0], [w, 0], [0, h], [w, h]]).double() - intrinsics[:2, 2].double()
+    corners = corners / focal
+    length = corners.norm(dim=1).clamp(min=1e-12)
+    rays = torch.linspace(0, 1, 129).double()[:, None, None] * corners
+    along = (lens.distort(rays) * (corners / length[:, None])).sum(-1)  # [129, 4]
+    if bool((along.diff(dim=0) > 0).all()) and bool((along[-1] < MOST_STRETCH * length).all()):
+        return
+    values = vars(lens) if isinstance(lens, Lens) else {}
+    named = ", ".join(f"{key} = {value:.6g}" for key, value in values.items() if value) or lens
+    raise DataError(
+        f"{where}: the lens ({named}) folds the picture over itself or tears it apart before its "
+        "corners.",
+        allowed="coefficients that move every part of the picture outwards in order, for x and y\n"
+        "  in focal lengths; those of most lenses lie within -1 and 1",
+        hint="Calibrate anew, or undistort the pictures first (COLMAP's image_undistorter).",
+    )
 
 
 class Undistorter:

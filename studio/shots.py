@@ -20,13 +20,14 @@ from studio.cameras import Cameras
 from studio.capture_files import is_turned, orientation, same_shape, turn
 from studio.errors import DataError
 from studio.images import read_rgba_or_rgb, resize, resize_8bit
-from studio.lens import Distortion, Lens, Undistorter
+from studio.lens import Distortion, Lens, Undistorter, check_lens
 from studio.masks import Cutting, checked_masks, read_mask
 from studio.similarity import posed_in
 
 logger = logging.getLogger(__name__)
 
 MOST_PIXELS = 2**26  # of all views together: 1 GB as float RGBA
+FARTHEST_CENTRE = 10.0  # sides of the picture: crops of larger pictures lie off the axis
 FILTERS = ("area", "bicubic")
 BY_MASKS = Cutting()
 MASKS = ("required", "optional")
@@ -184,6 +185,9 @@ def _loaded(scene: Scene, resolution: int | None, cutting: Cutting, kind: str) -
     loaded = []
     notes: list[str] = []
     for shot in scene.shots:
+        _check_camera(scene, shot)
+    _warn_of_turns(scene)
+    for shot in scene.shots:
         rgba = _read(scene, shot, cutting, notes)
         normal = None if shot.normal is None else _normals(shot, rgba)
         smaller = _smaller(rgba.shape[1], rgba.shape[2], resolution, most)
@@ -193,6 +197,40 @@ def _loaded(scene: Scene, resolution: int | None, cutting: Cutting, kind: str) -
         rest = f" (and {len(notes) - 3} more such remarks)" if len(notes) > 3 else ""
         logger.warning("%s, cut out: %s%s", scene.source, "; ".join(notes[:3]), rest)
     return loaded
+
+
+def _check_camera(scene: Scene, shot: Shot) -> None:
+    """Refuse a principal point far outside the picture, and a lens that no camera has."""
+    where = f"{scene.source}, {shot.picture.name}"
+    for key, centre, side in (
+        ("cx", float(shot.intrinsics[0, 2]), shot.size[1]),
+        ("cy", float(shot.intrinsics[1, 2]), shot.size[0]),
+    ):
+        if not abs(centre) <= FARTHEST_CENTRE * side:
+            raise DataError(
+                f"{where}: the principal point's {key} is {centre:.6g} px, the picture "
+                f"{shot.size[1]}x{shot.size[0]} px.",
+                allowed=f"within {FARTHEST_CENTRE:g} sides of the picture; usually near its middle",
+            )
+    check_lens(shot.lens, shot.intrinsics, shot.size, where)
+
+
+def _warn_of_turns(scene: Scene) -> None:
+    """Say that pictures were taken as stored where their EXIF tag, but no shape, says otherwise."""
+    tags: Counter[int] = Counter()
+    for shot in scene.shots:
+        height, width = shot.size
+        tag = 1 if shot.box is not None else orientation(shot.picture)
+        if 1 < tag < 5 or (tag >= 5 and same_shape((height, width), (width, height))):
+            tags[tag] += 1
+    if tags:
+        logger.warning(
+            "%s: %s; they are taken as stored, since w x h cannot tell whether the cameras were "
+            "made for the pictures turned by it. If the mesh is garbled, write the pictures "
+            "upright with the tag removed (magick mogrify -auto-orient), their masks alike",
+            scene.source,
+            " and ".join(f"{n} pictures carry EXIF orientation {tag}" for tag, n in tags.items()),
+        )
 
 
 def _all_opaque(loaded: Sequence[_Loaded]) -> bool:

@@ -21,7 +21,13 @@ def load_json(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text.") from error
-    except (ValueError, RecursionError) as error:
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is not valid JSON: {error}.") from error
+    except ValueError as error:  # Python's limit on digits
+        raise DataError(
+            f"{path} holds a number of thousands of digits.", allowed="numbers as programs write"
+        ) from error
+    except RecursionError as error:
         raise DataError(f"{path} is not valid JSON: {error}.") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error

@@ -120,6 +120,12 @@ def read_projections(
             matrix = torch.from_numpy(arrays[name]) if name in arrays else identity
             if matrix.shape != (4, 4) or not torch.isfinite(matrix).all():
                 raise DataError(f"{path}: {name} is no finite 4x4 matrix.")
+            left = matrix[:3, :3].double()
+            if torch.linalg.det(left).abs() <= 1e-12 * left.norm(dim=1).prod():
+                raise DataError(
+                    f"{path}: {name} is singular, so it is no camera's.",
+                    allowed="matrices whose first three rows and columns can be inverted",
+                )
             matrices.append(matrix)
     return torch.stack(found[0]), torch.stack(found[1]), numbers
 

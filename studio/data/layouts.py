@@ -80,6 +80,8 @@ class LayoutData(SceneData):
     """What has to lie in a folder of this layout, for messages."""
     auto_centre: ClassVar[str] = "keep"
     """What `centre: auto` means: keep where the layout puts the object at the origin."""
+    snug: ClassVar[float | None] = None
+    """Times what masks outline, up to which a declared bound is believed; None: by convention."""
     auto_up: ClassVar[str] = "keep"
     """What `up: auto` means: keep where the layout has +Z up."""
 
@@ -136,8 +138,11 @@ class LayoutData(SceneData):
             raise DataError(f"{scene.source} has no views.", allowed=self.looks_for)
         scene, nearer = self._brought_near(scene)
         pictures = self._read(scene)
-        said = believed_bound(scene.bound, pictures.images[:, 3], pictures.cameras, scene.source)
-        scene, pictures = self._placed(replace(scene, bound=said), pictures)
+        said = believed_bound(
+            scene.bound, pictures.images[:, 3], pictures.cameras, scene.source, snug=self.snug
+        )
+        far = not torch.equal(nearer, torch.eye(4).double())
+        scene, pictures = self._placed(replace(scene, bound=said), pictures, far)
         self._to_world = nearer @ self._to_world
         self._bound = self._find_bound(scene, pictures)
         views = self._views(scene, pictures)
@@ -193,11 +198,15 @@ class LayoutData(SceneData):
     def _centre(self) -> str:
         return self.auto_centre if self.cfg.centre == "auto" else self.cfg.centre
 
-    def _placed(self, scene: Scene, pictures: Pictures) -> tuple[Scene, Pictures]:
-        """Move the scene as `centre` and `up` say."""
+    def _placed(self, scene: Scene, pictures: Pictures, far: bool) -> tuple[Scene, Pictures]:
+        """Move the scene as `centre` and `up` say.
+
+        A `far` one has the cameras' middle for its origin, which says nothing of the object.
+        """
         centre = self._centre
         up = self.auto_up if self.cfg.up == "auto" else self.cfg.up
-        if centre == "keep" and self.cfg.centre == "auto" and self._is_elsewhere(scene, pictures):
+        auto = centre == "keep" and self.cfg.centre == "auto"
+        if auto and (far or self._is_elsewhere(scene, pictures)):
             logger.info("%s: the object is moved to the origin (data.centre=masks)", scene.source)
             centre = "masks"
         self._to_world = torch.eye(4, dtype=torch.float64)

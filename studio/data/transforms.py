@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from studio.bounds import SNUG
 from studio.data.layouts import CaptureConfig, LayoutData
 from studio.registry import register
 from studio.shots import Scene
@@ -16,6 +17,7 @@ class TransformsData(LayoutData):
     """Posed RGBA pictures in a transforms.json folder (nerfstudio, instant-ngp, NeRF-synthetic)."""
 
     looks_for = "transforms.json or transforms_train.json"
+    snug = SNUG
 
     @dataclass
     class Config(CaptureConfig):

@@ -14,9 +14,11 @@ from torch import Tensor
 from studio.cameras import opencv_to_opengl, orbit_cameras
 from studio.capture_files import turn
 from studio.data import colmap_cameras
+from studio.data.dtu import read_projections
 from studio.data.numbered import numbered, paired
 from studio.errors import DataError
 from studio.images import to_uint8
+from studio.lens import Lens, check_lens
 from tests.unit.test_captures import (
     RIG,
     assert_same,
@@ -395,3 +397,54 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Path, "stat", refused)
     with pytest.raises(DataError, match="cannot be read: permission denied"):
         read("capture", tmp_path)
+
+
+# --- what no camera has -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tag", [1, 3, 6])
+def test_a_turn_that_the_shape_cannot_tell_is_said(
+    tmp_path: Path, tag: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_ngp(tmp_path, BROAD, w=56, h=40)
+    views = read("capture", tmp_path, **KEEP)
+    write_photos(tmp_path, list(views.images), list(views.images), tag)
+    read("capture", tmp_path, **KEEP)
+    assert (f"5 pictures carry EXIF orientation {tag}" in caplog.text) == (tag == 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"k1": -50}, r"transforms.json.*k1 = -50"),
+        ({"k1": 300}, r"k1 = 300"),
+        ({"cx": 1e6}, r"transforms.json.*cx is 1e\+06"),
+        ({"cy": -1e6}, r"cy is -1e\+06"),
+    ],
+)
+def test_cameras_that_there_are_not(tmp_path: Path, values: dict[str, float], said: str) -> None:
+    write_ngp(tmp_path, BROAD, w=56, h=40)
+    edit(tmp_path, lambda document: document.update(values))
+    with pytest.raises(DataError, match=said):
+        read("capture", tmp_path, **KEEP)
+
+
+def test_lenses_that_there_are_pass() -> None:
+    intrinsics = torch.tensor([[450.0, 0, 500], [0, 450, 375], [0, 0, 1]])
+    for lens in (Lens(-0.27, 0.1), Lens(0.2, -0.01, 0.01), Lens(k1=-0.05, p1=0.01, p2=-0.02)):
+        check_lens(lens, intrinsics, (750, 1000), "here")
+
+
+def test_a_number_of_thousands_of_digits_is_said_plainly(tmp_path: Path) -> None:
+    write_ngp(tmp_path, BROAD)
+    path = tmp_path / "transforms.json"
+    path.write_text('{"w": ' + "1" * 5001 + "," + path.read_text()[1:])
+    with pytest.raises(DataError, match="thousands of digits") as caught:
+        read("capture", tmp_path, **KEEP)
+    assert "sys." not in str(caught.value)
+
+
+def test_a_singular_projection_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "c.npz", world_mat_0=np.eye(4), world_mat_7=np.zeros((4, 4)))
+    with pytest.raises(DataError, match=r"c.npz: world_mat_7 is singular"):
+        read_projections(tmp_path / "c.npz")
