@@ -23,7 +23,9 @@ logger = logging.getLogger(__name__)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif")
 MASK_FOLDERS = ("masks", "mask")
 COMPANION = re.compile(r"[-_.](depth|normals?|mask|alpha)(_?\d+)?$", re.IGNORECASE)
+MASK_SUFFIXES = (*SUFFIXES, ".gif")
 _ANY_CASE = (*SUFFIXES, *(suffix.upper() for suffix in SUFFIXES))
+_MASKS_ANY_CASE = (*MASK_SUFFIXES, *(suffix.upper() for suffix in MASK_SUFFIXES))
 _FLIPS = {2: (2,), 3: (1, 2), 4: (1,), 6: (2,), 7: (1, 2), 8: (1,)}  # after transposing 5 to 8
 
 
@@ -62,7 +64,7 @@ def find_mask(folders: Iterable[Path], name: str) -> Path | None:
     """
     path = Path(name)
     stems = [path.name, path.stem, f"{path.stem}_mask", f"{path.stem}-mask"]
-    names = [path.name, *(stem + suffix for stem in stems for suffix in _ANY_CASE)]
+    names = [path.name, *(stem + suffix for stem in stems for suffix in _MASKS_ANY_CASE)]
     for folder in folders:
         for file in ((folder / path).with_name(name) for name in names):
             if is_file(file):

@@ -16,8 +16,12 @@ from studio.foreground import METHODS, foreground
 from studio.picture_files import opened
 
 BORDER = 0.9  # share of its outermost pixels from which on a mask covers a picture's border
+CLEAR = 0.5  # share of its outermost pixels below which a mask leaves the border free
 FULL = 0.995  # share of a picture from which on a mask is full
 MARKED = 0.5  # share of the file's largest possible value from which a pixel counts as object
+DIM = 24  # of 255: what is darker is background, however a photo was cut out
+COLOURED = 0.02  # share of what is brighter that differs by DIM between channels, in a colour photo
+FEW_COLOURS = 16  # (of 32 levels each) that make up 90 % of a coloured mask; a photo has more
 
 
 @dataclass(frozen=True)
@@ -76,17 +80,24 @@ def read_mask(path: str | Path, *, upright: bool = True) -> Float[Tensor, "4 h w
 
     A file's alpha channel is its mask, where it has one that is not the same everywhere. Otherwise
     the largest colour channel counts, so that red on black is a mask, too. In a palette of labels
-    everything but black is object. Two values, one of them 0, mean no and yes whatever the other.
+    everything but black is object; where nothing is black, everything but label 0. Two values, one of them 0, mean no and yes whatever the other.
 
     Args:
         path: greyscale, colour, palette, 1-bit or 16-bit.
         upright: turn the picture by its EXIF tag.
 
     Raises:
-        DataError: if the file cannot be read, or its largest value is too low for a mask.
+        DataError: if the file cannot be read, shows a photo, or its largest value is too low for a
+            mask.
     """
     with opened(path) as picture:
         picture.load()
+        if _is_photo(picture):
+            raise DataError(
+                f"mask {path} is a colour photo without an alpha channel, and no mask.",
+                allowed="white on the object and black elsewhere, or an alpha channel",
+                hint="Save the cut-out with its transparency, or its outline in black and white.",
+            )
         values, top = _values(ImageOps.exif_transpose(picture) if upright else picture)
     levels = np.unique(values)
     if len(levels) == 2 and levels[0] == 0:
@@ -105,12 +116,33 @@ def read_mask(path: str | Path, *, upright: bool = True) -> Float[Tensor, "4 h w
     return torch.cat([torch.ones(3, *alpha.shape), alpha[None]])
 
 
-def _values(picture: Image.Image) -> tuple[np.ndarray, float]:
-    """The values of a mask file, whatever channel holds them, and the largest possible one."""
+def _alpha(picture: Image.Image) -> np.ndarray | None:
+    """A file's alpha channel of 0 to 255, where it has one that is not the same everywhere."""
     if picture.getbands()[-1] in ("A", "a") or "transparency" in picture.info:
         alpha = np.asarray(picture.convert("RGBA"))[..., 3]
         if alpha.min() != alpha.max():
-            return alpha.astype(np.float64), 255.0
+            return alpha.astype(np.float64)
+    return None
+
+
+def _is_photo(picture: Image.Image) -> bool:
+    """Whether a mask file shows its object in colours: many of them, where a mask has few."""
+    if picture.mode not in ("RGB", "RGBA", "CMYK", "YCbCr") or _alpha(picture) is not None:
+        return False
+    colours = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    seen = colours[colours.max(axis=1) > DIM]
+    if len(seen) == 0 or (np.ptp(seen, axis=1) > DIM).mean() < COLOURED:
+        return False
+    coarse = (seen // 8).astype(np.int64) @ np.array([1024, 32, 1])
+    largest = np.sort(np.bincount(coarse))[::-1]
+    return bool(largest[:FEW_COLOURS].sum() < 0.9 * len(seen))
+
+
+def _values(picture: Image.Image) -> tuple[np.ndarray, float]:
+    """The values of a mask file, whatever channel holds them, and the largest possible one."""
+    alpha = _alpha(picture)
+    if alpha is not None:
+        return alpha, 255.0
     if picture.mode.startswith("I"):
         return np.asarray(picture).astype(np.float64), 65535.0
     if picture.mode == "F":
@@ -118,6 +150,8 @@ def _values(picture: Image.Image) -> tuple[np.ndarray, float]:
     colours = np.asarray(picture.convert("RGB")).astype(np.float64)
     largest = colours.max(axis=-1)
     if picture.mode == "P" and np.any(np.ptp(colours, axis=-1) > 0):  # labels
+        if (largest > 0).all():  # no black: label 0 is the background
+            largest = np.asarray(picture).astype(np.float64)
         return 255.0 * (largest > 0), 255.0
     return largest, 255.0
 
@@ -126,14 +160,16 @@ def checked_masks(
     source: object,
     masks: list[Float[Tensor, "_h _w"]],
     files: list[Path | None],
+    pictures: list[Path],
     inverted: bool | None,
 ) -> None:
-    """Refuse the masks of a capture that are all empty, or plainly inverted.
+    """Refuse the masks of a capture that are all empty, or plainly inverted, all or some.
 
     Args:
         source: the capture, for messages.
         masks: in [0, 1], one per picture, after any inverting.
         files: mask file of each, None where it is the picture's alpha channel.
+        pictures: picture of each.
         inverted: what the user says; None lets it be checked.
 
     Raises:
@@ -153,6 +189,9 @@ def checked_masks(
             else "Check data.invert_masks.",
         )
     covered = torch.stack([_border(mask) for mask in masks])
+    if inverted is not False:
+        names = [(file or picture).name for file, picture in zip(files, pictures, strict=True)]
+        _one_sense(source, covered, share, names)
     if inverted is None and bool((covered > BORDER).all() and (share < FULL).any()):
         raise DataError(
             f"{source}: the {what} cover the border of every picture: they seem to mark the "
@@ -161,6 +200,29 @@ def checked_masks(
             hint="data.invert_masks=true inverts them; data.invert_masks=false takes them as "
             "they are.",
         )
+
+
+def _one_sense(
+    source: object, covered: Float[Tensor, " v"], share: Float[Tensor, " v"], names: list[str]
+) -> None:
+    """Refuse masks some of which mark the object and others the background.
+
+    Full masks tell neither. A few that cover the border among many that half cover it may show an
+    object that its pictures cut off.
+    """
+    odd = [i for i in range(len(names)) if covered[i] > BORDER and share[i] < FULL]
+    clear = int(((covered < CLEAR) & (share > 0)).sum())
+    if not odd or 2 * clear < len(names) - len(odd) or clear == 0:
+        return
+    some = ", ".join(names[i] for i in odd[:8]) + (
+        f" and {len(odd) - 8} more" if len(odd) > 8 else ""
+    )
+    raise DataError(
+        f"{source}: {len(odd)} of {len(names)} masks cover the border and seem to mark the "
+        f"background, while {clear} others mark the object: {some}.",
+        allowed="white (opaque) on the object in all masks",
+        hint="Invert those files; data.invert_masks=false takes all masks as they are.",
+    )
 
 
 def _border(mask: Float[Tensor, "h w"]) -> Float[Tensor, ""]:

@@ -159,7 +159,8 @@ def read_shots(
         raise _no_mask(scene, "every picture is opaque everywhere")
     if cutting.uses_masks:
         alphas = [rgba[3] for rgba, _, _ in loaded]
-        checked_masks(scene.source, alphas, [shot.mask for shot in shots], cutting.inverted)
+        files, pictures = [shot.mask for shot in shots], [shot.picture for shot in shots]
+        checked_masks(scene.source, alphas, files, pictures, cutting.inverted)
     size = _common_size(scene, [(rgba.shape[1], rgba.shape[2]) for rgba, _, _ in loaded])
     loaded = [_scaled(*one, size, kind) for one in loaded]
     cameras = Cameras(

@@ -49,6 +49,7 @@ KINDS = {
     "16 bit": lambda d: Image.fromarray(d.astype(np.uint16) * 65535),
     "16 bit, zero and 255": lambda d: Image.fromarray(d.astype(np.uint16) * 255),
     "palette of labels": lambda d: palette(d, [0, 0, 0, 128, 0, 0]),
+    "palette without black": lambda d: palette(d, [255, 255, 255, 255, 0, 0]),
     "palette of greys": lambda d: palette(d, [0, 0, 0, 255, 255, 255]),
     "red channel": lambda d: coloured(d, (255, 0, 0)),
     "dark red": lambda d: coloured(d, (90, 0, 0)),
@@ -82,6 +83,23 @@ def test_values_that_mean_nothing_are_named(tmp_path: Path) -> None:
         read_mask(tmp_path / "labels.png")
 
 
+def test_a_colour_photo_is_no_mask(tmp_path: Path) -> None:
+    disc = shape()
+    y, x = np.mgrid[:24, :24] / 23.0
+    photo = np.stack([80 + 170 * x, 60 + 120 * y, 200 - 150 * x * y], axis=-1)
+    cut = (photo * disc[..., None]).astype(np.uint8)
+    Image.fromarray(cut).save(tmp_path / "m.png")
+    with pytest.raises(DataError, match=r"mask .*m.png is a colour photo without an alpha"):
+        read_mask(tmp_path / "m.png")
+    alpha = (255 * disc).astype(np.uint8)
+    Image.fromarray(np.dstack([cut, alpha])).save(tmp_path / "m.png")
+    assert torch.equal(read_mask(tmp_path / "m.png")[3], torch.from_numpy(disc).float())
+    big = np.kron(disc, np.ones((8, 8), bool))
+    coloured(big, (255, 0, 0)).save(tmp_path / "m.jpg", quality=40)  # JPEG adds colours
+    mask = read_mask(tmp_path / "m.jpg")[3] > 0.5
+    assert (mask == torch.from_numpy(big)).float().mean() > 0.98
+
+
 def masked_capture(root: Path, masks: torch.Tensor) -> None:
     """A COLMAP project whose pictures are opaque on a loud background, with mask files."""
     write_colmap(root, RIG, binary=False)
@@ -101,6 +119,26 @@ def test_inverted_masks_are_refused_and_can_be_inverted(tmp_path: Path) -> None:
     torch.testing.assert_close(read("capture", tmp_path, invert_masks=True).mask, TRUE)
     as_they_are = read("capture", tmp_path, invert_masks=False, bound=0.5)
     torch.testing.assert_close(as_they_are.mask, 1 - TRUE)
+
+
+@pytest.mark.parametrize("odd", [[1], [0, 2, 4]])
+def test_some_inverted_masks_are_refused_by_name(tmp_path: Path, odd: list[int]) -> None:
+    masks = TRUE.clone()
+    masks[odd] = 1 - masks[odd]
+    masked_capture(tmp_path, masks)
+    named = ", ".join(f"photo {i}.*" for i in odd)
+    with pytest.raises(DataError, match=rf"{len(odd)} of {len(TRUE)} masks cover.*: {named}"):
+        read("capture", tmp_path)
+    as_they_are = read("capture", tmp_path, invert_masks=False, bound=0.5)
+    torch.testing.assert_close(as_they_are.mask, masks)
+
+
+def test_masks_may_be_gif(tmp_path: Path) -> None:
+    masked_capture(tmp_path, TRUE)
+    for file in list((tmp_path / "masks").iterdir()):
+        Image.open(file).convert("L").save(file.with_suffix(".gif"))
+        file.unlink()
+    assert overlap(read("capture", tmp_path)) == 1
 
 
 def test_inverted_alpha_is_refused_and_can_be_inverted(tmp_path: Path) -> None:
