@@ -80,7 +80,8 @@ def read_mask(path: str | Path, *, upright: bool = True) -> Float[Tensor, "4 h w
 
     A file's alpha channel is its mask, where it has one that is not the same everywhere. Otherwise
     the largest colour channel counts, so that red on black is a mask, too. In a palette of labels
-    everything but black is object; where nothing is black, everything but label 0. Two values, one of them 0, mean no and yes whatever the other.
+    everything but black is object; where nothing is black, everything but label 0. Two values, one
+    of them 0, mean no and yes whatever the other.
 
     Args:
         path: greyscale, colour, palette, 1-bit or 16-bit.

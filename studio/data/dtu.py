@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from studio.paths import existing
 from studio.picture_files import picture_size
 from studio.registry import register
 from studio.shots import Scene, Shot
+
+logger = logging.getLogger(__name__)
 
 FILES = ("cameras_sphere.npz", "cameras_large.npz", "cameras.npz", "cameras_linear_init.npz")
 
@@ -58,6 +61,7 @@ class DTUData(LayoutData):
         masks = pictures_in(_folder(root, "mask") or root / "mask")
         world, scale, numbers = read_projections(path)
         camera_of = paired(root, pictures, numbers, "cameras (world_mat_*)")
+        _say_unused(root, [n for i, n in enumerate(numbers) if i not in camera_of], len(numbers))
         mask_of = paired(root, pictures, numbered(masks), "masks", fewer=True) if masks else []
         c2w, intrinsics = decompose(world @ scale)
         intrinsics[:, :2, 2] += 0.5 - cfg.pixel_centre
@@ -90,6 +94,17 @@ class DTUData(LayoutData):
 
 def _folder(root: Path, name: str) -> Path | None:
     return next((root / n for n in (name, f"{name}s", f"{name}_rgb") if (root / n).is_dir()), None)
+
+
+def _say_unused(root: Path, numbers: list[int], total: int) -> None:
+    """Say which cameras have no picture; a few pictures of many cameras are a capture, too."""
+    if numbers:
+        some = ", ".join(f"world_mat_{n}" for n in numbers[:3])
+        more = f" and {len(numbers) - 3} more" if len(numbers) > 3 else ""
+        logger.warning(
+            "%s: pictures of %d of %d cameras are there; without: %s%s.",
+            *(root, total - len(numbers), total, some, more),
+        )
 
 
 def _camera_file(root: Path) -> Path:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, overload
 
 from studio.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 
 def numbered(files: Sequence[Path]) -> list[int | None]:
@@ -56,7 +59,8 @@ def paired(
     """Return for each picture the position of what belongs to it.
 
     Picture 012 takes the camera or mask number 12. Where both are numbered differently but there
-    are as many and no number of one could mean another of the other, they are paired in order.
+    are as many and no number of one could mean another of the other, they are paired in order,
+    which is said. Names without numbers are never paired.
 
     Args:
         root: for messages.
@@ -75,7 +79,12 @@ def paired(
         return [at[number] for number in numbers if number is not None]
     if known and fewer and set(at) < set(numbers):
         return [at.get(number) if number is not None else None for number in numbers]
-    if len(pictures) == len(others) and (not known or _parallel(numbers, others)):
+    if known and len(pictures) == len(others) and _parallel(numbers, others):
+        logger.warning(
+            "%s: pictures (%s, ...) and %s (numbers %s, ...) are numbered differently: they are "
+            "paired in order.",
+            *(root, pictures[0].name, what, others[0]),
+        )
         return list(range(len(pictures)))
     some = ", ".join(p.name for p in pictures[:3])
     theirs = ", ".join(str(n) for n in others[:3]) if at else "none"

@@ -193,10 +193,15 @@ def test_depth_maps_beside_a_ring(tmp_path: Path) -> None:
 # --- DTU ----------------------------------------------------------------------------------------
 
 
-def test_dtu_pictures_keep_their_cameras(tmp_path: Path) -> None:
+def test_dtu_pictures_keep_their_cameras(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_dtu(tmp_path, RIG)
     for i in (1, 2):
         (tmp_path / f"image/{i:06d}.png").unlink()
+    assert_same(read("dtu", tmp_path, up="keep"), RIG[[0, 3, 4]])
+    assert any(
+        "pictures of 3 of 5 cameras are there; without: world_mat_1, world_mat_2." in m
+        for m in caplog.messages
+    )
     (tmp_path / "mask/002.png").unlink()
     assert_same(read("dtu", tmp_path, up="keep"), RIG[[0, 3, 4]])
     (tmp_path / "mask/004.png").unlink()
@@ -204,7 +209,7 @@ def test_dtu_pictures_keep_their_cameras(tmp_path: Path) -> None:
     assert_same(read("dtu", tmp_path, up="keep"), RIG[[0, 3]])
 
 
-def test_pairing_by_number() -> None:
+def test_pairing_by_number(caplog: pytest.LogCaptureFixture) -> None:
     def files(*names: str) -> list[Path]:
         return [Path(f"{name}.png") for name in names]
 
@@ -213,12 +218,14 @@ def test_pairing_by_number() -> None:
     assert numbered(files("1_2", "2_1")) == [None, None]
     root = Path("x")
     assert paired(root, files("003", "001"), [0, 1, 2, 3], "cameras") == [3, 1]
+    assert not caplog.messages
     assert paired(root, files("1", "2", "3"), [0, 1, 2], "cameras") == [0, 1, 2]  # from one
+    assert "numbered differently: they are paired in order" in caplog.messages[0]
     assert paired(root, files("IMG_204", "IMG_209"), [0, 1], "cameras") == [0, 1]
-    assert paired(root, files("front", "back"), [0, 1], "cameras") == [0, 1]
     for names, others in (
         (("1", "2", "4"), [0, 1, 2]),
-        (("front", "back"), [0, 1, 2]),
+        (("front", "back"), [0, 1]),
+        (("0", "1"), [None, None]),
         (("IMG_204", "IMG_209"), [0, 1, 2]),
         (("0", "1", "2", "3"), [0, 1, 2]),
     ):
