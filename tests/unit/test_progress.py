@@ -177,7 +177,18 @@ def test_rendering_of_procedural_objects_is_shown(
 def test_compiling_is_shown(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    from numba.core import event
+
     from studio.ops.compiled import part
+
+    class Slow(event.Listener):
+        """Makes a compiler that is warm already take its time."""
+
+        def on_start(self, event: event.Event) -> None:
+            time.sleep(0.15)
+
+        def on_end(self, event: event.Event) -> None:
+            pass
 
     monkeypatch.setattr(progress, "QUIET_SECONDS", 0.0)
     monkeypatch.setattr(progress, "LINE_SECONDS", (0.01, 0.01))
@@ -185,7 +196,8 @@ def test_compiling_is_shown(
     def double(x: float) -> float:
         return 2 * x
 
-    assert part(double)(2.0) == 4.0
+    with event.install_listener("numba:compile", Slow()):
+        assert part(double)(2.0) == 4.0
     assert "compiling kernels" in capsys.readouterr().out
 
 
