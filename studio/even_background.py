@@ -32,6 +32,8 @@ SPECK = 1e-3  # of the largest part's area, below which a loose part is dust
 SMALLEST_HOLE = 5e-5  # of the picture
 RIM = (2, 8)  # px from the object: where the evenness of the background is measured
 HOLE_NOISE = 0.02  # largest usual difference from the background in a hole
+HOLE_EVEN = 0.5  # share of a hole's pixels that differ no more, however noisy
+HOLE_BLUR = 2.0  # px over which a hole's noise is levelled out
 WORK_SIDE = 400  # px; shadows are looked for at this size
 DARKEST = 0.25  # of the background's light, in a shadow
 HUE = 0.035  # largest difference of a shadow's colour from the darkened background
@@ -79,8 +81,7 @@ def cut_out(rgb: Picture, tolerance: float, *, holes: bool = True) -> Cut:
         raise DataError("the picture shows nothing but its background.")
     backdrop = fitted_backdrop(rgb, outer)
     shadow = soft_shadow(rgb, backdrop, outer)
-    away = np.abs(rgb - backdrop).max(axis=0)
-    open_areas = enclosed_holes(away, outer | shadow, tolerance) if holes else []
+    open_areas = enclosed_holes(rgb - backdrop, outer | shadow, tolerance) if holes else []
     background = outer | shadow
     for area in open_areas:
         background |= area
@@ -202,18 +203,20 @@ def _reduced(values: Float[np.ndarray, "c h w"], step: int) -> Float[np.ndarray,
     return blocks.mean(axis=(2, 4))
 
 
-def enclosed_holes(
-    away: Float[np.ndarray, "h w"], background: Mask, tolerance: float
-) -> list[Mask]:
+def enclosed_holes(difference: Picture, background: Mask, tolerance: float) -> list[Mask]:
     """Enclosed areas that are as even as the background is near the object.
 
+    Where single pixels are too noisy, means over a few count: they level out the noise of JPEG near
+    an edge, but not the shading of an object.
+
     Args:
-        away: largest difference of a channel from the background's colour.
+        difference: from the background's colour.
         background: what touches the border.
         tolerance: of the background's colour.
     """
     from scipy import ndimage
 
+    away = np.abs(difference).max(axis=0)
     distance = ndimage.distance_transform_edt(background)
     rim = (distance > RIM[0]) & (distance <= RIM[1])
     usual = float(np.quantile(away[rim], 0.9)) if rim.any() else 0.0
@@ -225,10 +228,24 @@ def enclosed_holes(
     for part in np.flatnonzero(sizes >= least) + 1:
         area = labels == part
         core = ndimage.binary_erosion(area, iterations=RIM[0])
-        inner = away[core if core.any() else area]
-        if (inner <= allowed).mean() >= 0.9 and core.sum() >= 0.2 * area.sum():
+        if core.sum() < 0.2 * area.sum():
+            continue
+        even = (away[core] <= allowed).mean()
+        if even < 0.9 and even >= HOLE_EVEN:
+            even = (_means(difference, area)[core] <= allowed).mean()
+        if even >= 0.9:
             found.append(area)
     return found
+
+
+def _means(difference: Picture, area: Mask) -> Float[np.ndarray, "h w"]:
+    """Largest channel of the differences, each the mean over the area's pixels around."""
+    from scipy import ndimage
+
+    weight = np.maximum(ndimage.gaussian_filter(area.astype(np.float32), HOLE_BLUR), 1e-6)
+    means = [ndimage.gaussian_filter(np.where(area, d, 0), HOLE_BLUR) / weight for d in difference]
+    largest: np.ndarray = np.abs(means).max(axis=0)
+    return largest
 
 
 def _specks(solid: Mask) -> Mask:

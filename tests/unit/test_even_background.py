@@ -107,6 +107,20 @@ def test_the_hole_of_a_handle_is_background(background: tuple[float, float, floa
     assert kept.holes == 0 and overlap(kept, mask) < 0.93
 
 
+@pytest.mark.parametrize("ground", [None, shadow()])
+@pytest.mark.parametrize("background", [WHITE, (0.95, 0.95, 0.95), (0.75, 0.8, 0.9)])
+def test_the_hole_of_a_handle_in_a_jpeg(
+    background: tuple[float, float, float], ground: np.ndarray | None, tmp_path: Path
+) -> None:
+    """JPEG's noise reaches far into a hole, a shadow beneath makes no difference."""
+    picture, mask = drawn(teapot(), RED, background, ground)
+    image = Image.fromarray((255 * np.moveaxis(picture, 0, -1)).round().astype(np.uint8))
+    image.save(tmp_path / "p.jpg", quality=85)
+    stored = np.moveaxis(np.asarray(Image.open(tmp_path / "p.jpg")), -1, 0)
+    cut = cut_out(stored.astype(np.float32) / 255, 0.08)
+    assert cut.holes == 1 and overlap(cut, mask) > 0.96
+
+
 def test_the_spaces_of_a_chair_are_background() -> None:
     picture, mask = drawn(chair(), WOOD)
     assert overlap(cut_out(picture, 0.08), mask) > 0.97
