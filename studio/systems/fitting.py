@@ -122,7 +122,7 @@ class Fitter:
         with StageProgress("visual hull"):
             shape = find_object(views, cfg.hull)
         check_surroundings(views, renderer.sees_outside, "mask" in weights_of(cfg.loss))
-        self.frame, self.start_hull = shape.frame, shape.hull
+        self.frame, self.start_hull, self.lost = shape.frame, shape.hull, shape.lost
         if shape.around is not None:
             renderer.restrict(shape.around)
         self.pool = RayPool(

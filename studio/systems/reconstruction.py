@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from studio.views import ViewSet
 
 if TYPE_CHECKING:
     from studio.run import RunFolder
+
+logger = logging.getLogger(__name__)
 
 
 class _Blocks(IterableDataset[int]):
@@ -140,6 +143,25 @@ class Reconstruction(System):
         self.half_side.fill_(self.fitter.frame.half)
         self.cube.fill_(views.bound)
         self._hull_distance = self._base = None
+        self._record(views)
+
+    def _record(self, views: ViewSet) -> None:
+        """Say and store how many views are fitted, in which cube, at which picture size."""
+        height, width = views.cameras.size
+        used = len(views) - len(self.fitter.lost)
+        logger.info(
+            "fitting %d of %d views of %dx%d px in a cube that reaches to %.3g from the origin",
+            *(used, len(views), width, height, views.bound),
+        )
+        if self.run is not None:
+            self.run.write_metrics(
+                {
+                    "views": used,
+                    "views_given": len(views),
+                    "bound": float(views.bound),
+                    "picture_size": [width, height],
+                }
+            )
 
     @property
     def fitter(self) -> Fitter:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+import logging
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from studio.ops.visual_hull import (
     visual_hull,
 )
 from studio.progress import StageProgress
+from studio.run import RunFolder
 from studio.systems.fitting import FitConfig, Fitter
 from studio.systems.ray_pool import RayPool, pixel_side
 from studio.systems.reconstruction import Reconstruction
@@ -256,7 +259,7 @@ def test_a_broken_picture_stops_training_before_the_weights(tmp_path: Path) -> N
     images[:, 0][views.mask > 0.5] = float("nan")
     system = Reconstruction(small_config())
     last = tmp_path / "last.ckpt"
-    system.run = SimpleNamespace(last_checkpoint=last)  # type: ignore[assignment]
+    system.run = SimpleNamespace(write_metrics=lambda figures: None, last_checkpoint=last)  # type: ignore[assignment]
     system.set_views(replace(views, images=images))
     quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "logger": False}
     trainer = pl.Trainer(
@@ -475,3 +478,14 @@ def test_progress_of_a_time_budget_is_in_seconds(
     with stage:
         stage(12, 60, {"step": 300, "train/loss": 0.25})
         assert stage.text == "train: 12/60 s  0:48 left  loss 0.25  step 300"
+
+
+def test_what_is_fitted_is_recorded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    views = sphere_views(24)
+    views.images[2, 3] = 0
+    run = RunFolder(tmp_path)
+    with caplog.at_level(logging.INFO):
+        Reconstruction(small_config(), run=run).set_views(views)
+    figures = json.loads((tmp_path / "metrics.json").read_text())
+    assert figures == {"views": 10, "views_given": 11, "bound": 0.5, "picture_size": [24, 24]}
+    assert "fitting 10 of 11 views of 24x24 px in a cube that reaches to 0.5" in caplog.text
