@@ -31,6 +31,9 @@ class AutoencoderTraining(TrainingSystem):
         """First weights: random, or pca (of pixel blocks; one-level autoencoders only)."""
         train_encoder: bool = True
         """False trains the decoder alone, so that latents stay what they are from the start."""
+        scaling_factor: float = 0.0
+        """Factor from latents to those of the diffusion process; 0: what brings unseen ones to unit
+        variance. A decoder trained anew keeps the factor of the models that use its latents."""
         kl_weight: float = 1e-5
         """Weight of the KL term per latent value."""
         edge_weight: float = 1.0
@@ -87,7 +90,7 @@ class AutoencoderTraining(TrainingSystem):
 
     @torch.no_grad()
     def save(self, folder: Path) -> None:
-        """Write the VAE; its scaling factor brings latents to unit variance."""
-        std = encode(self.vae, self._unseen()).std()
-        self.vae.register_to_config(scaling_factor=float(1 / std))
+        """Write the VAE with its scaling factor."""
+        factor = self.cfg.scaling_factor or float(1 / encode(self.vae, self._unseen()).std())
+        self.vae.register_to_config(scaling_factor=factor)
         self.vae.save_pretrained(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,25 @@ def test_the_autoencoder_trains_in_half_precision() -> None:
         trainer = train(system, precision)
         losses[precision] = float(trainer.callback_metrics["train/loss"])
     assert losses["bf16-mixed"] == pytest.approx(losses["32-true"], rel=0.05)
+
+
+def test_a_decoder_trained_anew_keeps_the_latents_and_their_factor(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (2, 2, 16, 16, 4), dtype=np.uint8)
+    options = {
+        "autoencoder": {"block_out_channels": [8], "latent_channels": 4, "norm_num_groups": 4},
+        "train_encoder": False,
+        "scaling_factor": 0.75,
+        "batch_size": 2,
+    }
+    system = build("system", "autoencoder-training", options, key="system")
+    before = {name: value.clone() for name, value in system.vae.state_dict().items()}
+    system.train_data = Rings(images, orbit_cameras([0, 180], 30.0, size=16))
+    train(system, "32-true")
+    for name, value in system.vae.state_dict().items():
+        decoder = name.startswith(("decoder.", "post_quant_conv."))
+        assert torch.equal(value, before[name]) != decoder or not value.any(), name
+    system.save(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["scaling_factor"] == 0.75
 
 
 # --- what is refused, or said, before anything starts ---------------------------------------------
