@@ -70,12 +70,26 @@ def read_part(
     Raises:
         WeightsError: if config or weights are missing, damaged or do not fit each other.
     """
+    module = build_part(folder, kind, build)
+    load_strict(module, renamed(read_weights(folder, allow_pickle, variant)), folder)
+    return materialised(module)
+
+
+def build_part(folder: Path, kind: type, build: Callable[[dict[str, Any]], nn.Module]) -> nn.Module:
+    """Build one network as the config.json in its folder says, on the meta device.
+
+    Args:
+        folder: the part's folder.
+        kind: the class whose constructor takes what config.json says.
+        build: makes the network of that.
+
+    Raises:
+        WeightsError: if the config is missing or damaged.
+    """
     config = read_config(folder)
     check_network(kind, config, folder / "config.json")
     with refused(folder / "config.json", "describes no network"), torch.device("meta"):
-        module = build(config)
-    load_strict(module, renamed(read_weights(folder, allow_pickle, variant)), folder)
-    return materialised(module)
+        return build(config)
 
 
 def current_vae_name(key: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from studio.errors import ConfigError, StudioError, WeightsError
 from studio.options import parse_config, plain
 
 C = TypeVar("C")
+log = logging.getLogger(__name__)
 MOST_LAYERS = 1000  # no network has more; a damaged number would be built for hours
 
 
@@ -87,13 +89,13 @@ def _not_finite(name: str) -> Any:
 
 
 def with_saved(cfg: C, saved: Mapping[str, Any], names: Sequence[str], source: Path) -> C:
-    """Return a config with the options that a folder of weights fixes.
+    """Return a config with the options that a folder of weights fixes, see `with_fixed`.
 
     Args:
         cfg: a dataclass of options.
         saved: what the folder's config says.
         names: the options that it fixes.
-        source: the file, named in errors.
+        source: the file, named in errors and in the log.
 
     Raises:
         WeightsError: if a value has another type than its option.
@@ -103,7 +105,53 @@ def with_saved(cfg: C, saved: Mapping[str, Any], names: Sequence[str], source: P
         checked = parse_config(type(cfg), {**plain(cfg), **chosen}, key=source.as_posix())
     except StudioError as error:
         raise WeightsError(f"{error}") from error
-    return replace(cfg, **{name: getattr(checked, name) for name in chosen})  # type: ignore[type-var]
+    return with_fixed(cfg, {name: getattr(checked, name) for name in chosen}, source)
+
+
+def with_fixed(cfg: C, fixed: Mapping[str, Any], source: Path) -> C:
+    """Return a config with the options that weights fix: they have the last word.
+
+    A warning names every option that was set to something else. One that still has its default
+    may just not have been thought of.
+
+    Args:
+        cfg: a dataclass of options.
+        fixed: what the weights were trained with.
+        source: where the weights say so, for the log.
+    """
+    default = type(cfg)()
+    for name, value in fixed.items():
+        given = getattr(cfg, name)
+        if given in (value, None, ""):
+            continue
+        asked = given != getattr(default, name)
+        log.log(
+            logging.WARNING if asked else logging.DEBUG,
+            "%s was trained with %s %s, which is used instead of %s",
+            *(source, name, value, given),
+        )
+    return replace(cfg, **fixed)  # type: ignore[type-var]
+
+
+def with_released(
+    cfg: C, released: Mapping[str, Any], names: Sequence[str], source: Path, **known: Any
+) -> C:
+    """Return a config with what describes weights in their authors' format.
+
+    Args:
+        cfg: a dataclass of options.
+        released: what the authors' models were made with, where it differs from the defaults.
+        names: the options that such weights fix.
+        source: the weights, named in the log.
+        known: options that the files themselves tell.
+    """
+    whole = type(cfg)(**released)
+    fixed = {**{name: getattr(whole, name) for name in names}, **known}
+    forgotten = {n: v for n, v in fixed.items() if getattr(cfg, n) not in (v, None, "")}
+    if forgotten:
+        shown = ", ".join(f"{name} {value}" for name, value in forgotten.items())
+        log.info("%s: weights in their authors' format, made with %s", source, shown)
+    return with_fixed(cfg, fixed, source)
 
 
 def check_network(cls: type, config: Mapping[str, Any], path: Path) -> None:

@@ -7,7 +7,7 @@ blocks its VAE reads as pixels of 192 channels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from studio.errors import ConfigError
@@ -70,6 +70,16 @@ VAE: dict[str, Kwargs] = {
         "scaling_factor": 1.0,
     },
 }
+
+
+def is_full_size(width: int | Sequence[int] | None) -> bool:
+    """Whether a UNet is as wide as Stable Diffusion's, the size of all released ones.
+
+    Args:
+        width: channels of its finest level, of all levels, or the shape of its first weight.
+    """
+    first = width[0] if isinstance(width, Sequence) and width else width
+    return first == UNET["full"]["block_out_channels"][0]
 
 
 def network_kwargs(sizes: Sizes, size: str, part: str, changes: Kwargs | None = None) -> Kwargs:

@@ -16,10 +16,12 @@ from studio.config import parse_config, plain
 from studio.errors import ConfigError, WeightsError
 from studio.files import make_folder, write_json
 from studio.guidance.epidiff.network import DEAD_PREFIXES, EpipolarModule, MVModel
-from studio.guidance.epidiff.options import EpiDiffConfig
-from studio.guidance.folders import current_vae_name, read_weights
+from studio.guidance.epidiff.options import RELEASED, RELEASED_BASE, SETTINGS, EpiDiffConfig
+from studio.guidance.folders import current_vae_name, materialised, read_weights
 from studio.guidance.hub import resolve
-from studio.guidance.json_files import read_json
+from studio.guidance.json_files import read_json, with_fixed, with_released
+from studio.guidance.stable_diffusion import is_full_size
+from studio.guidance.zero123 import checkpoint as zero123
 from studio.guidance.zero123.guidance import Zero123Guidance
 from studio.guidance.zero123.options import Zero123Config
 
@@ -54,6 +56,12 @@ DESCRIBES_BLOCKS = (
     "disparity_space_sampling",
 )
 """Options that belong to trained blocks: a folder of weights has the last word on them."""
+RELEASED_SIZE = tuple(name for name in DESCRIBES_BLOCKS if name != "fourth_number")
+"""Options that the authors' file fixes; their script and their training differ in that number."""
+RELEASED_FIX = ("settings", *(name for name in RELEASED_SIZE if name in SETTINGS["released"]))
+"""Those of them that it fixes at any width."""
+BASE_FIX = tuple(name for name in zero123.RELEASED_FIX if name != "null_token")
+"""Options of the Zero-1-to-3 model that it fixes."""
 OPTIONAL_PREFIXES = ("val_lpips.", "test_lpips.")  # metrics that Lightning saved along
 OPTIONAL_KEYS = ("image_encoder.vision_model.embeddings.position_ids",)  # older transformers
 
@@ -72,13 +80,16 @@ def save_folder(model: EpiDiffGuidance, folder: Path, full: bool = False) -> Non
     write_json(folder / "config.json", options)
 
 
-def saved_config(cls: type[EpiDiffConfig], folder: Path, base: str = "") -> EpiDiffConfig:
+def saved_config(
+    cls: type[EpiDiffConfig], folder: Path, base: str = "", allow_download: bool = False
+) -> EpiDiffConfig:
     """Return the options of a folder of `save_folder`, pointing at its weights and base.
 
     Args:
         cls: the dataclass of options.
         folder: where the blocks lie.
         base: the Zero-1-to-3 weights to use instead of those that the folder names.
+        allow_download: fetch the base from the hub where it is a repository.
 
     Raises:
         WeightsError: if a file or the base is missing, or an option cannot be used.
@@ -94,7 +105,7 @@ def saved_config(cls: type[EpiDiffConfig], folder: Path, base: str = "") -> EpiD
     beside = Path(os.path.normpath(folder / named))
     options["base"] = base or (str(beside) if beside.is_dir() else named)
     try:
-        options["base"] = str(resolve(options["base"]))
+        options["base"] = str(resolve(options["base"], allow_download))
     except WeightsError as error:
         raise WeightsError(
             f"{folder} needs the Zero-1-to-3 weights in {beside}, which do not exist.",
@@ -113,19 +124,42 @@ def with_saved_options(cfg: EpiDiffConfig) -> EpiDiffConfig:
     source = resolve(cfg.weights, cfg.allow_download)
     cfg = replace(cfg, weights=str(source))
     if not source.is_dir():
-        return cfg
-    saved = saved_config(type(cfg), source, cfg.base)
+        names = RELEASED_SIZE if is_released_size(cfg) else RELEASED_FIX
+        return with_released(cfg, RELEASED, names, source)
+    saved = saved_config(type(cfg), source, cfg.base, cfg.allow_download)
     fixed = {name: getattr(saved, name) for name in DESCRIBES_BLOCKS}
-    base = {"base": saved.base, "zero123": {**saved.zero123, **cfg.zero123}}
-    return replace(cfg, **fixed, **base)
+    cfg = with_fixed(cfg, fixed, source / "config.json")
+    return replace(cfg, base=saved.base, zero123={**saved.zero123, **cfg.zero123})
+
+
+def is_released_size(cfg: EpiDiffConfig) -> bool:
+    """Whether the authors' file `cfg.weights` is as wide as the one that they released."""
+    entrance = read_tensors(cfg.weights, cfg.allow_pickle).get("mv_model.unet.conv_in.weight")
+    return entrance is not None and is_full_size(list(entrance.shape))
+
+
+def holds_all(cfg: EpiDiffConfig) -> bool:
+    """Whether `cfg.weights` is an authors' file, which holds the Zero-1-to-3 model, too."""
+    return bool(cfg.weights) and not Path(cfg.weights).is_dir()
 
 
 def load_base(
     cfg: EpiDiffConfig, parts: dict[str, nn.Module] | None
 ) -> tuple[Zero123Config, dict[str, nn.Module]]:
-    """Return options and networks of the Zero-1-to-3 model, which a released .ckpt holds, too."""
+    """Return options and networks of the Zero-1-to-3 model.
+
+    Where an authors' file is going to fill the networks they have no weights yet.
+    """
     key = "system.guidance.zero123"
-    if cfg.base and parts is None:
+    if holds_all(cfg) and parts is None:
+        folder = resolve(cfg.base, cfg.allow_download) if cfg.base else None
+        ours = None if folder is None else folder / "config.json"
+        saved = RELEASED_BASE if ours is None or not ours.is_file() else read_json(ours)
+        base_cfg = parse_config(Zero123Config, {**saved, **cfg.zero123, "weights": ""}, key=key)
+        names = (*BASE_FIX, *(zero123.RELEASED_SIZE if is_released_size(cfg) else ()))
+        base_cfg = with_released(base_cfg, RELEASED_BASE, names, Path(cfg.weights))
+        base = Zero123Guidance(base_cfg, zero123.empty_parts(base_cfg, folder))
+    elif cfg.base and parts is None:
         how = {"variant": cfg.variant, "allow_download": cfg.allow_download}
         base = Zero123Guidance.from_pretrained(cfg.base, **how)
         options = {**plain(base.cfg), **cfg.zero123, "weights": ""}
@@ -143,6 +177,7 @@ def load_weights(model: EpiDiffGuidance) -> None:
         load_blocks(model, Path(source))
     elif source:
         load_official(model, source, model.cfg.allow_pickle)
+        materialised(model)
 
 
 def load_blocks(model: EpiDiffGuidance, folder: Path) -> None:

@@ -6,6 +6,7 @@ what the nano model is trained with, "released" is what the published weights we
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,7 +25,13 @@ from studio.guidance.epidiff import checkpoint
 from studio.guidance.epidiff import conditioning as cond
 from studio.guidance.epidiff.geometry import Rig
 from studio.guidance.epidiff.network import MVModel
-from studio.guidance.epidiff.options import EpiDiffConfig, block_options, resolve
+from studio.guidance.epidiff.options import (
+    RELEASED,
+    RELEASED_BASE,
+    EpiDiffConfig,
+    block_options,
+    resolve,
+)
 from studio.guidance.epidiff.rigs import RigMaker
 from studio.guidance.json_files import networks_refused
 from studio.guidance.zero123 import network as zero123
@@ -60,7 +67,8 @@ class EpiDiffGuidance(Guidance):
         self.clip_camera_projection = parts["clip_camera_projection"]
         self.requires_grad_(False)
         parts["unet"].requires_grad_(cfg.train_unet)
-        with networks_refused(cfg.weights):
+        filled = torch.device("meta") if cfg.weights else contextlib.nullcontext()
+        with networks_refused(cfg.weights), filled:
             self.mv_model = MVModel(
                 parts["unet"],
                 block_options(cfg, parts["unet"].time_embedding.linear_2.out_features),
@@ -325,8 +333,16 @@ class EpiDiffGuidance(Guidance):
 
     @classmethod
     def from_pretrained(cls, source: Path | str) -> Self:
-        """Read a folder written by `save_pretrained`, with all its options."""
-        return cls(checkpoint.saved_config(cls.Config, hub.resolve(source)))
+        """Read a folder of `save_pretrained` with all its options, or the authors' file."""
+        path = hub.resolve(source)
+        if path.is_dir():
+            return cls(checkpoint.saved_config(cls.Config, path))
+        return cls(cls.released(weights=str(path)))
+
+    @classmethod
+    def released(cls, **changes: Any) -> EpiDiffConfig:
+        """Return the options of the authors' model, with some changed."""
+        return EpiDiffConfig(**{**RELEASED, "zero123": RELEASED_BASE, **changes})
 
     def load_official(self, source: Path | str) -> dict[str, list[str]]:
         """Fill all networks from the authors' checkpoint.

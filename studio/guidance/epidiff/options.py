@@ -41,6 +41,27 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 """What options left empty become."""
 
+RELEASED: dict[str, Any] = {
+    "settings": "released",
+    **SETTINGS["released"],
+    "insert_stages": ["mid", "up"],
+    "insert_up_layers": [0, 1, 2, 3],
+    "depth": 2,
+    "k_near_views": 16,
+    "ray_start": 0.5,
+    "ray_end": 2.8,
+    "timestep_spacing": "leading",
+}
+"""What the released blocks were made with, where it differs from the defaults."""
+RELEASED_BASE: dict[str, Any] = {
+    "size": "full",
+    "resolution": 256,
+    "prediction_type": "epsilon",
+    "train_clip": False,
+    "timestep_spacing": "leading",
+}
+"""The same of the Zero-1-to-3 model (Stable-Zero123) that they sit in."""
+
 CHOICES = {
     "frame": ("condition", "world"),
     "pose_sign": ("zero123", "epidiff"),

@@ -22,10 +22,10 @@ from studio.guidance import folders
 from studio.guidance.autoencoder import build_vae, latent_side
 from studio.guidance.eschernet import network as net
 from studio.guidance.eschernet.encoder import TokenEncoder, build_encoder
-from studio.guidance.eschernet.options import EscherNetConfig
+from studio.guidance.eschernet.options import RELEASED, EscherNetConfig
 from studio.guidance.hub import resolve
-from studio.guidance.json_files import with_saved
-from studio.guidance.stable_diffusion import network_kwargs
+from studio.guidance.json_files import with_released, with_saved
+from studio.guidance.stable_diffusion import is_full_size, network_kwargs
 
 if TYPE_CHECKING:
     from studio.guidance.eschernet.guidance import EscherNetGuidance
@@ -51,12 +51,15 @@ DESCRIBES_NETWORK = (
     "resolution",
 )
 """Options that a folder of our own fixes for whoever loads it."""
+RELEASED_FIX = tuple(n for n in DESCRIBES_NETWORK if n not in ("cape", "resolution"))
+"""Options that a released folder fixes; its camera encoding nobody can tell from its files."""
 _SCHEDULER = {
     "prediction_type": "prediction_type",
     "beta_schedule": "beta_schedule",
     "beta_start": "beta_start",
     "beta_end": "beta_end",
     "num_train_timesteps": "train_timesteps",
+    "rescale_betas_zero_snr": "zero_terminal_snr",
 }
 
 
@@ -85,7 +88,6 @@ def _scheduler(cfg: EscherNetConfig) -> dict[str, Any]:
     return {
         "_class_name": "DDIMScheduler",
         **{theirs: getattr(cfg, ours) for theirs, ours in _SCHEDULER.items()},
-        "rescale_betas_zero_snr": cfg.zero_terminal_snr,
         "timestep_spacing": cfg.timestep_spacing,
         "steps_offset": 1,
         "set_alpha_to_one": False,
@@ -101,36 +103,33 @@ def with_saved_options(cfg: EscherNetConfig) -> EscherNetConfig:
 
     Raises:
         WeightsError: if `cfg.weights` is no folder of EscherNet weights.
-        ConfigError: if the camera encoding is neither given nor written in the folder, or if both
-            differ.
+        ConfigError: if the camera encoding is neither given nor written in the folder.
     """
     if not cfg.weights:
         return replace(cfg, cape=cfg.cape or "6dof")
     folder = resolve(cfg.weights, cfg.allow_download)
-    path = folder / "config.json"
-    if path.is_file():
+    cfg = replace(cfg, weights=str(folder))
+    if (folder / "config.json").is_file():
         saved = folders.read_config(folder)
-        if cfg.cape not in ("", saved.get("cape", "")):
-            raise ConfigError(
-                f"cape is {cfg.cape!r}; {folder} was trained with {saved.get('cape')!r}.",
-                hint="Leave cape out: the folder says it.",
-            )
-        fixed = {key: saved[key] for key in DESCRIBES_NETWORK if key in saved}
-    elif (path := folder / "scheduler" / "scheduler_config.json").is_file():
-        if not cfg.cape:
-            raise ConfigError(
-                f"cape is not given for {folder}, and its files do not tell.",
-                allowed="cape: 6dof or 4dof, as the checkpoint is called",
-            )
-        saved = folders.read_config(path.parent, path.name)
-        fixed = {ours: saved[theirs] for theirs, ours in _SCHEDULER.items() if theirs in saved}
-    else:
+        return with_saved(cfg, saved, DESCRIBES_NETWORK, folder / "config.json")
+    scheduler = folder / "scheduler" / "scheduler_config.json"
+    if not scheduler.is_file():
         raise WeightsError(
             f"{folder} is not a folder of EscherNet weights.",
             allowed="one with config.json or scheduler/scheduler_config.json, and "
             + ", ".join(PARTS),
         )
-    return with_saved(replace(cfg, weights=str(folder)), fixed, tuple(fixed), path)
+    if not cfg.cape:
+        raise ConfigError(
+            f"cape is not given for {folder}, and its files do not tell.",
+            allowed="cape: 6dof or 4dof, as the checkpoint is called",
+        )
+    width = folders.read_config(folder / "unet").get("block_out_channels")
+    names = (*RELEASED_FIX, *(("resolution",) if is_full_size(width) else ()))
+    cfg = with_released(cfg, RELEASED, names, folder)
+    told = folders.read_config(scheduler.parent, scheduler.name)
+    fixed = {ours: told[theirs] for theirs, ours in _SCHEDULER.items() if theirs in told}
+    return with_saved(cfg, fixed, tuple(fixed), scheduler)
 
 
 def build_parts(cfg: EscherNetConfig) -> dict[str, Any]:

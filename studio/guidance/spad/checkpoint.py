@@ -29,11 +29,11 @@ from studio.guidance.folders import (
     written_whole,
 )
 from studio.guidance.hub import resolve
-from studio.guidance.json_files import with_saved
+from studio.guidance.json_files import with_released, with_saved
 from studio.guidance.spad import network as net
-from studio.guidance.spad.options import SpadConfig
+from studio.guidance.spad.options import RELEASED, SpadConfig
 from studio.guidance.spad.text import Tokenizer, WordTokenizer, read_tokenizer
-from studio.guidance.stable_diffusion import network_kwargs
+from studio.guidance.stable_diffusion import is_full_size, network_kwargs
 
 if TYPE_CHECKING:
     from studio.guidance.spad.guidance import SpadGuidance
@@ -60,6 +60,10 @@ DESCRIBES_NETWORK = (
     "prompt_prefix",
 )
 """Options that a folder of our own fixes for whoever loads it."""
+RELEASED_FIX = tuple(n for n in DESCRIBES_NETWORK if n not in ("resolution", "rig_elevation_deg"))
+"""Options that a released checkpoint fixes; it was trained with cameras at all elevations."""
+RELEASED_SIZE = ("size", "resolution")
+"""Options that it fixes, too, where the UNet is as wide as the released one."""
 
 PROJECTION, TEXT = "cc_projection.", "cond_stage_model.transformer.text_model."
 _WRAPPED = "text_model."  # older transformers put this before all names of a text tower
@@ -93,7 +97,7 @@ def save_folder(model: SpadGuidance, folder: Path) -> None:
 
 
 def with_saved_options(cfg: SpadConfig) -> SpadConfig:
-    """Return the config with the local path of its weights, and with what a folder of ours fixes.
+    """Return the config with the local path of its weights, and with what they fix.
 
     Raises:
         WeightsError: if they do not exist, or the folder's own options cannot be used.
@@ -102,9 +106,13 @@ def with_saved_options(cfg: SpadConfig) -> SpadConfig:
         return cfg
     source = resolve(cfg.weights, cfg.allow_download)
     cfg = replace(cfg, weights=str(source))
-    if not source.is_dir():
-        return cfg
-    return with_saved(cfg, read_config(source), DESCRIBES_NETWORK, source / "config.json")
+    if source.is_dir():
+        return with_saved(cfg, read_config(source), DESCRIBES_NETWORK, source / "config.json")
+    tensors = read_tensors(source, cfg.allow_pickle)
+    entrance = tensors.get(f"{ldm.UNET}input_blocks.0.0.weight")
+    full = entrance is not None and is_full_size(list(entrance.shape))
+    names = (*RELEASED_FIX, *(RELEASED_SIZE if full else ()))
+    return with_released(cfg, RELEASED[variant(tensors)], names, source)
 
 
 def build_parts(cfg: SpadConfig) -> tuple[dict[str, Any], Tokenizer]:
@@ -291,7 +299,7 @@ load_official_into = partial(ldm.load_official_into, convert=convert)
 """Fills networks from an authors' checkpoint."""
 
 
-def variant(source: Path) -> str:
-    """Return which released model a file holds: four-views is told the intrinsics, too."""
-    first = read_tensors(source).get(f"{PROJECTION}0.weight")
+def variant(tensors: Mapping[str, Tensor]) -> str:
+    """Return which released model a checkpoint is: four-views is told the intrinsics, too."""
+    first = tensors.get(f"{PROJECTION}0.weight")
     return "four-views" if first is not None and first.shape[1] == 8 else "two-views"

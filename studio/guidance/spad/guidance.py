@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from studio.cameras import Cameras
+from studio.checkpoint_io import read_tensors
 from studio.config import parse_config
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import decode, encode, latent_side
@@ -300,7 +301,8 @@ class SpadGuidance(Guidance):
         if path.is_dir():
             options = {**read_config(path), "weights": str(path)}
             return cls(parse_config(cls.Config, options, key=str(path)))
-        return cls(cls.released(checkpoint.variant(path), weights=str(path)))
+        name = checkpoint.variant(read_tensors(path))
+        return cls(cls.released(name, weights=str(path)))
 
     def load_official(self, source: Path | str) -> None:
         """Fill the networks from an authors' checkpoint; options `ema`, `allow_pickle` apply.

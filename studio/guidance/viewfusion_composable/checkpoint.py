@@ -15,7 +15,7 @@ from studio.errors import ConfigError, WeightsError
 from studio.files import make_folder, write_json
 from studio.guidance.folders import read_weights
 from studio.guidance.hub import resolve
-from studio.guidance.json_files import read_json
+from studio.guidance.json_files import read_json, with_fixed, with_released
 from studio.guidance.viewfusion_composable.options import RELEASED, ViewFusionComposableConfig
 from studio.options import parse_config, plain
 
@@ -43,6 +43,8 @@ DESCRIBES_NETWORK = (
     "clockwise",
 )
 """Options that belong to trained weights: a folder of weights has the last word on them."""
+RELEASED_FIX = ("patch", "prediction_type", "clockwise")
+"""Options that every authors' file fixes. Its gammas, which are checked, tell the schedule."""
 
 
 def save_folder(model: ViewFusionComposableGuidance, folder: Path) -> None:
@@ -73,17 +75,28 @@ def saved_config(source: Path) -> ViewFusionComposableConfig:
             return parse_config(ViewFusionComposableConfig, options, key=str(path))
         except ConfigError as error:
             raise WeightsError(f"{error}") from error
-    tensors = read_tensors(source, section=SECTION)
+    told = told_by(read_tensors(source, section=SECTION))
+    return ViewFusionComposableConfig(**{**RELEASED, "weights": str(source), **told})
+
+
+def told_by(tensors: Mapping[str, Tensor]) -> dict[str, bool]:
+    """Return the options that the channels of an authors' file tell."""
     entrance = tensors.get("denoise_fn.downs.0.weight", torch.empty(0, 6))
     exit_ = tensors.get("denoise_fn.final_conv.block.3.weight", torch.empty(6))
     weighted = exit_.shape[0] == 6
-    return ViewFusionComposableConfig(
-        **RELEASED,
-        weights=str(source),
-        relative=entrance.shape[1] == 9,
-        predict_weights=weighted,
-        weighting_train=weighted,
-        weighting_inference=weighted,
+    without = {} if weighted else {"weighting_train": False, "weighting_inference": False}
+    return {"relative": entrance.shape[1] == 9, "predict_weights": weighted, **without}
+
+
+def is_released_size(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether an authors' file holds one of their own networks, which have one size."""
+    shape = {key: list(value.shape) for key, value in tensors.items()}
+    middle = RELEASED["inner_channel"] * RELEASED["channel_mults"][-1]
+    entrance, inside = shape.get("denoise_fn.downs.0.weight"), "denoise_fn.mid.0.attn.qkv.weight"
+    return (
+        entrance is not None
+        and entrance[0] == RELEASED["inner_channel"]
+        and shape.get(inside, [0, 0])[1] == middle
     )
 
 
@@ -93,10 +106,13 @@ def with_saved_options(cfg: ViewFusionComposableConfig) -> ViewFusionComposableC
         return cfg
     source = resolve(cfg.weights, cfg.allow_download)
     cfg = replace(cfg, weights=str(source))
-    if not source.is_dir():
-        return cfg
-    saved = saved_config(source)
-    return replace(cfg, **{name: getattr(saved, name) for name in DESCRIBES_NETWORK})
+    if source.is_dir():
+        saved = saved_config(source)
+        fixed = {name: getattr(saved, name) for name in DESCRIBES_NETWORK}
+        return with_fixed(cfg, fixed, source / "config.json")
+    tensors = read_tensors(source, cfg.allow_pickle, section=SECTION)
+    names = DESCRIBES_NETWORK if is_released_size(tensors) else RELEASED_FIX
+    return with_released(cfg, RELEASED, names, source, **told_by(tensors))
 
 
 def load_weights(model: ViewFusionComposableGuidance) -> None:

@@ -13,7 +13,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from studio.config import plain
+from studio.checkpoint_io import read_tensors
+from studio.config import parse_config, plain
 from studio.errors import ConfigError, WeightsError
 from studio.files import write_json
 from studio.guidance import folders, ldm
@@ -26,11 +27,11 @@ from studio.guidance.folders import (
     written_whole,
 )
 from studio.guidance.hub import resolve
-from studio.guidance.json_files import with_saved
-from studio.guidance.stable_diffusion import network_kwargs
+from studio.guidance.json_files import with_released, with_saved
+from studio.guidance.stable_diffusion import is_full_size, network_kwargs
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.official import convert
-from studio.guidance.zero123.options import Zero123Config
+from studio.guidance.zero123.options import RELEASED, Zero123Config
 from studio.guidance.zero123.start import start_from
 
 if TYPE_CHECKING:
@@ -58,6 +59,19 @@ DESCRIBES_NETWORK = (
     "resolution",
 )
 """Options that a folder of our own fixes for whoever loads it."""
+RELEASED_FIX = (
+    "beta_schedule",
+    "beta_start",
+    "beta_end",
+    "train_timesteps",
+    "prediction_type",
+    "zero_terminal_snr",
+    "scale_condition",
+    "null_token",
+)
+"""Options that weights in other formats fix; what `fourth_number` they know nobody can tell."""
+RELEASED_SIZE = ("size", "resolution")
+"""Options that they fix, too, where the UNet is as wide as the released one."""
 
 # Names of old files: the projection, CLIP's stored positions.
 _OLD_PROJECTION = {"projection.weight": "proj.weight", "projection.bias": "proj.bias"}
@@ -139,15 +153,20 @@ def read_part(
     Raises:
         WeightsError: if config or weights are missing, damaged or do not fit each other.
     """
-    kind = _KINDS[name]
     return folders.read_part(
         folder,
-        CLIPVisionConfig if name == "image_encoder" else kind,
-        _image_encoder if name == "image_encoder" else kind.from_config,
+        *_maker(name),
         partial(_current_names, name),
         allow_pickle=allow_pickle,
         variant=variant,
     )
+
+
+def _maker(name: str) -> tuple[Any, Any]:
+    """Return the class whose arguments a part's config.json holds, and what builds the part."""
+    if name == "image_encoder":
+        return CLIPVisionConfig, _image_encoder
+    return _KINDS[name], _KINDS[name].from_config
 
 
 def _image_encoder(config: dict[str, Any]) -> nn.Module:
@@ -183,10 +202,22 @@ def build_parts(cfg: Zero123Config) -> dict[str, Any]:
     if source.is_dir():
         how = {"allow_pickle": cfg.allow_pickle, "variant": cfg.variant}
         return {name: read_part(name, part_folder(name, source), **how) for name in PARTS}
-    with torch.device("meta"):
-        parts = fresh_parts(replace(cfg, vae_weights=""))
+    parts = empty_parts(cfg)
     load_official_into(parts, source, ema=cfg.ema, allow_pickle=cfg.allow_pickle)
     return {name: materialised(module) for name, module in parts.items()}
+
+
+def empty_parts(cfg: Zero123Config, like: Path | None = None) -> dict[str, nn.Module]:
+    """Build the four networks without weights, on the meta device.
+
+    Args:
+        cfg: options.
+        like: a folder whose config.json files say how the networks are built, instead of `cfg`.
+    """
+    with torch.device("meta"):
+        if like is None or not like.is_dir():
+            return fresh_parts(replace(cfg, vae_weights=""))
+        return {name: folders.build_part(part_folder(name, like), *_maker(name)) for name in PARTS}
 
 
 def fresh_parts(cfg: Zero123Config) -> dict[str, nn.Module]:
@@ -214,23 +245,28 @@ def with_saved_options(cfg: Zero123Config) -> Zero123Config:
         return cfg
     source = resolve(cfg.weights, cfg.allow_download)
     cfg = replace(cfg, weights=str(source))
-    if not source.is_dir():
-        return cfg
-    saved, path = saved_options(source)
-    return with_saved(cfg, saved, DESCRIBES_NETWORK, path)
+    if (source / "config.json").is_file():
+        return with_saved(cfg, read_config(source), DESCRIBES_NETWORK, source / "config.json")
+    known = scheduled(source) if source.is_dir() else {}
+    full = RELEASED_SIZE if is_full_size(unet_width(source, cfg.allow_pickle)) else ()
+    return with_released(cfg, RELEASED, (*RELEASED_FIX, *full), source, **known)
 
 
-def saved_options(folder: Path) -> tuple[dict[str, Any], Path]:
-    """Return the options that a folder of weights fixes, and the file that says so.
+def unet_width(source: Path, allow_pickle: bool = False) -> Any:
+    """Return what a diffusers folder or an authors' checkpoint tells of the UNet's width."""
+    if source.is_dir():
+        return read_config(part_folder("unet", source)).get("block_out_channels")
+    entrance = read_tensors(source, allow_pickle).get(f"{ldm.UNET}input_blocks.0.0.weight")
+    return None if entrance is None else list(entrance.shape)
 
-    Ours says all, diffusers' the schedule.
+
+def scheduled(folder: Path) -> dict[str, Any]:
+    """Return the options that a diffusers folder's scheduler tells.
 
     Raises:
-        WeightsError: if the folder holds neither config.json nor a scheduler.
+        WeightsError: if the folder holds none.
     """
-    ours, scheduler = folder / "config.json", folder / "scheduler" / "scheduler_config.json"
-    if ours.is_file():
-        return read_config(folder), ours
+    scheduler = folder / "scheduler" / "scheduler_config.json"
     if not scheduler.is_file():
         raise WeightsError(
             f"{folder} is not a folder of Zero-1-to-3 weights.",
@@ -243,5 +279,11 @@ def saved_options(folder: Path) -> tuple[dict[str, Any], Path]:
         "prediction_type": "prediction_type",
         "beta_schedule": "beta_schedule",
         "num_train_timesteps": "train_timesteps",
+        "rescale_betas_zero_snr": "zero_terminal_snr",
     }
-    return {ours: saved[theirs] for theirs, ours in names.items() if theirs in saved}, scheduler
+    found = {ours: saved[theirs] for theirs, ours in names.items() if theirs in saved}
+    try:
+        checked = parse_config(Zero123Config, found, key=scheduler.as_posix())
+    except ConfigError as error:
+        raise WeightsError(f"{error}") from error
+    return {name: getattr(checked, name) for name in found}
