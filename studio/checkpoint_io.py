@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from studio.errors import WeightsError
+from studio.file_maps import FileMaps
 from studio.files import atomic_write
 
 PICKLED = (".ckpt", ".pt", ".pth", ".bin")
@@ -234,7 +235,8 @@ def load_strict(
 ) -> None:
     """Copy tensors into a module; every key must be there, none left over, every shape right.
 
-    A module on the meta device takes the tensors themselves, as float32.
+    A module on the meta device gets copies in float32, made one after the other: the file that
+    they are mapped from may change or go afterwards.
 
     Args:
         module: what to fill.
@@ -243,7 +245,7 @@ def load_strict(
         ignore: names, or a test of names, that may be left over.
 
     Raises:
-        WeightsError: naming what is missing, unexpected or of another shape.
+        WeightsError: naming what is missing, unexpected, of another shape or not finite.
     """
     skip = ignore if callable(ignore) else set(ignore).__contains__
     tensors = {name: value for name, value in tensors.items() if not skip(name)}
@@ -264,8 +266,42 @@ def load_strict(
         )
     meta = any(value.is_meta for value in own.values())
     if meta:
-        tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+        tensors = _copies(tensors)
+    trained = {name for name, _ in module.named_parameters()}
+    check_finite({k: v for k, v in tensors.items() if k in trained}, source)
     module.load_state_dict(dict(tensors), strict=True, assign=meta)
+
+
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copy tensors, floating ones to float32; what they are mapped from takes no memory then."""
+    maps, copies = FileMaps(), {}
+    for name, value in tensors.items():
+        kind = torch.float32 if value.is_floating_point() else value.dtype
+        copies[name] = torch.empty(value.shape, dtype=kind, device=value.device).copy_(value)
+        maps.release(value)
+    return copies
+
+
+def check_finite(tensors: Mapping[str, Tensor], source: Path | str) -> None:
+    """Refuse weights that hold infinities or what is no number.
+
+    Raises:
+        WeightsError: naming the tensors.
+    """
+    broken = [name for name, value in tensors.items() if not _is_finite(value)]
+    if broken:
+        raise WeightsError(
+            f"{source}: {len(broken)} of {len(tensors)} tensors hold values that are not finite: "
+            f"{_some(broken)}.",
+            hint="Their training went wrong or the file is damaged: take another one.",
+        )
+
+
+def _is_finite(value: Tensor) -> bool:
+    if value.is_meta or not value.is_floating_point():
+        return True
+    # The sum of finite numbers is finite, but for huge ones; it is several times cheaper.
+    return bool(value.sum(dtype=torch.float32).isfinite()) or bool(value.isfinite().all())
 
 
 def _some(names: list[str], most: int = 4) -> str:

@@ -71,7 +71,9 @@ def read_part(
         WeightsError: if config or weights are missing, damaged or do not fit each other.
     """
     module = build_part(folder, kind, build)
-    load_strict(module, renamed(read_weights(folder, allow_pickle, variant)), folder)
+    files = find_weights(folder, variant).files
+    source = files[0] if len(files) == 1 else folder
+    load_strict(module, renamed(read_weights(folder, allow_pickle, variant)), source)
     return materialised(module)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import math
 import os
 import sys
 import types
@@ -14,6 +16,7 @@ from torch import nn
 
 from studio.checkpoint_io import load_strict, read_checkpoint, read_tensors, write_tensors
 from studio.errors import WeightsError
+from studio.file_maps import FileMaps
 
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(400).half()}
 
@@ -170,3 +173,66 @@ def test_a_flipped_byte_anywhere_is_one_clear_message(tmp_path: Path) -> None:
             read_tensors(path)
         except WeightsError as error:
             assert str(path) in str(error)
+
+
+# ---------------------------------------------------------------- maps
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not tell")
+@pytest.mark.parametrize("name", ["w.ckpt", "w.safetensors"])
+def test_what_was_loaded_does_not_depend_on_the_file(name: str, tmp_path: Path) -> None:
+    """A module on the meta device owns its weights: no map of the file is left."""
+    tensors = {"weight": torch.randn(300, 200), "bias": torch.randn(300)}
+    save_file(tensors, tmp_path / name) if name == "w.safetensors" else torch.save(
+        tensors, tmp_path / name
+    )
+    with torch.device("meta"):
+        module = torch.nn.Linear(200, 300)
+    load_strict(module, read_tensors(tmp_path / name), "w")
+    gc.collect()
+    assert name not in Path("/proc/self/maps").read_text()
+    (tmp_path / name).write_bytes(b"x")
+    assert torch.equal(module.weight, tensors["weight"])
+    assert module.weight.requires_grad and module.weight.is_contiguous()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell")
+def test_pages_of_mapped_tensors_are_given_back(tmp_path: Path) -> None:
+    def mapped_mib() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(s.split()[1]) // 1024 for s in lines if s.startswith("RssFile"))
+
+    values = torch.arange(8 << 20, dtype=torch.float32)  # 32 MiB
+    save_file({"a": values}, tmp_path / "w.safetensors")
+    before = mapped_mib()
+    mapped = read_tensors(tmp_path / "w.safetensors")["a"]
+    assert torch.equal(mapped, values)
+    if mapped_mib() < before + 30:
+        pytest.skip("this version of safetensors copies")
+    maps = FileMaps()
+    maps.release(mapped)
+    maps.release(values)  # not mapped: nothing happens
+    assert mapped_mib() < before + 4
+    assert torch.equal(mapped, values)
+    assert float(values[-1]) == (8 << 20) - 1
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("meta", [True, False])
+def test_weights_that_are_not_finite_are_refused(
+    value: float, kind: torch.dtype, meta: bool
+) -> None:
+    with torch.device("meta" if meta else "cpu"):
+        module = torch.nn.Linear(200, 300)
+    tensors = {"weight": torch.full((300, 200), 6e4), "bias": torch.randn(300)}
+    tensors = {name: tensor.to(kind) for name, tensor in tensors.items()}
+    load_strict(module, tensors, "whole.ckpt")  # a sum of halves would be infinite
+    tensors["bias"][7] = value
+    with pytest.raises(WeightsError, match=r"w\.ckpt: 1 of 2 tensors .* not finite: bias"):
+        load_strict(module, tensors, "w.ckpt")
+
+
+def test_huge_weights_are_finite() -> None:
+    module = torch.nn.Linear(2, 2)
+    load_strict(module, {"weight": torch.full((2, 2), 3e38), "bias": torch.zeros(2)}, "w")

@@ -52,6 +52,7 @@ SECOND = {
     "bounds",
     "checkpoint_io",
     "even_background",
+    "file_maps",
     "foreground",
     "lens",
     "capture_files",

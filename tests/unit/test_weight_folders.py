@@ -323,6 +323,19 @@ def test_an_impossible_value_is_one_clear_message(
     assert name in str(caught.value) or path.name in str(caught.value)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_that_are_not_finite_are_refused(method: str, tmp_path: Path) -> None:
+    options = copied(method, tmp_path)
+    for path, tensors in each_file(tmp_path):
+        whole = path.read_bytes()
+        name = next(k for k in sorted(tensors) if tensors[k].is_floating_point())
+        save_file({**tensors, name: torch.full_like(tensors[name], torch.nan)}, path)
+        with pytest.raises(WeightsError, match="not finite") as caught:
+            build("guidance", method, options, key="system.guidance")
+        assert name in str(caught.value) and path.name in str(caught.value)
+        path.write_bytes(whole)
+
+
 @pytest.mark.parametrize(
     "method", ["zero123", "epidiff", "eschernet", "spad", "viewfusion-composable"]
 )

@@ -14,7 +14,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import ConvNextV2Config
 
-from studio.checkpoint_io import load_strict
+from studio.checkpoint_io import check_finite, load_strict
 from studio.config import plain
 from studio.errors import ConfigError, WeightsError
 from studio.files import write_json
@@ -246,7 +246,7 @@ def start_from(module: nn.Module, tensors: Mapping[str, Tensor], source: Path | 
     """
     given = {key.removeprefix("convnextv2."): value for key, value in tensors.items()}
     own = module.state_dict()
-    missing = []
+    missing, taken = [], {}
     for name, value in own.items():
         found = given.get(name)
         if found is not None and name == "conv_in.weight":
@@ -254,12 +254,15 @@ def start_from(module: nn.Module, tensors: Mapping[str, Tensor], source: Path | 
         if found is None or found.shape != value.shape:
             missing.append(name)
         else:
-            value.copy_(found)
+            taken[name] = found
     if len(missing) > len(own) / 2:
         raise WeightsError(
             f"{source} fits only {len(own) - len(missing)} of {len(own)} tensors of "
             f"{type(module).__name__}.",
             hint="Start from a model of the same widths.",
         )
+    check_finite(taken, source)
+    for name, value in taken.items():
+        own[name].copy_(value)
     logger.info("%s: %d of %d tensors taken", source, len(own) - len(missing), len(own))
     return missing
