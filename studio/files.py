@@ -64,8 +64,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     if target.parent not in _cleaned:
         _cleaned.add(target.parent)
         remove_temporaries(target.parent)
-    name = f".{secrets.token_hex(6)}-{_PLACE}-{os.getpid()}.tmp{target.suffix}"
-    temporary = target.with_name(name)
+    temporary = temporary_name(target)
     try:
         yield temporary
         temporary.replace(target)
@@ -77,6 +76,12 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # already renamed, or never made
             temporary.unlink()
+
+
+def temporary_name(target: Path) -> Path:
+    """A hidden name beside `target` that says which process writes it."""
+    name = f".{secrets.token_hex(6)}-{_PLACE}-{os.getpid()}.tmp{target.suffix}"
+    return target.with_name(name)
 
 
 def _place() -> str:
@@ -94,16 +99,19 @@ _cleaned: set[Path] = set()
 
 
 def remove_temporaries(folder: Path, *, all_below: bool = False) -> None:
-    """Remove temporary files that dead processes have left in a folder.
+    """Remove temporary files and folders that dead processes have left in a folder.
 
     Args:
-        folder: where `atomic_write` wrote.
+        folder: where `atomic_write` or `written_whole` wrote.
         all_below: also those in folders below it, and those of which nobody can tell (of other
             machines, of earlier versions); only for a folder that no other process writes to.
     """
-    for path in folder.rglob(".*.tmp*") if all_below else folder.glob(".*.tmp*"):
+    for path in list(folder.rglob(".*.tmp*") if all_below else folder.glob(".*.tmp*")):
         found = _TEMPORARY.fullmatch(path.name)
         if found and (all_below or (found["place"] == _PLACE and not alive(int(found["pid"])))):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+                continue
             with contextlib.suppress(OSError):
                 path.unlink()
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import secrets
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -133,18 +130,3 @@ def write_part(folder: Path, name: str, config: Mapping[str, Any], module: Any) 
     kept = {k: v for k, v in config.items() if k != "_use_default_values"}  # diffusers' own note
     write_json(folder / "config.json", kept)
     write_tensors(folder / f"{name}.safetensors", module.state_dict())
-
-
-@contextlib.contextmanager
-def written_whole(folder: Path) -> Iterator[Path]:
-    """Yield a new folder beside `folder` that takes its place when the block succeeds."""
-    temporary = make_folder(folder.with_name(f".{folder.name}.{secrets.token_hex(4)}"))
-    try:
-        yield temporary
-        old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
-        if folder.exists():
-            folder.rename(old)
-        temporary.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

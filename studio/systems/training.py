@@ -18,6 +18,7 @@ from studio.files import atomic_write
 from studio.ops.random import step_generator
 from studio.systems.base import System
 from studio.systems.optim import OptimizerConfig, make_optimizer, rate_by_step
+from studio.whole_folders import written_whole
 
 
 @dataclass
@@ -46,7 +47,7 @@ class TrainingConfig:
     validation_objects: int = 4
     """Unseen objects shown in every validation."""
     output: str = ""
-    """Folder of the exported weights; the run's export folder where empty."""
+    """Folder of the exported weights, which is replaced; the run's export folder where empty."""
     half: bool = True
     """Export weights in half precision."""
 
@@ -65,6 +66,7 @@ class TrainingSystem(System):
         if cfg.frame not in FRAMES:
             raise ConfigError(f"system.frame is {cfg.frame!r}.", allowed=", ".join(FRAMES))
         cfg.optimizer.learning_rate()  # refused before data are read
+        check_output(cfg.output)
 
     def prepare(self, data: Any) -> None:
         """Read the training and validation objects of a data plugin."""
@@ -141,15 +143,32 @@ class TrainingSystem(System):
     def export(self) -> Path:
         """Write the trained weights (their mean over training, where it is kept)."""
         folder = Path(self.cfg.output) if self.cfg.output else self.run.export
-        self.save(folder)
-        if self.cfg.half:
-            for path in sorted(folder.rglob("*.safetensors")):
-                halve(path)
+        with written_whole(folder) as new:
+            self.save(new)
+            if self.cfg.half:
+                for path in sorted(new.rglob("*.safetensors")):
+                    halve(path)
         return folder
 
     def save(self, folder: Path) -> None:
         """Write the weights into a folder, as safetensors and configs."""
         raise NotImplementedError
+
+
+def check_output(output: str) -> None:
+    """Refuse to replace what is no folder of weights.
+
+    Raises:
+        ConfigError: naming the folder.
+    """
+    folder = Path(output)
+    if not output or not folder.exists() or (folder / "config.json").is_file():
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise ConfigError(
+            f"system.output is {output}, which is there and holds no weights; it would be lost.",
+            allowed="a new or empty folder, or one of weights, which is replaced",
+        )
 
 
 def halve(path: Path) -> None:

@@ -28,6 +28,7 @@ LAYERS = (
         "hashing",
         "run",
         "run_lock",
+        "whole_folders",
         "yaml_text",
     },
     {"cameras", "views", "images", "mesh", "schedule"},

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from studio.checkpoint_io import load_strict, read_tensors, write_tensors
 from studio.config import parse_config, plain
 from studio.errors import ConfigError, WeightsError
-from studio.files import make_folder, write_json
+from studio.files import write_json
 from studio.guidance.epidiff.network import DEAD_PREFIXES, EpipolarModule, MVModel
 from studio.guidance.epidiff.options import RELEASED, RELEASED_BASE, SETTINGS, EpiDiffConfig
 from studio.guidance.folders import current_vae_name, materialised, read_weights
@@ -24,6 +24,7 @@ from studio.guidance.stable_diffusion import is_full_size
 from studio.guidance.zero123 import checkpoint as zero123
 from studio.guidance.zero123.guidance import Zero123Guidance
 from studio.guidance.zero123.options import Zero123Config
+from studio.whole_folders import written_whole
 
 if TYPE_CHECKING:
     from studio.guidance.epidiff.guidance import EpiDiffGuidance
@@ -68,16 +69,18 @@ OPTIONAL_KEYS = ("image_encoder.vision_model.embeddings.position_ids",)  # older
 
 def save_folder(model: EpiDiffGuidance, folder: Path, full: bool = False) -> None:
     """Write the blocks, config.json and, if asked for or needed, the base into `folder`/base."""
-    make_folder(folder)
     options = {**plain(model.cfg), "weights": "", "variant": "", "zero123": {}}
-    if full or model.cfg.train_unet or not model.cfg.base:
-        base = Zero123Guidance(model.base_cfg, parts_of(model))
-        base.save_pretrained(folder / "base")
-        options["base"] = "base"
-    else:
-        options["base"] = os.path.relpath(model.cfg.base, folder)
-    write_tensors(folder / BLOCKS, block_tensors(model))
-    write_json(folder / "config.json", options)
+    named = Path(model.cfg.base).resolve() if model.cfg.base else None
+    inside = named is not None and named.is_relative_to(folder.resolve())
+    with written_whole(folder) as new:
+        if full or inside or named is None or model.cfg.train_unet:
+            base = Zero123Guidance(model.base_cfg, parts_of(model))
+            base.save_pretrained(new / "base")
+            options["base"] = "base"
+        else:
+            options["base"] = os.path.relpath(named, new)
+        write_tensors(new / BLOCKS, block_tensors(model))
+        write_json(new / "config.json", options)
 
 
 def saved_config(
@@ -102,13 +105,13 @@ def saved_config(
         )
     options = read_json(path)
     named = str(options.get("base", ""))
-    beside = Path(os.path.normpath(folder / named))
-    options["base"] = base or (str(beside) if beside.is_dir() else named)
+    beside = [Path(os.path.normpath(place / named)) for place in (folder, folder.resolve())]
+    options["base"] = base or next((str(path) for path in beside if path.is_dir()), named)
     try:
         options["base"] = str(resolve(options["base"], allow_download))
     except WeightsError as error:
         raise WeightsError(
-            f"{folder} needs the Zero-1-to-3 weights in {beside}, which do not exist.",
+            f"{folder} needs the Zero-1-to-3 weights in {beside[0]}, which do not exist.",
             hint=f'put them there, or name another folder as "base" in {path}, or give base=FOLDER',
         ) from error
     try:

@@ -26,6 +26,7 @@ from studio.guidance.eschernet.options import RELEASED, EscherNetConfig
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import with_released, with_saved
 from studio.guidance.stable_diffusion import is_full_size, network_kwargs
+from studio.whole_folders import written_whole
 
 if TYPE_CHECKING:
     from studio.guidance.eschernet.guidance import EscherNetGuidance
@@ -69,7 +70,7 @@ _SCHEDULER = {
 def save_folder(model: EscherNetGuidance, folder: Path) -> None:
     """Write model_index.json, one folder per part, scheduler/ and our options in config.json."""
     cfg = model.cfg
-    with folders.written_whole(folder) as new:
+    with written_whole(folder) as new:
         for name in ("unet", "vae"):
             part = getattr(model, name)
             config = {"_class_name": type(part).__name__, **dict(part.config)}

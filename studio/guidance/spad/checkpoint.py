@@ -26,7 +26,6 @@ from studio.guidance.folders import (
     read_config,
     read_weights,
     write_part,
-    written_whole,
 )
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import with_released, with_saved
@@ -34,6 +33,7 @@ from studio.guidance.spad import network as net
 from studio.guidance.spad.options import RELEASED, SpadConfig
 from studio.guidance.spad.text import Tokenizer, WordTokenizer, read_tokenizer
 from studio.guidance.stable_diffusion import is_full_size, network_kwargs
+from studio.whole_folders import written_whole
 
 if TYPE_CHECKING:
     from studio.guidance.spad.guidance import SpadGuidance

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from studio.checkpoint_io import load_strict, read_tensors, write_tensors
 from studio.errors import ConfigError, WeightsError
-from studio.files import make_folder, write_json
+from studio.files import write_json
 from studio.guidance.folders import read_weights
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import read_json, with_fixed, with_released
 from studio.guidance.viewfusion_composable.options import RELEASED, ViewFusionComposableConfig
 from studio.options import parse_config, plain
+from studio.whole_folders import written_whole
 
 if TYPE_CHECKING:
     from studio.guidance.viewfusion_composable.guidance import ViewFusionComposableGuidance
@@ -49,9 +50,9 @@ RELEASED_FIX = ("patch", "prediction_type", "clockwise")
 
 def save_folder(model: ViewFusionComposableGuidance, folder: Path) -> None:
     """Write the network and config.json."""
-    make_folder(folder)
-    write_tensors(folder / FILE, model.denoise_fn.state_dict())
-    write_json(folder / "config.json", {**plain(model.cfg), "weights": "", "variant": ""})
+    with written_whole(folder) as new:
+        write_tensors(new / FILE, model.denoise_fn.state_dict())
+        write_json(new / "config.json", {**plain(model.cfg), "weights": "", "variant": ""})
 
 
 def saved_config(source: Path) -> ViewFusionComposableConfig:

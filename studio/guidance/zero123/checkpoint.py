@@ -24,7 +24,6 @@ from studio.guidance.folders import (
     materialised,
     read_config,
     write_part,
-    written_whole,
 )
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import with_released, with_saved
@@ -33,6 +32,7 @@ from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.official import convert
 from studio.guidance.zero123.options import RELEASED, Zero123Config
 from studio.guidance.zero123.start import start_from
+from studio.whole_folders import written_whole
 
 if TYPE_CHECKING:
     from studio.guidance.zero123.guidance import Zero123Guidance
