@@ -44,7 +44,7 @@ from studio.guidance.viewfusion_composable.guidance import ViewFusionComposableG
 from studio.guidance.viewfusion_composable.options import ViewFusionComposableConfig
 from studio.metrics.lpips import LPIPS
 from studio.metrics.protocols import ViewProtocol
-from studio.run import read_json
+from studio.reading import known_json
 from studio.views import Condition, ViewSet
 
 PROTOCOL = ViewProtocol(eight_bit=True)
@@ -132,7 +132,7 @@ class Rows:
 
     def __init__(self, folder: Path, part: tuple[int, int], settings: dict[str, Any]) -> None:
         self.folder, self.path = make_folder(folder), folder / f"rows-{part[0]}of{part[1]}.jsonl"
-        known = read_json(folder / "settings.json")
+        known = known_json(folder / "settings.json")
         if known and known != settings:
             changed = [k for k in settings if known.get(k) != settings[k]]
             raise DataError(
@@ -206,7 +206,7 @@ def run(args: argparse.Namespace) -> int:
     document = {
         "program": f"studio {studio.__version__}",
         "data": args.data,
-        **read_json(args.out / "settings.json"),
+        **known_json(args.out / "settings.json"),
         "figures": PROTOCOL.figures,
         "counts": found,
     }

@@ -9,17 +9,12 @@ import platform
 import re
 import secrets
 import shutil
-import struct
 import sys
-import tarfile
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from studio.errors import DataError, StudioError
+from studio.errors import StudioError
 
 _ADVICE = {
     errno.EACCES: "write permission is missing: choose another folder or change its permissions",
@@ -152,43 +147,6 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     """Write bytes atomically."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
-
-
-BROKEN = (
-    ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, RuntimeError, SyntaxError,
-    TypeError, ValueError, struct.error, tarfile.TarError, tokenize.TokenError, zipfile.BadZipFile,
-    zlib.error,
-)  # fmt: skip
-"""What parsers raise on files that are damaged, cut off or of another kind than their names."""
-
-
-@contextlib.contextmanager
-def parsing(path: Path | str, allowed: str | None = None) -> Iterator[None]:
-    """Turn whatever parsers raise on a broken file into one message that names it.
-
-    For code that does nothing but take a file apart: a mistake in other code would look like one
-    in the file.
-
-    Args:
-        path: of the file.
-        allowed: what it should hold.
-
-    Raises:
-        DataError: for a file that is missing, may not be read, or is not what it should be.
-    """
-    try:
-        yield
-    except StudioError:
-        raise
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except BROKEN as error:
-        said = (str(error).splitlines() or [""])[0][:200]
-        raise DataError(
-            f"{path} cannot be read: {type(error).__name__}{': ' * bool(said)}{said}.",
-            allowed=allowed,
-            hint=None if allowed else "Copy it again, or have it written anew.",
-        ) from error
 
 
 def reserve(path: Path) -> None:

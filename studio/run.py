@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import itertools
-import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 from studio.errors import ConfigError
 from studio.files import make_folder, refused, remove, remove_temporaries, write_bytes, write_json
 from studio.hashing import hash_of
+from studio.reading import known_json
 from studio.run_lock import RunLock
 
 RUN_VARIABLE = "STUDIO_RUN_DIR"
@@ -119,7 +119,7 @@ class RunFolder:
     def write_metrics(self, metrics: Mapping[str, Any]) -> Path:
         """Merge values into metrics.json; NaN and infinity are written as null."""
         path = self.root / "metrics.json"
-        merged = {**read_json(path), **{k: _finite(v) for k, v in metrics.items()}}
+        merged = {**known_json(path), **{k: _finite(v) for k, v in metrics.items()}}
         write_json(path, merged)
         return path
 
@@ -132,7 +132,7 @@ class RunFolder:
             name: the stage, for example "views".
             key_hash: `hash_of` everything that the stage depends on.
         """
-        stamp = read_json(self._stamp(name))
+        stamp = known_json(self._stamp(name))
         outputs = stamp.get("outputs")
         if stamp.get("key") != key_hash or not isinstance(outputs, dict):
             return False
@@ -160,15 +160,6 @@ class RunFolder:
 
     def _stamp(self, name: str) -> Path:
         return self.root / "logs" / f"stage-{name}.json"
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; empty if the file is missing or not a JSON object."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _finite(value: Any) -> Any:

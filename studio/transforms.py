@@ -8,7 +8,6 @@ which other programs ignore.
 from __future__ import annotations
 
 import difflib
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from studio.capture_files import MASK_FOLDERS, find_mask, find_picture, leave_ou
 from studio.errors import DataError
 from studio.files import json_text, make_folder, remove, write_text
 from studio.images import save_png
+from studio.reading import known_json
 from studio.shots import Scene, Shot, read_shots
 from studio.similarity import translation
 from studio.transforms_blender import is_copy, remove_blender_copies, write_blender_copies
@@ -102,14 +102,12 @@ def _drawn(views: ViewSet) -> Float[Tensor, "v 4 h w"]:
 
 def _our_pictures(path: Path) -> set[Path]:
     """Return the pictures listed by a `transforms.json` that this program wrote."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if "studio" not in document:
-            return set()
-        keys = ("file_path", "normal_path")
-        listed = {path.parent / f[key] for f in document["frames"] for key in keys if key in f}
-    except (OSError, ValueError, KeyError, TypeError):
+    document = known_json(path)
+    if "studio" not in document or not isinstance(document.get("frames"), list):
         return set()
+    frames = [frame for frame in document["frames"] if isinstance(frame, dict)]
+    named = [frame.get(key) for frame in frames for key in ("file_path", "normal_path")]
+    listed = {path.parent / name for name in named if isinstance(name, str)}
     return {p for p in listed if p.parent in (path.parent / "images", path.parent / "normals")}
 
 

@@ -7,7 +7,6 @@ readers pass over them.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.cameras import opencv_to_opengl
 from studio.files import json_text, remove, write_text
+from studio.reading import known_json
 
 if TYPE_CHECKING:
     from studio.views import ViewSet
@@ -51,10 +51,7 @@ def _paths(folder: Path) -> list[Path]:
 
 def is_copy(path: Path) -> bool:
     """Whether a file is one of ours that says less than the `transforms.json` beside it."""
-    try:
-        block = json.loads(path.read_text(encoding="utf-8")).get("studio")
-    except (OSError, ValueError, AttributeError):
-        return False
+    block = known_json(path).get("studio")
     return isinstance(block, dict) and COPY_OF in block
 
 

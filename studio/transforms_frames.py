@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 from pathlib import Path
 from typing import Any
 
 from studio.capture_files import find_picture, is_picture
 from studio.errors import DataError
+from studio.reading import read_json
 
 
 def load_json(path: Path) -> dict[str, Any]:
@@ -17,22 +17,7 @@ def load_json(path: Path) -> dict[str, Any]:
     Raises:
         DataError: if it cannot be read or is no JSON object.
     """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text.") from error
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path} is not valid JSON: {error}.") from error
-    except ValueError as error:  # Python's limit on digits
-        raise DataError(
-            f"{path} holds a number of thousands of digits.", allowed="numbers as programs write"
-        ) from error
-    except RecursionError as error:
-        raise DataError(f"{path} is not valid JSON: {error}.") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
-    if not isinstance(document, dict):
-        raise DataError(f"{path} holds a JSON list or value.", allowed='an object with "frames"')
+    document: dict[str, Any] = read_json(path, 'an object with "frames"')
     return document
 
 

@@ -15,10 +15,12 @@ from torch.utils.data import Dataset
 
 from studio.errors import DataError
 from studio.images import composite, read_rgba, resize
+from studio.reading import read_text, reading
 
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+MOST_CAPTION = 1 << 16  # bytes
 TRIES = 100  # unreadable pictures in a row that `skip` passes over
 
 
@@ -77,7 +79,6 @@ class CaptionedPictures(Dataset[dict[str, Any]]):
 
 
 def _caption(path: Path) -> str:
-    try:
-        return path.with_suffix(".txt").read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"the caption of {path} cannot be read: {error}.") from error
+    text = path.with_suffix(".txt")
+    with reading(text, "a caption, UTF-8 text"):
+        return read_text(text, MOST_CAPTION).strip()

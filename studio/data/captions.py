@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from pathlib import Path
 
 from studio.errors import DataError
+from studio.reading import MOST_BYTES, read_text, reading
 
 
 def read_captions(path: Path | str) -> dict[str, str]:
@@ -16,19 +18,17 @@ def read_captions(path: Path | str) -> dict[str, str]:
         DataError: if the file is missing, holds no rows, or a row has no two fields.
     """
     captions: dict[str, str] = {}
-    try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            for number, row in enumerate(csv.reader(file), 1):
-                if not row or (number == 1 and [w.strip() for w in row] == ["id", "caption"]):
-                    continue
-                if len(row) != 2:
-                    raise DataError(
-                        f"{path}, row {number}: {len(row)} fields.",
-                        allowed='two, id,caption; a caption with commas stands in "quotes"',
-                    )
-                captions[row[0].strip()] = row[1].strip()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"captions {path} cannot be read: {error}.") from error
+    with reading(path, "a CSV file of id,caption in UTF-8"):
+        lines = io.StringIO(read_text(Path(path), MOST_BYTES), newline="")
+        for number, row in enumerate(csv.reader(lines), 1):
+            if not row or (number == 1 and [w.strip() for w in row] == ["id", "caption"]):
+                continue
+            if len(row) != 2:
+                raise DataError(
+                    f"{path}, row {number}: {len(row)} fields.",
+                    allowed='two, id,caption; a caption with commas stands in "quotes"',
+                )
+            captions[row[0].strip()] = row[1].strip()
     if not captions:
         raise DataError(f"{path} holds no captions.", allowed="a CSV file of id,caption")
     return captions

@@ -9,7 +9,8 @@ from pathlib import Path
 from studio.data.base import SceneData
 from studio.data.layouts import CaptureConfig, LayoutData
 from studio.errors import DataError
-from studio.paths import existing, readable
+from studio.paths import existing
+from studio.reading import reading
 from studio.registry import config_class, find, register
 from studio.views import ViewSet
 
@@ -59,7 +60,7 @@ def recognise(root: Path) -> str:
         DataError: if it is none of the known ones; says what was looked for and what is there.
     """
     existing(root)
-    with readable(root):
+    with reading(root, raised=OSError):
         for name in LAYOUTS:
             if _plugin(name).recognises(root):
                 return name

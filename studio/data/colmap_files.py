@@ -21,17 +21,11 @@ from torch import Tensor
 
 from studio.data.colmap_cameras import MODELS, ColmapCamera
 from studio.errors import DataError
+from studio.reading import MOST_BYTES, check_count, check_file, read_bytes, read_text, reading
 
 T = TypeVar("T")
-BROKEN = (
-    struct.error,
-    ValueError,
-    IndexError,
-    KeyError,
-    OverflowError,
-    MemoryError,
-    OSError,
-)
+NO_MODEL = "is no file of a COLMAP model, or cut off"
+WRITE_ANEW = "Copy it again, or write the model anew with COLMAP's model_converter."
 
 
 @dataclass(frozen=True)
@@ -90,22 +84,19 @@ def count_images(folder: Path) -> int:
     """Return how many pictures a model holds; 0 where its file is broken."""
     suffix = model_suffix(folder)
     try:
-        if suffix == ".bin":
-            with (folder / "images.bin").open("rb") as file:
-                return int(_unpack(file, "Q")[0])
-        return len(_images_txt(folder / "images.txt"))
-    except BROKEN:
+        return (
+            len(_parsed(folder / "images.txt", _images_txt))
+            if suffix == ".txt"
+            else (_parsed(folder / "images.bin", _count_bin))
+        )
+    except DataError:
         return 0
 
 
 def _parsed(path: Path, parse: Callable[[Path], T]) -> T:
-    try:
+    with reading(path, problem=NO_MODEL, hint=WRITE_ANEW):
+        check_file(path)
         return parse(path)
-    except BROKEN as error:
-        raise DataError(
-            f"{path} is no file of a COLMAP model, or cut off ({error}).",
-            hint="Copy it again, or write the model anew with COLMAP's model_converter.",
-        ) from error
 
 
 def pose(quaternion: Sequence[float], shift: Sequence[float]) -> Float[Tensor, "4 4"]:
@@ -136,7 +127,7 @@ def pose(quaternion: Sequence[float], shift: Sequence[float]) -> Float[Tensor, "
 
 
 def _lines(path: Path) -> list[str]:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_text(path, MOST_BYTES).splitlines()
     return [line for line in lines if not line.startswith("#")]
 
 
@@ -198,6 +189,11 @@ def _cameras_bin(path: Path) -> dict[int, ColmapCamera]:
     return found
 
 
+def _count_bin(path: Path) -> int:
+    with path.open("rb") as file:
+        return int(_unpack(file, "Q")[0])
+
+
 def _images_bin(path: Path) -> list[ColmapImage]:
     found = []
     with path.open("rb") as file:
@@ -210,8 +206,7 @@ def _images_bin(path: Path) -> list[ColmapImage]:
                     raise ValueError("the file ends within a name")
                 name += byte
             (points,) = _unpack(file, "Q")
-            if 24 * int(points) > path.stat().st_size:
-                raise ValueError(f"a picture with {points} points")
+            check_count(int(points), 24, path.stat().st_size, "points in one picture")
             file.seek(24 * int(points), 1)  # x, y as doubles and a 64-bit point id
             matrix = pose(numbers[:4], numbers[4:])
             found.append(ColmapImage(name.decode(), int(camera), matrix))
@@ -220,16 +215,14 @@ def _images_bin(path: Path) -> list[ColmapImage]:
 
 def _points_bin(path: Path) -> Float[Tensor, "n 3"]:
     """Position at byte 8 of every record, whose track of 8-byte entries has its length at 43."""
-    data = path.read_bytes()
+    data = read_bytes(path)
     (count,) = struct.unpack_from("<Q", data)
-    if 51 * count > len(data):
-        raise ValueError(f"{count} points in {len(data)} bytes")
+    check_count(count, 51, len(data), "points")
     positions, at = np.empty((count, 3)), 8
     for i in range(count):
         positions[i] = struct.unpack_from("<3d", data, at + 8)
         (track,) = struct.unpack_from("<Q", data, at + 43)
-        if 8 * track > len(data):
-            raise ValueError(f"a point with a track of {track}")
+        check_count(track, 8, len(data) - at, "pictures that see one point")
         at += 51 + 8 * track
     if at > len(data):
         raise ValueError("the last track is incomplete")

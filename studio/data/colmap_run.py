@@ -7,7 +7,6 @@ the database that they fill.
 from __future__ import annotations
 
 import importlib.util
-import json
 import logging
 import re
 import shutil
@@ -23,6 +22,7 @@ from typing import Any
 from studio.errors import DataError
 from studio.files import make_folder, write_json
 from studio.picture_files import picture_size
+from studio.reading import known_json
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +54,7 @@ def find_colmap(given: str) -> str | None:
 
 def is_done(workspace: Path, photos: Sequence[Path]) -> bool:
     """Whether COLMAP has already found the cameras of just these photos, unchanged since."""
-    try:
-        return bool(json.loads((workspace / STAMP).read_text()) == _stamp(photos))
-    except (OSError, ValueError):
-        return False
+    return known_json(workspace / STAMP) == _stamp(photos)
 
 
 def run_colmap(program: str, folder: Path, photos: Sequence[Path], workspace: Path) -> None:

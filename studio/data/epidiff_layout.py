@@ -10,7 +10,6 @@ angles in radians and Blender camera-to-world matrices; matrices and angles may 
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,8 +24,9 @@ from torch import Tensor
 
 from studio.cameras import Cameras, opencv_to_opengl, opengl_to_opencv
 from studio.errors import DataError
-from studio.files import atomic_write, parsing, write_json, write_text
+from studio.files import atomic_write, write_json, write_text
 from studio.picture_files import opened
+from studio.reading import parse_json, read_text, reading
 
 SPLITS = ("train", "val", "test")
 _SUFFIXES = (".webp", ".png")  # the render tool itself writes PNG
@@ -62,11 +62,11 @@ class ObjectViews:
             DataError: if it is missing or incomplete.
         """
         path = folder / "meta.json"
-        with parsing(
+        with reading(
             path,
             "camera_angle_x and locations with elevation, azimuth, transform_matrix and frames",
         ):
-            meta = json.loads(path.read_text())
+            meta = parse_json(read_text(path))
             places = meta["locations"]
             fov = float(meta["camera_angle_x"] if "camera_angle_x" in meta else meta["fov_x"])
             if not 0 < fov < math.pi:
@@ -150,8 +150,8 @@ def read_index(root: Path, captions: Path) -> list[ObjectViews]:
         DataError: naming the line that is no "<shard>/<object id><TAB><caption>", or the object
             that is missing.
     """
-    with parsing(captions, 'UTF-8 text with one "<shard>/<object id><TAB><caption>" per line'):
-        lines = captions.read_text(encoding="utf-8").splitlines()
+    with reading(captions, 'UTF-8 text with one "<shard>/<object id><TAB><caption>" per line'):
+        lines = read_text(captions).splitlines()
     objects = []
     for number, line in enumerate(lines, 1):
         if not line.strip():

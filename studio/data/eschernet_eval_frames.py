@@ -11,15 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from studio.cameras import CANONICAL_RADIUS
+from studio.data.arrays import read_npy
 from studio.data.fixed_rigs import BOUND
 from studio.errors import DataError
 from studio.paths import existing
+from studio.reading import reading
 from studio.similarity import scaled_poses
 
 logger = logging.getLogger(__name__)
@@ -181,10 +182,8 @@ def chosen_references(
 
 
 def _listed(path: Path) -> tuple[int, ...]:
-    try:
-        numbers = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read: {error}.", allowed="an .npy of numbers") from error
+    with reading(path, "an .npy of numbers"):
+        numbers = read_npy(path)
     if numbers.dtype.kind not in "iu":
         raise DataError(f"{path} holds {numbers.dtype}.", allowed="whole numbers")
     return tuple(numbers.reshape(-1).tolist())

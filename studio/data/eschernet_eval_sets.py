@@ -6,7 +6,6 @@ are float64, camera-to-world, OpenCV axes. Sources: arXiv 2402.03908 and the aut
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -14,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from studio.cameras import CANONICAL_RADIUS, opengl_to_opencv
 from studio.capture_files import find_picture
+from studio.data.arrays import read_array
 from studio.data.eschernet import read_poses
 from studio.data.eschernet_eval_frames import (
     SPIRAL_VIEWS,
@@ -36,6 +35,7 @@ from studio.data.fixed_rigs import BOUND, rendered_intrinsics
 from studio.data.layouts import natural
 from studio.errors import ConfigError, DataError
 from studio.paths import existing
+from studio.reading import parse_json, read_text, reading
 from studio.shots import Shot
 from studio.transforms import read_scene
 
@@ -143,8 +143,8 @@ def _rtmv(cfg: EvalConfig, root: Path) -> EvalObject:
 
 def _rtmv_camera(file: Path) -> tuple[Float[Tensor, "4 4"], Float[Tensor, "3 3"]]:
     """Camera and intrinsics of a frame; the file's matrix is transposed and has OpenGL axes."""
-    try:
-        camera: dict[str, Any] = json.loads(file.read_text())["camera_data"]
+    with reading(file, "camera_data with cam2world (transposed), intrinsics, width and height"):
+        camera: dict[str, Any] = parse_json(read_text(file))["camera_data"]
         c2w = torch.tensor(camera["cam2world"], dtype=torch.float64).T
         if c2w.shape != (4, 4):
             raise ValueError(f"cam2world has shape {tuple(c2w.shape)}")
@@ -156,12 +156,9 @@ def _rtmv_camera(file: Path) -> tuple[Float[Tensor, "4 4"], Float[Tensor, "3 3"]
             ).double()
         else:
             logger.info("%s has no intrinsics; a field of view of 49.1 degrees is taken", file)
+        if not (c2w.isfinite().all() and k.isfinite().all()):
+            raise ValueError("a number is not finite")
         return opengl_to_opencv(c2w), k
-    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
-        raise DataError(
-            f"{file} cannot be read: {type(error).__name__} {error}.",
-            allowed="camera_data with cam2world (transposed), intrinsics, width and height",
-        ) from error
 
 
 def _at_distance(
@@ -190,10 +187,7 @@ def _at_distance(
 def _franka(cfg: EvalConfig, root: Path) -> EvalObject:
     """Frames of a robot's camera, `angles.npy` (azimuth, elevation) in radians; a spiral."""
     path = root / "angles.npy"
-    try:
-        angles = torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float64))
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read: {error}.", allowed="[n, 2] radians") from error
+    angles = torch.from_numpy(read_array(path, "finite angles [n, 2] in radians"))
     files = sorted((root / "images_rgba").glob("frame*.png"), key=natural)
     if angles.dim() != 2 or angles.shape[1] != 2 or (files and len(files) != len(angles)):
         raise DataError(

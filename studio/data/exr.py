@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from studio.errors import DataError
-from studio.files import parsing
+from studio.reading import check_count, inflated, read_bytes, reading
 
 MAGIC = 20000630
 MOST_PIXELS = 1 << 28
@@ -45,8 +44,8 @@ def read_exr(path: Path) -> Float32[np.ndarray, "h w 4"]:
     Raises:
         DataError: if the file is missing, broken or of a kind that cannot be read here.
     """
-    with parsing(path):
-        data = path.read_bytes()
+    with reading(path):
+        data = read_bytes(path)
         version, attributes, start = _header(data)
         kind = attributes["compression"][0]
         channels = _channels(attributes["channels"])
@@ -103,6 +102,7 @@ def _scan_lines(
     """All channels as pictures of the data window."""
     left, top, right, bottom = window
     width, height, rows = right - left + 1, bottom - top + 1, ROWS[kind]
+    check_count(-(-height // rows), 16, len(data) - table, "blocks of scan lines")
     planes = {c.name: np.zeros((height, width), c.dtype) for c in channels}
     line = sum(width * c.dtype.itemsize for c in channels)
     for offset in struct.unpack_from(f"<{-(-height // rows)}Q", data, table):
@@ -122,7 +122,7 @@ def _scan_lines(
 
 def _unpacked(block: bytes, kind: int, size: int) -> bytes:
     """Undo RLE or deflate, then the difference of neighbours, then the split of odd and even."""
-    packed = b"".join(_runs(block)) if kind == 1 else zlib.decompress(block)
+    packed = b"".join(_runs(block)) if kind == 1 else inflated(block, size)
     if len(packed) != size:
         raise ValueError("a block has another length than its scan lines")
     steps = np.frombuffer(packed, np.uint8).astype(np.int64) - 128

@@ -26,6 +26,7 @@ from studio.data.views_files import read_matrix, read_names, read_rgba8
 from studio.errors import ConfigError, DataError
 from studio.files import make_folder, refused, remove, write_json
 from studio.progress import StageProgress
+from studio.reading import read_text, reading
 
 VALID, FEW, TRANSPARENT, UNREADABLE = "valid", "too_few_views", "transparent", "unreadable"
 REASONS = {
@@ -188,10 +189,14 @@ def _resumed(journal: Path, cfg: FilterConfig) -> dict[str, Finding]:
     """Findings of an interrupted scan; none if it had other options. A cut last line is dropped."""
     if not journal.is_file():
         return {}
-    lines = journal.read_text(encoding="utf-8").split("\n")
-    if lines[0] != json.dumps(_header(cfg)):
+    try:
+        with reading(journal):
+            lines = read_text(journal).split("\n")
+            if lines[0] != json.dumps(_header(cfg)):
+                return {}
+            findings = [Finding(**json.loads(line)) for line in lines[1:-1] if line]
+    except DataError:  # it is made anew
         return {}
-    findings = [Finding(**json.loads(line)) for line in lines[1:-1] if line]
     return {finding.name: finding for finding in findings}
 
 

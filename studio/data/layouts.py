@@ -30,7 +30,7 @@ from studio.data.base import SceneData
 from studio.data.placement import CENTRES, UPS, placement, tells_up
 from studio.errors import DataError
 from studio.masks import Cutting
-from studio.paths import readable
+from studio.reading import reading
 from studio.shots import FILTERS, MASKS, Pictures, Scene, read_shots
 from studio.similarity import FAR, far_centre, translation
 from studio.views import ViewSet
@@ -128,7 +128,7 @@ class LayoutData(SceneData):
 
     def load(self) -> ViewSet:
         """Read the training views and find where the object is."""
-        with readable(Path(self.cfg.root)):
+        with reading(Path(self.cfg.root), raised=OSError):
             return self._load()
 
     def _load(self) -> ViewSet:
@@ -155,7 +155,7 @@ class LayoutData(SceneData):
 
     def test(self) -> ViewSet | None:
         """Read the held-out views, in the world and with the bound of the training views."""
-        with readable(Path(self.cfg.root)):
+        with reading(Path(self.cfg.root), raised=OSError):
             return self._test()
 
     def _test(self) -> ViewSet | None:

@@ -18,18 +18,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
+from studio import yaml_text
 from studio.data.nmr_index import (
     CAMERAS,
+    MOST_MEMBER,
+    MOST_TEXT,
     IndexedFiles,
     index_shards,
     index_zip,
     kept_index,
 )
 from studio.errors import DataError
-from studio.files import parsing
-from studio.run import read_json
+from studio.reading import known_json, read_bytes, read_text, reading
 
 SPLITS = ("train", "val", "test")
 LISTS = {"official": "", "softras": "softras_"}
@@ -157,18 +157,16 @@ class Extracted(Original):
         path = self.source / name
         if not path.is_file():
             raise self._no_text(name)
-        with parsing(path):
-            return path.read_text(encoding="utf-8")
+        with reading(path):
+            return read_text(path, MOST_TEXT)
 
     def read(self, key: str, member: int) -> bytes:
         """See `Archive`."""
         synset, _, name = key.partition("-")
         file = "cameras.npz" if member == CAMERAS else f"image/{member:04d}.png"
         path = self.source / synset / name / file
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {error.strerror}.") from error
+        with reading(path):
+            return read_bytes(path, MOST_MEMBER)
 
 
 class Zipped(Original):
@@ -205,7 +203,7 @@ class Shards(Archive):
                 f"{source} was not written to its end.",
                 hint="Give the same --prepare nmr command again: it goes on where it stopped.",
             )
-        self.source, self.info = source, read_json(source / INFO)
+        self.source, self.info = source, known_json(source / INFO)
         files = sorted(p for p in source.glob("NMR-*.tar") if _SHARD.fullmatch(p.name))
         made_from = self.info.get("lists", "official")
         if lists != made_from:
@@ -216,7 +214,7 @@ class Shards(Archive):
         index = kept_index(
             source / PLACES, files, lambda: index_shards(source, [p.name for p in files])
         )
-        with parsing(source / INFO, "an object of names by synset"):
+        with reading(source / INFO, "an object of names by synset"):
             self.names = {str(k): str(v) for k, v in dict(self.info.get("names", SYNSETS)).items()}
         self.files = IndexedFiles(source, index)
         self.files.require(index.keys)
@@ -260,10 +258,6 @@ def open_archive(root: Path | str, lists: str = "official") -> Archive:
 
 def _names(text: str, source: Path) -> dict[str, str]:
     """Names by synset; without types, as 02958343 unquoted would be an octal number."""
-    try:
-        content = yaml.load(text, Loader=yaml.BaseLoader)
+    with reading(f"{source}: metadata.yaml", "synset: {id, name}", problem="is of another kind"):
+        content = yaml_text.read(text)
         return {str(synset): str(entry["name"]) for synset, entry in content.items()}
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{source}: metadata.yaml is of another kind.", allowed="synset: {id, name}"
-        ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 
 import numpy as np
@@ -11,9 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.cameras import Cameras
+from studio.data.arrays import read_npz
 from studio.data.nmr_index import VIEWS
 from studio.data.procedural_rigs import rig_cameras
 from studio.errors import DataError
+from studio.reading import reading
 
 # Rows: our axes in the renderer's, whose view 0 looks along +z, our -X, with y, our +Z, up.
 # Under SoftRas' camera axes (x right, y up, z forward) its world is left-handed: mirrored here.
@@ -49,14 +50,12 @@ def read_cameras(data: bytes, size: int, source: str = "cameras.npz") -> Cameras
     Raises:
         DataError: if the file is damaged or of another kind.
     """
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            w2c = np.stack([stored[f"world_mat_{i}"] for i in range(VIEWS)]).astype(np.float64)
-            focal = np.stack([stored[f"camera_mat_{i}"] for i in range(VIEWS)]).astype(np.float64)
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise DataError(
-            f"{source} cannot be read: {error}.", allowed="world_mat_i and camera_mat_i, 4x4"
-        ) from error
+    with reading(source, "world_mat_i and camera_mat_i, 4x4"):
+        stored = read_npz(data)
+        w2c = np.stack([stored[f"world_mat_{i}"] for i in range(VIEWS)]).astype(np.float64)
+        focal = np.stack([stored[f"camera_mat_{i}"] for i in range(VIEWS)]).astype(np.float64)
+        if {w2c.shape, focal.shape} != {(VIEWS, 4, 4)}:
+            raise ValueError(f"matrices of shapes {w2c.shape[1:]} and {focal.shape[1:]}")
     rotation = torch.from_numpy(w2c[:, :3, :3])
     off = (rotation @ rotation.transpose(1, 2) - torch.eye(3).double()).abs().max()
     centre = -(rotation.transpose(1, 2) @ torch.from_numpy(w2c[:, :3, 3:]))[..., 0]

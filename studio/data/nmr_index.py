@@ -11,7 +11,6 @@ import os
 import re
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
+from studio.data.arrays import read_npz
 from studio.errors import DataError, StudioError
-from studio.files import BROKEN, atomic_write, parsing
+from studio.files import atomic_write
+from studio.reading import check_file, inflated, reading
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ CAMERAS = VIEWS
 MEMBERS = VIEWS + 1
 MOST_TEXT = 1 << 26
 """Bytes of a list; the largest of the archive has some 100 kB."""
+MOST_MEMBER = 1 << 26
+"""Bytes of a picture or of an object's cameras, which have some 10 kB."""
 
 _VIEW = r"(00[01]\d|002[0-3])\.png"
 _IN_ZIP = re.compile(rf"(?:.*/)?(\w+)/([^/]+)/(?:image/{_VIEW}|cameras\.npz)")
@@ -81,7 +84,9 @@ class Index:
     def load(cls, path: Path, stamps: list[list[int]]) -> Index | None:
         """Read what `save` wrote; None if it is missing, damaged or of other files."""
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with reading(path):
+                check_file(path)
+                stored = read_npz(path)
                 if stored["stamps"].tolist() != stamps:
                     return None
                 size = stored["size"]
@@ -95,7 +100,7 @@ class Index:
                     deflated.reshape(size.shape),
                     dict(zip(stored["text_names"].tolist(), stored["texts"].tolist(), strict=True)),
                 )
-        except (OSError, *BROKEN):
+        except DataError:
             return None
 
 
@@ -138,7 +143,7 @@ def index_zip(path: Path) -> Index:
         DataError: if it is no zip, or packed in a way that is not read.
     """
     table, texts = _Table(), {}
-    with parsing(path):
+    with reading(path):
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
                 if found := _IN_ZIP.fullmatch(entry.filename):
@@ -254,16 +259,16 @@ class IndexedFiles:
         name = index.files[index.file[row]]
         if size == 0:
             raise self._missing(key, member)
+        if not 0 < size <= MOST_MEMBER or offset < 0:
+            raise DataError(f"{self.folder / name}: {key}, {member} has {size:,} bytes.")
         stream = self._stream(int(index.file[row]))
         if name.endswith(".zip"):
             header = _at(stream, offset, _LOCAL_HEADER)
             offset += _LOCAL_HEADER + int.from_bytes(header[26:28], "little")
             offset += int.from_bytes(header[28:30], "little")
         data = _at(stream, offset, size)
-        try:
-            return zlib.decompress(data, -zlib.MAX_WBITS) if index.deflated[row, member] else data
-        except zlib.error as error:
-            raise DataError(f"{self.folder / name}: {key}, {member} is damaged.") from error
+        with reading(f"{self.folder / name}: {key}, {member}"):
+            return inflated(data, MOST_MEMBER, raw=True) if index.deflated[row, member] else data
 
     def _stream(self, number: int) -> Any:
         if self._open[0] != os.getpid():  # a forked process must not share positions in files

@@ -21,7 +21,7 @@ from studio.data.nmr_archive import INFO, LISTS, SPLITS, UNFINISHED, Archive, op
 from studio.data.nmr_index import CAMERAS, VIEWS
 from studio.errors import ConfigError, DataError
 from studio.files import atomic_write, remove, write_json
-from studio.run import read_json
+from studio.reading import known_json
 
 
 @dataclass
@@ -65,7 +65,7 @@ def run_prepare(words: Sequence[str]) -> int:
     if cfg.lists not in LISTS:
         raise ConfigError(f"lists is {cfg.lists!r}.", allowed=", ".join(LISTS))
     out = Path(cfg.out) if cfg.out else default_folder(cfg)
-    if any(out.glob("NMR-*.tar")) and read_json(out / UNFINISHED) != asdict(cfg):
+    if any(out.glob("NMR-*.tar")) and known_json(out / UNFINISHED) != asdict(cfg):
         raise DataError(f"{out} holds shards already.", hint="Give another out=, or remove them.")
     write_shards(
         open_archive(cfg.source, cfg.lists), out, cfg, lambda line: print(line, flush=True)

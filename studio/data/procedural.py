@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from studio.cameras import Cameras, orbit_cameras
+from studio.data.arrays import read_npy
 from studio.data.base import ViewPairData
 from studio.data.procedural_inputs import InputShot, draw_shots
 from studio.data.procedural_objects import ProceduralObject, categories, make_object, split_seed
@@ -22,9 +23,10 @@ from studio.data.procedural_photo import LOOKS, photo_caster
 from studio.data.procedural_rigs import RIGS
 from studio.data.render import RayCaster, Rendered
 from studio.data.rings import Inputs, Rings, on_white
-from studio.errors import ConfigError
+from studio.errors import ConfigError, DataError
 from studio.files import atomic_write, reserve
 from studio.progress import StageProgress
+from studio.reading import read_json, reading
 from studio.registry import register
 
 RENDERING_VERSION = 2
@@ -32,6 +34,7 @@ RENDERING_VERSION = 2
 
 CAPTIONS_VERSION = 2
 """The same for the captions."""
+CACHE_HINT = "Remove it: it is made again."
 
 
 def render_object(
@@ -181,7 +184,7 @@ class ProceduralData(ViewPairData):
         """Return what a person would call each object of a split; kept beside its pictures."""
         path = self.cache_path(split).with_suffix(f".captions-{CAPTIONS_VERSION}.json")
         if self.cfg.cache_dir is not None and path.exists():
-            return tuple(json.loads(path.read_text()))
+            return tuple(read_json(path, hint=CACHE_HINT, kind=list))
         identities = (self.identity(split, i) for i in range(self.count(split)))
         with StageProgress("captions"):
             captions = tuple(make_object(kind, seed).caption for kind, seed, _ in identities)
@@ -253,8 +256,9 @@ class ProceduralData(ViewPairData):
             return np.zeros((self.count(split), 0, 3), np.float32)
         path = self.cache_path(split).with_suffix(".inputs.npy")
         if self.cfg.cache_dir is not None and path.exists():
-            stored: NDArray[np.float32] = np.load(path)
-            return stored
+            with reading(path, hint=CACHE_HINT):
+                stored: NDArray[np.float32] = read_npy(path)
+            return _of_shape(path, stored, (self.count(split), self.cfg.inputs, 3), np.float32)
         rows = np.zeros((self.count(split), self.cfg.inputs, 3), np.float32)
         with StageProgress(f"cameras of {split} inputs", len(rows)) as progress:
             for i in range(len(rows)):
@@ -282,8 +286,9 @@ class ProceduralData(ViewPairData):
                 reserve(temporary)
                 self._render_into(stored, split)
                 stored.flush()
-        cached: NDArray[np.uint8] = np.load(path, mmap_mode="r")
-        return cached
+        with reading(path, hint=CACHE_HINT):
+            cached: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+        return _of_shape(path, cached, shape, np.uint8)
 
     def _render_into(self, views: NDArray[np.uint8], split: str) -> None:
         """Render all objects of a split into an array, [N, V + K, H, W, 4]."""
@@ -335,6 +340,15 @@ class ProceduralViews(Dataset[dict[str, Any]]):
             kind, seed, _ = self.data.identity(self.split, index)
             item["caption"] = make_object(kind, seed).caption
         return item
+
+
+def _of_shape(path: Path, kept: NDArray[Any], shape: tuple[int, ...], kind: type) -> NDArray[Any]:
+    """Return what a file of the cache holds, if that is what was put there."""
+    if kept.shape != shape or kept.dtype != kind:
+        raise DataError(
+            f"{path} holds {kept.dtype} of shape {kept.shape} instead of {shape}.", hint=CACHE_HINT
+        )
+    return kept
 
 
 def _plural(word: str) -> str:

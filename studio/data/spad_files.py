@@ -17,10 +17,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from studio.data.arrays import array_header
 from studio.errors import DataError
+from studio.reading import read_bytes, reading
 
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?nan|[-+]?inf", re.IGNORECASE)
 NO_PLACE = 1e-6  # a camera this near the origin was never placed (official: broken renderings)
+MOST_CAMERA = 1 << 20  # bytes; files of the data set have some 500
 RIGID_TOLERANCE = 1e-2  # largest entry of R R^T - 1; texts of Blender hold four decimals
 
 
@@ -38,8 +41,11 @@ _ADMITTED = {
 }
 
 
-class _Careful(pickle.Unpickler):
-    """An unpickler that makes numpy's arrays and scalars of plain values, and nothing else."""
+class _Careful(pickle._Unpickler):  # type: ignore[name-defined]
+    """An unpickler that makes numpy's arrays and scalars of plain values, and nothing else.
+
+    It is pickle's own in Python: that in C makes room for as many objects as a file says it has.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         plain = module in ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
@@ -54,25 +60,14 @@ def read_pickled(path: Path) -> Any:
     Raises:
         DataError: if the file is missing, broken or holds anything else.
     """
-    try:
-        file = io.BytesIO(path.read_bytes())
+    with reading(path, "a dict saved by numpy"):
+        file = io.BytesIO(read_bytes(path, MOST_CAMERA))
         if file.getvalue()[:6] == b"\x93NUMPY":
-            version = np.lib.format.read_magic(file)
-            header = {
-                1: np.lib.format.read_array_header_1_0,
-                2: np.lib.format.read_array_header_2_0,
-            }
-            shape, _, dtype = header[version[0]](file)
+            shape, dtype = array_header(file)
             if dtype != np.dtype(object) or shape != ():
                 raise ValueError(f"it is an array {shape} of {dtype}")
         value = _Careful(file).load()
-    except DataError:
-        raise
-    except Exception as error:  # a broken pickle raises nearly anything
-        raise DataError(
-            f"{path} cannot be read: {error}.", allowed="a dict saved by numpy"
-        ) from error
-    return value.item() if isinstance(value, np.ndarray) and value.shape == () else value
+        return value.item() if isinstance(value, np.ndarray) and value.shape == () else value
 
 
 def read_blender_camera(path: Path) -> tuple[Float64[np.ndarray, "4 4"], float]:
@@ -91,11 +86,9 @@ def read_blender_camera(path: Path) -> tuple[Float64[np.ndarray, "4 4"], float]:
     given, fov = camera["matrix_world"], camera["fov"]
     if isinstance(given, str):
         given = [float(n) for n in NUMBER.findall(re.sub(r"\d+x\d+", "", given))]
-    try:
+    with reading(path, problem="holds no camera: matrix_world or fov is no matrix or number"):
         matrix, fov = np.asarray(given, dtype=np.float64), float(fov)
         matrix = matrix.reshape(4, 4)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{path}: matrix_world or fov is no matrix or number.") from error
     rotation = matrix[:3, :3]
     if not np.isfinite(matrix).all() or not 0 < fov < math.pi:
         raise DataError(f"{path}: matrix_world is not finite or fov {fov} not in (0, pi).")

@@ -5,16 +5,16 @@ Every error names the file and what it should hold.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, UInt8
 
+from studio.data.arrays import read_npy
 from studio.errors import DataError
-from studio.files import parsing
 from studio.picture_files import opened
+from studio.reading import parse_json, read_text, reading
 
 RIGID_TOLERANCE = 1e-3  # largest entry of R R^T - 1
 
@@ -26,8 +26,8 @@ def read_matrix(path: Path) -> Float64[np.ndarray, "3 4"]:
         DataError: if the file is missing or broken, or the matrix has another shape or is not
             rigid.
     """
-    with parsing(path, "3x4 world-to-camera matrices"):
-        matrix = np.load(path, allow_pickle=False)
+    with reading(path, "3x4 world-to-camera matrices"):
+        matrix = read_npy(path)
     if matrix.shape == (4, 4):
         raise DataError(
             f"camera {path} is a 4x4 matrix, as some renderers save camera-to-world poses.",
@@ -94,17 +94,17 @@ def read_names(path: Path, *, may_be_empty: bool = False) -> list[str]:
 
 def _named(path: Path) -> Any:
     if path.suffix == ".npy":
-        with parsing(path, "an array of strings saved without pickling (dtype U or S)"):
-            array = np.load(path, allow_pickle=False)
+        with reading(path, "an array of strings saved without pickling (dtype U or S)"):
+            array = read_npy(path)
             if array.dtype.kind == "S":
                 array = np.char.decode(array, "utf-8")
         return array.reshape(-1).tolist()
-    with parsing(path, "JSON" if path.suffix == ".json" else "UTF-8 text"):
-        text = path.read_text(encoding="utf-8")
+    with reading(path, "JSON" if path.suffix == ".json" else "UTF-8 text"):
+        text = read_text(path)
     if path.suffix != ".json":
         return [line.strip() for line in text.splitlines() if line.strip()]
-    with parsing(path, "JSON"):
-        document = json.loads(text)
+    with reading(path, "JSON"):
+        document = parse_json(text)
     if isinstance(document, dict) and all(isinstance(v, list) for v in document.values()):
         return [name for names in document.values() for name in names]
     return document

@@ -22,9 +22,12 @@ from studio.data.layouts import CaptureConfig, LayoutData
 from studio.errors import DataError
 from studio.paths import existing
 from studio.picture_files import picture_size
+from studio.reading import read_text, reading
 from studio.registry import register
 from studio.shots import Scene, Shot
 from studio.transforms_cameras import rigid
+
+MOST_POSE = 1 << 16  # bytes of a file of twelve numbers
 
 # azimuth in degrees and distance of the centre; official: fixed_poses
 VIEWS = {
@@ -112,10 +115,11 @@ def read_poses(folder: Path) -> dict[str, Float[Tensor, "4 4"]]:
     """
     poses = {}
     for file in sorted(folder.glob("*_RT.txt")):
-        try:
-            matrix = np.loadtxt(file).reshape(3, 4)
-        except (ValueError, OSError) as error:
-            raise DataError(f"{file} holds no 3x4 matrix: {error}.") from error
+        with reading(file, "a 3x4 matrix", problem="holds no 3x4 matrix"):
+            rows = [
+                line.split() for line in read_text(file, MOST_POSE).splitlines() if line.strip()
+            ]
+            matrix = np.array(rows, dtype=np.float64).reshape(3, 4)
         w2c = rigid(torch.from_numpy(np.vstack([matrix, [0, 0, 0, 1]])), str(file))
         view = file.name.removesuffix("_RT.txt").partition("_")[2]
         poses[view] = opengl_to_opencv(torch.linalg.inv(w2c))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from studio.checkpoint_io import load_strict, read_tensors, write_tensors
 from studio.errors import WeightsError
 from studio.files import make_folder, write_json
-from studio.guidance.json_files import check_network, read_json, refused
+from studio.guidance.json_files import check_network, describing, read_json
 from studio.guidance.weight_files import find_weights
 
 _OLD_VAE = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
@@ -87,7 +87,7 @@ def build_part(folder: Path, kind: type, build: Callable[[dict[str, Any]], nn.Mo
     """
     config = read_config(folder)
     check_network(kind, config, folder / "config.json")
-    with refused(folder / "config.json", "describes no network"), torch.device("meta"):
+    with describing(folder / "config.json", "describes no network"), torch.device("meta"):
         return build(config)
 
 

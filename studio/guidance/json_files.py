@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from studio.errors import ConfigError, StudioError, WeightsError
 from studio.options import parse_config, plain
+from studio.reading import read_json as reading_json
+from studio.reading import reading
 
 C = TypeVar("C")
 log = logging.getLogger(__name__)
+COMPARE = "Copy or download it again and compare it with the original."
 MOST_LAYERS = 1000  # no network has more; a damaged number would be built for hours
 
 
-@contextlib.contextmanager
-def refused(path: Path, what: str) -> Iterator[None]:
+def networks_refused(weights: str) -> contextlib.AbstractContextManager[None]:
+    """Turn what a network's constructor raises over a method's options into a `ConfigError`.
+
+    Args:
+        weights: the folder that fixed some of them, "" where all are the user's.
+    """
+    whose = f"the options in {Path(weights) / 'config.json'} and" if weights else "the"
+    return reading(
+        f"{whose} options given",
+        problem="describe no network",
+        error=ConfigError,
+        hint="Widths, heads, groups and layers are positive numbers that divide each other.",
+    )
+
+
+def describing(path: Path, problem: str) -> contextlib.AbstractContextManager[None]:
     """Turn whatever a library raises over the content of a file into a `WeightsError`.
 
     diffusers, transformers, tokenizers and torch raise nearly every type over a value that they do
@@ -29,39 +45,9 @@ def refused(path: Path, what: str) -> Iterator[None]:
 
     Args:
         path: the file that is to blame.
-        what: what cannot be done with it.
+        problem: what is wrong with it, after its name.
     """
-    try:
-        yield
-    except StudioError:
-        raise
-    except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = " ".join(lines)[:300] or type(error).__name__
-        raise WeightsError(
-            f"{path} {what} ({type(error).__name__}: {reason}).",
-            hint="Compare it with the original, or download it again.",
-        ) from error
-
-
-@contextlib.contextmanager
-def networks_refused(weights: str) -> Iterator[None]:
-    """Turn what a network's constructor raises over a method's options into a `ConfigError`.
-
-    Args:
-        weights: the folder that fixed some of them, "" where all are the user's.
-    """
-    try:
-        yield
-    except StudioError:
-        raise
-    except Exception as error:
-        reason = str(error).split("\n", 1)[0][:300]
-        whose = f"the options in {Path(weights) / 'config.json'} and" if weights else "the"
-        raise ConfigError(
-            f"{whose} options given describe no network ({type(error).__name__}: {reason}).",
-            hint="Widths, heads, groups and layers are positive numbers that divide each other.",
-        ) from error
+    return reading(path, problem=problem, error=WeightsError, hint=COMPARE)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -70,22 +56,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         WeightsError: if the file is missing, is not UTF-8 or JSON, or holds something else.
     """
-    try:
-        value = json.loads(path.read_bytes().decode("utf-8-sig"), parse_constant=_not_finite)
-    except FileNotFoundError as error:
-        raise WeightsError(f"{path} does not exist.") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(
-            f"{path} is damaged or no JSON ({error}).",
-            hint="Copy or download it again and compare it with the original.",
-        ) from error
-    if not isinstance(value, dict):
-        raise WeightsError(f"{path} holds a {type(value).__name__}.", allowed="a JSON object")
-    return value
-
-
-def _not_finite(name: str) -> Any:
-    raise ValueError(f"{name} is no number")
+    return dict(reading_json(path, error=WeightsError, finite=True, hint=COMPARE))
 
 
 def with_saved(cfg: C, saved: Mapping[str, Any], names: Sequence[str], source: Path) -> C:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from studio.run import read_json
+from studio.reading import known_json
 
 CARD = "README.md"
 """Model card: its front matter holds `license: <identifier>`, as on the Hugging Face hub."""
@@ -24,7 +24,7 @@ def licence_of(source: str, released: str = "") -> str:
     for folder in folders:
         if found := _licence_in(folder / CARD):
             return found
-    ours = "weights" in read_json(path / "config.json")
+    ours = "weights" in known_json(path / "config.json")
     if ours or not released:
         return "not stated"
     return f"not stated beside them; the authors' own: {released}"

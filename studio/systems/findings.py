@@ -11,7 +11,7 @@ from typing import Any
 
 from studio.metrics.consistency import ViewConsistency
 from studio.metrics.likeness import Likeness
-from studio.run import read_json
+from studio.reading import known_json
 
 KNOWS = "knows.json"
 """File in a folder of weights: {"objects": [...]}, the kinds that they were trained on."""
@@ -26,7 +26,7 @@ DISAGREE_IOU = 0.8
 def known_objects(weights: Iterable[Path]) -> list[str]:
     """The kinds of objects that folders of weights say they know; empty if none says."""
     for folder in weights:
-        found = read_json(folder / KNOWS).get("objects")
+        found = known_json(folder / KNOWS).get("objects")
         if isinstance(found, list) and found:
             return [str(name) for name in found]
     return []

@@ -19,6 +19,7 @@ from studio.files import atomic_write, write_json
 from studio.guidance.autoencoder import encode
 from studio.hashing import hash_of
 from studio.progress import StageProgress
+from studio.reading import reading
 from studio.registry import build, register
 from studio.systems.findings import KNOWS
 from studio.systems.training import TrainingConfig, TrainingSystem
@@ -184,7 +185,11 @@ def encode_rings(vae: Any, rings: Rings, cache: Path, batch: int = 256) -> Rings
     encoder = {k: t for k, t in vae.state_dict().items() if k.startswith(("encoder", "quant"))}
     path = cache / f"{hash_of(encoder, list(rings.images.shape), rings.images[:: n // 8 + 1])}.pt"
     if path.is_file():
-        return replace(rings, latents=torch.load(path, weights_only=True, mmap=True))
+        with reading(path, hint="Remove it: it is made again."):
+            latents = torch.load(path, weights_only=True, mmap=True)
+            if latents.shape[:2] != (n, v):
+                raise ValueError(f"it holds {list(latents.shape)} latents of {n} x {v} pictures")
+        return replace(rings, latents=latents)
     parts = []
     with StageProgress("latents", n * v) as progress:
         for start in range(0, n * v, batch):

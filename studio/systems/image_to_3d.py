@@ -22,8 +22,8 @@ from studio.images import save_png
 from studio.metrics.consistency import view_consistency
 from studio.metrics.likeness import likeness
 from studio.progress import StageProgress
+from studio.reading import known_json
 from studio.registry import build, find, register
-from studio.run import read_json
 from studio.systems.findings import contradicting, known_objects, likeness_line, unlike
 from studio.systems.originals import posed_originals, read_cameras, written_cameras
 from studio.systems.reconstruction import Reconstruction
@@ -261,5 +261,5 @@ def weight_paths(options: Mapping[str, Any], folder: Path = Path()) -> list[Path
         elif isinstance(value, str) and value and (path := folder / value).exists():
             found.append(path)
             if (path / "config.json").is_file():
-                found += weight_paths(read_json(path / "config.json"), path)
+                found += weight_paths(known_json(path / "config.json"), path)
     return found

@@ -19,6 +19,7 @@ LAYERS = (
         "progress",
         "picture_files",
         "plugin_options",
+        "reading",
         "registry",
         "config",
         "options",

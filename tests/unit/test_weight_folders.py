@@ -143,8 +143,8 @@ def test_old_names_of_sharded_variants(tmp_path: Path) -> None:
         ('{"weight_map": {"a": "s1.safetensors", "b": "s2.safetensors"}}', "misses 1 of 2 shards"),
         ('{"weight_map": {"a": "../s1.safetensors"}}', "beside it"),
         ('{"weight_map": []}', "no weight_map"),
-        ("{", "damaged or no JSON"),
-        ("[" * 100_000, "damaged or no JSON"),
+        ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
     ],
 )
 def test_unfit_indices(content: str, words: str, tmp_path: Path) -> None:

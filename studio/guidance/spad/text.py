@@ -16,7 +16,7 @@ from torch import Tensor
 from studio.errors import WeightsError
 from studio.files import write_json
 from studio.guidance.hub import resolve
-from studio.guidance.json_files import read_json, refused
+from studio.guidance.json_files import describing, read_json
 from studio.options import parse_config
 
 log = logging.getLogger(__name__)
@@ -137,14 +137,14 @@ def read_tokenizer(source: Path | str, length: int, allow_download: bool = False
     folder = resolve(source, allow_download)
     if (words := folder / WORDS_FILE).is_file():
         saved = read_json(words)
-        with refused(words, "is no list of words"):
+        with describing(words, "is no list of words"):
             options = parse_config(_Words, saved, key=words.as_posix())
         if not 1 <= options.length <= length:
             raise WeightsError(f"{words}: length is {options.length}.", allowed=f"1 to {length}")
         return WordTokenizer(options.words, options.length)
     from transformers import CLIPTokenizer
 
-    with refused(folder, "holds no tokenizer"):
+    with describing(folder, "holds no tokenizer"):
         tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
         if len(tokenizer) <= len(set(tokenizer.all_special_tokens)):
             # transformers makes an empty one where there is none
