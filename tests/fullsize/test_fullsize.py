@@ -15,6 +15,7 @@ from studio.guidance.spad import checkpoint as spad
 from studio.guidance.zero123 import official as zero123
 from tests.fullsize import releases, values
 from tests.fullsize.archives import Lazy, write_archive
+from tests.fullsize.rehearsal import CHAINS, rehearse
 
 SMALL = 3
 """Every dimension of every tensor is cut to this."""
@@ -105,3 +106,10 @@ def assert_averaged(tensors: dict[str, torch.Tensor]) -> None:
     """The running averages can be told from the last weights."""
     key = f"{ldm.UNET}out.2.weight"
     assert not torch.equal(tensors[ldm.ema_key(key)], tensors[key])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CHAINS)
+def test_official_chain(name: str, tmp_path: Path) -> None:
+    """Needs 20 GB of disk, 13 GB of memory and a few minutes for each."""
+    assert rehearse(name, tmp_path, limit=13.0).fault == ""
