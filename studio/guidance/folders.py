@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from studio.checkpoint_io import load_strict, read_tensors, write_tensors
 from studio.errors import WeightsError
 from studio.files import make_folder, write_json
-from studio.guidance.json_files import check_network, describing, read_json
+from studio.guidance.hub import resolve
+from studio.guidance.json_files import check_network, describing, networks_refused, read_json
+from studio.guidance.ldm import network_of
+from studio.guidance.needs import check_there, part
 from studio.guidance.weight_files import find_weights
 
 _OLD_VAE = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
@@ -72,6 +75,83 @@ def read_part(
     source = files[0] if len(files) == 1 else folder
     load_strict(module, renamed(read_weights(folder, allow_pickle, variant)), source)
     return materialised(module)
+
+
+def network_at(source: str, name: str, *, allow_download: bool = False, variant: str = "") -> Path:
+    """Return where one network lies that an option names.
+
+    Args:
+        source: a folder of it, of a model that holds it in a folder `name`, a file, or either in a
+            repository of the hub.
+        name: as diffusers calls its folder.
+        allow_download: see `studio.guidance.hub.resolve`.
+        variant: see `find_weights`.
+    """
+    parts = part(name)
+    path = resolve(source, allow_download, parts, variant)
+    if not path.is_dir():
+        return path
+    inner = path / name
+    path = inner if _has_config(inner) else path
+    check_there(path, parts, variant)
+    return path
+
+
+def _has_config(folder: Path) -> bool:
+    return (folder / "config.json").is_file()
+
+
+def read_file(
+    file: Path,
+    name: str,
+    kind: type,
+    build: Callable[[dict[str, Any]], nn.Module],
+    renamed: Callable[[dict[str, Tensor]], Mapping[str, Tensor]] = dict,
+    *,
+    config: dict[str, Any],
+    allow_pickle: bool = False,
+) -> nn.Module:
+    """Build one network from a file of it, or of a model that holds it; else as `read_part`.
+
+    Args:
+        file: with or without a config.json beside it.
+        name: as diffusers calls its folder.
+        kind: see `read_part`.
+        build: see `read_part`.
+        renamed: see `read_part`.
+        config: how the network is built where no config.json says it.
+        allow_pickle: see `studio.checkpoint_io.read_tensors`.
+    """
+    if _has_config(file.parent) and "block_out_channels" in read_config(file.parent):
+        module = build_part(file.parent, kind, build)
+    else:
+        with networks_refused(""), torch.device("meta"):
+            module = build(config)
+    levels = len(getattr(module, "config", {}).get("block_out_channels", [0] * 4))
+    tensors = network_of(read_tensors(file, allow_pickle), name, levels=levels)
+    load_strict(module, renamed(tensors), file)
+    return materialised(module)
+
+
+def read_vae(
+    path: Path, config: dict[str, Any], allow_pickle: bool = False, variant: str = ""
+) -> nn.Module:
+    """Read a picture auto-encoder from what `network_at` found; `config` as for `read_file`."""
+    from diffusers import AutoencoderKL
+
+    how = AutoencoderKL, AutoencoderKL.from_config, current_vae_names
+    if path.is_dir():
+        return read_part(path, *how, allow_pickle=allow_pickle, variant=variant)
+    return read_file(path, "vae", *how, config=config, allow_pickle=allow_pickle)
+
+
+def tensors_at(
+    path: Path, name: str, *, allow_pickle: bool = False, variant: str = ""
+) -> dict[str, Tensor]:
+    """Return the tensors of one network in what `network_at` found."""
+    if path.is_dir():
+        return read_weights(path, allow_pickle, variant)
+    return network_of(read_tensors(path, allow_pickle), name)
 
 
 def build_part(folder: Path, kind: type, build: Callable[[dict[str, Any]], nn.Module]) -> nn.Module:

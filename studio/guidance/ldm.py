@@ -151,6 +151,28 @@ def vae_name(name: str, levels: int) -> str | None:
     return name
 
 
+def network_of(
+    tensors: Mapping[str, Tensor], name: str, layers: int = 2, levels: int = 4
+) -> dict[str, Tensor]:
+    """Return the tensors of one network in a file of it alone or of a whole model.
+
+    Args:
+        tensors: of an LDM checkpoint (last weights), of a state dict with the networks' names
+            before the dots, or of the network itself in diffusers' names.
+        name: unet, vae, or how the state dict calls it.
+        layers: residual blocks per level of the UNet.
+        levels: resolution levels of the VAE.
+    """
+    found: dict[str, Tensor] = {}
+    for key, value in tensors.items():
+        place = network_rule(key, layers, levels)
+        if place is not None and place.part == name:
+            found.update(zip(place.names, _apply(value, place.operation), strict=True))
+    prefix = f"{name}."
+    own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    return found or own or dict(tensors)
+
+
 def load_official_into(
     parts: Mapping[str, Any],
     source: Path,

@@ -20,8 +20,9 @@ def licence_of(source: str, released: str = "") -> str:
             nothing is stated, where the weights are in the authors' format.
     """
     path = Path(source)
-    folders = [path, path.parent] if path.exists() else []
-    for folder in folders:
+    folders = [path, *path.parents] if path.exists() else []
+    depth = next((i for i, p in enumerate(folders) if p.parent.name == "snapshots"), 1)
+    for folder in folders[: depth + 1]:
         if found := _licence_in(folder / CARD):
             return found
     ours = "weights" in known_json(path / "config.json")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from studio.errors import WeightsError
@@ -38,6 +38,7 @@ class WeightFiles:
         kind: "safetensors" or "bin".
         files: one, or every shard.
         missing: names of shards that ought to be there.
+        index: name of the file that lists the shards, where there is one.
     """
 
     stem: str
@@ -45,6 +46,7 @@ class WeightFiles:
     kind: str
     files: tuple[Path, ...]
     missing: tuple[str, ...] = ()
+    index: str = ""
 
 
 def find_weights(folder: Path, variant: str = "", stem: str = "") -> WeightFiles:
@@ -59,7 +61,34 @@ def find_weights(folder: Path, variant: str = "", stem: str = "") -> WeightFiles
     Raises:
         WeightsError: if there are none, the variant is not there, or a shard is missing.
     """
-    found = [s for s in _sets(folder) if not stem or s.stem == stem]
+    names = [p.name for p in folder.iterdir() if p.is_file()] if folder.is_dir() else []
+    chosen = choose_weights(names, variant, stem, folder, lambda name: shards_of(folder / name))
+    return replace(chosen, files=tuple(folder / file for file in chosen.files))
+
+
+def choose_weights(
+    names: Collection[str],
+    variant: str,
+    stem: str,
+    folder: Path | str,
+    shards: Callable[[str], list[str]],
+) -> WeightFiles:
+    """Choose among the files of a folder, here or in a repository, by their names.
+
+    Args:
+        names: of the folder's files.
+        variant: see `find_weights`.
+        stem: see `find_weights`.
+        folder: named in errors.
+        shards: from the name of an index to the names that it lists.
+
+    Returns:
+        the choice, `files` being names.
+
+    Raises:
+        WeightsError: as `find_weights`.
+    """
+    found = [s for s in _sets(sorted(names), shards) if not stem or s.stem == stem]
     if not found:
         raise WeightsError(
             f"{folder} holds no weights{f' {stem}.safetensors' if stem else ''}.",
@@ -86,7 +115,7 @@ def find_weights(folder: Path, variant: str = "", stem: str = "") -> WeightFiles
     return chosen
 
 
-def _fallback(folder: Path, variants: list[str]) -> str:
+def _fallback(folder: Path | str, variants: list[str]) -> str:
     if "" in variants:
         return ""
     chosen = next((v for v in ("fp32", "bf16", "fp16") if v in variants), variants[0])
@@ -94,22 +123,21 @@ def _fallback(folder: Path, variants: list[str]) -> str:
     return chosen
 
 
-def _sets(folder: Path) -> Iterator[WeightFiles]:
+def _sets(names: list[str], listed: Callable[[str], list[str]]) -> Iterator[WeightFiles]:
     """Every set of weights in a folder: those of an index, numbered shards, single files."""
-    names = sorted(p.name for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
     indexed: set[str] = set()
     for name in names:
         if match := _INDEX.fullmatch(name):
-            shards = _shards(folder / name)
+            shards = listed(name)
             indexed.update(shards)
-            yield _complete(folder, match, shards)
+            yield replace(_complete(names, match, shards), index=name)
     groups: dict[tuple[str, str, str], list[re.Match[str]]] = {}
     for name in names:
         match = _FILE.fullmatch(name)
         if match is None or name in indexed:
             continue
         if match["number"] is None:
-            yield _complete(folder, match, [name])
+            yield _complete(names, match, [name])
         else:
             groups.setdefault((*_labels(match), match["count"]), []).append(match)  # type: ignore[arg-type]
     for shards_there in groups.values():
@@ -117,7 +145,7 @@ def _sets(folder: Path) -> Iterator[WeightFiles]:
         numbers = range(1, int(first["count"]) + 1)
         start, end = first.span("number")
         yield _complete(
-            folder, first, [f"{first[0][:start]}{n:05d}{first[0][end:]}" for n in numbers]
+            names, first, [f"{first[0][:start]}{n:05d}{first[0][end:]}" for n in numbers]
         )
 
 
@@ -125,13 +153,13 @@ def _labels(match: re.Match[str]) -> tuple[str, str, str]:
     return match["stem"], match["variant"] or match["old_variant"] or "", match["kind"]
 
 
-def _complete(folder: Path, match: re.Match[str], names: list[str]) -> WeightFiles:
-    files = tuple(folder / name for name in names if (folder / name).is_file())
-    missing = tuple(name for name in names if not (folder / name).is_file())
+def _complete(there: list[str], match: re.Match[str], names: list[str]) -> WeightFiles:
+    files = tuple(Path(name) for name in names if name in there)
+    missing = tuple(name for name in names if name not in there)
     return WeightFiles(*_labels(match), files, missing)
 
 
-def _shards(index: Path) -> list[str]:
+def shards_of(index: Path) -> list[str]:
     """The file names that an index lists, each once.
 
     Raises:

@@ -16,7 +16,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from studio.errors import StudioError, WeightsError
-from studio.guidance import hub
 from studio.guidance.hub import cache_folder, resolve
 from studio.guidance.weight_files import find_weights
 from studio.registry import build
@@ -169,21 +168,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _no_network(*_: object, **__: object) -> None:
     raise AssertionError("the network is asked")
-
-
-@pytest.mark.parametrize("inner", ["", "unet"])
-def test_the_card_with_the_licence_is_fetched_too(
-    cache: Path, monkeypatch: pytest.MonkeyPatch, inner: str
-) -> None:
-    asked: list[list[str]] = []
-
-    def fetch(_: str, allow_patterns: list[str]) -> str:
-        asked.append(allow_patterns)
-        return str(cache)
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
-    hub._download("owner/name", inner)
-    assert "README.md" in asked[0]
 
 
 def into_cache(cache: Path, repository: str, source: Path, main: bool = True) -> Path:

@@ -18,8 +18,9 @@ from studio.files import write_json
 from studio.guidance.epidiff.network import DEAD_PREFIXES, EpipolarModule, MVModel
 from studio.guidance.epidiff.options import RELEASED, RELEASED_BASE, SETTINGS, EpiDiffConfig
 from studio.guidance.folders import current_vae_name, materialised, read_weights
-from studio.guidance.hub import resolve
+from studio.guidance.hub import beside, repository_in, resolve
 from studio.guidance.json_files import read_json, with_fixed, with_released
+from studio.guidance.needs import Part, check_there, model
 from studio.guidance.stable_diffusion import is_full_size
 from studio.guidance.zero123 import checkpoint as zero123
 from studio.guidance.zero123.guidance import Zero123Guidance
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from studio.guidance.epidiff.guidance import EpiDiffGuidance
 
 BLOCKS = "blocks.safetensors"
+USES = model(Part(stem=Path(BLOCKS).stem))
+"""What a folder of our own is read from, beside the base."""
 PARTS = ("unet", "vae", "image_encoder", "clip_camera_projection")
 DESCRIBES_BLOCKS = (
     "settings",
@@ -84,7 +87,11 @@ def save_folder(model: EpiDiffGuidance, folder: Path, full: bool = False) -> Non
 
 
 def saved_config(
-    cls: type[EpiDiffConfig], folder: Path, base: str = "", allow_download: bool = False
+    cls: type[EpiDiffConfig],
+    folder: Path,
+    base: str = "",
+    allow_download: bool = False,
+    variant: str = "",
 ) -> EpiDiffConfig:
     """Return the options of a folder of `save_folder`, pointing at its weights and base.
 
@@ -93,6 +100,7 @@ def saved_config(
         folder: where the blocks lie.
         base: the Zero-1-to-3 weights to use instead of those that the folder names.
         allow_download: fetch the base from the hub where it is a repository.
+        variant: of the base's weights.
 
     Raises:
         WeightsError: if a file or the base is missing, or an option cannot be used.
@@ -105,15 +113,19 @@ def saved_config(
         )
     options = read_json(path)
     named = str(options.get("base", ""))
-    beside = [Path(os.path.normpath(place / named)) for place in (folder, folder.resolve())]
-    options["base"] = base or next((str(path) for path in beside if path.is_dir()), named)
+    places = [beside(place, named) for place in (folder, folder.resolve())]
+    here = [place for place in places if Path(place).is_dir()]
+    if not here and not repository_in(named):
+        here = places
+    options["base"] = base or next(iter(here), named)
     try:
-        options["base"] = str(resolve(options["base"], allow_download))
+        found = resolve(options["base"], allow_download, zero123.USES, variant)
     except WeightsError as error:
         raise WeightsError(
-            f"{folder} needs the Zero-1-to-3 weights in {beside[0]}, which do not exist.",
+            f"{folder} needs the Zero-1-to-3 weights in {options['base']}, which do not exist.",
             hint=f'put them there, or name another folder as "base" in {path}, or give base=FOLDER',
         ) from error
+    options["base"] = str(found)
     try:
         return parse_config(cls, {**options, "weights": str(folder)}, key=str(path))
     except ConfigError as error:
@@ -124,12 +136,15 @@ def with_saved_options(cfg: EpiDiffConfig) -> EpiDiffConfig:
     """Return the config with local paths, and with what a folder of weights fixes."""
     if not cfg.weights:
         return cfg
-    source = resolve(cfg.weights, cfg.allow_download)
+    source = resolve(cfg.weights, cfg.allow_download, USES, cfg.variant)
     cfg = replace(cfg, weights=str(source))
     if not source.is_dir():
         names = RELEASED_SIZE if is_released_size(cfg) else RELEASED_FIX
         return with_released(cfg, RELEASED, names, source)
-    saved = saved_config(type(cfg), source, cfg.base, cfg.allow_download)
+    saved = saved_config(type(cfg), source, cfg.base, cfg.allow_download, cfg.variant)
+    check_there(source, USES, cfg.variant)
+    if Path(saved.base).is_dir():
+        check_there(Path(saved.base), zero123.USES, cfg.variant)
     fixed = {name: getattr(saved, name) for name in DESCRIBES_BLOCKS}
     cfg = with_fixed(cfg, fixed, source / "config.json")
     return replace(cfg, base=saved.base, zero123={**saved.zero123, **cfg.zero123})
@@ -155,7 +170,8 @@ def load_base(
     """
     key = "system.guidance.zero123"
     if holds_all(cfg) and parts is None:
-        folder = resolve(cfg.base, cfg.allow_download) if cfg.base else None
+        base_flags = cfg.allow_download, zero123.USES, cfg.variant
+        folder = resolve(cfg.base, *base_flags) if cfg.base else None
         ours = None if folder is None else folder / "config.json"
         saved = RELEASED_BASE if ours is None or not ours.is_file() else read_json(ours)
         base_cfg = parse_config(Zero123Config, {**saved, **cfg.zero123, "weights": ""}, key=key)

@@ -14,7 +14,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import ConvNextV2Config
 
-from studio.checkpoint_io import check_finite, load_strict
+from studio.checkpoint_io import check_finite, load_strict, read_tensors
 from studio.config import plain
 from studio.errors import ConfigError, WeightsError
 from studio.files import write_json
@@ -25,6 +25,8 @@ from studio.guidance.eschernet.encoder import TokenEncoder, build_encoder
 from studio.guidance.eschernet.options import RELEASED, EscherNetConfig
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import with_released, with_saved
+from studio.guidance.ldm import network_of
+from studio.guidance.needs import check_there, model
 from studio.guidance.stable_diffusion import is_full_size, network_kwargs
 from studio.whole_folders import written_whole
 
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PARTS = ("unet", "vae", "image_encoder")
+USES = model(*PARTS, schedule=True)
+"""What a folder of the whole model is read from."""
 _LIBRARY = {
     "unet": ["diffusers", "UNet2DConditionModel"],
     "vae": ["diffusers", "AutoencoderKL"],
@@ -108,8 +112,10 @@ def with_saved_options(cfg: EscherNetConfig) -> EscherNetConfig:
     """
     if not cfg.weights:
         return replace(cfg, cape=cfg.cape or "6dof")
-    folder = resolve(cfg.weights, cfg.allow_download)
+    folder = resolve(cfg.weights, cfg.allow_download, USES, cfg.variant)
     cfg = replace(cfg, weights=str(folder))
+    if not folder.is_dir():
+        return _with_file(cfg, folder)
     if (folder / "config.json").is_file():
         saved = folders.read_config(folder)
         return with_saved(cfg, saved, DESCRIBES_NETWORK, folder / "config.json")
@@ -120,11 +126,7 @@ def with_saved_options(cfg: EscherNetConfig) -> EscherNetConfig:
             allowed="one with config.json or scheduler/scheduler_config.json, and "
             + ", ".join(PARTS),
         )
-    if not cfg.cape:
-        raise ConfigError(
-            f"cape is not given for {folder}, and its files do not tell.",
-            allowed="cape: 6dof or 4dof, as the checkpoint is called",
-        )
+    _check_cape(cfg)
     width = folders.read_config(folder / "unet").get("block_out_channels")
     names = (*RELEASED_FIX, *(("resolution",) if is_full_size(width) else ()))
     cfg = with_released(cfg, RELEASED, names, folder)
@@ -133,30 +135,60 @@ def with_saved_options(cfg: EscherNetConfig) -> EscherNetConfig:
     return with_saved(cfg, fixed, tuple(fixed), scheduler)
 
 
+def _with_file(cfg: EscherNetConfig, file: Path) -> EscherNetConfig:
+    """Return the config with what a state dict of the three networks tells."""
+    _check_cape(cfg)
+    entrance = read_tensors(file, cfg.allow_pickle).get("unet.conv_in.weight")
+    full = entrance is not None and is_full_size(list(entrance.shape))
+    names = (*RELEASED_FIX, *(("size", "resolution") if full else ()))
+    return with_released(cfg, RELEASED, names, file)
+
+
+def _check_cape(cfg: EscherNetConfig) -> None:
+    if not cfg.cape:
+        raise ConfigError(
+            f"cape is not given for {cfg.weights}, and it does not tell.",
+            allowed="cape: 6dof or 4dof, as the checkpoint is called",
+        )
+
+
 def build_parts(cfg: EscherNetConfig) -> dict[str, Any]:
     """Return the three networks of a config: read from `cfg.weights`, or fresh where it is empty.
 
     Raises:
         WeightsError: if the weights are missing, damaged or of another architecture.
     """
+    source = Path(cfg.weights)
+    if cfg.weights and source.is_dir():
+        check_there(source, USES, cfg.variant)
+        return {name: read_part(name, source / name, cfg) for name in PARTS}
     if cfg.weights:
-        folder = Path(cfg.weights)
-        return {name: read_part(name, folder / name, cfg) for name in PARTS}
-    parts: dict[str, Any] = {
+        with torch.device("meta"):
+            parts = fresh_parts(cfg)
+        tensors = read_tensors(source, cfg.allow_pickle)
+        for name, part in parts.items():
+            load_part(name, part, network_of(tensors, name), source)
+        return {name: folders.materialised(part) for name, part in parts.items()}
+    how = {"allow_download": cfg.allow_download, "variant": cfg.variant}
+    starts = {"unet": cfg.unet_start, "image_encoder": cfg.encoder_start, "vae": cfg.vae_weights}
+    paths = {n: folders.network_at(text, n, **how) for n, text in starts.items() if text}
+    parts = fresh_parts(cfg)
+    if "vae" in paths:
+        kwargs = network_kwargs(net.SIZES, cfg.size, "vae", cfg.vae)
+        parts["vae"] = folders.read_vae(paths.pop("vae"), kwargs, cfg.allow_pickle, cfg.variant)
+    for name, path in paths.items():
+        found = folders.tensors_at(path, name, allow_pickle=cfg.allow_pickle, variant=cfg.variant)
+        start_from(parts[name], found, path)
+    return parts
+
+
+def fresh_parts(cfg: EscherNetConfig) -> dict[str, Any]:
+    """Build the three networks with random weights."""
+    return {
         "unet": net.build_unet(network_kwargs(net.SIZES, cfg.size, "unet", cfg.unet)),
         "image_encoder": build_encoder(network_kwargs(net.SIZES, cfg.size, "encoder", cfg.encoder)),
+        "vae": build_vae(network_kwargs(net.SIZES, cfg.size, "vae", cfg.vae)),
     }
-    if cfg.vae_weights:
-        folder = resolve(cfg.vae_weights, cfg.allow_download)
-        parts["vae"] = read_part("vae", folder, cfg)
-    else:
-        parts["vae"] = build_vae(network_kwargs(net.SIZES, cfg.size, "vae", cfg.vae))
-    for name, start in (("unet", cfg.unet_start), ("image_encoder", cfg.encoder_start)):
-        if start:
-            folder = resolve(start, cfg.allow_download)
-            tensors = folders.read_weights(folder, cfg.allow_pickle, cfg.variant)
-            start_from(parts[name], tensors, folder)
-    return parts
 
 
 def check_parts(cfg: EscherNetConfig, parts: Mapping[str, Any]) -> None:

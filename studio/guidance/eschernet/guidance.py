@@ -287,7 +287,8 @@ class EscherNetGuidance(Guidance):
         A folder of our own brings all its options; a released one gets those of `released`, and
         `changes` must say which `cape` it was trained with.
         """
-        path = resolve(source, changes.get("allow_download", False))
+        flags = changes.get("allow_download", False), checkpoint.USES, changes.get("variant", "")
+        path = resolve(source, *flags)
         saved = folders.read_config(path) if (path / "config.json").is_file() else RELEASED
         options = {**saved, **changes, "weights": str(path)}
         return cls(parse_config(cls.Config, options, key=str(path)))

@@ -24,11 +24,11 @@ from studio.guidance.folders import (
     current_vae_names,
     materialised,
     read_config,
-    read_weights,
     write_part,
 )
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import with_released, with_saved
+from studio.guidance.needs import TOKENIZER_FILES, Part, check_there, model
 from studio.guidance.spad import network as net
 from studio.guidance.spad.options import RELEASED, SpadConfig
 from studio.guidance.spad.text import Tokenizer, WordTokenizer, read_tokenizer
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PARTS = ("unet", "vae", "text_encoder", "camera_projection")
+USES = model(*PARTS, Part(("tokenizer",), (), TOKENIZER_FILES, weights=False), config=True)
+"""What a folder of the whole model is read from."""
 DESCRIBES_NETWORK = (
     "prediction_type",
     "beta_schedule",
@@ -104,7 +106,7 @@ def with_saved_options(cfg: SpadConfig) -> SpadConfig:
     """
     if not cfg.weights:
         return cfg
-    source = resolve(cfg.weights, cfg.allow_download)
+    source = resolve(cfg.weights, cfg.allow_download, USES, cfg.variant)
     cfg = replace(cfg, weights=str(source))
     if source.is_dir():
         return with_saved(cfg, read_config(source), DESCRIBES_NETWORK, source / "config.json")
@@ -121,8 +123,9 @@ def build_parts(cfg: SpadConfig) -> tuple[dict[str, Any], Tokenizer]:
     Raises:
         WeightsError: if weights are missing, damaged or of another architecture.
     """
-    source = resolve(cfg.weights, cfg.allow_download) if cfg.weights else None
+    source = Path(cfg.weights) if cfg.weights else None
     if source is not None and source.is_dir():
+        check_there(source, USES, cfg.variant)
         parts = {name: read_part(name, source / name, cfg) for name in PARTS}
         text = parts["text_encoder"].config
         tokenizer = read_tokenizer(source / "tokenizer", text.max_position_embeddings)
@@ -156,18 +159,23 @@ def fresh_parts(cfg: SpadConfig) -> dict[str, nn.Module]:
     text_kwargs = network_kwargs(net.SIZES, cfg.size, "text", cfg.text)
     if cfg.size == "nano":
         text_kwargs["vocab_size"] = WordTokenizer(cfg.words, 1).size
+    where: dict[str, Any] = {"allow_download": cfg.allow_download, "variant": cfg.variant}
+    starts = {"unet": cfg.unet_start, "vae": cfg.vae_weights, "text_encoder": cfg.text_start}
+    paths = {n: folders.network_at(text, n, **where) for n, text in starts.items() if text}
     unet = net.build_unet(unet_kwargs)
     denoiser = net.MultiViewUNet(unet, cfg.float32_attention)
-    if cfg.unet_start:
-        folder = resolve(cfg.unet_start, cfg.allow_download)
-        tensors = read_weights(folder, cfg.allow_pickle, cfg.variant)
-        start_from(denoiser.unet, tensors, folder)
-    if cfg.vae_weights:
-        vae = read_part("vae", resolve(cfg.vae_weights, cfg.allow_download), cfg)
+    if path := paths.get("unet"):
+        tensors = folders.tensors_at(
+            path, "unet", allow_pickle=cfg.allow_pickle, variant=cfg.variant
+        )
+        start_from(denoiser.unet, tensors, path)
+    vae_kwargs = network_kwargs(net.SIZES, cfg.size, "vae", cfg.vae)
+    if path := paths.get("vae"):
+        vae = folders.read_vae(path, vae_kwargs, cfg.allow_pickle, cfg.variant)
     else:
-        vae = build_vae(network_kwargs(net.SIZES, cfg.size, "vae", cfg.vae))
-    if cfg.text_start:
-        text = read_part("text_encoder", resolve(cfg.text_start, cfg.allow_download), cfg)
+        vae = build_vae(vae_kwargs)
+    if path := paths.get("text_encoder"):
+        text = read_text_encoder(path, text_kwargs, cfg)
     else:
         text = net.build_text_encoder(text_kwargs)
     width = unet.time_embedding.linear_2.out_features
@@ -201,6 +209,18 @@ def read_part(name: str, folder: Path, cfg: SpadConfig) -> nn.Module:
         allow_pickle=cfg.allow_pickle,
         variant=cfg.variant,
     )
+
+
+def read_text_encoder(path: Path, kwargs: dict[str, Any], cfg: SpadConfig) -> nn.Module:
+    """Read the text tower from a folder, a file of it or an LDM checkpoint."""
+    if path.is_dir():
+        return read_part("text_encoder", path, cfg)
+    with torch.device("meta"):
+        tower = net.build_text_encoder(kwargs)
+    tensors = ldm.network_of(read_tensors(path, cfg.allow_pickle), "text_encoder")
+    inner = {k.removeprefix(TEXT): v for k, v in tensors.items() if k.startswith(TEXT)}
+    load_strict(tower, _text_names(inner or tensors), path)
+    return materialised(tower)
 
 
 def _inner_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

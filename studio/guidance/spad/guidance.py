@@ -297,7 +297,7 @@ class SpadGuidance(Guidance):
     @classmethod
     def from_pretrained(cls, source: Path | str) -> Self:
         """Read a folder of `save_pretrained` with all its options, or a released .ckpt."""
-        path = resolve(source)
+        path = resolve(source, parts=checkpoint.USES)
         if path.is_dir():
             options = {**read_config(path), "weights": str(path)}
             return cls(parse_config(cls.Config, options, key=str(path)))

@@ -17,6 +17,7 @@ from studio.errors import WeightsError
 from studio.files import write_json
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import describing, read_json
+from studio.guidance.needs import TOKENIZER
 from studio.options import parse_config
 
 log = logging.getLogger(__name__)
@@ -134,7 +135,11 @@ def read_tokenizer(source: Path | str, length: int, allow_download: bool = False
     Raises:
         WeightsError: if there is none.
     """
-    folder = resolve(source, allow_download)
+    folder = resolve(source, allow_download, TOKENIZER)
+    if not folder.is_dir():
+        raise WeightsError(f"the tokenizer {folder} is a file.", allowed="its folder")
+    inner = folder / "tokenizer"
+    folder = inner if inner.is_dir() else folder
     if (words := folder / WORDS_FILE).is_file():
         saved = read_json(words)
         with describing(words, "is no list of words"):

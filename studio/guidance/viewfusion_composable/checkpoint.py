@@ -16,6 +16,7 @@ from studio.files import write_json
 from studio.guidance.folders import read_weights
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import read_json, with_fixed, with_released
+from studio.guidance.needs import Part, model
 from studio.guidance.viewfusion_composable.options import RELEASED, ViewFusionComposableConfig
 from studio.options import parse_config, plain
 from studio.whole_folders import written_whole
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from studio.guidance.viewfusion_composable.guidance import ViewFusionComposableGuidance
 
 FILE = "unet.safetensors"
+USES = model(Part(stem=Path(FILE).stem, optional=("knows.json",)))
+"""What a folder of our own is read from."""
 SECTION = "model"
 """Where the authors' file keeps the state dict; beside it lie optimiser, step and figures."""
 DESCRIBES_NETWORK = (
@@ -105,7 +108,7 @@ def with_saved_options(cfg: ViewFusionComposableConfig) -> ViewFusionComposableC
     """Return the config with the local path of its weights, and with what their folder fixes."""
     if not cfg.weights:
         return cfg
-    source = resolve(cfg.weights, cfg.allow_download)
+    source = resolve(cfg.weights, cfg.allow_download, USES, cfg.variant)
     cfg = replace(cfg, weights=str(source))
     if source.is_dir():
         saved = saved_config(source)

@@ -27,6 +27,7 @@ from studio.guidance.folders import (
 )
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import with_released, with_saved
+from studio.guidance.needs import Part, check_there, model
 from studio.guidance.stable_diffusion import is_full_size, network_kwargs
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.official import convert
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from studio.guidance.zero123.guidance import Zero123Guidance
 
 PARTS = ("unet", "vae", "image_encoder", "clip_camera_projection")
+USES = model(*PARTS[:3], Part(("clip_camera_projection", "cc_projection")), schedule=True)
+"""What a folder of the whole model is read from."""
 _FOLDERS = {"clip_camera_projection": ("clip_camera_projection", "cc_projection")}
 _LIBRARY = {
     "unet": ["diffusers", "UNet2DConditionModel"],
@@ -196,10 +199,13 @@ def build_parts(cfg: Zero123Config) -> dict[str, Any]:
         fresh = fresh_parts(cfg)
         if cfg.start:
             start = resolve(cfg.start, cfg.allow_download)
+            if start.is_dir():
+                raise WeightsError(f"start is the folder {start}.", allowed="a file of weights")
             start_from(fresh, start, allow_pickle=cfg.allow_pickle)
         return fresh
-    source = resolve(cfg.weights, cfg.allow_download)
+    source = Path(cfg.weights)
     if source.is_dir():
+        check_there(source, USES, cfg.variant)
         how = {"allow_pickle": cfg.allow_pickle, "variant": cfg.variant}
         return {name: read_part(name, part_folder(name, source), **how) for name in PARTS}
     parts = empty_parts(cfg)
@@ -222,10 +228,14 @@ def empty_parts(cfg: Zero123Config, like: Path | None = None) -> dict[str, nn.Mo
 
 def fresh_parts(cfg: Zero123Config) -> dict[str, nn.Module]:
     """Build the four networks with random weights; a `vae_weights` folder is read from disk."""
+    vae_kwargs = network_kwargs(net.SIZES, cfg.size, "vae", cfg.vae)
+    vae: nn.Module
     if cfg.vae_weights:
-        vae: nn.Module = read_part("vae", resolve(cfg.vae_weights, cfg.allow_download))
+        how = {"allow_download": cfg.allow_download, "variant": cfg.variant}
+        path = folders.network_at(cfg.vae_weights, "vae", **how)
+        vae = folders.read_vae(path, vae_kwargs, cfg.allow_pickle, cfg.variant)
     else:
-        vae = build_vae(network_kwargs(net.SIZES, cfg.size, "vae", cfg.vae))
+        vae = build_vae(vae_kwargs)
     image_encoder = net.build_image_encoder(network_kwargs(net.SIZES, cfg.size, "clip", cfg.clip))
     return {
         "unet": net.build_unet(network_kwargs(net.SIZES, cfg.size, "unet", cfg.unet)),
@@ -243,7 +253,7 @@ def with_saved_options(cfg: Zero123Config) -> Zero123Config:
     """
     if not cfg.weights:
         return cfg
-    source = resolve(cfg.weights, cfg.allow_download)
+    source = resolve(cfg.weights, cfg.allow_download, USES, cfg.variant)
     cfg = replace(cfg, weights=str(source))
     if (source / "config.json").is_file():
         return with_saved(cfg, read_config(source), DESCRIBES_NETWORK, source / "config.json")

@@ -313,7 +313,8 @@ class Zero123Guidance(Guidance):
         A folder of our own brings all its options; anything else gets those of `released`;
         `changes` go over both.
         """
-        path = resolve(source, changes.get("allow_download", False))
+        flags = changes.get("allow_download", False), checkpoint.USES, changes.get("variant", "")
+        path = resolve(source, *flags)
         saved = read_config(path) if (path / "config.json").is_file() else RELEASED
         options = {**saved, **changes, "weights": str(path)}
         return cls(parse_config(cls.Config, options, key=str(path)))
