@@ -15,7 +15,7 @@ from studio.files import make_folder, write_json
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import check_network, describing, networks_refused, read_json
 from studio.guidance.ldm import network_of
-from studio.guidance.needs import check_there, part
+from studio.guidance.needs import Part, check_there, part
 from studio.guidance.weight_files import find_weights
 
 _OLD_VAE = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
@@ -87,13 +87,12 @@ def network_at(source: str, name: str, *, allow_download: bool = False, variant:
         allow_download: see `studio.guidance.hub.resolve`.
         variant: see `find_weights`.
     """
-    parts = part(name)
-    path = resolve(source, allow_download, parts, variant)
+    path = resolve(source, allow_download, part(name), variant)
     if not path.is_dir():
         return path
     inner = path / name
     path = inner if _has_config(inner) else path
-    check_there(path, parts, variant)
+    check_there(path, [Part()], variant)
     return path
 
 

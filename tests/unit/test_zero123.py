@@ -343,8 +343,9 @@ def test_separate_vae_folder(tmp_path: Path) -> None:
     assert other.vae.config.scaling_factor == 0.5
     assert other.vae.decoder.conv_in.weight.any()
     assert not any(p.requires_grad for p in other.vae.parameters())
-    with pytest.raises(WeightsError, match=r"no readable config\.json"):
-        tiny(vae_weights=str(tmp_path))
+    (tmp_path / "vae" / "config.json").unlink()
+    with pytest.raises(WeightsError, match=r"incomplete: .*vae/config\.json"):
+        tiny(vae_weights=str(tmp_path / "vae"))
 
 
 def test_foreign_diffusers_folder(tmp_path: Path) -> None:
