@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -43,11 +44,13 @@ class TrainerConfig:
     accelerator: str = "auto"
     """auto, cpu, gpu or mps; auto takes a GPU when there is one."""
     devices: Any = 1
-    """How many devices, or a list of their numbers, or auto for all."""
+    """How many devices, or a list of their numbers, or auto for all. Where `accelerator: auto` finds fewer, they accumulate the batches of the others."""  # noqa: E501
     strategy: str = "auto"
     """How several devices share the work: auto, ddp, or ddp_find_unused_parameters_true for a method that leaves trained weights without a gradient in some steps."""  # noqa: E501
     num_nodes: int = 1
     """Machines that train together."""
+    timeout_minutes: float = 10.0
+    """How long one of several processes waits for the others before all end."""
     precision: str = "32-true"
     """32-true, bf16-mixed or 16-mixed; 32, bf16 and 16 for short. A fit to views wants 32-true."""
     threads: int = 0
@@ -242,6 +245,10 @@ def _check(experiment: ExperimentConfig) -> None:
     for key in ("max_steps", "log_every_n_steps", "accumulate_grad_batches", "keep_checkpoints"):
         if getattr(trainer, key) < 1:
             raise ConfigError(f"trainer.{key} is {getattr(trainer, key)}.", allowed="1 or more")
+    if not 0 < trainer.timeout_minutes < math.inf:
+        raise ConfigError(
+            f"trainer.timeout_minutes is {trainer.timeout_minutes}.", allowed="a number above 0"
+        )
     for key in ("threads", "checkpoint_every", "validate_every", "preview_every"):
         if getattr(trainer, key) < 0:
             raise ConfigError(f"trainer.{key} is {getattr(trainer, key)}.", allowed="0 or more")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.config import ExperimentConfig, save_experiment
+from studio.distributed import end_others, without_company
 from studio.errors import ConfigError
 from studio.hashing import hash_of
 from studio.progress import StageProgress
@@ -191,12 +192,12 @@ class Experiment:
             if str(trainer.state.status) != "interrupted":
                 raise
             return self._say_resume(signal.SIGINT)
-        except Exception:
-            if (
-                trainer.strategy.launcher is not None
-            ):  # processes that wait for this one's gradients
-                trainer.strategy.launcher.kill(getattr(signal, "SIGKILL", signal.SIGTERM))
-            raise
+        except Exception as error:
+            lost = without_company(error, trainer, self.cfg.trainer.timeout_minutes)
+            end_others(trainer, lost)
+            if lost is None:
+                raise
+            raise lost from error
         if trainer.is_global_zero:
             run.write_metrics({"train_seconds": round(time.monotonic() - started, 2)})
             if key and run.last_checkpoint.is_file():

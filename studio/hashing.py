@@ -55,6 +55,22 @@ def _feed(digest: hashlib._Hash, part: Any) -> None:
     digest.update(b"</>")
 
 
+def bits_hash(tensors: Mapping[str, Any]) -> str:
+    """A hash (16 hex digits) of named torch tensors, by sums of their bits: a second for gigabytes.
+
+    The same on every machine and device. It tells weights apart, not forgeries.
+    """
+    import torch
+
+    whole = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    content: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        bits = tensor.detach().contiguous().view(whole[tensor.element_size()]).flatten()
+        sums = [int(part.sum(dtype=torch.int64)) for part in (bits, bits[::3])]
+        content[name] = [str(tensor.dtype), list(tensor.shape), *sums]
+    return hash_of(content)
+
+
 def _feed_path(digest: hashlib._Hash, path: Path) -> None:
     if path.is_dir():
         for file in sorted(p for p in path.rglob("*") if p.is_file() and not _is_bytecode(p)):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.config import ExperimentConfig
+from studio.distributed import limit_waiting, shared_out
 from studio.errors import ConfigError, WeightsError
 from studio.registry import find
 from studio.run import RunFolder, first_process
@@ -51,7 +52,7 @@ def make_trainer(cfg: ExperimentConfig, run: RunFolder, system: Any) -> L.Traine
     from studio.callbacks.rng import RngState
     from studio.callbacks.snapshot import Snapshot
 
-    options = cfg.trainer
+    options = shared_out(cfg.trainer)
     _check_logger(options.logger)
     callbacks: list[Any] = [Snapshot(run), NanGuard(), *system.callbacks(), RngState()]
     if options.preview_every and hasattr(system, "validation_pictures"):
@@ -89,6 +90,7 @@ def make_trainer(cfg: ExperimentConfig, run: RunFolder, system: Any) -> L.Traine
             f"trainer: {str(error).splitlines()[0]}",
             hint="`python launch.py --doctor` tells what this machine has",
         ) from error
+    limit_waiting(trainer, options.timeout_minutes)
     asked = PRECISIONS.get(options.precision, options.precision)
     if trainer.precision != asked and first_process():
         print(f"trainer.precision: {asked} needs a GPU; {trainer.precision} takes its place here")

@@ -172,7 +172,7 @@ class PlainCheckpointIO(TorchCheckpointIO):
 
 
 class Checkpointing(L.callbacks.Checkpoint):
-    """Saves `ckpts/step=N.ckpt` and a full copy, `ckpts/last.ckpt`, every few steps and at the end.
+    """Saves `ckpts/step=N.ckpt`, also named `ckpts/last.ckpt`, every few steps and at the end.
 
     Ctrl-C or a termination signal lets the step finish, saves, and stops with `Interrupted`; a
     second one stops at once. Of several processes all stop after the same step, whichever of them
@@ -240,7 +240,7 @@ class Checkpointing(L.callbacks.Checkpoint):
         if not trainer.is_global_zero:
             return
         with atomic_write(self.run.last_checkpoint) as temporary:
-            shutil.copyfile(path, temporary)
+            _second_name(path, temporary)
         for old in sorted(self.run.ckpts.glob("step=*.ckpt"))[: -self.keep]:
             if old != path:
                 old.unlink(missing_ok=True)
@@ -265,6 +265,14 @@ class Checkpointing(L.callbacks.Checkpoint):
             print(
                 "\nfinishing this step, then saving; press Ctrl-C again to stop at once", flush=True
             )
+
+
+def _second_name(file: Path, name: Path) -> None:
+    """Give a file another name; where the file system has one name a file only, copy it."""
+    try:
+        name.hardlink_to(file)
+    except (OSError, NotImplementedError):
+        shutil.copyfile(file, name)
 
 
 def _count_batches_from_here(trainer: L.Trainer) -> None:

@@ -27,7 +27,7 @@ class EMA(L.Callback):
         self.decay = decay
         self.updates = 0
         self.shadow: dict[str, Tensor] = {}
-        self._kept: dict[str, Tensor] = {}
+        self._swapped = False
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start from the weights, unless a checkpoint brought a mean."""
@@ -58,24 +58,26 @@ class EMA(L.Callback):
         )
 
     def swap_in(self, module: torch.nn.Module) -> None:
-        """Put the mean in place of the weights."""
-        if self._kept or not self.shadow:
-            return
-        for name, parameter in module.named_parameters():
-            if name in self.shadow:
-                self._kept[name] = parameter.detach().clone()
-                parameter.data.copy_(self.shadow[name])
+        """Put the mean in place of the weights, which it holds as long; nothing is copied."""
+        if not self._swapped and self.shadow:
+            self._exchange(module)
 
     def swap_out(self, module: torch.nn.Module) -> None:
         """Put the weights back."""
+        if self._swapped:
+            self._exchange(module)
+
+    def _exchange(self, module: torch.nn.Module) -> None:
         for name, parameter in module.named_parameters():
-            if name in self._kept:
-                parameter.data.copy_(self._kept.pop(name))
+            if name in self.shadow:
+                mean = self.shadow[name].to(parameter.data)
+                self.shadow[name], parameter.data = parameter.data, mean
+        self._swapped = not self._swapped
 
     @contextlib.contextmanager
     def applied(self, module: torch.nn.Module) -> Iterator[None]:
         """The mean in place of the weights within a `with` block."""
-        nested = bool(self._kept)
+        nested = self._swapped
         self.swap_in(module)
         try:
             yield
@@ -101,6 +103,8 @@ class EMA(L.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The mean, for the checkpoint."""
+        if self._swapped:
+            raise RuntimeError("the mean stands in for the weights: swap_out before saving")
         return {"decay": self.decay, "updates": self.updates, "shadow": dict(self.shadow)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

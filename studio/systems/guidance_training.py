@@ -17,6 +17,7 @@ from studio.data.rings import Rings
 from studio.errors import ConfigError
 from studio.files import atomic_write, write_json
 from studio.guidance.autoencoder import encode
+from studio.guidance.cards import push, write_card
 from studio.hashing import hash_of
 from studio.progress import StageProgress
 from studio.reading import reading
@@ -40,9 +41,13 @@ class GuidanceTraining(TrainingSystem):
         """Its options."""
         cache_latents: bool = False
         """Encode the training pictures once; possible while the VAE is frozen."""
+        push_to_hub: str = ""
+        """Repository of the hub, owner/name, that exported weights are sent to; a new one is private."""  # noqa: E501
 
     def __init__(self, cfg: Config, *, run: Any = None) -> None:
         super().__init__(cfg, run=run)
+        self.kinds: list[str] = []
+        self.measured: dict[str, float] = {}
         with StageProgress("weights"):
             self.guidance = build(
                 "guidance", cfg.guidance_type, cfg.guidance, key="system.guidance"
@@ -84,6 +89,7 @@ class GuidanceTraining(TrainingSystem):
             rows += [made, truth]
             errors.append((made - truth).square().mean())
         psnr = -10 * torch.log10(torch.stack(errors)).mean()
+        self.measured = {"psnr of unseen views, dB": float(psnr)}
         return {"pictures": torch.cat(rows), "columns": columns, "psnr": psnr}
 
     def unseen(self, i: int) -> tuple[Condition, ViewSet]:
@@ -110,10 +116,24 @@ class GuidanceTraining(TrainingSystem):
         return Condition(text=found.caption), found.views
 
     def save(self, folder: Path) -> None:
-        """Write the guidance as a folder of safetensors and configs."""
+        """Write the guidance as a folder of safetensors, configs and a model card."""
         self.guidance.save_pretrained(folder)
         if self.kinds:
             write_json(folder / KNOWS, {"objects": self.kinds})
+        write_card(
+            folder,
+            self.cfg.guidance_type,
+            data=f"{len(self.kinds)} kinds of procedural objects" if self.kinds else "views",
+            started_from=self.guidance.provenance(),
+            figures=self.measured,
+        )
+
+    def export(self) -> Path:
+        """Write the trained weights and, where asked for, send them to the hub."""
+        folder = super().export()
+        if self.cfg.push_to_hub:
+            print(f"sent to {push(folder, self.cfg.push_to_hub)}")
+        return folder
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,17 @@ from torch.utils.data import DataLoader
 
 from studio.data.batches import ItemBatches, Parts, StepBatches
 from studio.data.rings import FRAMES, RingBatches, Rings
-from studio.errors import ConfigError
+from studio.errors import ConfigError, WeightsError
 from studio.files import atomic_write
+from studio.hashing import bits_hash
 from studio.ops.random import step_generator
 from studio.systems.base import System
-from studio.systems.optim import OptimizerConfig, make_optimizer, rate_by_step
+from studio.systems.optim import (
+    OptimizerConfig,
+    check_optimizer,
+    make_optimizer,
+    rate_by_step,
+)
 from studio.whole_folders import written_whole
 
 
@@ -65,8 +71,9 @@ class TrainingSystem(System):
         super().__init__(cfg, run=run)
         if cfg.frame not in FRAMES:
             raise ConfigError(f"system.frame is {cfg.frame!r}.", allowed=", ".join(FRAMES))
-        cfg.optimizer.learning_rate()  # refused before data are read
+        check_optimizer(cfg.optimizer)
         check_output(cfg.output)
+        self._fingerprint: str | None = None
 
     def prepare(self, data: Any) -> None:
         """Read the training and validation objects of a data plugin."""
@@ -118,9 +125,10 @@ class TrainingSystem(System):
 
     def configure_optimizers(self) -> Any:
         """Lightning's hook: optimiser and schedule."""
-        cfg = self.cfg.optimizer
-        fused = self.trainer.precision != "16-mixed"
-        optimizer = make_optimizer(self.parameter_groups(), cfg, fused=fused)
+        cfg, trainer = self.cfg.optimizer, self.trainer
+        batch = self.cfg.batch_size * trainer.world_size * trainer.accumulate_grad_batches
+        fused = trainer.precision != "16-mixed"
+        optimizer = make_optimizer(self.parameter_groups(), cfg, fused=fused, batch=batch)
         factor = rate_by_step(cfg, self.trainer.max_steps)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {
@@ -133,6 +141,39 @@ class TrainingSystem(System):
         if self.cfg.optimizer.grad_clip > 0:
             trained = [p for group in optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(trained, self.cfg.optimizer.grad_clip)
+
+    # --- checkpoints ------------------------------------------------------------------------------
+
+    def frozen(self) -> dict[str, Tensor]:
+        """Return the weights that are not trained, by name: checkpoints do not store them."""
+        return {n: p for n, p in self.named_parameters() if not p.requires_grad}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Lightning's hook: in place of frozen weights goes their fingerprint."""
+        frozen = self.frozen()
+        if self._fingerprint is None:
+            self._fingerprint = bits_hash(frozen)
+        checkpoint["frozen"] = self._fingerprint
+        for name in frozen:
+            checkpoint["state_dict"].pop(name, None)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Lightning's hook: this config's frozen weights complete the stored ones.
+
+        Raises:
+            WeightsError: if they are not those that were trained with.
+        """
+        if "frozen" not in checkpoint:  # of an earlier version, which stored everything
+            return
+        frozen = self.frozen()
+        if checkpoint["frozen"] != bits_hash(frozen):
+            raise WeightsError(
+                "the checkpoint was trained around other frozen weights than this config names.",
+                hint="give the weights (and the seed) of its run folder's configs/config.yaml",
+            )
+        checkpoint["state_dict"] = {**frozen, **checkpoint["state_dict"]}
+
+    # --- the result -------------------------------------------------------------------------------
 
     def callbacks(self) -> list[Any]:
         """Return the callbacks this system needs beside the usual ones."""

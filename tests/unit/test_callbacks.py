@@ -41,8 +41,12 @@ def test_mean_is_applied_and_taken_back_even_after_an_error() -> None:
     before = module.weight.detach().clone()
     with pytest.raises(KeyError), ema.applied(module), ema.applied(module):
         assert (module.weight == 7).all()
+        assert torch.equal(ema.shadow["weight"], before), "exchanged, not copied"
+        with pytest.raises(RuntimeError, match="swap_out before saving"):
+            ema.state_dict()
         raise KeyError
     assert torch.equal(module.weight, before)
+    assert (ema.state_dict()["shadow"]["weight"] == 7).all()
 
 
 def test_random_states_come_back() -> None:

@@ -9,12 +9,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from studio.cli import main
+from studio.config import TrainerConfig
+from studio.distributed import shared_out
 from studio.run import RUN_VARIABLE
 from tests.conftest import REPOSITORY, environment
 
@@ -43,6 +46,7 @@ class Counted:
         log: str = ""
         nan_at: int = -1
         stall_after: int = 1000
+        stall_rank: str = ""
 
     def __init__(self, cfg):
         self.cfg = cfg
@@ -59,10 +63,10 @@ class Items(Dataset):
         return 12
 
     def __getitem__(self, index):
-        if self.served >= self.cfg.stall_after:
+        rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
+        if self.served >= self.cfg.stall_after and rank in (self.cfg.stall_rank or rank):
             time.sleep(600)
         self.served += 1
-        rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))
         with Path(f"{self.cfg.log}-{rank}.txt").open("a") as stream:
             stream.write(f"{index}\\n")
         views = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(index)) * 2 - 1
@@ -238,3 +242,39 @@ def test_a_mistake_in_one_process_ends_all(folder: Path) -> None:
     said, _ = job.communicate(timeout=PATIENCE)  # ends when the last of them has closed its output
     assert job.returncode == 2, said
     assert "TrainingError: step 2: loss = nan" in said
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_process_that_hangs_ends_all_in_bounded_time(folder: Path, rank: int) -> None:
+    hang = ("data.stall_after=2", f"data.stall_rank={rank}", "trainer.timeout_minutes=0.4")
+    job = start(
+        str(REPOSITORY / "launch.py"), "--config", "two.yaml", "--train", "trainer.devices=2", *hang
+    )
+    said, _ = job.communicate(timeout=PATIENCE)  # ends when the last of them has closed its output
+    assert job.returncode == (-signal.SIGKILL if rank == 0 else 2), said
+    waiting = 1 - rank
+    assert f"process {waiting} of 2 (from 0) has waited 0.4 minutes" in said
+    assert "trainer.timeout_minutes" in said and "Traceback" not in said
+
+
+def test_a_recipe_for_more_devices_than_there_are_keeps_its_joint_batch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    recipe = TrainerConfig(devices=8, strategy="ddp", accumulate_grad_batches=2)
+    here = shared_out(recipe)
+    assert (here.devices, here.accumulate_grad_batches, here.strategy) == (1, 16, "auto")
+    assert "trainer.devices: 8 are asked for; the CPU adds up 16 batches" in capsys.readouterr().out
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for gpus, used, batches in ((3, 2, 8), (8, 8, 2), (16, 8, 2), (5, 4, 4)):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda gpus=gpus: gpus)
+        here = shared_out(recipe)
+        assert (here.devices, here.accumulate_grad_batches, here.strategy) == (used, batches, "ddp")
+    for asked in (
+        replace(recipe, accelerator="cpu"),
+        replace(recipe, devices=1),
+        replace(recipe, devices=[0, 1]),
+        replace(recipe, devices="auto"),
+    ):
+        assert shared_out(asked) is asked

@@ -227,6 +227,16 @@ def test_resumed_training_ends_with_the_same_weights(weights) -> None:
         assert torch.equal(value, resumed[name]), name
 
 
+def test_checkpoints_hold_no_frozen_weights_but_know_them(
+    weights, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = weights("parts", "trainer.max_steps=3")
+    assert stored and not any(name.startswith("guidance.vae.") for name in stored)
+    words = ["--config", str(tmp_path / "parts.yaml"), "--train", "resume=last"]
+    assert main([*words, "seed=1"]) == 2  # fresh random weights of another seed
+    assert "trained around other frozen weights" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_killed_training_resumes_with_the_same_weights(weights, tmp_path: Path) -> None:
     whole = weights("whole", "trainer.max_steps=60", "trainer.checkpoint_every=10")

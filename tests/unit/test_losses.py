@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +27,7 @@ from studio.systems.objective import Objective
 from studio.systems.optim import (
     FitOptimizerConfig,
     OptimizerConfig,
+    check_optimizer,
     make_fit_optimizer,
     make_optimizer,
     rate_by_step,
@@ -368,6 +372,37 @@ def test_learning_rate_of_eschernet_is_the_authors() -> None:
     assert used == pytest.approx([1e-4, *(authors(s) for s in range(1099))], rel=1e-9)
     for update in (1_001, 1_002, 30_000, 99_999):
         assert cfg.lr * factor(update) == pytest.approx(authors(update - 1), rel=1e-9)
+
+
+def test_the_rate_follows_the_joint_batch_where_asked_for() -> None:
+    groups = [{"params": [torch.nn.Parameter(torch.ones(2))], "lr_scale": 0.1}]
+    for scale, factor in ((False, 1), (True, 32)):
+        optimizer = make_optimizer(groups, OptimizerConfig(lr=1e-4, scale_lr=scale), batch=32)
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-5 * factor)
+
+
+def test_an_optimiser_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ConfigError, match="allowed: adamw, adamw-8bit"):
+        check_optimizer(OptimizerConfig(optimizer="lion"))
+    if importlib.util.find_spec("bitsandbytes") is None:
+        with pytest.raises(ConfigError, match="pip install bitsandbytes"):
+            check_optimizer(OptimizerConfig(optimizer="adamw-8bit"))
+
+
+def test_eight_bit_moments_are_bitsandbytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {}
+
+    class AdamW8bit(torch.optim.AdamW):
+        def __init__(self, groups: object, **options: object) -> None:
+            asked.update(options)
+            super().__init__(groups, **options)
+
+    optim = SimpleNamespace(AdamW8bit=AdamW8bit)
+    monkeypatch.setitem(sys.modules, "bitsandbytes", SimpleNamespace(optim=optim))
+    cfg = OptimizerConfig(optimizer="adamw-8bit", lr=2e-4, betas=[0.8, 0.9], weight_decay=0.1)
+    made = make_optimizer([{"params": [torch.nn.Parameter(torch.ones(2))]}], cfg)
+    assert type(made) is AdamW8bit
+    assert asked == {"lr": 2e-4, "betas": (0.8, 0.9), "weight_decay": 0.1}
 
 
 def test_rays_follow_the_samples_that_are_wanted() -> None:

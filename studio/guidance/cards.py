@@ -1,0 +1,85 @@
+"""Model cards of trained guidance, and sending them to the Hugging Face hub."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from studio.errors import WeightsError
+from studio.files import write_text
+from studio.guidance.licences import CARD
+
+_CARD = """---
+library_name: studio
+{licence}tags: [image-to-3d, multi-view-diffusion, {method}]
+---
+
+# {title}
+
+{method} weights, trained with studio on {data}.
+
+```bash
+python launch.py --config CONFIG.yaml --train --export \\
+  system.guidance_type={method} system.guidance.weights=THIS_FOLDER
+```
+
+{started}{figures}"""
+
+
+def write_card(
+    folder: Path,
+    method: str,
+    *,
+    data: str,
+    started_from: Mapping[str, str],
+    figures: Mapping[str, float],
+) -> None:
+    """Write README.md of a folder of weights: what they are, of what, under which licence.
+
+    Args:
+        folder: of the weights.
+        method: name of the guidance plugin.
+        data: what they were trained on, in words.
+        started_from: `Guidance.provenance` of the training, empty where it started from nothing.
+        figures: what was measured, by name.
+    """
+    licence, started = started_from.get("licence", ""), ""
+    if started_from:
+        started = f"Started from {started_from['source']} (licence: {licence}).\n\n"
+    rows = "\n".join(f"| {name} | {value:.5g} |" for name, value in sorted(figures.items()))
+    table = f"| measured | value |\n| --- | --- |\n{rows}\n" if rows else ""
+    text = _CARD.format(
+        licence=f"license: {licence}\n" if licence and " " not in licence else "",
+        method=method,
+        title=folder.name,
+        data=data,
+        started=started,
+        figures=table,
+    )
+    write_text(folder / CARD, text.rstrip() + "\n")
+
+
+def push(folder: Path, repository: str) -> str:
+    """Send a folder of weights to a repository of the hub, made (private) where there is none.
+
+    Args:
+        folder: what is sent, whole.
+        repository: "owner/name"; the hub's client finds the token (`hf auth login`).
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        WeightsError: if the hub cannot be reached or refuses.
+    """
+    from huggingface_hub import create_repo, upload_folder
+
+    try:
+        create_repo(repository, private=True, exist_ok=True)
+        return str(upload_folder(repo_id=repository, folder_path=folder))
+    except Exception as error:  # the hub client raises its own and its transport's errors
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise WeightsError(
+            f"{folder} could not be sent to {repository}: {reason}",
+            hint="`hf auth login` stores a token that may write; the weights are in the folder.",
+        ) from error
