@@ -42,6 +42,7 @@ LAYERS = (
         "evaluate",
         "experiment",
         "trainer",
+        "distributed",
         "listing",
         "doctor",
         "docs_tables",
