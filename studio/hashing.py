@@ -10,6 +10,7 @@ from typing import Any
 
 import studio
 from studio import plugins
+from studio.file_hash import file_hash
 from studio.options import plugin_kind
 from studio.registry import find
 
@@ -77,8 +78,7 @@ def _feed_path(digest: hashlib._Hash, path: Path) -> None:
             digest.update(file.relative_to(path).as_posix().encode())
             _feed_path(digest, file)
     elif path.is_file():
-        with path.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        digest.update(file_hash(path))
     else:
         digest.update(f"missing {path}".encode())
 

@@ -17,6 +17,7 @@ from studio.cameras import Cameras
 from studio.config import plain
 from studio.errors import ConfigError
 from studio.files import atomic_write
+from studio.guidance.hub import in_cache
 from studio.hashing import hash_of, source_hash
 from studio.images import save_png
 from studio.metrics.consistency import view_consistency
@@ -87,6 +88,8 @@ class ImageTo3D(Reconstruction):
                     "guidance", cfg.guidance_type, cfg.guidance, key="system.guidance"
                 )
             check_inputs(self._condition, self._guidance.contract.inputs, cfg.guidance_type)
+            if cfg.guidance.get("allow_download"):  # what was fetched was not there before
+                self._views_key = self._hash_views(self._condition, self._targets)
 
     def prepare(self, data: Any) -> None:
         """Make the views, or take those of an earlier run of the same condition and weights."""
@@ -247,6 +250,12 @@ def _numbers(cameras: Cameras) -> list[Any]:
     return [cameras.c2w, cameras.intrinsics, list(cameras.size)]
 
 
+def _named(value: str, folder: Path) -> Path | None:
+    """What an option's text names: a path, or a repository in the hub's cache."""
+    path = folder / value
+    return path if path.exists() else in_cache(value)
+
+
 def weight_paths(options: Mapping[str, Any], folder: Path = Path()) -> list[Path]:
     """Files and folders that options name, and those that a folder's config.json names in turn.
 
@@ -258,7 +267,7 @@ def weight_paths(options: Mapping[str, Any], folder: Path = Path()) -> list[Path
     for value in options.values():
         if isinstance(value, Mapping):
             found += weight_paths(value, folder)
-        elif isinstance(value, str) and value and (path := folder / value).exists():
+        elif isinstance(value, str) and value and (path := _named(value, folder)) is not None:
             found.append(path)
             if (path / "config.json").is_file():
                 found += weight_paths(known_json(path / "config.json"), path)

@@ -299,3 +299,17 @@ def test_a_base_beside_the_blocks_in_a_repository(web: Hub) -> None:
     assert all(torch.equal(found[k], v) for k, v in truth.items())
     assert f"base/{'unet'}/diffusion_pytorch_model.safetensors" in web.asked
     assert not [name for name in web.asked if name.endswith((".bin", ".onnx")) or "fp16" in name]
+
+
+def test_stages_heed_what_lies_in_the_cache(web: Hub, tmp_path: Path) -> None:
+    from studio.hashing import hash_of
+    from studio.systems.image_to_3d import weight_paths
+
+    snapshot = into_cache(web.cache, "a/b", NANO / "epidiff")
+    into_cache(web.cache, "some/base", NANO / "zero123")
+    options = {"weights": "a/b", "base": "some/base:unet", "settings": "right", "variant": ""}
+    found = weight_paths(options)
+    assert snapshot in found and found[-1].name == "unet"
+    first = hash_of(found)
+    (snapshot / "blocks.safetensors").resolve().write_bytes(b"other weights")
+    assert hash_of(weight_paths(options)) != first

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "studio"
 LAYERS = (
     {
         "errors",
+        "file_hash",
         "files",
         "paths",
         "progress",
