@@ -14,6 +14,15 @@ import studio
 from studio import plugins
 
 WEIGHTS_FOLDER = Path("load/nano")
+OFFICIAL_CONFIGS = Path("configs/official")
+SIZES_GB = {
+    "epidiff": 6.6,
+    "eschernet": 3.9,
+    "spad": 7.7,
+    "viewfusion-composable": 0.4,
+    "viewfusion-interpolated": 15.5,
+}
+"""Of released weights, from the number of their parameters and what their authors say."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,7 @@ def report() -> tuple[list[str], list[str]]:
             advice.append(f"{package.module} is missing: {package.install}")
     lines += ["", "optional packages:"]
     lines += [_package_line(package) for package in OPTIONAL]
-    lines += ["", *_weights(advice), "", *_plugins(advice)]
+    lines += ["", *_weights(advice), "", *released_weights(), "", *_plugins(advice)]
     return lines, advice
 
 
@@ -153,6 +162,42 @@ def _weights(advice: list[str]) -> list[str]:
         for broken in (f for f in files if f.stat().st_size < 512):
             advice.append(f"{broken} is too small for weights ({broken.stat().st_size} bytes)")
     return lines
+
+
+def released_weights() -> list[str]:
+    """What each config of released weights needs: where it is, its size, its licence."""
+    import yaml
+
+    from studio.early_checks import WEIGHTS
+    from studio.errors import StudioError
+    from studio.guidance.hub import resolve
+    from studio.guidance.licences import licence_of
+    from studio.registry import find
+
+    lines = ["released weights (system.guidance.allow_download=true fetches them):"]
+    for config in sorted((plugins.PACKAGE_ROOT.parent / OFFICIAL_CONFIGS).glob("*.yaml")):
+        system = yaml.safe_load(config.read_text(encoding="utf-8"))["system"]
+        method, options = system["guidance_type"], system["guidance"]
+        for option in (o for o in (*WEIGHTS, "tokenizer") if options.get(o)):
+            name = str(options[option])
+            licence, size = "", ""
+            if option == "weights":
+                licence = str(getattr(find("guidance", method), "released_licence", ""))
+                size = f"{SIZES_GB[method]} GB"
+            try:
+                path = resolve(name)
+                licence = licence_of(str(path), licence)
+                state = f"{_bytes(path) / 1e9:.2f} GB, {path}"
+            except StudioError:
+                state = f"not here{', ' * bool(size)}{size}"
+            told = f"; licence: {licence}" if licence else ""
+            lines.append(f"  {method:<24} {option:<10} {name}: {state}{told}")
+    return lines
+
+
+def _bytes(path: Path) -> int:
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _plugins(advice: list[str]) -> list[str]:

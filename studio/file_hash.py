@@ -21,7 +21,7 @@ from studio.errors import StudioError, WeightsError
 from studio.files import write_json
 
 BIG = 1 << 26  # bytes: 64 MiB are hashed in a tenth of a second
-_BLOCK = 1 << 24
+_BLOCK = 1 << 20
 _RECENT_NS = 2_000_000_000  # a later change within the clock's step would have the same time
 _BLOB = re.compile(r"[0-9a-f]{64}")
 
@@ -80,8 +80,12 @@ def _hashed(path: Path) -> bytes:
     from studio.progress import StageProgress  # which needs to know the run, and that the hashes
 
     digest, total = hashlib.sha256(), max(path.stat().st_size >> 20, 1)
-    with path.open("rb") as stream, StageProgress(f"hashing {path.name}", total) as progress:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
+    block = memoryview(bytearray(_BLOCK))
+    with (
+        path.open("rb", buffering=0) as stream,
+        StageProgress(f"hashing {path.name}", total) as progress,
+    ):
+        while read := stream.readinto(block):
+            digest.update(block[:read])
             progress(min(stream.tell() >> 20, total), total)
     return digest.digest()

@@ -313,3 +313,20 @@ def test_stages_heed_what_lies_in_the_cache(web: Hub, tmp_path: Path) -> None:
     first = hash_of(found)
     (snapshot / "blocks.safetensors").resolve().write_bytes(b"other weights")
     assert hash_of(weight_paths(options)) != first
+
+
+def test_the_doctor_lists_what_released_weights_need(
+    web: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from studio.doctor import released_weights
+
+    monkeypatch.setattr("studio.checkpoint_io.load_file", None)  # nothing is read
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "best_model_all.pt").write_bytes(bytes(10_000_000))
+    (tmp_path / "r" / "README.md").write_text("---\nlicense: mit\n---\n")
+    into_cache(web.cache, "bronemos/view-fusion", tmp_path / "r")
+    lines = {line.split()[0]: line for line in released_weights()[1:] if "weights " in line}
+    assert "0.01 GB, " in lines["viewfusion-composable"]
+    assert lines["viewfusion-composable"].endswith("licence: mit")
+    assert "kxic/eschernet-6dof: not here, 3.9 GB; licence: Imperial" in lines["eschernet"]
+    assert len(lines) == 5

@@ -78,9 +78,9 @@ class EpiDiffConfig:
     """Options of EpiDiff; the defaults are the nano model's. Empty ones follow `settings`."""
 
     weights: str = ""
-    """Folder of trained blocks, or the authors' .ckpt; empty: untrained blocks."""
+    """Folder of trained blocks, the authors' .ckpt, or either on the hub (owner/name, owner/name:path); empty: untrained blocks."""  # noqa: E501
     base: str = ""
-    """Folder of the Zero-1-to-3 model that the blocks sit in; empty: fresh random weights."""
+    """Zero-1-to-3 model that the blocks sit in: folder, .ckpt or owner/name; empty: fresh random weights. The authors' .ckpt holds it."""  # noqa: E501
     allow_pickle: bool = False
     """Open a .ckpt that cannot be read safely, running whatever code it holds."""
     allow_download: bool = False

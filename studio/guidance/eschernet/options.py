@@ -29,7 +29,7 @@ class EscherNetConfig(ScheduleOptions):
     """Options of EscherNet; the defaults are the nano model's."""
 
     weights: str = ""
-    """Folder (ours or a released one) to start from; empty: fresh random weights of `size`."""
+    """Folder (ours or a released one), file of its networks, or either on the hub (owner/name, owner/name:path); empty: fresh random weights of `size`."""  # noqa: E501
     cape: str = ""
     """Camera encoding: 6dof or 4dof; empty: what our folder of weights says, else 6dof. Released checkpoints do not tell: name it."""  # noqa: E501
     positions: float = 1.5

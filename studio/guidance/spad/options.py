@@ -41,7 +41,7 @@ class SpadConfig(ScheduleOptions):
     """Options of SPAD; the defaults are the nano model's."""
 
     weights: str = ""
-    """Folder or released .ckpt to start from; empty: fresh random weights of `size`."""
+    """Folder, released .ckpt, or either on the hub (owner/name, owner/name:path); empty: fresh random weights of `size`."""  # noqa: E501
     ema: bool = True
     """Of a released .ckpt take the UNet's running averages, not its last weights."""
     allow_pickle: bool = False

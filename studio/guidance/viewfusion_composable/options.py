@@ -28,7 +28,7 @@ class ViewFusionComposableConfig:
     """Options of composable ViewFusion; the defaults are the nano model's."""
 
     weights: str = ""
-    """Folder of `save_pretrained`, or the authors' .pt; empty: fresh random weights."""
+    """Folder of `save_pretrained`, the authors' .pt, or either on the hub (owner/name, owner/name:path); empty: fresh random weights."""  # noqa: E501
     allow_pickle: bool = False
     """Open a .pt that cannot be read safely, running whatever code it holds."""
     allow_download: bool = False

@@ -28,7 +28,7 @@ class Zero123Config(ScheduleOptions):
     """Options of Zero-1-to-3; the defaults are the nano model's."""
 
     weights: str = ""
-    """Folder or released .ckpt to start from; empty: fresh random weights of `size`."""
+    """Folder, released .ckpt, or either on the hub (owner/name, owner/name:path); empty: fresh random weights of `size`."""  # noqa: E501
     start: str = ""
     """Training starts from this picture-conditioned Stable Diffusion .ckpt; no `weights` then."""
     ema: bool = True
