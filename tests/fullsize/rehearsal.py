@@ -32,6 +32,8 @@ SHORT = (
     "system.time_budget_s=60",
     "system.exporter.resolution=64",
     "system.exporter.faces=4000",
+    "system.exporter.texture_size=256",
+    "system.exporter.turntable=false",
 )
 """What every chain's reconstruction is cut to; see `plugins/cut_out.py`."""
 
@@ -75,8 +77,8 @@ CHAINS = {
     "epidiff": Chain(
         "epidiff-neus",
         releases.write_epidiff,
-        ("system.guidance.base=", "system.guidance.views=3", "system.guidance.steps=1"),
-        3,
+        ("system.guidance.base=", "system.guidance.views=2", "system.guidance.steps=1"),
+        2,
     ),
     "spad-two-views": Chain(
         "spad-neus",
@@ -105,11 +107,11 @@ CHAINS = {
         partial(releases.write_eschernet, cape="6dof"),
         (
             "data.count=1",
-            "system.guidance.azimuths=3",
+            "system.guidance.azimuths=2",
             "system.guidance.elevations_deg=[30]",
             "system.guidance.steps=1",
         ),
-        3,
+        2,
     ),
     "eschernet-4dof": Chain(
         "eschernet-neus",
@@ -117,11 +119,11 @@ CHAINS = {
         (
             "data.count=1",
             "system.guidance.cape=4dof",
-            "system.guidance.azimuths=3",
+            "system.guidance.azimuths=2",
             "system.guidance.elevations_deg=[30]",
             "system.guidance.steps=1",
         ),
-        3,
+        2,
     ),
     "viewfusion-composable": Chain(
         "viewfusion-composable-neus",
@@ -140,10 +142,10 @@ CHAINS = {
         releases.write_zero123_folder,
         (
             "system.guidance.variant=fp16_ema",
-            "system.guidance.views=3",
+            "system.guidance.views=2",
             "system.guidance.steps=1",
         ),
-        3,
+        2,
         _plain_zero123,
     ),
 }
