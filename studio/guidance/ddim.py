@@ -54,10 +54,11 @@ def ddim_timesteps(steps: int, spacing: str, train_steps: int = 1000) -> list[in
     if spacing == "zero123":
         times = [t + 1 for t in range(0, train_steps, stride)]
         if times[-1] >= train_steps or len(times) < 2:
+            near = " or ".join(str(n) for n in (steps - 1, steps + 1) if n > 1)
             raise ConfigError(
                 f"steps is {steps}, which spacing 'zero123' cannot place: "
                 f"it would need timestep {times[-1]} of 0..{train_steps - 1} or leaves no step.",
-                hint=f"take {steps - 1} or {steps + 1} steps, or spacing 'leading'",
+                hint=f"take {near} steps, or spacing 'leading'",
             )
         return times[-2::-1]
     if spacing == "ldm":

@@ -134,7 +134,7 @@ CHAINS = {
     "viewfusion-interpolated": Chain(
         "viewfusion-interpolated-neus",
         releases.write_zero123,
-        ("system.guidance.views=3", "system.guidance.steps=1"),
+        ("system.guidance.views=3", "system.guidance.steps=2"),
         3,
     ),
     "zero123-fp16": Chain(
@@ -143,7 +143,7 @@ CHAINS = {
         (
             "system.guidance.variant=fp16_ema",
             "system.guidance.views=2",
-            "system.guidance.steps=1",
+            "system.guidance.steps=2",
         ),
         2,
         _plain_zero123,

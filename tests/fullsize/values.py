@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import math
@@ -48,16 +49,28 @@ class Values:
         """Return the numbers: those that are given, or random ones as a fresh network has them."""
         if self.given is not None:
             return self.given().to(self.dtype).reshape(self.shape).contiguous()
-        generator = torch.Generator().manual_seed(zlib.crc32(self.name.encode()))
-        return self._fresh(generator).to(self.dtype)
+        return self._fresh().to(self.dtype)
 
-    def _fresh(self, generator: torch.Generator) -> Tensor:
+    def _fresh(self) -> Tensor:
         last = self.name.rpartition(".")[2]
         if len(self.shape) < 2 and last == "weight":  # a norm's
             return torch.ones(self.shape)
         fan_in = math.prod(self.shape[1:]) if len(self.shape) > 1 else 0
         spread = 1 / math.sqrt(fan_in) if last == "weight" and fan_in else 0.02
-        return torch.randn(self.shape, generator=generator).mul_(spread)
+        return _normal(self.name, self.count).reshape(self.shape).mul_(spread)
+
+
+def _normal(name: str, count: int) -> Tensor:
+    """Normal numbers from a pool, which is begun at a place of the name's own."""
+    pool = _pool()
+    start = zlib.crc32(name.encode()) % len(pool)
+    return pool.repeat(-(-(start + count) // len(pool)))[start : start + count]
+
+
+@functools.cache
+def _pool() -> Tensor:
+    """As many numbers as a prime says, so that no two rows of a tensor are alike."""
+    return torch.randn(4_000_037, generator=torch.Generator().manual_seed(0))
 
 
 def released_shapes(table: str, *, smallest: int | None = None) -> dict[str, tuple[int, ...]]:
