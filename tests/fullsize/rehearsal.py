@@ -134,7 +134,11 @@ CHAINS = {
     "viewfusion-interpolated": Chain(
         "viewfusion-interpolated-neus",
         releases.write_zero123,
-        ("system.guidance.views=3", "system.guidance.steps=2"),
+        (
+            "system.guidance.views=3",
+            "system.guidance.steps=1",
+            "system.guidance.timestep_spacing=leading",  # their own places no single step
+        ),
         3,
     ),
     "zero123-fp16": Chain(
@@ -143,7 +147,8 @@ CHAINS = {
         (
             "system.guidance.variant=fp16_ema",
             "system.guidance.views=2",
-            "system.guidance.steps=2",
+            "system.guidance.steps=1",
+            "system.guidance.timestep_spacing=leading",
         ),
         2,
         _plain_zero123,
