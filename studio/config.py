@@ -53,6 +53,8 @@ class TrainerConfig:
     """How long one of several processes waits for the others before all end."""
     precision: str = "32-true"
     """32-true, bf16-mixed or 16-mixed; 32, bf16 and 16 for short. A fit to views wants 32-true."""
+    tf32: bool = False
+    """Let NVIDIA GPUs multiply float32 matrices as TensorFloat-32, faster and to three digits; convolutions do so anyway."""  # noqa: E501
     threads: int = 0
     """CPU threads for torch; 0 keeps torch's own choice."""
     deterministic: bool = False

@@ -72,6 +72,7 @@ class Experiment:
         cfg = self.cfg
         if cfg.trainer.threads:
             torch.set_num_threads(cfg.trainer.threads)
+        torch.set_float32_matmul_precision("high" if cfg.trainer.tf32 else "highest")
         start = self._start_checkpoint(verbs)
         self._check_checkpoint(start)
         seed_everything(cfg.seed, workers=True, verbose=False)

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from studio.errors import ConfigError
+from studio.guidance.precision import whole
 
 
 def build_vae(kwargs: dict[str, Any]) -> AutoencoderKL:
@@ -45,7 +46,7 @@ def decode(
 ) -> Float[Tensor, "n 3 h w"]:
     """Return pictures in [-1, 1] (clamped) of scaled latents, `batch` at a time."""
     latents = latents / vae.config.scaling_factor
-    pixels = torch.cat([vae.decode(part).sample for part in latents.split(batch)])
+    pixels = torch.cat([whole(vae.decode(part).sample) for part in latents.split(batch)])
     return F.pixel_shuffle(pixels, vae_patch(vae)).clamp(-1, 1)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import encode, latent_side
+from studio.guidance.precision import SamplingOptions, whole
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -24,7 +25,7 @@ PREDICTIONS = ("epsilon", "v_prediction", "sample")
 
 
 @dataclass
-class ScheduleOptions:
+class ScheduleOptions(SamplingOptions):
     """Options of a latent-diffusion method that its noise schedule and its loss follow from."""
 
     prediction_type: str = "v_prediction"
@@ -237,12 +238,12 @@ def guided_prediction(
         the guided output and the unconditional one, None at scale 1.
     """
     if scale == 1:
-        return network(*condition), None
+        return whole(network(*condition)), None
     if batched:
-        both = network(*(torch.cat(pair) for pair in zip(null, condition, strict=True)))
+        both = whole(network(*(torch.cat(pair) for pair in zip(null, condition, strict=True))))
         uncond, cond = both.chunk(2)
     else:
-        uncond, cond = network(*null), network(*condition)
+        uncond, cond = whole(network(*null)), whole(network(*condition))
     return guide(uncond, cond, scale), uncond
 
 
@@ -267,7 +268,11 @@ def target_latents(
 def randn_like(
     reference: Float[Tensor, "*shape"], generator: torch.Generator | None
 ) -> Float[Tensor, "*shape"]:
-    """Draw unit noise on the generator's own device: a CPU seed gives one result anywhere."""
+    """Draw unit noise on the generator's own device: a CPU seed gives one result anywhere.
+
+    The noise beside half precision is float32.
+    """
     device = reference.device if generator is None else generator.device
-    draw = torch.randn(reference.shape, generator=generator, device=device, dtype=reference.dtype)
+    kind = torch.promote_types(reference.dtype, torch.float32)
+    draw = torch.randn(reference.shape, generator=generator, device=device, dtype=kind)
     return draw.to(reference.device)

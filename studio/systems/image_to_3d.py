@@ -18,6 +18,7 @@ from studio.config import plain
 from studio.errors import ConfigError
 from studio.files import atomic_write
 from studio.guidance.hub import in_cache
+from studio.guidance.precision import store_at_precision
 from studio.hashing import hash_of, source_hash
 from studio.images import save_png
 from studio.metrics.consistency import view_consistency
@@ -112,6 +113,7 @@ class ImageTo3D(Reconstruction):
     def _make_views(self, condition: Condition) -> None:
         began = time.monotonic()
         self.run.stage_begins("views")
+        store_at_precision(self._guidance)
         guidance = self._guidance.to(self.device).eval()
         with StageProgress("views") as progress:
             views = guidance.generate(

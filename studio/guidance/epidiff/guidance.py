@@ -34,6 +34,7 @@ from studio.guidance.epidiff.options import (
 )
 from studio.guidance.epidiff.rigs import RigMaker
 from studio.guidance.json_files import networks_refused
+from studio.guidance.precision import sampled
 from studio.guidance.zero123 import network as zero123
 from studio.guidance.zero123.guidance import condition_pixels
 from studio.registry import register
@@ -252,6 +253,7 @@ class EpiDiffGuidance(Guidance):
             on_step=on_step,
         )
 
+    @sampled
     @torch.no_grad()
     def generate(
         self,
@@ -293,7 +295,7 @@ class EpiDiffGuidance(Guidance):
             plan,
             on_step=None if progress is None else lambda *_: progress(next(done), len(plan)),
         )
-        images = decode(self.vae, latents[0])
+        images = decode(self.vae, latents[0], self.cfg.vae_batch)
         return views_on_white(images, cameras, {"guidance": "epidiff"})
 
     def plan(self) -> list[DDIMStep]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from studio.errors import ConfigError
 from studio.guidance.epidiff.network import BlockOptions
+from studio.guidance.precision import SamplingOptions
 from studio.guidance.zero123.network import FOURTH_NUMBERS
 from studio.guidance.zero123.options import Zero123Config
 
@@ -74,7 +75,7 @@ CHOICES = {
 
 
 @dataclass
-class EpiDiffConfig:
+class EpiDiffConfig(SamplingOptions):
     """Options of EpiDiff; the defaults are the nano model's. Empty ones follow `settings`."""
 
     weights: str = ""

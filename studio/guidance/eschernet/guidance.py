@@ -33,6 +33,7 @@ from studio.guidance.eschernet.network import denoise, with_camera_attention
 from studio.guidance.eschernet.options import RELEASED, EscherNetConfig, checked
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import networks_refused
+from studio.guidance.precision import sampled
 from studio.registry import register
 from studio.views import Condition, ViewSet
 
@@ -218,6 +219,7 @@ class EscherNetGuidance(Guidance):
             made.append(ddim_sample(predict, self.schedule, plan, start[:, part], on_step=on_step))
         return torch.cat(made, dim=1)
 
+    @sampled
     @torch.no_grad()
     def generate(
         self,
@@ -262,7 +264,7 @@ class EscherNetGuidance(Guidance):
             on_step=None if progress is None else lambda *_: progress(next(done), total),
         )
         meta = {"guidance": "eschernet", "references": len(references)}
-        views = views_on_white(decode(self.vae, latents[0]), cameras, meta)
+        views = views_on_white(decode(self.vae, latents[0], self.cfg.vae_batch), cameras, meta)
         return replace(views, bound=views.bound / scale)
 
     def plan(self) -> list[DDIMStep]:

@@ -23,6 +23,7 @@ from studio.guidance.diffusion import NoiseSchedule, randn_like, target_latents
 from studio.guidance.folders import read_config
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import networks_refused
+from studio.guidance.precision import sampled
 from studio.guidance.spad import checkpoint
 from studio.guidance.spad.attention import PLUCKER, Scene
 from studio.guidance.spad.epipolar import RESAMPLES
@@ -224,6 +225,7 @@ class SpadGuidance(Guidance):
 
     # ---------------------------------------------------------------- sampling
 
+    @sampled
     @torch.no_grad()
     def generate(
         self,
@@ -267,7 +269,9 @@ class SpadGuidance(Guidance):
             held=self.held(condition, unit),
             on_step=None if progress is None else lambda *_: progress(next(done), len(plan)),
         )
-        views = views_on_white(decode(self.vae, latents[0]), cameras, {"guidance": "spad"})
+        views = views_on_white(
+            decode(self.vae, latents[0], self.cfg.vae_batch), cameras, {"guidance": "spad"}
+        )
         return ViewSet(views.images, views.cameras, self.cfg.bound, views.meta)
 
     def _ring(self, condition: Condition) -> Cameras:

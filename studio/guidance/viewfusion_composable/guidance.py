@@ -25,6 +25,7 @@ from studio.guidance.base import Guidance, Progress, ViewContract
 from studio.guidance.diffusion import randn_like
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import networks_refused
+from studio.guidance.precision import sampled, whole
 from studio.guidance.viewfusion_composable import checkpoint
 from studio.guidance.viewfusion_composable import conditioning as cond
 from studio.guidance.viewfusion_composable.capture import Capture
@@ -112,7 +113,8 @@ class ViewFusionComposableGuidance(Guidance):
         used = used_views(view_count)
         sample = used.nonzero()[:, 0]
         x = torch.cat([views[:, : used.shape[1]][used], noisy[sample]], dim=1)
-        return compose(self.denoise_fn(x, angle[sample], level[sample]), used, weighting)
+        out = self.denoise_fn(x, angle[sample], level[sample])
+        return compose(whole(out), used, weighting)
 
     # ---------------------------------------------------------------- training
 
@@ -196,6 +198,7 @@ class ViewFusionComposableGuidance(Guidance):
         estimate = partial(self.predict, weighting=self.cfg.weighting_inference)
         return Sampler(estimate, self.cfg.prediction_type, self.cfg.clip_low)
 
+    @sampled
     @torch.no_grad()
     def generate(
         self,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from studio.errors import ConfigError
+from studio.guidance.precision import SamplingOptions
 
 PREDICTIONS = ("epsilon", "sample")
 RELEASED: dict[str, Any] = {
@@ -24,7 +25,7 @@ RELEASED: dict[str, Any] = {
 
 
 @dataclass
-class ViewFusionComposableConfig:
+class ViewFusionComposableConfig(SamplingOptions):
     """Options of composable ViewFusion; the defaults are the nano model's."""
 
     weights: str = ""

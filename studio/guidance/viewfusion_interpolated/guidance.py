@@ -6,7 +6,6 @@ once, and every step averages the predictions for all its conditions: the input 
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,10 +21,10 @@ from studio.guidance.backgrounds import views_on_white
 from studio.guidance.base import Progress
 from studio.guidance.ddim import DDIMStep, OnStep, ddim_plan, ddim_update
 from studio.guidance.diffusion import guide, randn_like
+from studio.guidance.precision import sampled, whole
 from studio.guidance.viewfusion_interpolated.encodings import EncodedViews
 from studio.guidance.viewfusion_interpolated.options import (
     NOISES,
-    PRECISIONS,
     RELEASED,
     ViewFusionInterpolatedConfig,
 )
@@ -59,9 +58,8 @@ class ViewFusionInterpolatedGuidance(Zero123Guidance):
             ConfigError: if an option cannot be used.
         """
         super().__init__(cfg, parts)
-        for name, allowed in {"noise": NOISES, "precision": PRECISIONS}.items():
-            if getattr(cfg, name) not in allowed:
-                raise ConfigError(f"{name} is {getattr(cfg, name)!r}.", allowed=", ".join(allowed))
+        if cfg.noise not in NOISES:
+            raise ConfigError(f"noise is {cfg.noise!r}.", allowed=", ".join(NOISES))
         if not cfg.input_distance > 0:
             raise ConfigError(f"input_distance is {cfg.input_distance}.", allowed="above 0")
         listed_poses(cfg.order, cfg.input_distance)  # refuses what cannot be used
@@ -86,17 +84,11 @@ class ViewFusionInterpolatedGuidance(Zero123Guidance):
             context = torch.cat([torch.zeros_like(context[:1]), context])
             concat = torch.cat([torch.zeros_like(concat[:1]), concat])
         parts = []
-        with self._arithmetic(x.device):
-            for tokens, latents in zip(context.split(batch), concat.split(batch), strict=True):
-                noisy = torch.cat([x.expand(len(latents), -1, -1, -1), latents], 1)
-                parts.append(self.unet(noisy, t, tokens, return_dict=False)[0].to(x))
+        for tokens, latents in zip(context.split(batch), concat.split(batch), strict=True):
+            noisy = torch.cat([x.expand(len(latents), -1, -1, -1), latents], 1)
+            parts.append(whole(self.unet(noisy, t, tokens, return_dict=False)[0]))
         out = torch.cat(parts)
         return out if scale == 1 else guide(out[:1], out[1:], scale)
-
-    def _arithmetic(self, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-        if self.cfg.precision == "float32":
-            return contextlib.nullcontext()
-        return torch.autocast(device.type, dtype=getattr(torch, self.cfg.precision))
 
     @torch.no_grad()
     def sample_fused(
@@ -185,9 +177,10 @@ class ViewFusionInterpolatedGuidance(Zero123Guidance):
                 generator=generator,
                 on_step=on_step,
             )
-            views.add(decode(self.vae, latents))
+            views.add(decode(self.vae, latents, self.cfg.vae_batch))
         return torch.cat(views.pixels)
 
+    @sampled
     @torch.no_grad()
     def generate(
         self,

@@ -10,7 +10,6 @@ from studio.guidance.zero123.options import RELEASED as ZERO123
 from studio.guidance.zero123.options import Zero123Config
 
 NOISES = ("shared", "independent")
-PRECISIONS = ("float32", "bfloat16", "float16")
 
 RELEASED: dict[str, Any] = {**ZERO123, "views": 36, "view_temperature": 1.0}
 """What the authors' script for real pictures runs with, where it differs from the defaults."""
@@ -34,5 +33,3 @@ class ViewFusionInterpolatedConfig(Zero123Config):
     """How evenly made views share the rest of the weight (released: 0.5 in a spin, else 1)."""
     input_distance: float = CANONICAL_RADIUS
     """Distance of the camera that took the picture, the object's longest side being 1."""
-    precision: str = "float32"
-    """Arithmetic of the UNet in sampling: float32, bfloat16 or float16; fusion is in float32."""

@@ -22,6 +22,7 @@ from studio.guidance.diffusion import NoiseSchedule, guided_prediction, randn_li
 from studio.guidance.folders import read_config
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import networks_refused
+from studio.guidance.precision import sampled
 from studio.guidance.zero123 import checkpoint
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.checkpoint import build_parts
@@ -245,6 +246,7 @@ class Zero123Guidance(Guidance):
             on_step=on_step,
         )
 
+    @sampled
     @torch.no_grad()
     def generate(
         self,
@@ -292,7 +294,7 @@ class Zero123Guidance(Guidance):
                 generator=generator,
                 on_step=count,
             )
-            images.append(decode(self.vae, latents))
+            images.append(decode(self.vae, latents, self.cfg.vae_batch))
         return views_on_white(torch.cat(images), cameras, {"guidance": "zero123"})
 
     # ---------------------------------------------------------------- weights

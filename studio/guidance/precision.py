@@ -1,0 +1,89 @@
+"""Sampling in half precision, and in slices: less memory for the same views.
+
+The networks' products are computed in bfloat16 or float16; the noise schedule, the latents, the
+sums of guidance and all geometry stay in float32, and so do the weights of normalisation layers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_HALF = (torch.bfloat16, torch.float16)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class SamplingOptions:
+    """Options of every method that say how its networks are computed in sampling."""
+
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Arithmetic and weights of the networks in sampling: float32, or half the memory with bfloat16 or float16 (GPUs); latents and cameras stay in float32."""  # noqa: E501
+    vae_batch: int = 16
+    """Pictures that the VAE decodes at once; fewer want less memory."""
+
+
+def sampled(generate: Callable[P, R]) -> Callable[P, R]:
+    """Let a guidance's `generate` compute at its option `precision`."""
+
+    @functools.wraps(generate)
+    def at_precision(*args: P.args, **kwargs: P.kwargs) -> R:
+        with arithmetic(args[0]):
+            return generate(*args, **kwargs)
+
+    return at_precision
+
+
+def arithmetic(guidance: Any) -> contextlib.AbstractContextManager[Any]:
+    """Return the context in which a guidance's networks are computed in sampling."""
+    kind = sampling_type(guidance)
+    if kind == torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(_device(guidance).type, dtype=kind)
+
+
+def store_at_precision(guidance: Any) -> None:
+    """Keep the networks' weights as they are computed with, in half the memory.
+
+    Only for guidance that is not trained any more: what the weights lose does not come back.
+
+    Args:
+        guidance: whose option `precision` says how.
+    """
+    kind = sampling_type(guidance)
+    if kind == torch.float32:
+        return
+    for module in guidance.modules():
+        if "Norm" in type(module).__name__:
+            continue
+        for parameter in module.parameters(recurse=False):
+            if parameter.dtype == torch.float32:
+                parameter.data = parameter.data.to(kind)
+
+
+def sampling_type(guidance: Any) -> torch.dtype:
+    """Return the type that `precision` means; processors have no float16, bfloat16 serves there."""
+    kind: torch.dtype = getattr(torch, getattr(guidance.cfg, "precision", "float32"))
+    if kind == torch.float16 and _device(guidance).type == "cpu":
+        log.info("precision: float16 is for GPUs; bfloat16 takes its place on this processor")
+        return torch.bfloat16
+    return kind
+
+
+def whole(values: Tensor) -> Tensor:
+    """Return what a network says in float32, if it said it in half precision."""
+    return values.float() if values.dtype in _HALF else values
+
+
+def _device(guidance: nn.Module) -> torch.device:
+    return next(guidance.parameters()).device
