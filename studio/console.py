@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from studio.errors import StudioError
+from studio.errors import StudioError, Terminated
 from studio.files import refused
 
 GONE = {errno.EPIPE, errno.EIO, errno.EBADF, errno.ECONNRESET}
@@ -86,7 +86,7 @@ codecs.register_error("studio", _as_it_came)
 def guarded() -> Iterator[None]:
     """Standard streams that exist and hold, and a termination signal that leaves nothing half done.
 
-    SIGTERM becomes a `SystemExit` with the code 143, so that temporary files go.
+    SIGTERM becomes `Terminated`, a `SystemExit` with the code 143, so that temporary files go.
     """
     for descriptor in (0, 1, 2):  # a closed one would be the number of the next file opened
         try:
@@ -111,7 +111,7 @@ def guarded() -> Iterator[None]:
 
 def _terminate(number: int, frame: Any) -> None:
     signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
-    raise SystemExit(128 + number)
+    raise Terminated(128 + number)
 
 
 def check_text(words: list[str]) -> None:

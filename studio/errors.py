@@ -49,3 +49,7 @@ class ExportError(StudioError):
 
 class TrainingError(StudioError):
     """A training run that cannot go on: a loss or gradient that is not finite."""
+
+
+class Terminated(SystemExit):
+    """The process was sent a termination signal; no plugin called `sys.exit`."""

@@ -178,6 +178,8 @@ class Experiment:
             print(f"training: already done, {run.last_checkpoint}")
             restore(system, trainer, run.last_checkpoint, allow_pickle=self.cfg.allow_pickle)
             return 0
+        if key and self.resume is not None:
+            self._check_fitted(system)
         if self.resume is not None and self._is_past_the_end(trainer):
             restore(system, trainer, self.resume, allow_pickle=self.cfg.allow_pickle)
             return 0
@@ -204,6 +206,20 @@ class Experiment:
             if key and run.last_checkpoint.is_file():
                 run.stage_done("train", key, [run.last_checkpoint])
         return 0
+
+    def _check_fitted(self, system: Any) -> None:
+        """Refuse to go on from weights that were fitted to something else."""
+        from studio.callbacks.checkpointing import load_checkpoint
+
+        assert self.resume is not None
+        content = load_checkpoint(self.resume, allow_pickle=self.cfg.allow_pickle, mmap=True)
+        fitted = content.get("callbacks", {}).get("Checkpointing", {}).get("fitted")
+        if fitted and fitted != system.train_key():
+            raise ConfigError(
+                f"{self.resume} was fitted to other views, or with other options or code.",
+                hint="start without resume=, or from these weights: "
+                f"checkpoint={self.resume} instead",
+            )
 
     def _is_past_the_end(self, trainer: L.Trainer) -> bool:
         """Whether the checkpoint to go on from has all the steps already; says so."""

@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from studio import registry
-from studio.errors import PluginError
+from studio.errors import PluginError, Terminated
 from studio.plugin_sources import (
     PluginInfo,
     missing_imports,
@@ -265,7 +265,7 @@ def load_unit(unit: Unit) -> None:
             else:
                 importlib.import_module(unit.module)
         found.failures.pop(unit.origin, None)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated):
         raise
     except BaseException as error:  # sys.exit, too: a plugin does not end the program
         registry.forget(unit.module)  # half a plugin is none

@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from studio.errors import PluginError
+from studio.errors import PluginError, Terminated
 
 KINDS = ("guidance", "geometry", "renderer", "data", "system", "exporter")
 
@@ -111,6 +111,8 @@ def build(
     cls = find(kind, name, key=f"{key}_type" if key else None)
     try:
         return cls(parse_config(config_class(cls), given or {}, key=key), **kwargs)
+    except Terminated:
+        raise
     except SystemExit as error:
         raise PluginError(
             f"the {kind} '{name}' ({_origin(cls)}) ends the program (exit code {error.code}).",

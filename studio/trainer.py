@@ -118,15 +118,20 @@ def make_loggers(cfg: ExperimentConfig, run: RunFolder) -> list[Any]:
     """A CSV log always, TensorBoard or Weights & Biases where asked for; the folder exists."""
     from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 
+    class KeptLog(CSVLogger):
+        """Gives the log of an earlier run another name, where Lightning would delete it."""
+
+        @property
+        def experiment(self) -> Any:
+            current = run.logs / "metrics.csv"
+            if self._experiment is None and current.is_file() and first_process():
+                earlier = len(list(run.logs.glob("metrics-*.csv")))
+                current.replace(run.logs / f"metrics-{earlier + 1}.csv")
+            return super().experiment
+
     options = cfg.trainer
-    current = run.logs / "metrics.csv"
-    if current.is_file() and first_process():
-        # Lightning would delete the log of the run that is resumed
-        earlier = len(list(run.logs.glob("metrics-*.csv")))
-        current.replace(run.logs / f"metrics-{earlier + 1}.csv")
-    loggers: list[Any] = [
-        CSVLogger(run.logs, name="", version="", flush_logs_every_n_steps=options.log_every_n_steps)
-    ]
+    every = options.log_every_n_steps
+    loggers: list[Any] = [KeptLog(run.logs, "", "", flush_logs_every_n_steps=every)]
     if options.logger == "tensorboard":
         loggers.append(TensorBoardLogger(run.logs, name="", version="tensorboard"))
     elif options.logger == "wandb":

@@ -20,7 +20,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
 
 from studio.errors import WeightsError
-from studio.files import atomic_write
+from studio.files import atomic_write, remove
 from studio.run import RunFolder, first_process
 
 LAUNCHER_SECONDS = 1.0
@@ -193,12 +193,14 @@ class Checkpointing(L.callbacks.Checkpoint):
         self.keep = keep
         self.saved_step = -1
         self.fitted = ""
+        self._fresh = False
         self._signal, self._signalled = 0, 0.0
         self._handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Listen to signals; a checkpoint that was resumed from need not be written again."""
         self.saved_step = trainer.global_step
+        self._fresh = trainer.global_step == 0
         _count_batches_from_here(trainer)
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -239,11 +241,17 @@ class Checkpointing(L.callbacks.Checkpoint):
         self.saved_step = step
         if not trainer.is_global_zero:
             return
+        self._remove_older(path)  # first: a run killed in between saves once more, and removes
         with atomic_write(self.run.last_checkpoint) as temporary:
             _second_name(path, temporary)
-        for old in sorted(self.run.ckpts.glob("step=*.ckpt"))[: -self.keep]:
-            if old != path:
-                old.unlink(missing_ok=True)
+
+    def _remove_older(self, path: Path) -> None:
+        """Remove what need not be kept: older than `keep`, or of an earlier run in the folder."""
+        stored = sorted(self.run.ckpts.glob("step=*.ckpt"))
+        mine = [p for p in stored if p.name <= path.name and not self._fresh]
+        for old in set(stored) - set(mine[-self.keep :]) - {path}:
+            remove(old)
+        self._fresh = False
 
     def state_dict(self) -> dict[str, Any]:
         """What the weights are fitted to, for the checkpoint."""

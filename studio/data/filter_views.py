@@ -7,6 +7,8 @@ line to a progress file, so a scan of days may be stopped and started again. Nee
 
 from __future__ import annotations
 
+import errno
+import filecmp
 import json
 import multiprocessing
 import os
@@ -24,7 +26,14 @@ from typing import TextIO
 from studio.config import parse_config
 from studio.data.views_files import read_matrix, read_names, read_rgba8
 from studio.errors import ConfigError, DataError
-from studio.files import make_folder, refused, remove, write_json
+from studio.files import (
+    make_folder,
+    refused,
+    remove,
+    remove_temporaries,
+    temporary_name,
+    write_json,
+)
 from studio.progress import StageProgress
 from studio.reading import read_text, reading
 
@@ -85,7 +94,7 @@ def run_filter(root: str, words: Sequence[str]) -> int:
     cfg = parse_config(FilterConfig, dict(word.split("=", 1) for word in words))
     folder = Path(root)
     _check(folder, cfg)
-    names = read_names(folder / cfg.objects) if cfg.objects else list(object_folders(folder))
+    names = _all_names(folder, cfg)
     if not names:
         raise DataError(f"{folder} holds no object folders.", allowed="<object id>/000.png ...")
     findings = scan(folder, names, cfg)
@@ -93,9 +102,9 @@ def run_filter(root: str, words: Sequence[str]) -> int:
     bad = {why: [f.name for f in findings if f.state == why] for why in REASONS}
     write_json(folder / cfg.invalid, bad)
     write_json(folder / cfg.out, valid)
-    remove(_journal(folder, cfg))
     if cfg.move:
         _move(folder, folder / cfg.move, [f.name for f in findings if f.state != VALID])
+    remove(_journal(folder, cfg))
     _report(folder, cfg, findings)
     if not valid:
         raise DataError(f"no object of {folder} is valid.", hint=f"see {folder / cfg.invalid}")
@@ -121,6 +130,17 @@ def _check(folder: Path, cfg: FilterConfig) -> None:
             allowed="out=<another name>",
             hint=f"objects={cfg.out} filters that list itself and keeps its order.",
         )
+
+
+def _all_names(root: Path, cfg: FilterConfig) -> list[str]:
+    """The objects to look at, with those that an interrupted run has left out or moved already."""
+    known = _resumed(_journal(root, cfg), cfg)
+    if not cfg.objects:
+        return sorted({*object_folders(root), *known}, key=lambda name: name.split("/"))
+    names = read_names(root / cfg.objects)
+    if cfg.objects != cfg.out:
+        return names
+    return [*names, *(n for n, f in known.items() if f.state != VALID and n not in names)]
 
 
 def object_folders(root: Path) -> Iterator[str]:
@@ -234,15 +254,44 @@ def _workers(cfg: FilterConfig, jobs: int) -> Iterator[Map]:
 
 def _move(root: Path, target: Path, names: Sequence[str]) -> None:
     for name in names:
-        if not (root / name).is_dir():
+        source, place = root / name, target / name
+        if not source.is_dir():
             continue
-        if (target / name).exists():
-            raise DataError(f"{target / name} exists, so {root / name} stays where it is.")
-        make_folder((target / name).parent)
+        if place.exists() and not _part_of(source, place):
+            raise DataError(f"{place} exists, so {source} stays where it is.")
+        make_folder(place.parent)
         try:
-            shutil.move(root / name, target / name)
+            if place.exists():  # moved to another disk, but for a rest
+                shutil.rmtree(source)
+            else:
+                _move_folder(source, place)
         except OSError as error:
-            raise refused(error, target / name) from error
+            raise refused(error, place) from error
+
+
+def _move_folder(source: Path, place: Path) -> None:
+    """Move a folder, so that it is whole at its place whenever the process ends."""
+    try:
+        source.rename(place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        remove_temporaries(place.parent)
+        copy = temporary_name(place)
+        try:
+            shutil.copytree(source, copy, symlinks=True)
+            copy.rename(place)
+        finally:
+            shutil.rmtree(copy, ignore_errors=True)
+        shutil.rmtree(source)
+
+
+def _part_of(source: Path, place: Path) -> bool:
+    """Whether all files below a folder lie below another one, too, with the same content."""
+    files = [p for p in source.rglob("*") if p.is_file()]
+    others = [place / p.relative_to(source) for p in files]
+    same = (o.is_file() and filecmp.cmp(p, o, False) for p, o in zip(files, others, strict=True))
+    return all(same)
 
 
 def _report(root: Path, cfg: FilterConfig, findings: Sequence[Finding]) -> None:

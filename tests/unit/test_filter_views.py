@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -163,3 +165,33 @@ def test_folders_without_valid_objects(root: Path, tmp_path: Path) -> None:
     assert main(["--filter-views", str(tmp_path / "empty")]) == 2
     assert main(["--filter-views", str(root), "views=9", "processes=1"]) == 2
     assert lists(root)[0] == []  # said on disk, too
+
+
+@pytest.mark.parametrize("across", [False, True])
+@pytest.mark.parametrize("stop", range(3))
+def test_a_kill_while_objects_are_moved_loses_no_name(
+    root: Path, monkeypatch: pytest.MonkeyPatch, stop: int, across: bool
+) -> None:
+    """Also onto another disk, where moving is copying and removing."""
+    words = ["--filter-views", str(root), *WORDS, "move=../invalid"]
+    rename, moved = Path.rename, []
+
+    def renamed(self: Path, target: Path) -> Path:
+        if across and ".tmp" not in self.name:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        if len(moved) == stop:
+            raise KeyboardInterrupt
+        moved.append(target)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+    assert main(words) == 130
+    monkeypatch.undo()
+    if across:  # killed before the last step
+        shutil.copytree(root / "h", root.parent / "invalid" / "h")
+    assert main(words) == 0
+    valid, invalid = lists(root)
+    assert valid == ["a", "b", "shard/e"]
+    assert sorted(sum(invalid.values(), [])) == ["c", "d", "f", "g", "h"]
+    assert sorted(p.name for p in (root.parent / "invalid").iterdir()) == ["c", "d", "f", "g", "h"]
+    assert not [p for p in root.iterdir() if p.name in "cdfgh" or "progress" in p.name]
