@@ -160,13 +160,14 @@ def campaign(count: int, seed: int, out: Path, only: tuple[str, ...] = ()) -> li
     preload()
     chosen = [s for s in SCENARIOS if not only or s.name in only]
     outcomes: list[Outcome] = []
+    shares = sum(s.share for s in chosen)
     for number, scenario in enumerate(chosen):
         random = np.random.default_rng([seed, SCENARIOS.index(scenario)])
-        share = count * (number + 1) // len(chosen) - count * number // len(chosen)
+        ends = [count * sum(s.share for s in chosen[:n]) // shares for n in (number, number + 1)]
         stand = Stand(scenario, out / scenario.name.replace(" ", "-").replace(",", ""))
         whole = stand.undisturbed
         print(f"{scenario.name}: {whole.seconds:.1f} s, {whole.events} changes", flush=True)
-        for kill in points(whole, share, random):
+        for kill in points(whole, ends[1] - ends[0], random):
             outcome = stand.killed(kill)
             outcomes.append(outcome)
             print(f"  {outcome.signal} at {outcome.point}: {outcome.code}", end="", flush=True)

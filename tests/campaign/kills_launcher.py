@@ -75,10 +75,14 @@ def run(words: Sequence[str], folder: Path, kill: Kill | None = None) -> Ended:
     counted.unlink(missing_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
-    began = time.monotonic()
+    readable, ready = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _become(words, folder, log, counted, kill)
+        _become(words, folder, log, counted, kill, ready)
+    os.close(ready)
+    os.read(readable, 1)  # the child is at the command now
+    os.close(readable)
+    began = time.monotonic()
     code = _wait(pid, began, kill)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)  # helpers such as ffmpeg
@@ -105,7 +109,12 @@ def _wait(pid: int, began: float, kill: Kill | None) -> int:
 
 
 def _become(
-    words: Sequence[str], folder: Path, log: Path, counted: Path, kill: Kill | None
+    words: Sequence[str],
+    folder: Path,
+    log: Path,
+    counted: Path,
+    kill: Kill | None,
+    ready: int,
 ) -> None:
     """In the child: be the command, then leave without the parent's clean-up."""
     code = 1
@@ -122,6 +131,7 @@ def _become(
         count = _count_events(folder, kill)
         from studio.cli import main
 
+        os.write(ready, b"x")
         code = main(list(words))
         sys.stdout.flush()
         counted.write_text(str(count()))

@@ -83,6 +83,7 @@ class Scenario:
         after: the command that runs after the kill, where it is another one than that.
         resumes: whether `resume=last` is added where there is a checkpoint.
         whole: a folder that is the old or the new one at every moment.
+        share: how much of the campaign it is; long ones are less.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Scenario:
     after: Words = ()
     resumes: bool = False
     whole: str = ""
+    share: int = 14
 
 
 def _training(folder: Path) -> None:
@@ -121,7 +123,13 @@ def _released(folder: Path) -> None:
 SCENARIOS = (
     Scenario("training", _training, (*TRAINED, "--train", "--export"), resumes=True),
     Scenario("reconstruction", _views, (*FITTED, "--train", "--export"), resumes=True),
-    Scenario("chain", _pictures, (*CHAIN, "--train", "--export", "data.image=a.png"), resumes=True),
+    Scenario(
+        "chain",
+        _pictures,
+        (*CHAIN, "--train", "--export", "data.image=a.png"),
+        resumes=True,
+        share=9,
+    ),
     Scenario("export", _views, (*FITTED, "--export"), before=((*FITTED, "--train"),)),
     Scenario(
         "weights",
@@ -139,12 +147,14 @@ SCENARIOS = (
         (*CHAIN, "--train", "--export", "data.image=b.png"),
         before=((*CHAIN, "--train", "--export", "data.image=a.png"),),
         after=(*CHAIN, "--train", "--export", "data.image=a.png"),
+        share=6,
     ),
     Scenario(
         "b over a",
         _pictures,
         (*CHAIN, "--train", "--export", "data.image=b.png"),
         before=((*CHAIN, "--train", "--export", "data.image=a.png"),),
+        share=5,
     ),
     Scenario("prepare nmr", _nmr, PREPARE),
     Scenario("filter views", _released, FILTER),
