@@ -23,6 +23,10 @@ EARLIER = re.compile(
 UNPROVEN = "logs/stage-train.json"
 """A stamp that may be missing: a run that is resumed at its last step does not say that it did all
 of them. Without it the next run fits again."""
+COUNTERS = "batch_progress"
+"""Lightning's count of batches, which starts anew where a run is resumed; steps go on."""
+SIGNALLED = re.compile(r".*/ckpts/step=\d+\.ckpt")
+"""A run that was sent a signal saves at that step, so other ones of the last few may be kept."""
 TIMES = ("seconds", "_s", "time")
 """Keys of numbers that measure time."""
 
@@ -41,7 +45,10 @@ def _compared(name: str) -> bool:
 def strays(found: Path, wanted: Path) -> list[str]:
     """Names of files that an undisturbed run does not leave."""
     known = files(wanted)
-    return [name for name in files(found) if name not in known and _compared(name)]
+    here = [n for n in files(found) if n not in known and _compared(n)]
+    kept = sum(bool(SIGNALLED.fullmatch(n)) for n in files(found))
+    allowed = sum(bool(SIGNALLED.fullmatch(n)) for n in known)
+    return [n for n in here if not SIGNALLED.fullmatch(n) or kept > allowed]
 
 
 def differences(found: Path, wanted: Path) -> list[str]:
@@ -49,6 +56,8 @@ def differences(found: Path, wanted: Path) -> list[str]:
     have, differing = files(found), []
     for name, path in files(wanted).items():
         if not _compared(name) or (name.endswith(UNPROVEN) and name not in have):
+            continue
+        if name not in have and SIGNALLED.fullmatch(name):
             continue
         if name not in have:
             differing.append(f"{name} (missing)")
@@ -103,7 +112,7 @@ def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, torch.Tensor):
         return isinstance(other, torch.Tensor) and torch.equal(one, other)
     if isinstance(one, dict) and isinstance(other, dict):
-        keys = {k for k in [*one, *other] if not str(k).endswith(TIMES)}
+        keys = {k for k in [*one, *other] if not str(k).endswith(TIMES) and k != COUNTERS}
         return all(k in one and k in other and _equal(one[k], other[k]) for k in keys)
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         pairs = zip(one, other, strict=False)

@@ -121,6 +121,8 @@ def _released(folder: Path) -> None:
 
 
 SCENARIOS = (
+    Scenario("prepare nmr", _nmr, PREPARE, share=18),
+    Scenario("filter views", _released, FILTER, share=18),
     Scenario("training", _training, (*TRAINED, "--train", "--export"), resumes=True),
     Scenario("reconstruction", _views, (*FITTED, "--train", "--export"), resumes=True),
     Scenario(
@@ -147,15 +149,13 @@ SCENARIOS = (
         (*CHAIN, "--train", "--export", "data.image=b.png"),
         before=((*CHAIN, "--train", "--export", "data.image=a.png"),),
         after=(*CHAIN, "--train", "--export", "data.image=a.png"),
-        share=6,
+        share=3,
     ),
     Scenario(
         "b over a",
         _pictures,
         (*CHAIN, "--train", "--export", "data.image=b.png"),
         before=((*CHAIN, "--train", "--export", "data.image=a.png"),),
-        share=5,
+        share=3,
     ),
-    Scenario("prepare nmr", _nmr, PREPARE),
-    Scenario("filter views", _released, FILTER),
 )
