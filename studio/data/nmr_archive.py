@@ -190,6 +190,12 @@ class Zipped(Original):
         return self.files.read(key, member)
 
 
+def shard_index(source: Path) -> Index:
+    """Where in a folder's shards everything lies; kept beside them."""
+    files = sorted(p for p in source.glob("NMR-*.tar") if _SHARD.fullmatch(p.name))
+    return kept_index(source / PLACES, files, lambda: index_shards(source, [p.name for p in files]))
+
+
 class Shards(Archive):
     """Tar shards, ours or the authors'; their index is kept in the same folder.
 
@@ -204,16 +210,13 @@ class Shards(Archive):
                 hint="Give the same --prepare nmr command again: it goes on where it stopped.",
             )
         self.source, self.info = source, known_json(source / INFO)
-        files = sorted(p for p in source.glob("NMR-*.tar") if _SHARD.fullmatch(p.name))
         made_from = self.info.get("lists", "official")
         if lists != made_from:
             raise DataError(
                 f"{source} was made from the {made_from} lists, not from the {lists} ones.",
                 hint=f"Give data.lists={made_from}, or prepare shards from the others.",
             )
-        index = kept_index(
-            source / PLACES, files, lambda: index_shards(source, [p.name for p in files])
-        )
+        index = shard_index(source)
         with reading(source / INFO, "an object of names by synset"):
             self.names = {str(k): str(v) for k, v in dict(self.info.get("names", SYNSETS)).items()}
         self.files = IndexedFiles(source, index)

@@ -17,7 +17,15 @@ from typing import Any
 import numpy as np
 
 from studio.config import parse_config
-from studio.data.nmr_archive import INFO, LISTS, SPLITS, UNFINISHED, Archive, open_archive
+from studio.data.nmr_archive import (
+    INFO,
+    LISTS,
+    SPLITS,
+    UNFINISHED,
+    Archive,
+    open_archive,
+    shard_index,
+)
 from studio.data.nmr_index import CAMERAS, VIEWS
 from studio.errors import ConfigError, DataError
 from studio.files import atomic_write, remove, write_json
@@ -121,8 +129,9 @@ def write_shards(
         "splits": splits,
     }
     write_json(out / INFO, info)
-    remove(out / UNFINISHED)
-    open_archive(out, cfg.lists)  # looks through the shards and keeps their index
+    shard_index(out)
+    remove(out / UNFINISHED)  # last: until then, the same command goes on
+    open_archive(out, cfg.lists)
 
 
 def choose(keys: Sequence[str], cfg: PrepareConfig, split: int) -> list[str]:

@@ -106,9 +106,10 @@ class Stand:
             outcome.faults["traceback"] = [ended.said[-1500:]]
         self._note(outcome, "halves", halves(self.here))
         self._note(outcome, "no whole folder", self._mixed())
-        again = run(self._words_after(), self.here)
-        if again.code != 0:
-            outcome.faults["refused"] = [f"{again.code}", again.said[-800:]]
+        if ended.code != 0 or self.scenario.after:  # else the signal came too late
+            again = run(self._words_after(), self.here)
+            if again.code != 0:
+                outcome.faults["refused"] = [f"{again.code}", again.said[-800:]]
         self._note(outcome, "unequal", differences(self.here, self.wanted))
         self._note(outcome, "strays", strays(self.here, self.wanted))
         self._note(outcome, "stamps", stages_hold(self.here))

@@ -112,7 +112,11 @@ def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, torch.Tensor):
         return isinstance(other, torch.Tensor) and torch.equal(one, other)
     if isinstance(one, dict) and isinstance(other, dict):
-        keys = {k for k in [*one, *other] if not str(k).endswith(TIMES) and k != COUNTERS}
+        keys = {
+            k
+            for k in [*one, *other]
+            if not str(k).endswith(TIMES) and not str(k).endswith(COUNTERS)
+        }
         return all(k in one and k in other and _equal(one[k], other[k]) for k in keys)
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         pairs = zip(one, other, strict=False)

@@ -228,6 +228,24 @@ def test_a_killed_prepare_goes_on_and_its_half_is_not_taken_for_whole(
     assert not (tmp_path / "a" / "unfinished.json").exists()
 
 
+def test_a_prepare_killed_before_its_last_step_goes_on(
+    top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--prepare", "nmr", f"source={top}", f"out={tmp_path / 'a'}", "shards=2"]
+
+    def killed(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(nmr_shards, "remove", killed)
+    assert main(words) == 130
+    monkeypatch.undo()
+    assert main(words) == 0
+    assert sorted(p.name for p in (tmp_path / "a").iterdir() if p.suffix != ".tar") == [
+        "index.json",
+        "index.npz",
+    ]
+
+
 def test_percent_drops_objects_of_all_categories(tmp_path: Path) -> None:
     top = write_archive(tmp_path, {"train": (8, 8, 8), "val": (0, 0, 0), "test": (0, 0, 0)}, 2)
     shards = prepare(top, tmp_path / "half", "percent=50", "shards=2", "withhold=chair")
