@@ -23,6 +23,7 @@ from studio.data.nmr_index import (
     CAMERAS,
     MOST_MEMBER,
     MOST_TEXT,
+    Index,
     IndexedFiles,
     index_shards,
     index_zip,

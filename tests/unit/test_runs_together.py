@@ -258,6 +258,40 @@ def test_weights_of_an_interrupted_other_training_are_not_taken(
         assert all(torch.equal(again[name], fitted[name]) for name in fitted)
 
 
+def test_weights_of_another_fit_are_not_gone_on_from(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin = project / "custom/tiny-net/__init__.py"
+    keyed = "    def train_key(self):\n        return str(self.cfg.lr)\n\n    def export(self):"
+    plugin.write_text(plugin.read_text().replace("    def export(self):", keyed))
+    words = ("--config", "tiny.yaml", "--train", "--export")
+    assert run_here(*words, "system.lr=0.01") == 0
+    for killed in (False, True):  # the other one is finished, or stopped before its end
+        assert run_here(*words, "system.lr=0.02", "resume=last") == 2
+        assert "fitted to other views" in capsys.readouterr().err
+        more = ("system.signal_at=15",) if killed else ()
+        assert run_here(*words, "system.lr=0.02", *more) == (130 if killed else 0)
+        assert run_here(*words, "system.lr=0.01", "resume=last") == 2
+        assert run_here(*words, "system.lr=0.01") == 0
+
+
+def test_checkpoints_of_an_earlier_run_do_not_stay_among_those_of_this_one(project: Path) -> None:
+    words = ("--config", "tiny.yaml", "--train", "trainer.keep_checkpoints=2")
+    assert run_here(*words, "trainer.max_steps=40") == 0
+    assert run_here(*words, "trainer.max_steps=20") == 0
+    found = sorted(path.name for path in (RUN / "ckpts").iterdir())
+    assert found == ["last.ckpt", "step=00000010.ckpt", "step=00000020.ckpt"]
+
+
+def test_the_log_stays_where_nothing_is_trained(project: Path) -> None:
+    assert run_here("--config", "tiny.yaml", "--train") == 0
+    logged = (RUN / "logs" / "metrics.csv").read_text()
+    assert run_here("--config", "tiny.yaml", "--export") == 0
+    assert (RUN / "logs" / "metrics.csv").read_text() == logged
+    assert run_here("--config", "tiny.yaml", "--train") == 0
+    assert (RUN / "logs" / "metrics-1.csv").read_text() == logged
+
+
 # --- resuming -------------------------------------------------------------------------------------
 
 
@@ -303,6 +337,22 @@ def test_a_termination_signal_ends_whatever_is_done(tmp_path: Path) -> None:
         signal.pause()
     assert caught.value.code == 143
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_termination_signal_is_not_a_plugin_that_ends_the_program(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin = project / "custom/tiny-net/__init__.py"
+    text = plugin.read_text()
+    sent = "os.kill(os.getpid(), 15)"
+    built = text.replace("        self.cfg = cfg\n", f"        self.cfg = cfg\n        {sent}\n", 1)
+    for changed in (built, text.replace("import os\n", f"import os\n{sent}\n", 1)):
+        plugin.write_text(changed)
+        plugins.reset()
+        with pytest.raises(SystemExit) as caught:
+            run_here("--config", "tiny.yaml", "--train")
+        assert caught.value.code == 143
+        assert "ends the program" not in capsys.readouterr().err
 
 
 # --- standard output ------------------------------------------------------------------------------
