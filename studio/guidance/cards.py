@@ -33,6 +33,7 @@ def write_card(
     data: str,
     started_from: Mapping[str, str],
     figures: Mapping[str, float],
+    title: str = "",
 ) -> None:
     """Write README.md of a folder of weights: what they are, of what, under which licence.
 
@@ -42,6 +43,7 @@ def write_card(
         data: what they were trained on, in words.
         started_from: `Guidance.provenance` of the training, empty where it started from nothing.
         figures: what was measured, by name.
+        title: the folder's name where it is not its final one yet.
     """
     licence, started = started_from.get("licence", ""), ""
     if started_from:
@@ -51,7 +53,7 @@ def write_card(
     text = _CARD.format(
         licence=f"license: {licence}\n" if licence and " " not in licence else "",
         method=method,
-        title=folder.name,
+        title=title or folder.name,
         data=data,
         started=started,
         figures=table,

@@ -126,6 +126,7 @@ class GuidanceTraining(TrainingSystem):
             data=f"{len(self.kinds)} kinds of procedural objects" if self.kinds else "views",
             started_from=self.guidance.provenance(),
             figures=self.measured,
+            title=self.output.name,
         )
 
     def export(self) -> Path:

@@ -181,9 +181,14 @@ class TrainingSystem(System):
 
         return [EMA(self.cfg.ema_decay)] if self.cfg.ema_decay > 0 else []
 
+    @property
+    def output(self) -> Path:
+        """The folder of the exported weights."""
+        return Path(self.cfg.output) if self.cfg.output else Path(self.run.export)
+
     def export(self) -> Path:
         """Write the trained weights (their mean over training, where it is kept)."""
-        folder = Path(self.cfg.output) if self.cfg.output else self.run.export
+        folder = self.output
         with written_whole(folder) as new:
             self.save(new)
             if self.cfg.half:

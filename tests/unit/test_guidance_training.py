@@ -267,6 +267,7 @@ def test_export_writes_weights_that_load_again(weights, tmp_path: Path) -> None:
     from studio.guidance.zero123.guidance import Zero123Guidance
 
     folder = tmp_path / "out" / "tiny" / "t" / "export"
+    assert "\n# export\n" in (folder / "README.md").read_text()
     model = Zero123Guidance.from_pretrained(folder)
     views = model.generate(_condition(), generator=torch.Generator().manual_seed(0))
     assert views.images.shape == (16, 4, 32, 32)
