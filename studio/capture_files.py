@@ -8,6 +8,7 @@ only the turned picture has the cameras' shape; a mask is turned with its pictur
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -42,6 +43,34 @@ def is_file(path: Path) -> bool:
         raise
     except (OSError, ValueError):  # too long, or with a zero byte
         return False
+
+
+def check_name(source: Path | str, name: str) -> str:
+    """Return a file's name, if it is one that a file can have.
+
+    Raises:
+        DataError: if it is empty, too long or holds a zero byte: the picture is not missing, what
+            names it is damaged.
+    """
+    parts = Path(name.replace("\\", "/")).parts
+    possible = "\0" not in name and any(part not in ("/", ".", "..") for part in parts)
+    encoded = [os.fsencode(part) for part in parts] if possible and _encodes(name) else []
+    if not encoded or max(map(len, encoded)) > 255 or sum(map(len, encoded)) > 4000:
+        short = repr(name if len(name) <= 60 else f"{name[:57]}...")
+        raise DataError(
+            f"{source} names the file {short}, {len(name):,} characters.",
+            allowed="names that a file can have, relative to the capture's folder",
+            hint="The file is damaged: copy it again, or have it written anew.",
+        )
+    return name
+
+
+def _encodes(name: str) -> bool:
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:  # half a character
+        return False
+    return True
 
 
 def find_picture(base: Path) -> Path | None:

@@ -49,7 +49,7 @@ def opened(path: str | Path, content: bytes | None = None) -> Iterator[Image.Ima
     try:
         head = _head(path) if content is None else content[:12]
         with _open(path if content is None else io.BytesIO(content), head, path) as picture:
-            _check_size(path, picture.size)
+            check_size(path, picture.size)
             yield picture
     except StudioError:
         raise
@@ -139,6 +139,18 @@ def _open(file: Path | io.BytesIO, head: bytes, path: Path) -> Image.Image:
         return Image.open(file, formats=formats)
 
 
+@contextlib.contextmanager
+def allowed_formats() -> Iterator[None]:
+    """Let libraries that open pictures themselves know the formats of `FORMATS` only."""
+    known = _known()
+    ids = Image.ID[:]
+    Image.ID[:] = [name for name in FORMATS if name in known]
+    try:
+        yield
+    finally:
+        Image.ID[:] = ids
+
+
 def _known() -> set[str]:
     Image.init()
     return set(Image.OPEN)
@@ -158,13 +170,14 @@ def _heif(path: Path) -> str:
     return "HEIF"
 
 
-def _check_size(path: Path, size: tuple[int, int]) -> None:
+def check_size(path: Path | str, size: tuple[int, int]) -> None:
+    """Refuse pictures that are too large to be worked on; see `opened`."""
     width, height = size
     if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
         raise _too_large(path, f"is {width:,}x{height:,} px, too large")
 
 
-def _too_large(path: Path, what: str) -> DataError:
+def _too_large(path: Path | str, what: str) -> DataError:
     return DataError(
         f"picture {path} {what}.",
         allowed=f"at most {MAX_SIDE:,} px on a side and {MAX_PIXELS // 10**6} megapixels",

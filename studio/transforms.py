@@ -19,7 +19,7 @@ from torch import Tensor
 
 from studio.bounds import ABSURD, believed_bound, guess_bound
 from studio.cameras import opencv_to_opengl
-from studio.capture_files import MASK_FOLDERS, find_mask, find_picture, leave_out
+from studio.capture_files import MASK_FOLDERS, check_name, find_mask, find_picture, leave_out
 from studio.errors import DataError
 from studio.files import json_text, make_folder, remove, write_text
 from studio.images import save_png
@@ -236,7 +236,7 @@ def read_scene(folder: Path, split: str | None = None) -> Scene:
     missing: list[str] = []
     unmasked: list[str] = []
     for name, frame, scale in zip(frame_names(frames), frames, scales, strict=True):
-        picture = find_picture(path.parent / frame["file_path"])
+        picture = find_picture(path.parent / check_name(path, frame["file_path"]))
         mask, mask_named = named_file(path, frame, "mask_path")
         normal, _ = named_file(path, frame, "normal_path")
         if picture is None or (mask_named and mask is None):

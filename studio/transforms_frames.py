@@ -6,7 +6,7 @@ import posixpath
 from pathlib import Path
 from typing import Any
 
-from studio.capture_files import find_picture, is_picture
+from studio.capture_files import check_name, find_picture, is_picture
 from studio.errors import DataError
 from studio.reading import read_json
 
@@ -61,7 +61,7 @@ def named_file(path: Path, frame: dict[str, Any], key: str) -> tuple[Path | None
         return None, False
     if not isinstance(given, str):
         raise DataError(f"{path}: {key} of {frame['file_path']} is {given!r}.", allowed="a path")
-    return find_picture(path.parent / _plain(given)), True
+    return find_picture(path.parent / _plain(check_name(path, given))), True
 
 
 def frame_names(frames: list[dict[str, Any]]) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from studio.capture_files import check_name
 from studio.data.colmap_cameras import MODELS, ColmapCamera
 from studio.errors import DataError
 from studio.reading import MOST_BYTES, check_count, check_file, read_bytes, read_text, reading
@@ -67,6 +68,7 @@ def read_sparse(folder: Path) -> SparseModel:
         points = _parsed(points_file, _points_bin if binary else _points_txt)
         points = points[points.isfinite().all(1)]
     for image in images:
+        check_name(folder / f"images{suffix}", image.name)
         if image.camera not in cameras:
             raise DataError(f"{folder}: {image.name} names camera {image.camera}, which is absent.")
     return SparseModel(cameras, sorted(images, key=lambda i: i.name), points)

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 import studio
 from studio.export.world import Placement
+from studio.reading import MOST_TEXT, parse_json, read_bytes
 from studio.views import ViewSet
 
 GENERATOR = f"studio {studio.__version__}"
@@ -61,21 +62,21 @@ def read_record(path: Path) -> dict[str, Any] | None:
     with path.open("rb") as file:
         head = file.read(20)
         if path.suffix.lower() == ".glb":
-            text = file.read(int.from_bytes(head[12:16], "little"))
+            text = file.read(min(int.from_bytes(head[12:16], "little"), MOST_TEXT))
             return _of_gltf(text)
         head += file.read(1 << 14)
     if path.suffix.lower() == ".gltf":
-        return _of_gltf(path.read_bytes())
+        return _of_gltf(read_bytes(path))
     lines = head.decode("utf-8", "replace").splitlines()
     if not any(re.match(r"(#|comment) studio [\d.]+: ", line) for line in lines[:4]):
         return None
     found = (re.match(r"(?:#|comment) studio\.(\w+) (.*)", line) for line in lines)
-    return _checked({match[1]: match[2] for match in found if match}, json.loads)
+    return _checked({match[1]: match[2] for match in found if match}, parse_json)
 
 
 def _of_gltf(text: bytes) -> dict[str, Any] | None:
     try:
-        asset = json.loads(text)["asset"]
+        asset = parse_json(text)["asset"]
         ours = str(asset.get("generator", "")).startswith("studio ")
         return _checked(asset["extras"]["studio"]) if ours else None
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 
 from studio.errors import DataError
+from studio.export.mesh_limits import check_mesh
 from studio.export.notes import read_record
 from studio.export.world import Z_UP_TO_Y_UP, far_offset, moved, transformed
 from studio.export.writers import linear_to_srgb
 from studio.mesh import Mesh
+from studio.picture_files import allowed_formats, check_size
+from studio.reading import reading
 
 FORMATS = (".glb", ".gltf", ".ply", ".obj", ".stl", ".off")
 
@@ -100,7 +103,8 @@ def read_exact(path: Path) -> Mesh:
         raise DataError(f"mesh {path} does not exist.", allowed=f"a {', '.join(FORMATS)} file")
     if path.suffix.lower() not in FORMATS:
         raise DataError(f"mesh {path} has an unknown format.", allowed=", ".join(FORMATS))
-    try:
+    with reading(path, problem="is broken", hint="Export it again."), allowed_formats():
+        check_mesh(path)
         # trimesh keeps an OBJ's order by giving every vertex one of its texture coordinates
         keep_order = path.suffix.lower() != ".obj"
         scene = trimesh.load_scene(path, process=False, maintain_order=keep_order)
@@ -110,12 +114,10 @@ def read_exact(path: Path) -> Mesh:
             loaded.apply_transform(nodes[0][0])
         else:
             loaded = scene.to_mesh()
-    except Exception as error:  # trimesh's parsers raise whatever their input provokes
-        raise DataError(f"mesh {path} is broken ({type(error).__name__}: {error}).") from error
-    if not isinstance(loaded, trimesh.Trimesh) or len(loaded.faces) == 0:
-        raise DataError(f"mesh {path} has no triangles.")
-    _check_numbers(path, loaded)
-    return _converted(loaded, gltf=path.suffix.lower() in (".glb", ".gltf"))
+        if not isinstance(loaded, trimesh.Trimesh) or len(loaded.faces) == 0:
+            raise DataError(f"mesh {path} has no triangles.")
+        _check_numbers(path, loaded)
+        return _converted(loaded, gltf=path.suffix.lower() in (".glb", ".gltf"))
 
 
 def _check_numbers(path: Path, loaded: Any) -> None:
@@ -152,6 +154,7 @@ def _texture(visual: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
     picture = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
     if picture is None or _is_placeholder(picture):
         return uv, None
+    check_size("its texture", picture.size)
     return uv, np.asarray(picture.convert("RGB"))
 
 

@@ -30,7 +30,7 @@ def data(root: Path, kind: str, **options: object) -> EscherNetEvalData:
 
 def write_views(folder: Path, cameras: Cameras, axes: str = "blender") -> None:
     """Pictures, half of the object half transparent, beside w2c matrices."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     pixels = np.zeros((2 * SIDE, 2 * SIDE, 4), np.uint8)
     pixels[8:24, 8:24] = (200, 40, 0, 255)
     pixels[8:24, 16:24, 3] = 51
@@ -112,6 +112,10 @@ def test_rigs_with_opencv_axes(tmp_path: Path) -> None:
 
 @pytest.fixture
 def nerf(tmp_path: Path) -> Path:
+    return write_nerf(tmp_path)
+
+
+def write_nerf(tmp_path: Path) -> Path:
     """Eight training views 4 away (one 3), five test views; field of view 40 degrees."""
     for split, cameras in (("train", ring(8, 10.0, 4.0)), ("test", ring(5, 50.0, 4.0))):
         (tmp_path / split).mkdir()
