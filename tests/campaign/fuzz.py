@@ -10,6 +10,7 @@ table; inputs that fail stay under out/faults, each with the command that repeat
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import random
@@ -61,9 +62,10 @@ def judged(status: int, said: str, kind: Kind, timed_out: bool) -> Outcome:
     if os.WIFSIGNALED(status):
         return Outcome("fault", f"signal {os.WTERMSIG(status)}", said)
     code = os.WEXITSTATUS(status)
-    if "Traceback (most recent call last)" in said and "list" not in kind.name:
+    shows = "list" in kind.name  # --verbose shows tracebacks of plugins
+    if "Traceback (most recent call last)" in said and not shows:
         return Outcome("fault", f"traceback: {last}", said)
-    if "MemoryError" in said or "RecursionError" in said:
+    if ("MemoryError" in said or "RecursionError" in said) and not shows:
         return Outcome("fault", f"memory: {last}", said)
     if code == 0:
         ended = kind.says in said
@@ -234,8 +236,8 @@ class Campaign:
                 if not only or only.startswith(f"{kind.name}-{number}-"):
                     self.one(kind, number, keep=bool(only))
                     tried += 1
-                    if tried % 500 == 0:
-                        print(f"{tried} inputs, {len(self.faults)} faults", flush=True)
+                    if tried % 200 == 0:
+                        (self.out / "table.txt").write_text(f"{self.table()}\n")
         return len(self.faults)
 
     def one(self, kind: Kind, number: int, keep: bool = False) -> None:
@@ -319,6 +321,7 @@ def preload() -> None:
     for plugin in plugins.listing():
         if not plugin.error and not plugin.origin.startswith("custom"):
             find(plugin.kind, plugin.name)
+    gc.freeze()  # forked processes then share more memory
 
 
 def main(words: list[str]) -> int:

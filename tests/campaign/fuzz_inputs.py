@@ -161,7 +161,7 @@ def franka(folder: Path) -> None:
 
 def nmr(form: str) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
-        top = nmr_files.write_archive(folder, {"train": [1, 1, 1], "val": [1] * 3, "test": [1] * 3})
+        top = nmr_files.write_archive(folder, {"train": [1, 0, 0], "val": [0, 1, 0], "test": [0, 0, 1]})
         if form == "folder":
             return
         nmr_files.zipped(top)
