@@ -74,9 +74,10 @@ def loading(kind: str, **options: Any) -> tuple[str, ...]:
     return program(f"build('data', {kind!r}, {given(options)}, key='data').load()")
 
 
-def item(kind: str, **options: Any) -> tuple[str, ...]:
-    """A command that reads an item of a data set."""
-    return program(f"build('data', {kind!r}, {given(options)}, key='data').dataset('train')[0]")
+def item(kind: str, below: str = "", **options: Any) -> tuple[str, ...]:
+    """A command that reads an item of a data set, which lies in a file or folder of the input."""
+    options = {"root": f"{{in}}/{below}", **options}
+    return program(f"build('data', {kind!r}, {options!r}, key='data').dataset('train')[0]")
 
 
 def condition(kind: str, **options: Any) -> tuple[str, ...]:
@@ -161,7 +162,9 @@ def franka(folder: Path) -> None:
 
 def nmr(form: str) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
-        top = nmr_files.write_archive(folder, {"train": [1, 0, 0], "val": [0, 1, 0], "test": [0, 0, 1]})
+        top = nmr_files.write_archive(
+            folder, {"train": [1, 0, 0], "val": [0, 1, 0], "test": [0, 0, 1]}
+        )
         if form == "folder":
             return
         nmr_files.zipped(top)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +20,6 @@ PICTURES = (
 )  # fmt: skip
 RUN = ("launch.py", "--config", "{in}/c.yaml", "--train", "exp_root_dir={out}")
 READ_EXR = "from studio.data.exr import read_exr; from pathlib import Path"
-FINISHED = "{in}/runs/fuzz/t"
 
 
 def colmap(binary: bool) -> Callable[[Path], None]:
@@ -32,9 +30,7 @@ def cached(folder: Path) -> None:
     """What the procedural data set keeps for the next run."""
     from studio.registry import build
 
-    options = {"root": None, **CACHE}
-    del options["root"]
-    options["cache_dir"] = str(folder)
+    options = {**CACHE, "cache_dir": str(folder)}
     build("data", "procedural", options, key="data").dataset("train")[0]
 
 
@@ -69,17 +65,16 @@ CAPTURES = [
     Kind("views-release", made.views_release, item(
         "views-release", size=16, total_view=3, train_share=0.5), share=2),
     Kind("filter-views", made.views_release, (
-        "launch.py", "--filter-views", "{in}", "views=3", "transparent=1", "processes=1", "out={out}/valid.json")),
+        "launch.py", "--filter-views", "{in}", "views=3", "transparent=1",
+        "processes=1", "out={out}/valid.json")),
     Kind("spad", made.spad_objects, item(
         "spad", size=16, objects="objects.txt", captions="captions.csv", train_share=1.0), share=3),
     Kind("captioned", made.captioned, made.program(
         "from studio.data.captioned_pictures import CaptionedPictures; from pathlib import Path;"
         "c = CaptionedPictures(Path('{in}'), 16); [c[i] for i in range(len(c))]")),
     Kind("nmr-folder", made.nmr("folder"), item("nmr"), ("**/*.yaml", "**/*.lst", "**/*.npz")),
-    Kind("nmr-zip", made.nmr("zip"), item("nmr").__class__((item("nmr")[0], item("nmr")[1].replace(
-        "'{in}'", "'{in}/NMR_Dataset.zip'"))), share=2),
-    Kind("nmr-shards", made.nmr("shards"), (item("nmr")[0], item("nmr")[1].replace(
-        "'{in}'", "'{in}/shards'")), share=2),
+    Kind("nmr-zip", made.nmr("zip"), item("nmr", "NMR_Dataset.zip"), share=2),
+    Kind("nmr-shards", made.nmr("shards"), item("nmr", "shards"), share=2),
     Kind("prepare", made.nmr("zip"), (
         "launch.py", "--prepare", "nmr", "source={in}/NMR_Dataset.zip", "out={out}/s", "shards=1")),
     Kind("cache", cached, made.program(
@@ -101,7 +96,7 @@ PICTURE_KINDS = [
 MESHES = [
     Kind(f"mesh{suffix}", made.mesh(suffix), (
         "launch.py", "--evaluate", f"pred={{in}}/m{suffix}", f"reference={{in}}/m{suffix}",
-        "out={out}/e.json"), share=1.5)
+        "out={out}/e.json"), share=0.5)
     for suffix in (".obj", ".ply", ".glb", ".gltf", ".stl", ".off")
 ] + [
     Kind("evaluate-views", made.views, (
@@ -118,13 +113,13 @@ WEIGHTS = [
 ]  # fmt: skip
 PROGRAM = [
     Kind("config", made.config, RUN, ("c.yaml",), says="last.ckpt", share=3),
-    Kind("words-option", made.config, RUN, words=option_words, says="", share=4),
+    Kind("words-option", made.config, RUN, words=option_words, share=2),
     Kind("words-command", made.config, ("launch.py",), words=command_words, share=3),
     Kind("resume", made.finished, (*RUN, "exp_root_dir={in}/runs", "resume=last",
-                                   "trainer.max_steps=2"), ("runs/**/*",), share=1.5),
+                                   "trainer.max_steps=2"), ("runs/**/*",), share=0.4),
     Kind("export", made.finished, ("launch.py", "--config", "{in}/c.yaml", "--export",
-                                   "exp_root_dir={in}/runs"), ("runs/**/*",)),
-    Kind("again", made.finished, (*RUN, "exp_root_dir={in}/runs"), ("runs/**/*",)),
+                                   "exp_root_dir={in}/runs"), ("runs/**/*",), share=0.25),
+    Kind("again", made.finished, (*RUN, "exp_root_dir={in}/runs"), ("runs/**/*",), share=0.25),
     Kind("list-plugins", no_plugin, ("launch.py", "--list", "--verbose"),
          environment={"STUDIO_CUSTOM": "{in}"}, says="custom plugins are read from",
          write=broken_plugin, share=2),
@@ -137,4 +132,3 @@ PROGRAM = [
 KINDS = [*CAPTURES, *PICTURE_KINDS, *MESHES, *WEIGHTS, *PROGRAM]
 SHORT = ("transforms", "colmap-text", "colmap-binary", "dtu", "picture-png-rgba", "exr-zip",
          "mesh.ply", "spad", "tensors-", "nmr-zip", "list-plugins")  # fmt: skip
-Random = random.Random

@@ -53,7 +53,8 @@ def command_words() -> list[Word]:
              "--filter-views", "--visualise-epipolar", "--trian", "--config=", "-", "--", "-h",
              "--prepare=nmr", "--train", "--export", "--verbose", "--evaluate=1")  # fmt: skip
     keys = ("pred", "reference", "protocol", "out", "lpips", "match", "rotate_deg", "source",
-            "shards", "percent", "seed", "withhold", "lists", "views", "objects", "data.root")  # fmt: skip
+            "shards", "percent", "seed", "withhold", "lists", "views", "objects",
+            "data.root")  # fmt: skip
     return [
         lambda rng: rng.choice(flags),
         lambda rng: f"{rng.choice(keys)}={rng.choice(VALUES)}",
