@@ -1,5 +1,8 @@
 """Errors that are the user's to mend: one clear message, exit code 2, no traceback."""
 
+LONGEST_LINE = 1500
+"""Characters of a line of a message."""
+
 
 class StudioError(Exception):
     """A user's mistake: says what was given, what is allowed and what to do.
@@ -20,7 +23,14 @@ class StudioError(Exception):
             lines.append(f"  allowed: {allowed}")
         if hint:
             lines.append(f"  {hint}")
-        super().__init__("\n".join(lines))
+        super().__init__("\n".join(_cut(line) for line in "\n".join(lines).splitlines()))
+
+
+def _cut(line: str) -> str:
+    """A line without the rest of an endless value that it repeats."""
+    if len(line) <= LONGEST_LINE:
+        return line
+    return f"{line[: LONGEST_LINE - 200]} ... ({len(line):,} characters) ... {line[-100:]}"
 
 
 class ConfigError(StudioError):

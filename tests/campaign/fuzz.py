@@ -62,10 +62,9 @@ def judged(status: int, said: str, kind: Kind, timed_out: bool) -> Outcome:
     if os.WIFSIGNALED(status):
         return Outcome("fault", f"signal {os.WTERMSIG(status)}", said)
     code = os.WEXITSTATUS(status)
-    shows = "list" in kind.name  # --verbose shows tracebacks of plugins
-    if "Traceback (most recent call last)" in said and not shows:
+    if "Traceback (most recent call last)" in said and not kind.shows:
         return Outcome("fault", f"traceback: {last}", said)
-    if ("MemoryError" in said or "RecursionError" in said) and not shows:
+    if ("MemoryError" in said or "RecursionError" in said) and not kind.shows:
         return Outcome("fault", f"memory: {last}", said)
     if code == 0:
         ended = kind.says in said
@@ -81,13 +80,13 @@ def judged(status: int, said: str, kind: Kind, timed_out: bool) -> Outcome:
 # --- one input ------------------------------------------------------------------------------------
 
 
-def run(kind: Kind, words: list[str], folder: Path, out: Path) -> Outcome:
-    """Run a command in a forked process and judge it."""
+def run(kind: Kind, words: list[str], folder: Path, out: Path, patience: int = 1) -> Outcome:
+    """Run a command in a forked process, under so many times the limit of time, and judge it."""
     log = out.with_suffix(".log")
     child = os.fork()
     if child == 0:
-        _work(kind, words, folder, out, log)  # does not return
-    end, status, timed_out = time.monotonic() + 3 * SECONDS, 0, False
+        _work(kind, words, folder, out, log, patience)  # does not return
+    end, status, timed_out = time.monotonic() + 3 * SECONDS * patience, 0, False
     pause = 0.002
     while True:
         pid, status, used = os.wait4(child, os.WNOHANG)
@@ -104,7 +103,7 @@ def run(kind: Kind, words: list[str], folder: Path, out: Path) -> Outcome:
     return judged(status, log.read_text(errors="replace"), kind, timed_out)
 
 
-def _work(kind: Kind, words: list[str], folder: Path, out: Path, log: Path) -> None:
+def _work(kind: Kind, words: list[str], folder: Path, out: Path, log: Path, patience: int) -> None:
     """The forked process: limits, its own streams, the command; ends with its exit code."""
     os.setpgid(0, 0)
     stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -115,7 +114,7 @@ def _work(kind: Kind, words: list[str], folder: Path, out: Path, log: Path) -> N
         open(0), open(1, "w", buffering=1), open(2, "w", buffering=1),  # noqa: PTH123, SIM115
     )  # fmt: skip
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 1))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS * patience, SECONDS * patience + 1))
     out.mkdir(parents=True)
     if os.geteuid() == 0 and _closed(folder):
         os.chown(out, NOBODY, NOBODY)
@@ -218,7 +217,8 @@ class Campaign:
                     continue
             folder, target = self._folders("control", kind.name)
             copied(valid, folder)
-            outcome = run(kind, filled(kind, folder, target, []), folder, target)
+            # the first one compiles kernels
+            outcome = run(kind, filled(kind, folder, target, []), folder, target, patience=10)
             if outcome.verdict != "read":
                 unread.append(f"{kind.name}: {outcome.why}\n{outcome.said}")
             else:

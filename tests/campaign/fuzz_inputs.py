@@ -50,6 +50,7 @@ class Kind:
         says: what the program has to print where it ends with 0.
         words: draws of one more word of the command; no file is damaged then.
         write: what is written instead of damaging a file; returns how it is called.
+        shows: whether tracebacks of plugins are shown, as with --verbose.
         share: how many inputs of this kind are tried for one of others.
     """
 
@@ -61,6 +62,7 @@ class Kind:
     says: str = ""
     words: Callable[[], list[Callable[[Random], str]]] | None = None
     write: Callable[[Path, Random], str] | None = None
+    shows: bool = False
     share: float = 1.0
 
 

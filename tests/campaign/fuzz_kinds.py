@@ -122,12 +122,12 @@ PROGRAM = [
     Kind("again", made.finished, (*RUN, "exp_root_dir={in}/runs"), ("runs/**/*",), share=0.25),
     Kind("list-plugins", no_plugin, ("launch.py", "--list", "--verbose"),
          environment={"STUDIO_CUSTOM": "{in}"}, says="custom plugins are read from",
-         write=broken_plugin, share=2),
+         write=broken_plugin, shows=True, share=2),
     Kind("doctor", no_plugin, ("launch.py", "--doctor"), environment={"STUDIO_CUSTOM": "{in}"},
-         write=broken_plugin, share=0.3),
-    Kind("use-plugins-list", made.config_and_plugins, (*RUN, "system.geometry_type=broken"),
+         write=broken_plugin, shows=True, share=0.3),
+    Kind("use-plugins", made.config_and_plugins, (*RUN, "system.geometry_type=broken"),
          environment={"STUDIO_CUSTOM": "{in}/custom"}, write=lambda f, rng: broken_plugin(
-             f / "custom", rng), share=0.7),
+             f / "custom", rng), shows=True, share=0.7),
 ]  # fmt: skip
 KINDS = [*CAPTURES, *PICTURE_KINDS, *MESHES, *WEIGHTS, *PROGRAM]
 SHORT = ("transforms", "colmap-text", "colmap-binary", "dtu", "picture-png-rgba", "exr-zip",
