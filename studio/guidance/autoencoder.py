@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from studio.errors import ConfigError
 from studio.guidance.precision import whole
+from studio.progress import StageProgress
 
 
 def build_vae(kwargs: dict[str, Any]) -> AutoencoderKL:
@@ -46,7 +47,12 @@ def decode(
 ) -> Float[Tensor, "n 3 h w"]:
     """Return pictures in [-1, 1] (clamped) of scaled latents, `batch` at a time."""
     latents = latents / vae.config.scaling_factor
-    pixels = torch.cat([whole(vae.decode(part).sample) for part in latents.split(batch)])
+    parts: list[Tensor] = []
+    with StageProgress("decoding", len(latents)) as progress:
+        for part in latents.split(batch):
+            parts.append(whole(vae.decode(part).sample))
+            progress(sum(map(len, parts)), len(latents))
+    pixels = torch.cat(parts)
     return F.pixel_shuffle(pixels, vae_patch(vae)).clamp(-1, 1)
 
 

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import encode, latent_side
@@ -245,6 +246,14 @@ def guided_prediction(
     else:
         uncond, cond = whole(network(*null)), whole(network(*condition))
     return guide(uncond, cond, scale), uncond
+
+
+def recomputed(active: bool, layer: Callable[..., Tensor], *args: Any) -> Tensor:
+    """Run a layer; where `active`, its inside is computed again for gradients, not kept."""
+    if active and torch.is_grad_enabled():
+        result: Tensor = checkpoint(layer, *args, use_reentrant=False)
+        return result
+    return layer(*args)
 
 
 def target_latents(

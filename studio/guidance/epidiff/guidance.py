@@ -77,6 +77,7 @@ class EpiDiffGuidance(Guidance):
                 tuple(cfg.insert_up_layers),
                 bool(cfg.use_residual),
             )
+        self.mv_model.gradient_checkpointing = cfg.gradient_checkpointing
         self.rigs = RigMaker(cfg)
         checkpoint.load_weights(self)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -19,14 +20,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from studio.errors import ConfigError
+from studio.guidance.diffusion import recomputed
 from studio.guidance.epidiff.geometry import EMBEDDING_WIDTH, EpipolarGeometry, Rig
 
 STAGES = ("down", "mid", "up")
 NEIGHBOUR_FEATURES = ("gather", "own")
 ARITHMETICS = ("fast", "reference")
 POSITIONS = ("abs", "ref")  # in the order of the channels
-Tokens = Callable[[slice], tuple[Tensor, list[Tensor]]]
-"""From a slice of rays to query tokens and, for each block, the context's keys and values."""
+Tokens = Callable[[slice], tuple[Tensor, list[Callable[[], Tensor]]]]
+"""From a slice of rays to query tokens and, for each block, what makes the keys and values of its
+context, the largest tensors of all: those of one block are there at a time."""
 DEAD_PREFIXES = ("HW.", "norm.", "t_proj.")  # computed and thrown away by the released code
 
 
@@ -329,9 +332,9 @@ class EpipolarBlock(EpipolarModule):
         for rays in self.ray_chunks(maps.shape[1]):
             x, contexts = tokens_of(rays)
             mask = geometry.mask[:, :, 1:, rays].flatten(0, 1).transpose(1, 2)  # [V, N, K-1, S]
-            for block, keys_values in zip(self.T1.transformer_blocks, contexts, strict=True):
+            for block, context in zip(self.T1.transformer_blocks, contexts, strict=True):
                 x = x + block.attn1(block.norm1(x, t))
-                x = x + block.attn2(block.norm2(x, t), keys_values, mask.flatten(2))
+                x = x + block.attn2(block.norm2(x, t), context(), mask.flatten(2))
                 x = x + block.ff(block.norm3(x, t))
             out.append(self._pool(self.T1.proj_out(x), mask.any(dim=2)))
         return torch.cat(out, dim=1).transpose(1, 2).reshape(images.shape)
@@ -342,9 +345,9 @@ class EpipolarBlock(EpipolarModule):
         context_maps = [self._feature_part(maps, a.to_k.weight, a.to_v.weight) for a in attentions]
         query_map = self._feature_part(maps, self.T1.proj_in.weight)
 
-        def tokens(rays: slice) -> tuple[Tensor, list[Tensor]]:
+        def tokens(rays: slice) -> tuple[Tensor, list[Callable[[], Tensor]]]:
             contexts = [
-                self._context(context_map, attention, geometry, rays)
+                partial(self._context, context_map, attention, geometry, rays)
                 for context_map, attention in zip(context_maps, attentions, strict=True)
             ]
             return self._query_tokens(query_map, geometry, rays), contexts
@@ -354,7 +357,7 @@ class EpipolarBlock(EpipolarModule):
     def _reference(self, maps: Tensor, geometry: EpipolarGeometry) -> Tokens:
         """Sample the features, put the embeddings beside them, then map."""
 
-        def tokens(rays: slice) -> tuple[Tensor, list[Tensor]]:
+        def tokens(rays: slice) -> tuple[Tensor, list[Callable[[], Tensor]]]:
             parts = [self._sample(maps, geometry, slice(None), rays, slice(None))]
             for name in self.options.positions:
                 embedding = geometry.query if name == "abs" else geometry.reference
@@ -362,7 +365,8 @@ class EpipolarBlock(EpipolarModule):
                 parts.append(embedding.expand(*parts[0].shape[:-1], -1))
             raw = torch.cat(parts, dim=-1)
             context = raw[:, :, 1:].flatten(2, 3)
-            contexts = [b.attn2.keys_values(context) for b in self.T1.transformer_blocks]
+            blocks = self.T1.transformer_blocks
+            contexts = [partial(b.attn2.keys_values, context) for b in blocks]
             return self.T1.proj_in(raw[:, :, 0]), contexts
 
         return tokens
@@ -404,7 +408,10 @@ class EpipolarBlock(EpipolarModule):
         keys_values = self._sample(context_map, geometry, slice(1, None), rays, slice(None))
         if self.options.positions:
             weight = torch.cat([attention.to_k.weight, attention.to_v.weight])
-            keys_values = keys_values + self._position_part(weight, geometry, slice(1, None), rays)
+            position = self._position_part(weight, geometry, slice(1, None), rays)
+            keys_values = (
+                keys_values + position if torch.is_grad_enabled() else keys_values.add_(position)
+            )
         return keys_values.flatten(2, 3)
 
     def _sample(
@@ -492,6 +499,7 @@ class MVModel(nn.Module):
         residual: bool = True,
     ) -> None:
         super().__init__()
+        self.gradient_checkpointing = False
         widths = list(unet.config.block_out_channels)
         unknown = [s for s in stages if s not in STAGES]
         if unknown:
@@ -563,17 +571,24 @@ class MVModel(nn.Module):
                 x = upsampler(x)
         return unet.conv_out(unet.conv_act(unet.conv_norm_out(x)))
 
-    @staticmethod
     def _layer(
-        x: Tensor, emb: Tensor, context: Tensor, resnet: nn.Module, attention: nn.Module | None
+        self,
+        x: Tensor,
+        emb: Tensor,
+        context: Tensor,
+        resnet: nn.Module,
+        attention: nn.Module | None,
     ) -> Tensor:
-        x = resnet(x, emb)
-        if attention is None:
-            return x
-        return attention(x, encoder_hidden_states=context, return_dict=False)[0]
+        def layer(x: Tensor, emb: Tensor, context: Tensor) -> Tensor:
+            x = resnet(x, emb)
+            if attention is None:
+                return x
+            return attention(x, encoder_hidden_states=context, return_dict=False)[0]
+
+        return recomputed(self.gradient_checkpointing, layer, x, emb, context)
 
     def _insert(self, block: EpipolarBlock, x: Tensor, rig: Rig, emb: Tensor) -> Tensor:
         if x.shape[-1] != x.shape[-2]:
             raise ValueError(f"feature maps must be square, got {tuple(x.shape[-2:])}")
-        out = block(x, rig.at(x.shape[-1]), emb)
+        out = recomputed(self.gradient_checkpointing, block, x, rig.at(x.shape[-1]), emb)
         return x + out if self.residual else out

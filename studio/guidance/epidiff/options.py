@@ -150,6 +150,8 @@ class EpiDiffConfig(SamplingOptions):
     """Elevation of the default rig."""
     condition_dropout: float = 0.1
     """Probability that the condition is dropped in training."""
+    gradient_checkpointing: bool = False
+    """Trade time for memory in training."""
     train_unet: bool = False
     """Also train the base's UNet, at 0.01 of the learning rate."""
     steps: int = 50

@@ -84,6 +84,7 @@ class ViewFusionComposableGuidance(Guidance):
                 image_size=cfg.resolution,
                 patch=cfg.patch,
             )
+        self.denoise_fn.gradient_checkpointing = cfg.gradient_checkpointing
         self.captured: Capture | None = None
         checkpoint.load_weights(self)
 

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from studio.errors import ConfigError
+from studio.guidance.diffusion import recomputed
 
 
 def sinusoids(values: Float[Tensor, " n"], width: int) -> Float[Tensor, "n d"]:
@@ -173,6 +174,7 @@ class ViewUNet(nn.Module):
         super().__init__()
         check_widths(inner_channel, channel_mults, norm_groups)
         self.patch, self.width = patch, inner_channel
+        self.gradient_checkpointing = False
         self.noise_level_mlp = nn.Sequential(
             nn.Linear(inner_channel, 4 * inner_channel),
             nn.SiLU(),
@@ -228,16 +230,19 @@ class ViewUNet(nn.Module):
         x = F.pixel_unshuffle(x, self.patch)
         skips = []
         for layer in self.downs:
-            x = layer(x, condition) if isinstance(layer, Unit) else layer(x)
+            x = self._unit(layer, x, condition) if isinstance(layer, Unit) else layer(x)
             skips.append(x)
         for layer in self.mid:
-            x = layer(x, condition)
+            x = self._unit(layer, x, condition)
         for layer in self.ups:
             if isinstance(layer, Unit):
-                x = layer(torch.cat([x, skips.pop()], dim=1), condition)
+                x = self._unit(layer, torch.cat([x, skips.pop()], dim=1), condition)
             else:
                 x = layer(x)
         return F.pixel_shuffle(self.final_conv(x), self.patch)
+
+    def _unit(self, unit: nn.Module, x: Tensor, condition: Tensor) -> Tensor:
+        return recomputed(self.gradient_checkpointing, unit, x, condition)
 
 
 def check_widths(inner_channel: int, channel_mults: Sequence[int], norm_groups: int) -> None:

@@ -74,6 +74,8 @@ class ViewFusionComposableConfig(SamplingOptions):
     """Last variance of the noise schedule."""
     cosine_s: float = 8e-3
     """Offset of the cosine schedule, which keeps its first variances from vanishing."""
+    gradient_checkpointing: bool = False
+    """Trade time for memory in training."""
     max_views: int = 6
     """Most views of a training sample; their number is drawn from 1 to here."""
     sampler: str = "ddim"
