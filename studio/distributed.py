@@ -22,6 +22,26 @@ _GONE = re.compile(r"closed by peer|connection (reset|closed|refused)|broken pip
 _STARTERS = ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS")
 
 
+def without_apple(options: TrainerConfig) -> TrainerConfig:
+    """Return the options with the processor in place of an Apple GPU, which has no float64.
+
+    Cameras, masks and noise schedules are worked out in float64 beside the networks. Says so. Who
+    names the accelerator gets it.
+    """
+    import torch
+
+    if options.accelerator != "auto" or torch.cuda.is_available():
+        return options
+    if not torch.backends.mps.is_available():
+        return options
+    if first_process():
+        print(
+            "trainer.accelerator: auto is the processor here: an Apple GPU has no float64, which "
+            "cameras are computed in (trainer.accelerator=mps insists)"
+        )
+    return replace(options, accelerator="cpu")
+
+
 def shared_out(options: TrainerConfig) -> TrainerConfig:
     """Return the options with the devices that are here, where a recipe asks for more of them.
 

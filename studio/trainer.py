@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.config import ExperimentConfig
-from studio.distributed import limit_waiting, shared_out
+from studio.distributed import limit_waiting, shared_out, without_apple
 from studio.errors import ConfigError, WeightsError
 from studio.registry import find
 from studio.run import RunFolder, first_process
@@ -52,7 +52,7 @@ def make_trainer(cfg: ExperimentConfig, run: RunFolder, system: Any) -> L.Traine
     from studio.callbacks.rng import RngState
     from studio.callbacks.snapshot import Snapshot
 
-    options = shared_out(cfg.trainer)
+    options = without_apple(shared_out(cfg.trainer))
     _check_logger(options.logger)
     callbacks: list[Any] = [Snapshot(run), NanGuard(), *system.callbacks(), RngState()]
     if options.preview_every and hasattr(system, "validation_pictures"):

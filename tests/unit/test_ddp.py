@@ -17,7 +17,7 @@ import torch
 
 from studio.cli import main
 from studio.config import TrainerConfig
-from studio.distributed import shared_out
+from studio.distributed import shared_out, without_apple
 from studio.run import RUN_VARIABLE
 from tests.conftest import REPOSITORY, environment
 
@@ -256,6 +256,19 @@ def test_a_process_that_hangs_ends_all_in_bounded_time(folder: Path, rank: int) 
     waiting = 1 - rank
     assert f"process {waiting} of 2 (from 0) has waited 0.4 minutes" in said
     assert "trainer.timeout_minutes" in said and "Traceback" not in said
+
+
+def test_an_apple_gpu_is_not_taken_unasked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert without_apple(TrainerConfig()).accelerator == "cpu"
+    assert "no float64" in capsys.readouterr().out
+    for asked in (TrainerConfig(accelerator="mps"), TrainerConfig(accelerator="cpu")):
+        assert without_apple(asked) is asked
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert without_apple(TrainerConfig()).accelerator == "auto"
 
 
 def test_a_recipe_for_more_devices_than_there_are_keeps_its_joint_batch(
