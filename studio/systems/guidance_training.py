@@ -129,6 +129,16 @@ class GuidanceTraining(TrainingSystem):
             title=self.output.name,
         )
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Lightning's hook: keep what was measured, for the card of a run that goes on."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["measured"] = self.measured
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Lightning's hook: take up what was measured."""
+        super().on_load_checkpoint(checkpoint)
+        self.measured = dict(checkpoint.get("measured", {}))
+
     def export(self) -> Path:
         """Write the trained weights and, where asked for, send them to the hub."""
         folder = super().export()
