@@ -9,13 +9,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
 
 from studio import yaml_text
 from studio.errors import ConfigError
 from studio.options import parse_config, plain, resolve_options
+from studio.ranges import Count, CountOrZero, Range, Seed, Steps, StepsOrZero
 
 __all__ = [
     "ExperimentConfig",
@@ -32,14 +33,13 @@ FORBIDDEN = '/\\*?"<>|\x00' + (":" if os.name == "nt" else "")
 """Characters that no folder's name may have."""
 LONGEST = 200
 """Bytes of a name or tag; file systems allow 255, and the time comes behind it."""
-LOGGERS = ("csv", "tensorboard", "wandb")
 
 
 @dataclass
 class TrainerConfig:
     """How long and on what to train; what it means is the same for every system."""
 
-    max_steps: int = 1000
+    max_steps: Steps = 1000
     """Optimiser steps in all, those before a resume included; a run that has them is done."""
     accelerator: str = "auto"
     """auto, cpu, gpu or mps; auto takes an NVIDIA GPU when there is one, and no Apple GPU."""
@@ -47,33 +47,33 @@ class TrainerConfig:
     """How many devices, or a list of their numbers, or auto for all. Where `accelerator: auto` finds fewer, they accumulate the batches of the others."""  # noqa: E501
     strategy: str = "auto"
     """How several devices share the work: auto, ddp, or ddp_find_unused_parameters_true for a method that leaves trained weights without a gradient in some steps."""  # noqa: E501
-    num_nodes: int = 1
+    num_nodes: Annotated[int, Range(1, 10_000)] = 1
     """Machines that train together."""
-    timeout_minutes: float = 10.0
+    timeout_minutes: Annotated[float, Range(0, 1e6, above=True)] = 10.0
     """How long one of several processes waits for the others before all end."""
     precision: str = "32-true"
     """32-true, bf16-mixed or 16-mixed; 32, bf16 and 16 for short. A fit to views wants 32-true."""
     tf32: bool = False
     """Let NVIDIA GPUs multiply float32 matrices as TensorFloat-32, faster and to three digits; convolutions do so anyway."""  # noqa: E501
-    threads: int = 0
+    threads: Annotated[int, Range(0, 1024)] = 0
     """CPU threads for torch; 0 keeps torch's own choice."""
     deterministic: bool = False
     """Use deterministic algorithms only; slower on a GPU."""
-    accumulate_grad_batches: int = 1
+    accumulate_grad_batches: Annotated[int, Range(1, 100_000)] = 1
     """Batches whose gradients are added before a step."""
-    log_every_n_steps: int = 50
+    log_every_n_steps: Steps = 50
     """Steps between two rows of the metrics log."""
-    checkpoint_every: int = 1000
+    checkpoint_every: StepsOrZero = 1000
     """Steps between two checkpoints; one is always written at the end. 0 writes that one only."""
-    keep_checkpoints: int = 2
+    keep_checkpoints: Count = 2
     """How many step=... checkpoints stay on disk; last.ckpt comes on top."""
-    validate_every: int = 0
+    validate_every: StepsOrZero = 0
     """Steps between two validations; 0 validates never during training."""
-    validate_batches: int = 0
+    validate_batches: CountOrZero = 0
     """Batches of one validation; 0 takes all."""
-    preview_every: int = 0
+    preview_every: StepsOrZero = 0
     """Steps between two preview pictures in save/; 0 makes none."""
-    logger: str = "csv"
+    logger: Literal["csv", "tensorboard", "wandb"] = "csv"
     """csv; tensorboard or wandb write their log in addition."""
 
 
@@ -85,7 +85,7 @@ class ExperimentConfig:
     """First part of the run folder, exp_root_dir/name/tag@time."""
     tag: str = "run"
     """Second part of the run folder."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of every random number."""
     exp_root_dir: str = "outputs"
     """Where run folders are made."""
@@ -241,19 +241,6 @@ def _check(experiment: ExperimentConfig) -> None:
             )
         if len(value.encode()) > LONGEST:
             raise ConfigError(f"{key} is too long for a folder's name.", allowed=f"{LONGEST} bytes")
-    trainer = experiment.trainer
-    if trainer.logger not in LOGGERS:
-        raise ConfigError(f"trainer.logger is '{trainer.logger}'.", allowed=", ".join(LOGGERS))
-    for key in ("max_steps", "log_every_n_steps", "accumulate_grad_batches", "keep_checkpoints"):
-        if getattr(trainer, key) < 1:
-            raise ConfigError(f"trainer.{key} is {getattr(trainer, key)}.", allowed="1 or more")
-    if not 0 < trainer.timeout_minutes < math.inf:
-        raise ConfigError(
-            f"trainer.timeout_minutes is {trainer.timeout_minutes}.", allowed="a number above 0"
-        )
-    for key in ("threads", "checkpoint_every", "validate_every", "preview_every"):
-        if getattr(trainer, key) < 0:
-            raise ConfigError(f"trainer.{key} is {getattr(trainer, key)}.", allowed="0 or more")
 
 
 def save_experiment(experiment: ExperimentConfig, path: Path) -> None:

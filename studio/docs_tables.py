@@ -7,12 +7,15 @@ import dataclasses
 import inspect
 import sys
 import textwrap
+import types
+import typing
 from pathlib import Path
 from typing import Any
 
 from studio import plugins
 from studio.config import ExperimentConfig, TrainerConfig
 from studio.files import write_text
+from studio.ranges import Limit, is_fixed
 from studio.registry import KINDS, config_class, find
 
 HEADER = """\
@@ -39,14 +42,40 @@ def option_docs(cls: type) -> dict[str, str]:
 
 
 def table(cls: type) -> str:
-    """A Markdown table of a dataclass' options: name, type, default, text."""
+    """A Markdown table of a dataclass' options: name, type, what is allowed, default, text."""
     texts = option_docs(cls)
-    rows = ["| option | type | default | |", "| --- | --- | --- | --- |"]
+    rows = ["| option | type | allowed | default | |", "| --- | --- | --- | --- | --- |"]
+    kinds = typing.get_type_hints(cls, include_extras=True)
     for option in dataclasses.fields(cls):
-        kind = option.type if isinstance(option.type, str) else option.type.__name__
-        cells = [f"`{option.name}`", f"`{kind}`", _default(option), texts.get(option.name, "")]
+        kind, text = kinds[option.name], texts.get(option.name, "")
+        text += " *Fixed by the weights.*" if is_fixed(kind) else ""
+        cells = [f"`{option.name}`", f"`{type_name(kind)}`", allowed(kind), _default(option), text]
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows)
+
+
+def type_name(kind: Any) -> str:
+    """An annotation without what it says of the values: list[float], str | None."""
+    origin, inside = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Annotated:
+        return type_name(inside[0])
+    if origin is typing.Literal:
+        return type(inside[0]).__name__
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(type_name(part) for part in inside)
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join(type_name(part) for part in inside)}]"
+    return "None" if kind is type(None) else getattr(kind, "__name__", str(kind))
+
+
+def allowed(kind: Any) -> str:
+    """The choices or ranges in an annotation."""
+    inside = typing.get_args(kind)
+    if typing.get_origin(kind) is typing.Literal:
+        return ", ".join(word or "(empty)" for word in inside)
+    found = [allowed(part) for part in inside if not isinstance(part, str)]
+    found += [str(m) for m in getattr(kind, "__metadata__", ()) if isinstance(m, Limit)]
+    return "; ".join(part for part in found if part)
 
 
 def _default(option: dataclasses.Field[Any]) -> str:

@@ -12,6 +12,7 @@ import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from studio.errors import ConfigError, DataError
 from studio.files import atomic_write
 from studio.guidance.spad.epipolar import LEVELS, epipolar_mask
 from studio.images import to_uint8
+from studio.ranges import Range
 from studio.views import ViewSet
 
 Picture = UInt8[np.ndarray, "h w 3"]
@@ -43,17 +45,17 @@ class PictureConfig:
     """Positions of the two views."""
     out: str = ""
     """Folder of the pictures; empty: outputs/epipolar/<name of the folder>."""
-    side: int = 32
+    side: Annotated[int, Range(2, 64)] = 32
     """Tokens on a side of each view (SPAD's latents: 32)."""
-    level: int = 2
+    level: Annotated[int, Range(1, 8)] = 2
     """Coarser level shown beside the full one: 2, 4 or 8; 1 shows none."""
-    points: int = 6
+    points: Annotated[int, Range(1, 10_000)] = 6
     """Pixels that are followed, spread over the object."""
     at: str = ""
     """Pixels to follow instead, as x,y,x,y,... of the first view."""
-    frames: int = 48
+    frames: Annotated[int, Range(0, 10_000)] = 48
     """Pictures of walk.gif; 0 writes none."""
-    tile: int = 320
+    tile: Annotated[int, Range(32, 2048)] = 320
     """Height of each view in the pictures, px."""
 
 
@@ -297,15 +299,10 @@ def _column(rows: Sequence[Picture]) -> Picture:
 
 
 def _check(cfg: PictureConfig) -> None:
-    if cfg.level not in LEVELS or not 2 <= cfg.side <= 64 or cfg.side % cfg.level:
+    if cfg.level not in LEVELS or cfg.side % cfg.level:
         raise ConfigError(
             f"level={cfg.level} side={cfg.side}.",
-            allowed="levels 1, 2, 4 or 8 that divide the side, and sides of 2 to 64",
-        )
-    if cfg.points < 1 or cfg.frames < 0 or not 32 <= cfg.tile <= 2048:
-        raise ConfigError(
-            f"points={cfg.points} frames={cfg.frames} tile={cfg.tile}.",
-            allowed="points of 1 and more, frames of 0 and more, tiles of 32 to 2048 px",
+            allowed="levels 1, 2, 4 or 8 that divide the side",
         )
 
 

@@ -8,13 +8,14 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import studio
 from studio.config import parse_config
 from studio.errors import ConfigError, DataError
 from studio.files import write_json
 from studio.progress import StageProgress
+from studio.ranges import Angle
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     Pictures = dict[str, Callable[[], Picture]]
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
-MATCHES = ("name", "order")
 
 
 @dataclass
@@ -43,13 +43,13 @@ class EvaluateConfig:
     """studio, eschernet, syncdreamer or viewfusion."""
     out: str = "evaluation.json"
     """Where the result is written."""
-    pred_up: str = "auto"
+    pred_up: Literal["auto", "+y", "+z"] = "auto"
     """Which way is up in the judged mesh: +y, +z or auto (what glTF defines and what files of this program say, else +z)."""  # noqa: E501
-    reference_up: str = "auto"
+    reference_up: Literal["auto", "+y", "+z"] = "auto"
     """The same of the reference."""
-    rotate_deg: float = 0.0
+    rotate_deg: Angle = 0.0
     """Turn the judged mesh about +Z, counter-clockwise seen from above, before anything else."""
-    match: str = "name"
+    match: Literal["name", "order"] = "name"
     """Which pictures belong together: those of equal name, or in the order of their names."""
     lpips: str = ""
     """File or folder with the backbone's weights; empty leaves LPIPS out."""
@@ -65,14 +65,10 @@ def run_evaluation(words: Sequence[str]) -> int:
         StudioError: if a word, a file or the pair cannot be used; nothing has been written then.
     """
     cfg = parse_config(EvaluateConfig, dict(word.split("=", 1) for word in words))
-    from studio.export.readers import UPS
     from studio.metrics.protocols import PROTOCOLS
 
     if cfg.protocol not in PROTOCOLS:
         raise ConfigError(f"protocol is '{cfg.protocol}'.", allowed=", ".join(PROTOCOLS))
-    for key, allowed in (("match", MATCHES), ("pred_up", UPS), ("reference_up", UPS)):
-        if getattr(cfg, key) not in allowed:
-            raise ConfigError(f"{key} is '{getattr(cfg, key)}'.", allowed=", ".join(allowed))
     kinds = {name: _kind(name, getattr(cfg, name)) for name in ("pred", "reference")}
     if len(set(kinds.values())) > 1:
         raise ConfigError(

@@ -11,9 +11,10 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal, TypeVar, Union
 
 from studio.errors import ConfigError
+from studio.ranges import Limit
 from studio.registry import KINDS, config_class, find
 from studio.yaml_text import Plain, Word
 
@@ -30,13 +31,17 @@ def parse_config(cls: type[C], given: Mapping[str, Any] | C | None, *, key: str 
 
     Args:
         cls: a dataclass; its fields are the options.
-        given: a mapping of options, or an instance of `cls`, which is returned as it is.
+        given: a mapping of options, or an instance of `cls`, which is returned as it is once its
+            values are checked.
         key: where `given` stands in the whole config; named in errors.
 
     Raises:
-        ConfigError: on an unknown key (with the near miss) or a value of another type.
+        ConfigError: on an unknown key (with the near miss), a value of another type, or one out
+            of the range that its option's annotation gives (`studio.ranges`).
     """
     if isinstance(given, cls):
+        for name, kind in _kinds(cls).items():
+            convert(getattr(given, name), kind, _below(key, name))
         return given
     values = _values(cls, given, key)
     for option in dataclasses.fields(cls):  # type: ignore[arg-type]
@@ -63,7 +68,7 @@ def _values(cls: Any, given: Any, key: str) -> dict[str, Any]:
             f"{key or 'the config'} is {given!r}; it has to be a group of options.",
             allowed=", ".join(names),
         )
-    kinds: dict[str, Any] = typing.get_type_hints(cls)
+    kinds = _kinds(cls)
     values: dict[str, Any] = {}
     options = {option.name: option for option in dataclasses.fields(cls)}
     for name, value in given.items():
@@ -81,6 +86,12 @@ def _values(cls: Any, given: Any, key: str) -> dict[str, Any]:
                 value = {**default, **value}
         values[str(name)] = value
     return values
+
+
+def _kinds(cls: Any) -> dict[str, Any]:
+    """The annotations of a dataclass' options, with what they say of the values."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return {option.name: hints[option.name] for option in dataclasses.fields(cls)}
 
 
 def _default(option: dataclasses.Field[Any]) -> Any:
@@ -104,9 +115,13 @@ def convert(value: Any, kind: Any, key: str) -> Any:
         key: of the option, for errors.
 
     Raises:
-        ConfigError: if the value is of another type.
+        ConfigError: if the value is of another type, or out of range.
     """
     origin, inside = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        number = inside[0] is float  # whose range says more of nan than its type
+        value = _float(value, key) if number else convert(value, inside[0], key)
+        return _limited(value, kind.__metadata__, key)
     if origin in (Union, types.UnionType):
         return _one_of(value, inside, kind, key)
     if origin is Literal:
@@ -119,6 +134,14 @@ def convert(value: Any, kind: Any, key: str) -> Any:
     if dataclasses.is_dataclass(kind):
         return parse_config(kind, value, key=key)  # type: ignore[arg-type]
     return _plain_kind(value, origin or kind, inside, key)
+
+
+def _limited(value: Any, metadata: tuple[Any, ...], key: str) -> Any:
+    """Return a value that all limits of its annotation hold for."""
+    for limit in metadata:
+        if value is not None and isinstance(limit, Limit) and not limit.holds(value):
+            raise ConfigError(f"{key} is {value!r}.", allowed=str(limit))
+    return value
 
 
 def _plain_kind(value: Any, kind: Any, inside: tuple[Any, ...], key: str) -> Any:
@@ -146,7 +169,10 @@ def _plain_kind(value: Any, kind: Any, inside: tuple[Any, ...], key: str) -> Any
         if isinstance(meant, int) and not isinstance(meant, bool):
             return meant
     elif kind is float:
-        return _float(value, key)
+        number = _float(value, key)
+        if math.isnan(number):
+            raise ConfigError(f"{key} is nan, which is not a number.", allowed=_allowed(float))
+        return number
     elif isinstance(kind, type) and issubclass(kind, enum.Enum):
         for member in kind:
             if value is member or str(value) in (member.name, str(member.value)):
@@ -158,15 +184,16 @@ def _plain_kind(value: Any, kind: Any, inside: tuple[Any, ...], key: str) -> Any
 
 
 def _float(value: Any, key: str) -> float:
+    value = value.tree if isinstance(value, Word) else value
     number = value.value if isinstance(value, Plain) else value
+    if number is None:
+        raise ConfigError(f"{key} is empty.", allowed=_allowed(float))
     try:
         if isinstance(number, bool):
             raise ValueError
         number = float(number)
     except (ValueError, TypeError):
         raise _refusal(value, key, _allowed(float)) from None
-    if math.isnan(number):
-        raise ConfigError(f"{key} is nan, which is not a number.", allowed=_allowed(float))
     return float(number)
 
 
@@ -296,21 +323,3 @@ def resolve_options(cls: type, given: Any, key: str) -> dict[str, Any]:
                 hint=f"set {full}_type",
             )
     return options
-
-
-def check_ranges(name: str, cfg: Any, **ranges: tuple[float, float]) -> None:
-    """Refuse numbers out of range; "not a number" is in none.
-
-    Args:
-        name: what the options belong to, for the message.
-        cfg: the options.
-        ranges: least and largest value of options; the largest may be infinite.
-
-    Raises:
-        ConfigError: naming the option, its value and its range.
-    """
-    for option, (low, high) in ranges.items():
-        value = getattr(cfg, option)
-        if not (low <= value <= high and math.isfinite(value)):
-            allowed = f"{low:g} or more" if math.isinf(high) else f"{low:g} to {high:g}"
-            raise ConfigError(f"{name}.{option} is {value!r}.", allowed=allowed)

@@ -18,6 +18,7 @@ from studio.data.numbered import numbered, paired
 from studio.errors import DataError
 from studio.paths import existing
 from studio.picture_files import picture_size
+from studio.ranges import Share
 from studio.registry import register
 from studio.shots import Scene, Shot
 
@@ -43,7 +44,7 @@ class DTUData(LayoutData):
         """File whose scale_mat_0 is the region of the mesh, as NeuS has it; ignored if absent."""
         skew: bool = True
         """Keep the calibration's skew; instant-nsr-pl drops it."""
-        pixel_centre: float = 0.0
+        pixel_centre: Share = 0.0
         """Where pixel centres lie for the calibration: 0 (OpenCV, NeuS) or 0.5 (instant-nsr-pl)."""
 
     @classmethod

@@ -16,6 +16,7 @@ from studio.data.base import ViewPairData
 from studio.data.epidiff_layout import ObjectViews, read_index
 from studio.data.rings import Rings
 from studio.errors import DataError
+from studio.ranges import CountOrZero, Pixels
 from studio.registry import register
 
 RING = tuple(6 * a + 4 for a in range(16))  # the views at elevation 30
@@ -37,15 +38,15 @@ class EpiDiffViews(ViewPairData):
         """List of training objects, within `root` or a path of its own."""
         caption_val: str = "caption_val.txt"
         """List of validation objects."""
-        resolution: int = 256
+        resolution: Pixels = 256
         """Height and width of the pictures in pixels."""
-        views: list[int] = field(default_factory=lambda: list(RING))
+        views: list[CountOrZero] = field(default_factory=lambda: list(RING))
         """Target views; the default is the ring at elevation 30 (released)."""
-        random_views: int = 0
+        random_views: CountOrZero = 0
         """Take that many random target views instead (paper: 16); 0: those of `views`."""
-        reference: int = REFERENCE
+        reference: CountOrZero = REFERENCE
         """Condition view; -1: a random one of all views."""
-        background: str = "white"
+        background: Literal["white", "random"] = "white"
         """white, black, gray, random, random_gray or a grey level from 0 to 1."""
 
     def __init__(self, cfg: Config) -> None:

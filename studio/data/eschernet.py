@@ -23,6 +23,7 @@ from studio.data.layouts import CaptureConfig, LayoutData, natural, pictures_in
 from studio.errors import DataError
 from studio.paths import existing
 from studio.picture_files import picture_size
+from studio.ranges import Share
 from studio.registry import register
 from studio.shots import Scene, Shot
 from studio.transforms_cameras import rigid
@@ -44,7 +45,7 @@ class EscherNetData(LayoutData):
         """Camera axes of the matrices: blender, opencv, or auto: what makes cameras see the origin."""  # noqa: E501
         poses: str | None = None
         """Folder of the NNN.npy files, where they do not lie beside the pictures (or strip)."""
-        pixel_centre: float = 0.5
+        pixel_centre: Share = 0.5
         """Where pixel centres lie: 0.5 is right for rendered pictures, the official recipe takes 0."""  # noqa: E501
 
     @classmethod

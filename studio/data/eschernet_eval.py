@@ -17,13 +17,11 @@ from studio.data.eschernet_eval_frames import EvalConfig, EvalObject, Frames
 from studio.data.eschernet_eval_sets import read_object
 from studio.data.exr import read_exr
 from studio.data.views_files import read_rgba8, whitened
-from studio.data.views_release import COMPOSITING, resized_8bit
-from studio.errors import ConfigError
+from studio.data.views_release import resized_8bit
 from studio.images import read_rgba, resize
 from studio.registry import register
 from studio.views import Condition, ViewSet
 
-CAPES, SCALINGS = ("6dof", "4dof"), ("released", "always", "never")
 BICUBIC_TRUTH = ("GSO25", "GSO3D", "GSO100", "NeRF")  # official: references are bilinear
 
 
@@ -35,21 +33,6 @@ class EscherNetEvalData(ConditionData):
 
     def __init__(self, cfg: EvalConfig) -> None:
         """Check the options; the folder is read when something of it is asked for."""
-        for key, allowed in (
-            ("compositing", COMPOSITING),
-            ("cape", CAPES),
-            ("scaling", SCALINGS),
-        ):
-            if getattr(cfg, key) not in allowed:
-                raise ConfigError(
-                    f"data.{key} is {getattr(cfg, key)!r}.", allowed=", ".join(allowed)
-                )
-        if not 8 <= cfg.resolution <= 4096 or cfg.references < 0 or cfg.targets < 0:
-            raise ConfigError(
-                f"data.resolution, references and targets are {cfg.resolution}, {cfg.references}, "
-                f"{cfg.targets}.",
-                allowed="8 to 4096 px; 0 or more views",
-            )
         self.cfg = cfg
 
     @cached_property

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
@@ -20,6 +21,7 @@ from studio.data.arrays import read_npy
 from studio.data.fixed_rigs import BOUND
 from studio.errors import DataError
 from studio.paths import existing
+from studio.ranges import CountOrZero, Range, Seed
 from studio.reading import reading
 from studio.similarity import scaled_poses
 
@@ -36,25 +38,25 @@ class EvalConfig:
     """Folder of one object."""
     type: str = "GSO25"
     """Layout of the folder: GSO25, GSO3D, GSO100, NeRF, RTMV, Franka, MVDream or Text2Img."""
-    references: int = 0
+    references: CountOrZero = 0
     """Number of reference views; 0: what the set usually has (3; Franka 5, MVDream 4, Text2Img 1)."""  # noqa: E501
-    reference_views: list[int] = field(default_factory=list)
+    reference_views: list[CountOrZero] = field(default_factory=list)
     """Which views are references; empty: the first ones (NeRF, Franka: a draw by `seed`)."""
     reference_list: str | None = None
     """NPY file of the references' numbers, or a folder of <object>/train_N<references>M20_random.npy."""  # noqa: E501
-    targets: int = 0
+    targets: CountOrZero = 0
     """Number of target views: the first ones, or points of the spiral; 0: what the set has."""
     target_poses: str | None = None
     """Folder of NNN.npy of target cameras, where they do not lie below `root` (GSO3D, GSO100)."""
-    cape: str = "6dof"
+    cape: Literal["6dof", "4dof"] = "6dof"
     """Camera encoding that the views are meant for, 6dof or 4dof; it decides `scaling: released`."""  # noqa: E501
-    scaling: str = "released"
+    scaling: Literal["released", "always", "never"] = "released"
     """World scaled so that the farthest camera is 1.5 away: released (NeRF with 6dof), always (NeRF, RTMV) or never."""  # noqa: E501
-    compositing: str = "right"
+    compositing: Literal["right", "released"] = "right"
     """right: alpha is kept; released: on white where alpha is 0 only, 8-bit truncation, EXR values above 1 wrap around."""  # noqa: E501
-    resolution: int = 256
+    resolution: Annotated[int, Range(8, 4096)] = 256
     """Side of the pictures in pixels."""
-    seed: int = 42
+    seed: Seed = 42
     """Of the draw of references."""
 
 

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import Annotated, TextIO
 
 from studio.config import parse_config
 from studio.data.views_files import read_matrix, read_names, read_rgba8
@@ -35,6 +35,7 @@ from studio.files import (
     write_json,
 )
 from studio.progress import StageProgress
+from studio.ranges import Range
 from studio.reading import read_text, reading
 
 VALID, FEW, TRANSPARENT, UNREADABLE = "valid", "too_few_views", "transparent", "unreadable"
@@ -50,9 +51,9 @@ Map = Callable[[Callable[[str], "Finding"], Sequence[str]], Iterable["Finding"]]
 class FilterConfig:
     """Words of `--filter-views ROOT`; relative paths start from the root."""
 
-    views: int = 12
+    views: Annotated[int, Range(1, 10_000)] = 12
     """Views that an object needs, 000.png with 000.npy and so on."""
-    transparent: int = 3
+    transparent: Annotated[int, Range(1, 10_000)] = 3
     """An object is left out from this number of fully transparent views on."""
     objects: str = ""
     """List of the objects to look at (.json, .npy, text); empty: all folders below the root."""
@@ -62,7 +63,7 @@ class FilterConfig:
     """Names of the others by reason."""
     move: str = ""
     """Folder outside the root that the others are moved to (official: ../invalid); empty: none is."""  # noqa: E501
-    processes: int = 0
+    processes: Annotated[int, Range(0, 1024)] = 0
     """Worker processes; 0: one for each core."""
 
 
@@ -114,11 +115,6 @@ def run_filter(root: str, words: Sequence[str]) -> int:
 def _check(folder: Path, cfg: FilterConfig) -> None:
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder.", allowed="a views_release folder of objects")
-    if cfg.views < 1 or not 1 <= cfg.transparent or cfg.processes < 0:
-        raise ConfigError(
-            f"views={cfg.views} transparent={cfg.transparent} processes={cfg.processes}.",
-            allowed="views and transparent of 1 and more, processes of 0 and more",
-        )
     if cfg.move and (folder / cfg.move).resolve().is_relative_to(folder.resolve()):
         raise ConfigError(
             f"move is {cfg.move!r}, which lies in {folder}.", allowed="a folder outside, ../invalid"

@@ -22,6 +22,7 @@ from studio.foreground import foreground
 from studio.images import read_rgba_or_rgb
 from studio.paths import existing
 from studio.picture_files import picture_size
+from studio.ranges import Elevation, Share, Size
 from studio.registry import register
 from studio.shots import Scene, Shot
 
@@ -34,11 +35,11 @@ NO_CUTTING = "RGBA pictures, or ones on an even background"
 class RigConfig(CaptureConfig):
     """Options of fixed rigs."""
 
-    elevation_deg: float = 30.0
+    elevation_deg: Elevation = 30.0
     """Elevation of all cameras, in degrees."""
-    distance: float = CANONICAL_RADIUS
+    distance: Size = CANONICAL_RADIUS
     """Distance of the cameras from the object's middle; its longest side is 1."""
-    pixel_centre: float = 0.5
+    pixel_centre: Share = 0.5
     """Where pixel centres lie: 0.5 is right for rendered pictures, the official recipes take 0."""
 
 

@@ -7,12 +7,11 @@ how a folder's layout is recognised.
 from __future__ import annotations
 
 import logging
-import math
 import re
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -29,7 +28,9 @@ from studio.capture_files import is_picture, without_companions
 from studio.data.base import SceneData
 from studio.data.placement import CENTRES, UPS, placement, tells_up
 from studio.errors import DataError
+from studio.foreground import METHODS
 from studio.masks import Cutting
+from studio.ranges import CountOrZero, OneOf, Range, Share, Size
 from studio.reading import reading
 from studio.shots import FILTERS, MASKS, Pictures, Scene, read_shots
 from studio.similarity import FAR, far_centre, translation
@@ -44,31 +45,31 @@ class CaptureConfig:
 
     root: str = ""
     """The capture's folder (or the file that describes it)."""
-    resolution: int | None = None
+    resolution: Annotated[int, Range(4, 65536)] | None = None
     """Longer picture side in pixels after scaling down; null keeps the size (67 megapixels in all)."""  # noqa: E501
-    bound: float | None = None
+    bound: Size | None = None
     """Half side of the cube around the origin that holds the object; null: from the layout or guessed."""  # noqa: E501
-    centre: str = "auto"
+    centre: Annotated[str, OneOf(CENTRES)] = "auto"
     """What becomes the origin: keep, masks, look-at, look-at-pairs, points or cameras; auto: keep where the layout fixes it and the cameras look there, else masks."""  # noqa: E501
-    up: str = "auto"
+    up: Annotated[str, OneOf(UPS)] = "auto"
     """What becomes +Z: keep, upright (level pictures), positions (mean camera) or +x .. -z; auto: keep where the layout fixes it, else upright."""  # noqa: E501
-    views: list[int] | None = None
+    views: list[CountOrZero] | None = None
     """Positions of the training views to use; null for all."""
-    holdout: int = 0
+    holdout: CountOrZero = 0
     """Keep every n-th view back to measure on, where there are no test views; 0 for none."""
-    background: str = "auto"
+    background: Annotated[str, OneOf(METHODS)] = "auto"
     """How the object is told from the background: auto (masks or alpha, else an even border colour), alpha (masks or alpha alone), border, rembg, or none: everything counts as object."""  # noqa: E501
     background_model: str | None = None
     """ONNX file on this machine for background=rembg."""
-    tolerance: float = 0.08
+    tolerance: Share = 0.08
     """Largest colour difference, of 1, from an even background that is removed."""
     holes: bool = True
     """Enclosed areas of exactly an even background's colour are background, too."""
-    masks: str = "required"
+    masks: Annotated[str, OneOf(MASKS)] = "required"
     """required, or optional: pictures without a mask count as object everywhere."""
     invert_masks: bool | None = None
     """true: masks are white on the background; false: they are not; null: they are not, and refused where they seem to be."""  # noqa: E501
-    downscale: str = "area"
+    downscale: Annotated[str, OneOf(FILTERS)] = "area"
     """area: mean over each new pixel, weighted by alpha; bicubic: 8-bit, masks apart (instant-nsr)."""  # noqa: E501
 
 
@@ -89,20 +90,8 @@ class LayoutData(SceneData):
         """Check the options; nothing is read before `load`."""
         if not cfg.root:
             raise DataError("data.root is not given.", allowed=f"a folder with {self.looks_for}")
-        if cfg.resolution is not None and cfg.resolution < 4:
-            raise DataError(f"data.resolution is {cfg.resolution}.", allowed="4 px or more")
-        for key, names in (
-            ("centre", CENTRES),
-            ("up", UPS),
-            ("masks", MASKS),
-            ("downscale", FILTERS),
-        ):
-            if getattr(cfg, key) not in names:
-                raise DataError(f"data.{key} is {getattr(cfg, key)!r}.", allowed=", ".join(names))
-        if cfg.holdout < 0 or cfg.holdout == 1:
+        if cfg.holdout == 1:
             raise DataError(f"data.holdout is {cfg.holdout}.", allowed="0, or 2 and more")
-        if cfg.bound is not None and not 0 < cfg.bound < math.inf:
-            raise DataError(f"data.bound is {cfg.bound:g}.", allowed="a positive number")
         self.cfg = cfg
         self._cutting = Cutting(
             cfg.background,

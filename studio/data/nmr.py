@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -26,9 +26,8 @@ from studio.data.nmr_index import CAMERAS, VIEWS
 from studio.data.nmr_stream import StreamedViews, shard_urls
 from studio.errors import ConfigError, DataError
 from studio.picture_files import opened
+from studio.ranges import OneOf, Pixels, Range, Share
 from studio.registry import register
-
-CHOICES = {"lists": tuple(LISTS), "settings": ("right", "released"), "cameras": ("ring", "file")}
 
 
 @register("data", "nmr")
@@ -41,38 +40,35 @@ class NMRData(ViewPairData):
 
         root: str = "data/NMR_Dataset"
         """The extracted folder, the zip file itself, or a folder of NMR-*.tar shards."""
-        lists: str = "official"
+        lists: Annotated[str, OneOf(LISTS)] = "official"
         """Splits: official (train.lst, as ViewFusion) or softras (softras_train.lst, as SRT)."""
         categories: list[str] = field(default_factory=list)
         """Categories to use, by name or synset; empty for all 13."""
         withhold: list[str] = field(default_factory=list)
         """Categories to leave out, by name or synset."""
-        inputs: int = 6
+        inputs: Annotated[int, Range(1, 24)] = 6
         """Input views per item; the method uses some or all of them."""
-        targets: int = 1
+        targets: Annotated[int, Range(1, 24)] = 1
         """Target views per training item."""
-        val_targets: int = 4
+        val_targets: Annotated[int, Range(1, 24)] = 4
         """Target views per validation item."""
-        repeat_target: float = 0.1
+        repeat_target: Share = 0.1
         """Chance that a training item's inputs are drawn from all views, the target among them."""
         stream: str = ""
         """Training shards for webdataset to stream, as https://host/NMR-train-{00..15}.tar; empty:
         by the index of `root`, which resumes exactly. Validation always reads `root`."""
-        resolution: int = 64
+        resolution: Pixels = 64
         """Height and width of the pictures in pixels."""
-        cameras: str = "ring"
+        cameras: Literal["ring", "file"] = "ring"
         """ring: view i at azimuth -15 i degrees, elevation 30; file: what cameras.npz says."""
-        settings: str = "right"
+        settings: Literal["right", "released"] = "right"
         """right, or released: `relative_angle` where the target is drawn anew is the released
         loader's, which does not belong to the pictures."""
 
     def __init__(self, cfg: Config) -> None:
-        for key, names in CHOICES.items():
-            if getattr(cfg, key) not in names:
-                raise ConfigError(f"data.{key} is {getattr(cfg, key)!r}.", allowed=", ".join(names))
         for key in ("targets", "val_targets"):
             count = getattr(cfg, key)
-            if count < 1 or cfg.inputs < 1 or count + cfg.inputs > VIEWS:
+            if count + cfg.inputs > VIEWS:
                 raise ConfigError(
                     f"data.{key} is {count} and data.inputs {cfg.inputs}.",
                     allowed=f"1 or more each, {VIEWS} together",

@@ -12,7 +12,7 @@ import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from studio.data.nmr_archive import (
 from studio.data.nmr_index import CAMERAS, VIEWS
 from studio.errors import ConfigError, DataError
 from studio.files import atomic_write, remove, write_json
+from studio.ranges import OneOf, Range, Seed
 from studio.reading import known_json
 
 
@@ -40,15 +41,15 @@ class PrepareConfig:
     """NMR_Dataset.zip, the extracted folder, or a folder of shards to write anew."""
     out: str = ""
     """New folder; by default data/NMR_sharded_<percent>_<shards>, as the authors name it."""
-    shards: int = 16
+    shards: Annotated[int, Range(1, 100_000)] = 16
     """Shards of each split; fewer where a split has less than two objects for each."""
-    percent: float = 100.0
+    percent: Annotated[float, Range(0, 100, above=True)] = 100.0
     """Share of every split's objects that is kept, drawn from all categories."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the order of objects."""
     withhold: str = ""
     """Categories to leave out, by name or synset, separated by commas."""
-    lists: str = "official"
+    lists: Annotated[str, OneOf(LISTS)] = "official"
     """Splits: official ({split}.lst) or softras (softras_{split}.lst)."""
 
 
@@ -63,15 +64,6 @@ def run_prepare(words: Sequence[str]) -> int:
         raise ConfigError(
             "source=... has to be given.", allowed="NMR_Dataset.zip, its folder, or shards"
         )
-    if cfg.shards < 1 or not 0 < cfg.percent <= 100:
-        raise ConfigError(
-            f"shards is {cfg.shards}, percent is {cfg.percent:g}.",
-            allowed="1 shard or more, above 0 and up to 100 percent",
-        )
-    if cfg.seed < 0:
-        raise ConfigError(f"seed is {cfg.seed}.", allowed="0 or more")
-    if cfg.lists not in LISTS:
-        raise ConfigError(f"lists is {cfg.lists!r}.", allowed=", ".join(LISTS))
     out = Path(cfg.out) if cfg.out else default_folder(cfg)
     if any(out.glob("NMR-*.tar")) and known_json(out / UNFINISHED) != asdict(cfg):
         raise DataError(f"{out} holds shards already.", hint="Give another out=, or remove them.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
@@ -12,7 +13,9 @@ from studio.cameras import CANONICAL_RADIUS
 from studio.data.base import ConditionData
 from studio.data.capture import CaptureData
 from studio.errors import DataError
+from studio.foreground import METHODS
 from studio.images import resize
+from studio.ranges import CountOrZero, OneOf, Pixels, Range, Share
 from studio.registry import register
 from studio.views import Condition, Original, ViewSet
 
@@ -37,19 +40,19 @@ class PosedImagesData(ConditionData):
 
         root: str = ""
         """Folder of a capture: any layout, see docs/captures.md."""
-        references: list[int] = field(default_factory=list)
+        references: list[CountOrZero] = field(default_factory=list)
         """Positions of the pictures to use, 0 is the first; empty: `count` evenly spread ones."""
-        count: int = 3
+        count: Annotated[int, Range(1, 1000)] = 3
         """How many pictures are used where `references` is empty; 0: all."""
-        resolution: int = 256
+        resolution: Pixels = 256
         """Side of the prepared pictures in pixels."""
         centre: str = "auto"
         """What becomes the origin: see `data_type: capture`."""
-        background: str = "auto"
+        background: Annotated[str, OneOf(METHODS)] = "auto"
         """How the object is told from the background: see `data_type: capture`."""
         background_model: str | None = None
         """ONNX file on this machine for background=rembg."""
-        tolerance: float = 0.08
+        tolerance: Share = 0.08
         """Largest colour difference, of 1, from an even background that is removed."""
         holes: bool = True
         """Enclosed areas of exactly an even background's colour are background, too."""

@@ -7,7 +7,7 @@ import json
 import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -19,13 +19,14 @@ from studio.data.arrays import read_npy
 from studio.data.base import ViewPairData
 from studio.data.procedural_inputs import InputShot, draw_shots
 from studio.data.procedural_objects import ProceduralObject, categories, make_object, split_seed
-from studio.data.procedural_photo import LOOKS, photo_caster
+from studio.data.procedural_photo import photo_caster
 from studio.data.procedural_rigs import RIGS
 from studio.data.render import RayCaster, Rendered
 from studio.data.rings import Inputs, Rings, on_white
 from studio.errors import ConfigError, DataError
 from studio.files import atomic_write, reserve
 from studio.progress import StageProgress
+from studio.ranges import Count, CountOrZero, Elevation, OneOf, Pixels, Range, Seed
 from studio.reading import read_json, reading
 from studio.registry import register
 
@@ -84,34 +85,34 @@ class ProceduralData(ViewPairData):
     class Config:
         """Options of the procedural data set."""
 
-        categories: list[str] = field(
+        categories: list[Annotated[str, OneOf(categories())]] = field(
             default_factory=lambda: ["car", "house", "armchair", "animal"]
         )
         """Kinds of objects; object i is of kind i modulo their number."""
-        objects: int = 2000
+        objects: Count = 2000
         """Objects of the training split."""
-        val_objects: int = 64
+        val_objects: CountOrZero = 64
         """Objects of the validation split (held-out seeds, in part held-out hues and shapes)."""
-        resolution: int = 64
+        resolution: Pixels = 64
         """Height and width of the pictures in pixels."""
-        seed: int = 0
+        seed: Seed = 0
         """First object seed of each split."""
-        rig: str = "ele30"
+        rig: Annotated[str, OneOf(RIGS)] = "ele30"
         """Cameras: ele30 (16 views, elevation 30), epidiff96 (six elevations), nmr24 (24 views)."""
-        input_elevation_deg: float = 30.0
+        input_elevation_deg: Elevation = 30.0
         """Elevation of the condition view; must belong to the rig."""
         yaw_jitter: bool = True
         """Turn every object by a fixed angle of its own within one azimuth step."""
-        reference: str = "random"
+        reference: Literal["random", "first"] = "random"
         """Condition view: "random" azimuth at each access, or "first" (the object's own front)."""
-        references: list[int] = field(default_factory=list)
+        references: list[CountOrZero] = field(default_factory=list)
         """Training by step: ring positions of conditions, 0 is the front; empty: any."""
-        supersample: int = 2
+        supersample: Annotated[int, Range(1, 16)] = 2
         """Samples per pixel and axis."""
-        inputs: int = 0
+        inputs: CountOrZero = 0
         """Further pictures of every object as people take them (any elevation, lens, framing); if
         there are any, training by step takes its conditions from them."""
-        look: str = "plain"
+        look: Literal["plain", "photo"] = "plain"
         """plain (one colour a part, light from above) or photo (patterns, soft light)."""
         cache_dir: str | None = None
         """Folder for rendered pictures; they stay in memory only if it is null."""
@@ -119,23 +120,14 @@ class ProceduralData(ViewPairData):
         """Add a caption to each item."""
 
     def __init__(self, cfg: Config) -> None:
-        unknown = [name for name in cfg.categories if name not in categories()]
-        if unknown or not cfg.categories:
-            raise ConfigError(
-                f"data.categories holds {unknown or 'nothing'}.", allowed=", ".join(categories())
-            )
-        if cfg.rig not in RIGS:
-            raise ConfigError(f"data.rig is '{cfg.rig}'.", allowed=", ".join(RIGS))
+        if not cfg.categories:
+            raise ConfigError("data.categories is empty.", allowed=", ".join(categories()))
         rig = RIGS[cfg.rig]
         if cfg.input_elevation_deg not in rig.elevations:
             raise ConfigError(
                 f"data.input_elevation_deg is {cfg.input_elevation_deg}, not in rig {cfg.rig}.",
                 allowed=", ".join(str(e) for e in rig.elevations),
             )
-        if cfg.reference not in ("random", "first"):
-            raise ConfigError(f"data.reference is '{cfg.reference}'.", allowed="random, first")
-        if cfg.look not in LOOKS:
-            raise ConfigError(f"data.look is '{cfg.look}'.", allowed=", ".join(LOOKS))
         self.cfg = cfg
         self.rig, self.cameras = rig, rig.cameras(cfg.resolution)
         self._views: dict[str, NDArray[np.uint8]] = {}

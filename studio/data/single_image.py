@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from studio.data.base import ConditionData
 from studio.errors import DataError
-from studio.foreground import foreground
+from studio.foreground import METHODS, foreground
 from studio.images import (
     centre_object,
     object_box,
@@ -19,6 +20,7 @@ from studio.images import (
     resize,
     save_png,
 )
+from studio.ranges import Angle, Elevation, OneOf, Pixels, Range, Share
 from studio.registry import register
 from studio.views import Condition, Original
 
@@ -35,25 +37,25 @@ class SingleImageData(ConditionData):
 
         image: str = ""
         """The picture file."""
-        background: str = "auto"
+        background: Annotated[str, OneOf(METHODS)] = "auto"
         """How the object is cut out: auto, alpha, border, rembg or none."""
         background_model: str | None = None
         """ONNX file on this machine for background=rembg."""
-        tolerance: float = 0.08
+        tolerance: Share = 0.08
         """Largest colour difference, of 1, from an even background that is removed."""
         holes: bool = True
         """Enclosed areas of exactly an even background's colour (a handle) are background, too."""
-        ratio: float | None = 0.75
+        ratio: Annotated[float, Range(0, 1, above=True)] | None = 0.75
         """Size of the object (see `fit`) over the side of the picture; 0.78 is Zero-1-to-3's 200 of
         256 px. null keeps the framing."""
-        fit: str = "box"
+        fit: Literal["box", "breadth"] = "box"
         """What `ratio` measures: box (longer side of the object's box, which is centred) or breadth
         (its width, the picture's own centre staying where it is: ViewFusion)."""
-        resolution: int = 256
+        resolution: Pixels = 256
         """Side of the prepared picture in pixels."""
-        elevation_deg: float = 30.0
+        elevation_deg: Elevation = 30.0
         """Elevation of the camera that took the picture, in degrees; 0 is level with the object."""
-        azimuth_deg: float = 0.0
+        azimuth_deg: Angle = 0.0
         """World azimuth, in degrees, at which that camera is placed."""
         prepared: str | None = None
         """PNG file that receives the prepared picture, to look at."""

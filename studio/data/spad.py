@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from studio.data.spad_files import is_placed, read_blender_camera
 from studio.data.views_files import read_names
 from studio.errors import ConfigError, DataError
 from studio.images import composite, read_rgba, resize
+from studio.ranges import Count, Pixels, Range, Share
 from studio.registry import register
 
 logger = logging.getLogger(__name__)
@@ -145,42 +146,31 @@ class SpadData(ViewPairData):
         """CSV file of id,caption, in `root` or a path of its own; items then hold the caption (empty where an object has none)."""  # noqa: E501
         drop_3d: bool = True
         """Take mentions of 3D out of captions, as the authors do."""
-        size: int = 256
+        size: Pixels = 256
         """Picture side after resizing, in pixels."""
-        views: int = 2
+        views: Annotated[int, Range(1, 12)] = 2
         """Views per item (released models: 2 and 4)."""
-        setup: str = "random"
+        setup: Literal["random", "orthogonal", "both"] = "random"
         """random views; orthogonal: views of one elevation 90 degrees apart; both: either, evenly (released: four views)."""  # noqa: E501
         pictures: str | None = None
         """Folder of single pictures with captions, <name>.jpg beside <name>.txt (authors: a part of LAION), in `root` or a path of its own; null: none."""  # noqa: E501
-        pictures_share: float = 0.1
+        pictures_share: Share = 0.1
         """Share of the training steps that are made of them, drawn by the step's number."""
-        pictures_batch: int = 60
+        pictures_batch: Count = 60
         """Pictures in such a step, where others have system.batch_size objects."""
         depths: bool = False
         """Give depth maps [V,H,W] as well, along the viewing axis in world units."""
-        train_share: float = 0.99
+        train_share: Share = 0.99
         """Share of the list that is trained on; the rest is for validation."""
-        broken: str = "raise"
+        broken: Literal["raise", "skip"] = "raise"
         """What an object with a missing or broken file or too few views does: raise, or skip to the next one, with a warning."""  # noqa: E501
 
     def __init__(self, cfg: Config) -> None:
         """Check the options and read the lists; no picture is opened."""
-        for key, allowed in (("setup", SETUPS), ("broken", BROKEN)):
-            if getattr(cfg, key) not in allowed:
-                raise ConfigError(
-                    f"data.{key} is {getattr(cfg, key)!r}.", allowed=", ".join(allowed)
-                )
         most = 12 if cfg.setup == "random" else 4
         if not 1 <= cfg.views <= most:
             raise ConfigError(
                 f"data.views is {cfg.views} with setup {cfg.setup}.", allowed=f"1 to {most}"
-            )
-        if not 0 <= cfg.pictures_share <= 1 or cfg.pictures_batch < 1:
-            raise ConfigError(
-                f"data.pictures_share is {cfg.pictures_share}, "
-                f"data.pictures_batch {cfg.pictures_batch}.",
-                allowed="a share from 0 to 1, at least one picture",
             )
         root = Path(cfg.root)
         if not root.is_dir():

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from studio.data.captions import read_captions
 from studio.data.views_files import read_matrix, read_names, read_rgba8, whitened
 from studio.errors import ConfigError, DataError
 from studio.images import composite, read_rgba, resize
+from studio.ranges import FieldOfView, Pixels, Range, Share
 from studio.registry import register
 
 logger = logging.getLogger(__name__)
@@ -58,39 +59,34 @@ class ViewsReleaseData(ViewPairData):
         """List of objects, in `root` or a path of its own: .json, .npy, or text with one id a line."""  # noqa: E501
         invalid: str | None = None
         """List of objects to leave out before the split, in the same forms (invalid_paths.json)."""
-        size: int = 256
+        size: Pixels = 256
         """Picture side after resizing, in pixels."""
-        total_view: int = 12
+        total_view: Annotated[int, Range(1, 10_000)] = 12
         """Views of each object that are used (the released config of Zero-1-to-3 says 4)."""
-        targets: int = 1
+        targets: Annotated[int, Range(1, 10_000)] = 1
         """Target views per item."""
-        references: int = 0
+        references: Annotated[int, Range(0, 10_000)] = 0
         """Reference views per item, the first of which is the condition; 0: a condition alone."""
         replacement: bool = False
         """Draw the views of an item with replacement, as EscherNet does: a target may be a reference."""  # noqa: E501
         fix_sample: bool = False
         """Validate on EscherNet's fixed views instead of ones drawn once for each object."""
-        train_share: float = 0.99
+        train_share: Share = 0.99
         """Share of the list that is trained on; the rest is for validation."""
-        compositing: str = "right"
+        compositing: Literal["right", "released"] = "right"
         """right: by alpha on white; released: only alpha 0 becomes white, 8-bit truncation."""
-        fov_deg: float = CANONICAL_FOV_DEG
+        fov_deg: FieldOfView = CANONICAL_FOV_DEG
         """Field of view of the renderings."""
         captions: str | None = None
         """CSV file of id,caption; items then hold the caption (empty where an object has none)."""
-        broken: str = "raise"
+        broken: Literal["raise", "skip"] = "raise"
         """What an object with a missing or broken file does: raise, or skip to the next one, counted."""  # noqa: E501
 
     def __init__(self, cfg: Config) -> None:
         """Check the options and read the lists; no picture is opened."""
-        for key, allowed in (("compositing", COMPOSITING), ("broken", BROKEN)):
-            if getattr(cfg, key) not in allowed:
-                raise ConfigError(
-                    f"data.{key} is {getattr(cfg, key)!r}.", allowed=", ".join(allowed)
-                )
         given = max(cfg.references, 1)
         most = cfg.total_view if cfg.replacement else cfg.total_view - given
-        if cfg.references < 0 or not 1 <= cfg.targets <= most:
+        if cfg.targets > most:
             raise ConfigError(
                 f"data.targets is {cfg.targets} and data.references {cfg.references} "
                 f"of {cfg.total_view} views.",

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -23,13 +22,13 @@ from studio.export.readers import read_back
 from studio.export.texture import TextureBaker, fitting_size, query_colours
 from studio.export.unwrap import unwrap
 from studio.export.view_colours import Footage
-from studio.export.world import check_world
+from studio.export.world import WORLDS, check_world
 from studio.files import atomic_write
 from studio.mesh import Mesh
 from studio.metrics.renders import mesh_psnr
 from studio.metrics.solidity import solidity
-from studio.options import check_ranges
 from studio.progress import StageProgress
+from studio.ranges import CountOrZero, Factor, OneOf, Range, Share
 from studio.registry import register
 from studio.views import ViewSet
 
@@ -61,76 +60,52 @@ class MeshExporter:
     class Config:
         """Options of the mesh exporter."""
 
-        resolution: int = 192
+        resolution: Annotated[int, Range(8, 4096)] = 192
         """Grid cells along the longest side of the object."""
-        faces: int = 20000
+        faces: Annotated[int, Range(0, 1_000_000_000)] = 20000
         """Triangles after decimation; 0 keeps all."""
-        smooth: int = 0
+        smooth: Annotated[int, Range(0, 1000)] = 0
         """Rounds of Taubin smoothing before decimation."""
-        keep_components: float = 0.05
+        keep_components: Share = 0.05
         """Drop loose parts with less than this share of the largest part's area, unless the views' outlines need them; 0 keeps all."""  # noqa: E501
-        slope: float = 2.0
+        slope: Annotated[float, Range(1e-3, 1e3)] = 2.0
         """Largest gradient length expected of the field; raise it if parts are missing."""
-        memory_gb: float = 4.0
+        memory_gb: Annotated[float, Range(1e-3, 1e6)] = 4.0
         """Refuse resolutions whose sampling grids would need more than this."""
-        formats: list[str] = field(default_factory=lambda: ["glb", "ply"])
+        formats: list[Annotated[str, OneOf(FORMATS)]] = field(
+            default_factory=lambda: ["glb", "ply"]
+        )
         """Any of glb, ply, obj."""
-        world: str = "auto"
+        world: Annotated[str, OneOf(WORLDS)] = "auto"
         """Where the files lie: ground (base at height 0, the input's view in front), capture (where the capture's own cameras are), views (upright, as fitted), or auto: generated objects on the ground, captures where they are, but glb and obj upright where the capture is not."""  # noqa: E501
-        height: float = 0.0
+        height: Factor = 0.0
         """Height of the object in metres; 0 keeps the size that views or capture give it."""
-        texture_size: int = 0
+        texture_size: Annotated[int, Range(0, 1 << 14)] = 0
         """Side of the base colour texture in texels; 0: two texels per pixel of the views."""
-        texture_source: str = "auto"
+        texture_source: Literal["auto", "field", "views"] = "auto"
         """field: its own colours; views: those, corrected by the pictures; auto: views, if any."""
-        texture_margin: float = 0.0
+        texture_margin: Annotated[float, Range(0, 1000)] = 0.0
         """Pixels beside outlines that the texture leaves out; blurred pictures need one."""
-        unwrap: str = "auto"
+        unwrap: Literal["auto", "xatlas", "box"] = "auto"
         """xatlas, box (fast, more seams), or auto: xatlas up to 60,000 faces."""
         turntable: bool = True
         """Write turntable.mp4 (turntable.gif where ffmpeg is missing)."""
-        turntable_frames: int = 36
+        turntable_frames: Annotated[int, Range(1, 10_000)] = 36
         """Pictures per turn."""
-        turntable_size: int = 256
+        turntable_size: Annotated[int, Range(16, 4096)] = 256
         """Picture height in pixels; colours and bare shape stand side by side."""
         preview: bool = True
         """Write preview.png: input, views, and the mesh from the same and from unseen sides."""
         inspect: bool = True
         """Write inspect.glb, where there are views: the mesh, all cameras and their pictures."""
-        psnr_views: int = 16
+        psnr_views: CountOrZero = 16
         """Views that the finished file is compared with, for mesh_psnr; 0 does not compare."""
 
     def __init__(self, cfg: Config) -> None:
         """Check the options."""
         self.cfg = cfg
         self.figures: dict[str, Any] = {}
-        wrong = [name for name in cfg.formats if name not in FORMATS]
-        if wrong:
-            raise ConfigError(f"exporter.formats contains {wrong}.", allowed=", ".join(FORMATS))
-        check_ranges(
-            "exporter",
-            cfg,
-            resolution=(8, 4096),
-            faces=(0, math.inf),
-            smooth=(0, 1000),
-            keep_components=(0, 1),
-            slope=(1e-3, 1e3),
-            memory_gb=(1e-3, math.inf),
-            texture_size=(0, 1 << 14),
-            texture_margin=(0, 1000),
-            turntable_frames=(1, 10_000),
-            turntable_size=(16, 4096),
-            psnr_views=(0, math.inf),
-        )
         check_world(cfg.world, cfg.height)
-        for key, allowed in (
-            ("texture_source", ("auto", "field", "views")),
-            ("unwrap", ("auto", "xatlas", "box")),
-        ):
-            if getattr(cfg, key) not in allowed:
-                raise ConfigError(
-                    f"exporter.{key} is '{getattr(cfg, key)}'.", allowed=", ".join(allowed)
-                )
 
     def export(
         self,

@@ -9,16 +9,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from studio.geometry.base import Geometry, GeometryOutput
-from studio.ops.backend import choose_backend
+from studio.ops.backend import BACKENDS, choose_backend
 from studio.ops.field import colour_network, hash_field, length, squareplus
-from studio.ops.hash_grid import HashGridLayout, encode, growth_for
-from studio.options import check_ranges
+from studio.ops.hash_grid import (
+    FINEST,
+    MOST_LEVELS,
+    HashGridLayout,
+    Interpolation,
+    encode,
+    growth_for,
+)
+from studio.ranges import OneOf, Range, Width
 from studio.registry import register
 
 
@@ -30,31 +38,30 @@ class HashSDF(Geometry):
     class Config:
         """Options of the hash-grid geometry."""
 
-        levels: int = 8
+        levels: Annotated[int, Range(1, MOST_LEVELS)] = 8
         """Levels of the grid; 8 suit 128 px pictures, 10 suit 256 px."""
-        base_resolution: int = 16
+        base_resolution: Annotated[int, Range(1, FINEST)] = 16
         """Cells a side of the coarsest level."""
-        max_resolution: int = 256
+        max_resolution: Annotated[int, Range(1, FINEST)] = 256
         """Cells a side of the finest level."""
-        log2_rows: int = 15
+        log2_rows: Annotated[int, Range(1, 31)] = 15
         """Largest number of table rows of a level, as a power of two."""
-        interpolation: str = "linear"
+        interpolation: Interpolation = "linear"
         """Of the grid, between the corners of a cell: linear or smoothstep."""
-        hidden: int = 64
+        hidden: Width = 64
         """Hidden units of the SDF and of the colour network."""
-        features: int = 15
+        features: Annotated[int, Range(0, 65536)] = 15
         """Numbers handed from the SDF network to the colour network."""
-        radius: float = 0.6
+        radius: Annotated[float, Range(0, 2)] = 0.6
         """Radius of the sphere it starts from; the object's cube is [-1, 1]."""
         view_dependent: bool = True
         """Whether colours may depend on the viewing direction."""
-        backend: str = "auto"
+        backend: Annotated[str, OneOf(BACKENDS)] = "auto"
         """auto, cpu (numba kernels) or torch (reference)."""
 
     def __init__(self, cfg: Config) -> None:
         super().__init__()
         self.cfg = cfg
-        check_ranges("geometry", cfg, hidden=(1, 65536), features=(0, 65536), radius=(0, 2))
         growth = growth_for(cfg.levels, cfg.base_resolution, cfg.max_resolution)
         self.layout = HashGridLayout(
             cfg.levels,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
@@ -14,14 +14,10 @@ from studio.geometry.base import Geometry, GeometryOutput
 from studio.geometry.encodings import HashEncoding, differentiate
 from studio.geometry.finite_differences import central_differences
 from studio.geometry.mlp import VanillaMLP
-from studio.ops.hash_grid import HashGridLayout
-from studio.options import check_ranges
+from studio.ops.backend import BACKENDS
+from studio.ops.hash_grid import FINEST, MOST_LEVELS, HashGridLayout, Interpolation
+from studio.ranges import OneOf, Range, Size, Steps, StepsOrZero, Width
 from studio.registry import register
-
-CHOICES = {
-    "gradient": ("analytic", "finite-difference"),
-    "difference": ("fixed", "level"),
-}
 
 
 @register("geometry", "implicit-sdf")
@@ -32,54 +28,39 @@ class ImplicitSDF(Geometry):
     class Config:
         """Options of the geometry; the defaults are threestudio's."""
 
-        levels: int = 16
+        levels: Annotated[int, Range(1, MOST_LEVELS)] = 16
         """Levels of the grid."""
-        base_resolution: int = 16
+        base_resolution: Annotated[int, Range(1, FINEST)] = 16
         """Cells a side of the coarsest level."""
-        growth: float = 1.447269237440378
+        growth: Annotated[float, Range(1, 100)] = 1.447269237440378
         """Factor of the resolution from level to level."""
-        log2_rows: int = 19
+        log2_rows: Annotated[int, Range(1, 31)] = 19
         """Largest number of table rows of a level, as a power of two."""
-        interpolation: str = "linear"
+        interpolation: Interpolation = "linear"
         """Of the grid, between the corners of a cell: linear or smoothstep."""
-        start_level: int = 0
+        start_level: StepsOrZero = 0
         """Levels open at the start; 0 opens all."""
-        level_every: int = 1000
+        level_every: Steps = 1000
         """Steps from one opening to the next."""
-        level_after: int = 0
+        level_after: StepsOrZero = 0
         """Step from which openings are counted."""
-        hidden: int = 64
+        hidden: Width = 64
         """Hidden units of the networks."""
-        features: int = 3
+        features: Annotated[int, Range(3, 65536)] = 3
         """Numbers from the feature network; with 3 they are the colour before the sigmoid."""
-        semi_axes: list[float] = field(default_factory=lambda: [0.5])
+        semi_axes: list[Size] = field(default_factory=lambda: [0.5])
         """Of the ellipsoid it starts from; one number is a sphere's radius."""
-        gradient: str = "analytic"
+        gradient: Literal["analytic", "finite-difference"] = "analytic"
         """analytic (outwards; the released code returns its negative), or finite-difference."""
-        difference: str = "fixed"
+        difference: Literal["fixed", "level"] = "fixed"
         """Step of the differences: fixed, or level (a cell of the finest open level)."""
-        epsilon: float = 0.01
+        epsilon: Annotated[float, Range(1e-6, 1)] = 0.01
         """The fixed step, in units of half the cube."""
-        backend: str = "auto"
+        backend: Annotated[str, OneOf(BACKENDS)] = "auto"
         """Of the hash grid: auto, cpu (numba), triton, tcnn or torch (reference)."""
 
     def __init__(self, cfg: Config) -> None:
         super().__init__()
-        for name, allowed in CHOICES.items():
-            if getattr(cfg, name) not in allowed:
-                raise ConfigError(
-                    f"implicit-sdf: {name} is {getattr(cfg, name)!r}.", allowed=", ".join(allowed)
-                )
-        check_ranges(
-            "geometry",
-            cfg,
-            start_level=(0, math.inf),
-            level_every=(1, math.inf),
-            level_after=(0, math.inf),
-            hidden=(1, 65536),
-            features=(3, 65536),
-            epsilon=(1e-6, 1),
-        )
         if len(cfg.semi_axes) not in (1, 3) or not min(cfg.semi_axes) > 0:
             raise ConfigError(
                 f"implicit-sdf: semi_axes is {list(cfg.semi_axes)}.",

@@ -7,9 +7,8 @@ so gradients are the same numbers.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -26,37 +25,11 @@ from studio.geometry.encodings import (
 )
 from studio.geometry.finite_differences import central_differences
 from studio.geometry.mlp import FusedMLP, VanillaMLP
-from studio.ops.hash_grid import HashGridLayout
+from studio.ops.backend import BACKENDS
+from studio.ops.hash_grid import FINEST, MOST_LEVELS, HashGridLayout, Interpolation
 from studio.ops.progressive import smooth_resolution
-from studio.options import check_ranges
+from studio.ranges import Factor, Layers, OneOf, Range, Size, Steps, StepsOrZero, Width
 from studio.registry import register
-
-CHOICES = {
-    "encoding": ("hash", "frequency", "nerfstudio-hash"),
-    "gradient": ("analytic", "finite-difference"),
-    "difference": ("fixed", "level", "smooth"),
-    "border": ("exact", "released"),
-    "directions": ("harmonics", "frequency", "plain", "none"),
-    "texture": ("vanilla", "fused"),
-}
-
-RANGES = {
-    "level_features": (1, 64),
-    "octaves": (1, 32),
-    "start_level": (0, math.inf),
-    "level_every": (1, math.inf),
-    "level_after": (0, math.inf),
-    "hidden": (1, 65536),
-    "layers": (0, 64),
-    "features": (1, 65536),
-    "sphere_radius": (0, 2),
-    "radius": (1e-6, 1e6),
-    "epsilon": (1e-9, 1e6),
-    "direction_degree": (1, 8),
-    "texture_hidden": (1, 65536),
-    "texture_layers": (0, 64),
-    "geometry_lr_scale": (0, 1e6),
-}
 
 
 @register("geometry", "instant-nsr")
@@ -67,73 +40,67 @@ class InstantNSR(Geometry):
     class Config:
         """Options of the geometry; the defaults are instant-nsr-pl's for NeuS."""
 
-        encoding: str = "hash"
+        encoding: Literal["hash", "nerfstudio-hash", "frequency"] = "hash"
         """Of positions: hash (tiny-cuda-nn's), nerfstudio-hash or frequency."""
-        levels: int = 16
+        levels: Annotated[int, Range(1, MOST_LEVELS)] = 16
         """Levels of the grid."""
-        base_resolution: int = 32
+        base_resolution: Annotated[int, Range(1, FINEST)] = 32
         """Cells a side of the coarsest level."""
-        growth: float = 1.3195079107728942
+        growth: Annotated[float, Range(1, 100)] = 1.3195079107728942
         """Factor of the resolution from level to level."""
-        log2_rows: int = 19
+        log2_rows: Annotated[int, Range(1, 31)] = 19
         """Largest number of table rows of a level, as a power of two."""
-        level_features: int = 2
+        level_features: Annotated[int, Range(1, 64)] = 2
         """Features per level; the numba kernels need 2."""
-        interpolation: str = "linear"
+        interpolation: Interpolation = "linear"
         """Of the grid, between the corners of a cell: linear or smoothstep."""
-        octaves: int = 6
+        octaves: Annotated[int, Range(1, 32)] = 6
         """Octaves of the frequency encoding."""
-        start_level: int = 0
+        start_level: StepsOrZero = 0
         """Levels open at the start; 0 opens all."""
-        level_every: int = 1000
+        level_every: Steps = 1000
         """Steps from one opening to the next."""
-        level_after: int = 0
+        level_after: StepsOrZero = 0
         """Step from which openings are counted."""
-        hidden: int = 64
+        hidden: Width = 64
         """Hidden units of the SDF network."""
-        layers: int = 1
+        layers: Layers = 1
         """Hidden layers of the SDF network."""
-        features: int = 13
+        features: Width = 13
         """Outputs of the SDF network; the first is the distance, the texture gets all."""
-        sphere_radius: float = 0.5
+        sphere_radius: Annotated[float, Range(0, 2)] = 0.5
         """Radius of the sphere it starts from, in [-1, 1]; 0: random, rectifiers, no softplus."""
         weight_norm: bool = True
         """Directions and lengths of the SDF network's weights apart."""
-        radius: float = 1.0
+        radius: Size = 1.0
         """Half side of the authors' world: what the network's distances are measured in."""
-        gradient: str = "analytic"
+        gradient: Literal["analytic", "finite-difference"] = "analytic"
         """analytic, or finite-difference (central, six taps, with a Laplacian)."""
-        difference: str = "fixed"
+        difference: Literal["fixed", "level", "smooth"] = "fixed"
         """Step of the differences: fixed, level (a cell of the finest open level) or smooth."""
-        epsilon: float = 1e-3
+        epsilon: Annotated[float, Range(1e-9, 1e6)] = 1e-3
         """The fixed step, in units of `radius`'s world."""
-        border: str = "exact"
+        border: Literal["exact", "released"] = "exact"
         """Taps at the cube's faces: exact divides by the real spacing; released does not."""
-        directions: str = "harmonics"
+        directions: Literal["harmonics", "frequency", "plain", "none"] = "harmonics"
         """What the texture sees of the viewing direction: harmonics, frequency, plain or none."""
-        direction_degree: int = 4
+        direction_degree: Annotated[int, Range(1, 8)] = 4
         """Bands of the harmonics, or octaves."""
-        texture: str = "vanilla"
+        texture: Literal["vanilla", "fused"] = "vanilla"
         """Texture network: vanilla (biases) or fused (tiny-cuda-nn's, without)."""
-        texture_hidden: int = 64
+        texture_hidden: Width = 64
         """Hidden units of the texture network."""
-        texture_layers: int = 2
+        texture_layers: Layers = 2
         """Hidden layers of the texture network."""
-        geometry_lr_scale: float = 1.0
+        geometry_lr_scale: Factor = 1.0
         """Factor of the learning rate of everything but the texture."""
         weights: str = ""
         """Weights of instant-nsr-pl or Wonder3D (a Lightning checkpoint) to start from."""
-        backend: str = "auto"
+        backend: Annotated[str, OneOf(BACKENDS)] = "auto"
         """Of the hash grid: auto, cpu (numba), triton, tcnn or torch (reference)."""
 
     def __init__(self, cfg: Config) -> None:
         super().__init__()
-        for name, allowed in CHOICES.items():
-            if getattr(cfg, name) not in allowed:
-                raise ConfigError(
-                    f"instant-nsr: {name} is {getattr(cfg, name)!r}.", allowed=", ".join(allowed)
-                )
-        check_ranges("geometry", cfg, **RANGES)
         if cfg.difference != "fixed" and cfg.encoding != "hash":
             raise ConfigError(
                 f"instant-nsr: difference is {cfg.difference!r}.",

@@ -8,7 +8,7 @@ numbers.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -18,22 +18,9 @@ from studio.errors import ConfigError
 from studio.geometry.base import Geometry, GeometryOutput
 from studio.geometry.neus_checkpoint import load_parts
 from studio.geometry.neus_networks import ColourNetwork, SDFNetwork, embedding_width
-from studio.options import check_ranges
+from studio.ranges import Factor, Range, Size, Width
 from studio.registry import register
 
-MODES = ("idr", "no_view_dir", "no_normal", "reflected")
-RANGES = {
-    "hidden": (1, 65536),
-    "layers": (1, 64),
-    "features": (1, 65536),
-    "octaves": (0, 32),
-    "radius": (0, 1e6),
-    "scale": (1e-6, 1e6),
-    "colour_hidden": (1, 65536),
-    "colour_layers": (1, 64),
-    "colour_octaves": (0, 32),
-    "colour_lr_scale": (0, 1e6),
-}
 CHUNK = 16384  # points evaluated at once where no gradient is recorded
 
 
@@ -45,19 +32,19 @@ class NeuSMLP(Geometry):
     class Config:
         """Options of the networks; the defaults are the published ones."""
 
-        hidden: int = 256
+        hidden: Width = 256
         """Hidden units of the SDF network."""
-        layers: int = 8
+        layers: Annotated[int, Range(1, 64)] = 8
         """Hidden layers of the SDF network."""
-        features: int = 256
+        features: Width = 256
         """Numbers handed from the SDF network to the colour network."""
-        skips: list[int] = field(default_factory=lambda: [4])
+        skips: list[Annotated[int, Range(1, 64)]] = field(default_factory=lambda: [4])
         """Layers of the SDF network that see the embedded point again."""
-        octaves: int = 6
+        octaves: Annotated[int, Range(0, 32)] = 6
         """Octaves of the positional embedding of points."""
-        radius: float = 0.5
+        radius: Factor = 0.5
         """Radius of the sphere it roughly starts from; the object's cube is [-1, 1]."""
-        scale: float = 1.0
+        scale: Size = 1.0
         """Points are multiplied by it on their way into the network."""
         scale_sdf: bool = True
         """Whether distances are divided by scale in return."""
@@ -67,28 +54,23 @@ class NeuSMLP(Geometry):
         """Start as a room: positive inside the sphere."""
         weight_norm: bool = True
         """Split weights into direction and length (checkpoints then hold weight_g, weight_v)."""
-        colour_hidden: int = 256
+        colour_hidden: Width = 256
         """Hidden units of the colour network."""
-        colour_layers: int = 4
+        colour_layers: Annotated[int, Range(1, 64)] = 4
         """Hidden layers of the colour network."""
-        colour_octaves: int = 4
+        colour_octaves: Annotated[int, Range(0, 32)] = 4
         """Octaves of the embedding of directions."""
-        colour_mode: str = "idr"
+        colour_mode: Literal["idr", "no_view_dir", "no_normal", "reflected"] = "idr"
         """Inputs of the colour network: idr, no_view_dir, no_normal or reflected (SyncDreamer)."""
         colour_sigmoid: bool = True
         """Squeeze colours into [0, 1]."""
-        colour_lr_scale: float = 1.0
+        colour_lr_scale: Factor = 1.0
         """Learning rate of the colour network, relative to the SDF network's."""
         weights: str | None = None
         """Checkpoint of NeuS (.pth), SyncDreamer or Wonder3D's NeuS (.ckpt) to start from."""
 
     def __init__(self, cfg: Config) -> None:
         super().__init__()
-        if cfg.colour_mode not in MODES:
-            raise ConfigError(
-                f"geometry.colour_mode is {cfg.colour_mode!r}.", allowed=", ".join(MODES)
-            )
-        check_ranges("geometry", cfg, **RANGES)
         if not all(1 <= i <= cfg.layers for i in cfg.skips):
             raise ConfigError(
                 f"geometry.skips is {cfg.skips}.", allowed=f"layers from 1 to {cfg.layers}"

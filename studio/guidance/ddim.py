@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -16,7 +17,7 @@ from torch import Tensor
 from studio.errors import ConfigError
 from studio.guidance.diffusion import NoiseSchedule, randn_like
 
-SPACINGS = ("zero123", "ldm", "leading", "trailing")
+Spacing = Literal["zero123", "ldm", "leading", "trailing"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class DDIMStep:
     """Standard deviation of the fresh noise."""
 
 
-def ddim_timesteps(steps: int, spacing: str, train_steps: int = 1000) -> list[int]:
+def ddim_timesteps(steps: int, spacing: Spacing, train_steps: int = 1000) -> list[int]:
     """List the timesteps of a run, highest first.
 
     Args:
@@ -46,7 +47,7 @@ def ddim_timesteps(steps: int, spacing: str, train_steps: int = 1000) -> list[in
         train_steps: length of the training chain.
 
     Raises:
-        ConfigError: if the spacing is unknown or cannot place that many steps.
+        ConfigError: if the spacing cannot place that many steps.
     """
     if not 1 <= steps <= train_steps:
         raise ConfigError(f"steps is {steps}.", allowed=f"1 to {train_steps}")
@@ -66,9 +67,7 @@ def ddim_timesteps(steps: int, spacing: str, train_steps: int = 1000) -> list[in
         return [t + (times[-1] + 1 < train_steps) for t in reversed(times)]
     if spacing == "leading":
         return [min(i * stride + 1, train_steps - 1) for i in reversed(range(steps))]
-    if spacing == "trailing":
-        return [round(train_steps - i * train_steps / steps) - 1 for i in range(steps)]
-    raise ConfigError(f"timestep_spacing is {spacing!r}.", allowed=", ".join(SPACINGS))
+    return [round(train_steps - i * train_steps / steps) - 1 for i in range(steps)]
 
 
 def ddim_plan(schedule: NoiseSchedule, steps: int, spacing: str, eta: float) -> list[DDIMStep]:

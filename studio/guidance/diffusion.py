@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -18,30 +18,33 @@ from torch.utils.checkpoint import checkpoint
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import encode, latent_side
 from studio.guidance.precision import SamplingOptions, whole
+from studio.ranges import Factor, Fixed, Range
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
-PREDICTIONS = ("epsilon", "v_prediction", "sample")
+Prediction = Literal["epsilon", "v_prediction", "sample"]
+BetaSchedule = Literal["scaled_linear", "linear"]
+PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)
 
 
 @dataclass
 class ScheduleOptions(SamplingOptions):
     """Options of a latent-diffusion method that its noise schedule and its loss follow from."""
 
-    prediction_type: str = "v_prediction"
+    prediction_type: Fixed[Prediction] = "v_prediction"
     """What the UNet returns: epsilon (released models), v_prediction or sample (latents)."""
-    beta_schedule: str = "scaled_linear"
+    beta_schedule: Fixed[BetaSchedule] = "scaled_linear"
     """Shape of the noise schedule: scaled_linear or linear."""
-    beta_start: float = 0.00085
+    beta_start: Fixed[Annotated[float, Range(0, 0.999, above=True)]] = 0.00085
     """First variance of the noise schedule."""
-    beta_end: float = 0.012
+    beta_end: Fixed[Annotated[float, Range(0, 0.999, above=True)]] = 0.012
     """Last variance of the noise schedule."""
-    train_timesteps: int = 1000
+    train_timesteps: Fixed[Annotated[int, Range(2, 100_000)]] = 1000
     """Length of the training chain."""
-    zero_terminal_snr: bool = False
+    zero_terminal_snr: Fixed[bool] = False
     """Make the last timestep pure noise (needs v_prediction or sample)."""
-    min_snr_gamma: float = 0.0
+    min_snr_gamma: Factor = 0.0
     """Min-SNR weighting of the loss; 0: off (released models)."""
 
 
@@ -60,8 +63,8 @@ class NoiseSchedule:
         timesteps: int = 1000,
         beta_start: float = 0.00085,
         beta_end: float = 0.012,
-        beta_schedule: str = "scaled_linear",
-        prediction_type: str = "epsilon",
+        beta_schedule: BetaSchedule = "scaled_linear",
+        prediction_type: Prediction = "epsilon",
         zero_terminal_snr: bool = False,
     ) -> NoiseSchedule:
         """Build the schedule; the defaults are Stable Diffusion's.
@@ -71,34 +74,24 @@ class NoiseSchedule:
             beta_start: first variance.
             beta_end: last variance.
             beta_schedule: "scaled_linear" (linear in sqrt(beta), LDM's "linear") or "linear".
-            prediction_type: what the network returns, one of `PREDICTIONS`.
+            prediction_type: what the network returns, see `Prediction`.
             zero_terminal_snr: rescale so that the last step is pure noise (Lin et al.,
                 arXiv 2305.08891, algorithm 1); not for "epsilon".
 
         Raises:
-            ConfigError: if a name is unknown, a number out of range, or pure noise is combined
-                with "epsilon", which says nothing about x_0 there.
+            ConfigError: if the variances fall, or pure noise is combined with "epsilon", which
+                says nothing about x_0 there.
         """
-        if timesteps < 2:
-            raise ConfigError(f"train_timesteps is {timesteps}.", allowed="2 or more")
-        if not 0 < beta_start <= beta_end < 1:
+        if beta_start > beta_end:
             raise ConfigError(
                 f"beta_start is {beta_start:g}, beta_end {beta_end:g}.",
-                allowed="0 < beta_start <= beta_end < 1",
-            )
-        if prediction_type not in PREDICTIONS:
-            raise ConfigError(
-                f"prediction_type is {prediction_type!r}.", allowed=", ".join(PREDICTIONS)
+                allowed="beta_start <= beta_end",
             )
         if beta_schedule == "scaled_linear":
             root = torch.linspace(beta_start**0.5, beta_end**0.5, timesteps, dtype=torch.float64)
             betas = root**2
-        elif beta_schedule == "linear":
-            betas = torch.linspace(beta_start, beta_end, timesteps, dtype=torch.float64)
         else:
-            raise ConfigError(
-                f"beta_schedule is {beta_schedule!r}.", allowed="scaled_linear, linear"
-            )
+            betas = torch.linspace(beta_start, beta_end, timesteps, dtype=torch.float64)
         alphas_cumprod = (1 - betas).cumprod(0)
         if zero_terminal_snr:
             if prediction_type == "epsilon":

@@ -20,6 +20,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from torch import Tensor
 from studio.errors import ConfigError
 from studio.ops.backend import choose_backend, kernels, ready
 
-INTERPOLATIONS = ("linear", "smoothstep")
+Interpolation = Literal["linear", "smoothstep"]
 MOST_LEVELS = 128  # tiny-cuda-nn's
 FINEST = 2**24  # cells a side: finer ones have no positions of their own in float32
 MOST_NUMBERS = 2**31  # in a table: tiny-cuda-nn counts in 32 bits
@@ -62,8 +63,6 @@ class HashGridLayout:
         for name, (low, high) in bounds.items():
             if not low <= getattr(self, name) <= high:  # also nan
                 raise _refused(name, getattr(self, name), f"{low} to {high}")
-        if self.interpolation not in INTERPOLATIONS:
-            raise _refused("interpolation", self.interpolation, ", ".join(INTERPOLATIONS))
         finest = math.log2(self.base_resolution) + (self.levels - 1) * math.log2(self.growth)
         if finest > math.log2(FINEST):
             raise ConfigError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
@@ -15,9 +16,9 @@ from studio.geometry.encodings import DirectionEncoding, HashEncoding
 from studio.geometry.mlp import VanillaMLP
 from studio.ops.box import ray_box
 from studio.ops.composite import composite
-from studio.ops.hash_grid import HashGridLayout
+from studio.ops.hash_grid import FINEST, MOST_LEVELS, HashGridLayout, Interpolation
 from studio.ops.packed import density_alpha, pack
-from studio.options import check_ranges
+from studio.ranges import Factor, Range, Size, Width
 from studio.renderers.occupancy import MOST_CELLS
 from studio.renderers.occupancy_ema import RunningOccupancy
 
@@ -28,44 +29,32 @@ class BackgroundConfig:
 
     enabled: bool = False
     """Learn what lies outside the object's cube."""
-    levels: int = 16
+    levels: Annotated[int, Range(1, MOST_LEVELS)] = 16
     """Levels of its hash grid."""
-    base_resolution: int = 32
+    base_resolution: Annotated[int, Range(1, FINEST)] = 32
     """Cells a side of the coarsest level."""
-    growth: float = 1.3195079107728942
+    growth: Annotated[float, Range(1, 100)] = 1.3195079107728942
     """Factor of the resolution from level to level."""
-    log2_rows: int = 19
+    log2_rows: Annotated[int, Range(1, 31)] = 19
     """Largest number of table rows of a level, as a power of two."""
-    interpolation: str = "linear"
+    interpolation: Interpolation = "linear"
     """Of the grid, between the corners of a cell: linear or smoothstep."""
-    hidden: int = 64
+    hidden: Width = 64
     """Hidden units of its networks."""
-    features: int = 8
+    features: Width = 8
     """Outputs of the density network."""
-    sections: int = 64
+    sections: Annotated[int, Range(1, 65536)] = 64
     """Sections of a ray between distance 1 and `far`; they grow with the distance."""
-    near: float = 0.1
+    near: Size = 0.1
     """Where rays that miss the cube begin."""
-    far: float = 1000.0
+    far: Annotated[float, Range(0, 1e9, above=True)] = 1000.0
     """Where rays end."""
-    shortest: float = 0.01
+    shortest: Size = 0.01
     """Shortest section."""
-    grid_resolution: int = 256
+    grid_resolution: Annotated[int, Range(1, MOST_CELLS)] = 256
     """Cells a side of its occupancy grid, over contracted space."""
-    threshold: float = 0.01
+    threshold: Factor = 0.01
     """Density times `shortest` above which a cell is sampled."""
-
-
-RANGES = {
-    "hidden": (1, 65536),
-    "features": (1, 65536),
-    "sections": (1, 65536),
-    "near": (1e-6, 1e6),
-    "far": (1e-6, 1e9),
-    "shortest": (1e-6, 1e6),
-    "grid_resolution": (1, MOST_CELLS),
-    "threshold": (0, 1e6),
-}
 
 
 class LearnedBackground(nn.Module):
@@ -73,7 +62,6 @@ class LearnedBackground(nn.Module):
 
     def __init__(self, cfg: BackgroundConfig) -> None:
         super().__init__()
-        check_ranges("renderer.background", cfg, **RANGES)
         if cfg.far <= cfg.near:
             raise ConfigError(
                 f"renderer.background.far is {cfg.far}.",

@@ -22,10 +22,9 @@ epsilon in the transmittance.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +37,7 @@ from studio.geometry.base import Geometry
 from studio.geometry.neus_checkpoint import load_parts
 from studio.ops.importance import refine
 from studio.ops.random import step_generator
-from studio.options import check_ranges
+from studio.ranges import Factor, Range, Size, StepsOrZero
 from studio.registry import register
 from studio.renderers.background import BackgroundNeRF, outside_depths
 from studio.renderers.base import Renderer, RenderOutput
@@ -46,33 +45,11 @@ from studio.renderers.gate import Gate
 from studio.renderers.neus_sections import (
     SectionRules,
     Sections,
-    check_rules,
     points_at,
     render_sections,
 )
 from studio.renderers.sharpness import LearnedSharpness
 
-RANGES = {
-    "samples": (2, 65536),
-    "importance": (0, 65536),
-    "rounds": (1, 64),
-    "round_sharpness": (1e-6, 1e6),
-    "scale": (1e-6, 1e6),
-    "radius": (1e-6, 1e6),
-    "gate_size": (1e-6, 1e6),
-    "near": (-1e6, 1e6),
-    "far": (0, 1e6),
-    "eikonal_radius": (0, 1e6),
-    "anneal_steps": (0, math.inf),
-    "variance": (-1.4, 1.4),
-    "variance_lr_scale": (0, 1e6),
-    "outside": (0, 65536),
-    "outside_hidden": (2, 65536),
-    "outside_layers": (2, 64),
-    "outside_octaves": (0, 32),
-    "outside_view_octaves": (0, 32),
-    "epsilon": (0, 1),
-}
 POINTS = 131072
 """Samples rendered at once where no gradient is recorded."""
 
@@ -85,41 +62,41 @@ class NeuSRenderer(Renderer):
     class Config(SectionRules):
         """Options of the renderer; the defaults are the published ones."""
 
-        scale: float = 1.0
+        scale: Size = 1.0
         """Turns half sides of the object's cube into the unit of lengths and sharpness here."""
-        samples: int = 64
+        samples: Annotated[int, Range(2, 65536)] = 64
         """Samples a ray that are spread evenly."""
-        importance: int = 64
+        importance: Annotated[int, Range(0, 65536)] = 64
         """Samples a ray that are drawn to the surface afterwards."""
-        rounds: int = 4
+        rounds: Annotated[int, Range(1, 64)] = 4
         """Rounds in which these are placed, each with twice the sharpness of the one before."""
-        round_sharpness: float = 64.0
+        round_sharpness: Size = 64.0
         """Sharpness of the first round."""
-        radius: float = 1.0
+        radius: Size = 1.0
         """Rays are sampled that far before and behind the point nearest to the origin."""
-        near: float = 0.0
+        near: Annotated[float, Range(-1e6, 1e6)] = 0.0
         """Depth at which sampling begins, if far is given."""
-        far: float = 0.0
+        far: Factor = 0.0
         """Depth at which sampling ends; 0 samples around the origin instead, see radius."""
         perturb: bool = True
         """Shift the samples of a ray at random while training."""
-        eikonal_radius: float = 1.2
+        eikonal_radius: Factor = 1.2
         """Samples within it count in the eikonal loss; 0 counts all that are evaluated."""
-        anneal_steps: int = 0
+        anneal_steps: StepsOrZero = 0
         """Training steps in which slopes turn from their relaxed to their exact form."""
-        variance: float = 0.3
+        variance: Annotated[float, Range(-1.4, 1.4)] = 0.3
         """Start of v in the sharpness s = exp(10 v)."""
-        variance_lr_scale: float = 1.0
+        variance_lr_scale: Factor = 1.0
         """Learning rate of v, relative to the geometry's."""
-        outside: int = 0
+        outside: Annotated[int, Range(0, 65536)] = 0
         """Samples a ray of the NeRF++ background; 0 has none. Needs a sphere as gate."""
-        outside_hidden: int = 256
+        outside_hidden: Annotated[int, Range(2, 65536)] = 256
         """Hidden units of the background."""
-        outside_layers: int = 8
+        outside_layers: Annotated[int, Range(2, 64)] = 8
         """Layers of the background."""
-        outside_octaves: int = 10
+        outside_octaves: Annotated[int, Range(0, 32)] = 10
         """Octaves of the background's embedding of points."""
-        outside_view_octaves: int = 4
+        outside_view_octaves: Annotated[int, Range(0, 32)] = 4
         """Octaves of the background's embedding of directions."""
         weights: str | None = None
         """Published checkpoint to take sharpness and background of; see neus-mlp."""
@@ -337,8 +314,6 @@ class NeuSRenderer(Renderer):
 
 
 def _check(cfg: NeuSRenderer.Config) -> None:
-    check_rules(cfg)
-    check_ranges("renderer", cfg, **RANGES)
     if cfg.importance % cfg.rounds:
         raise ConfigError(
             f"renderer.importance is {cfg.importance}, in {cfg.rounds} rounds.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,6 +18,7 @@ from studio.cameras import Rays
 from studio.errors import ConfigError
 from studio.geometry.base import Geometry, GeometryOutput
 from studio.geometry.instant_nsr_checkpoint import read_instant_nsr
+from studio.ops.backend import BACKENDS
 from studio.ops.composite import (
     annealed_slope,
     composite,
@@ -29,36 +30,13 @@ from studio.ops.field import length
 from studio.ops.packed import visible
 from studio.ops.random import step_generator
 from studio.ops.ray_march import RaySamples, march
-from studio.options import check_ranges
+from studio.ranges import Factor, OneOf, Range, Share, Steps, StepsOrZero
 from studio.registry import register
 from studio.renderers.base import Renderer, RenderOutput, nothing_seen
 from studio.renderers.learned_background import BackgroundConfig, LearnedBackground
 from studio.renderers.occupancy import MOST_CELLS, OccupancyGrid
 from studio.renderers.occupancy_ema import RunningOccupancy
 from studio.renderers.sharpness import LearnedSharpness
-
-CHOICES = {
-    "sharpness": ("schedule", "learned"),
-    "slope": ("raw", "unit"),
-    "occupancy": ("distance", "opacity"),
-}
-
-RANGES = {
-    "grid_resolution": (1, MOST_CELLS),
-    "sharpness_start": (1e-6, 1e6),
-    "sharpness_end": (1e-6, 1e6),
-    "variance": (-1.4, 1.4),
-    "sharpness_lr_scale": (0, 1e6),
-    "step_min": (1e-5, 2),
-    "step_max": (1e-5, 2),
-    "cosine_anneal": (0, 1e6),
-    "update_every": (1, math.inf),
-    "update_every_late": (1, math.inf),
-    "occupancy_threshold": (0, 1),
-    "occupancy_decay": (0, 1),
-    "occupancy_warmup": (0, math.inf),
-    "visible_threshold": (0, 1),
-}
 
 
 @register("renderer", "neus-occupancy")
@@ -69,59 +47,53 @@ class NeuSOccupancyRenderer(Renderer):
     class Config:
         """Options of the renderer; lengths are in units of half the object's cube."""
 
-        grid_resolution: int = 64
+        grid_resolution: Annotated[int, Range(1, MOST_CELLS)] = 64
         """Cells a side of the occupancy grid."""
-        sharpness: str = "schedule"
+        sharpness: Literal["schedule", "learned"] = "schedule"
         """schedule (from sharpness_start to sharpness_end) or learned."""
-        sharpness_start: float = 60.0
+        sharpness_start: Annotated[float, Range(1e-6, 1e6)] = 60.0
         """Sharpness s of the logistic density at the start of training."""
-        sharpness_end: float = 250.0
+        sharpness_end: Annotated[float, Range(1e-6, 1e6)] = 250.0
         """Sharpness at the end; in between log-linear in the progress."""
-        variance: float = 0.3
+        variance: Annotated[float, Range(-1.4, 1.4)] = 0.3
         """Learned sharpness: s = exp(10 variance) at the start."""
-        sharpness_limit: list[float] = field(default_factory=list)
+        sharpness_limit: list[Annotated[float, Range(0, 1e9)]] = field(default_factory=list)
         """Learned sharpness: none, or [start step, reach step, largest s] of a growing limit."""
-        sharpness_lr_scale: float = 0.1
+        sharpness_lr_scale: Factor = 0.1
         """Learned sharpness: factor of its learning rate."""
-        slope: str = "raw"
+        slope: Literal["raw", "unit"] = "raw"
         """Gradient in the section's slope: raw (NeuS) or unit (instant-nsr)."""
-        step_min: float = 0.01
+        step_min: Annotated[float, Range(1e-5, 2)] = 0.01
         """Shortest section between samples."""
-        step_max: float = 0.02
+        step_max: Annotated[float, Range(1e-5, 2)] = 0.02
         """Longest section; in between sections are 2 / s long."""
-        cosine_anneal: float = 0.25
+        cosine_anneal: Factor = 0.25
         """Share of training in which the section slope turns from its relaxed to its exact form."""
-        update_every: int = 16
+        update_every: Steps = 16
         """Steps between updates of the occupancy grid in the first fifth of training."""
-        update_every_late: int = 40
+        update_every_late: Steps = 40
         """Steps between updates afterwards."""
-        occupancy: str = "distance"
+        occupancy: Literal["distance", "opacity"] = "distance"
         """Cells to sample: near the surface by distance, or by a running maximum of opacity."""
-        occupancy_threshold: float = 0.001
+        occupancy_threshold: Share = 0.001
         """Opacity of a section above which a cell is sampled."""
-        occupancy_decay: float = 0.95
+        occupancy_decay: Share = 0.95
         """Factor of a cell's running maximum at each update."""
-        occupancy_warmup: int = 256
+        occupancy_warmup: StepsOrZero = 256
         """Steps in which updates of the running maximum visit every cell."""
-        visible_threshold: float = 0.0
+        visible_threshold: Share = 0.0
         """Least opacity of samples, judged before colours are computed; 0 keeps all."""
         background: BackgroundConfig = field(default_factory=BackgroundConfig)
         """What lies outside the cube, for captures without masks."""
         weights: str = ""
         """Weights of instant-nsr-pl or Wonder3D: learned sharpness, grids and background."""
-        backend: str = "auto"
+        backend: Annotated[str, OneOf(BACKENDS)] = "auto"
         """auto, cpu (numba kernels) or torch (reference)."""
 
     progress: Tensor
 
     def __init__(self, cfg: Config) -> None:
         super().__init__()
-        for name, allowed in CHOICES.items():
-            if getattr(cfg, name) not in allowed:
-                raise ConfigError(
-                    f"neus-occupancy: {name} is {getattr(cfg, name)!r}.", allowed=", ".join(allowed)
-                )
-        check_ranges("renderer", cfg, **RANGES)
         if cfg.step_max < cfg.step_min:
             raise ConfigError(
                 f"renderer.step_max is {cfg.step_max}.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,50 +11,30 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from studio.cameras import Rays
-from studio.errors import ConfigError
 from studio.geometry.base import Geometry
 from studio.ops.importance import section_opacity, transmittance
+from studio.ranges import Share, Size
 from studio.renderers.gate import Gate
-
-CHOICES = {
-    "gate": ("sphere", "cube"),
-    "last_section": ("coarse", "previous"),
-    "slope": ("raw", "unit"),
-    "colour_normal": ("raw", "unit"),
-}
 
 
 @dataclass
 class SectionRules:
     """Where the published programs differ."""
 
-    gate: str = "sphere"
+    gate: Literal["sphere", "cube"] = "sphere"
     """Shape of the space that holds the object: sphere or cube."""
-    gate_size: float = 1.0
+    gate_size: Size = 1.0
     """Its radius or half side."""
     evaluate_outside: bool = True
     """Evaluate samples outside the gate too; otherwise they are empty."""
-    last_section: str = "coarse"
+    last_section: Literal["coarse", "previous"] = "coarse"
     """Length of a ray's last section: coarse (2 / samples) or previous (that before it)."""
-    slope: str = "raw"
+    slope: Literal["raw", "unit"] = "raw"
     """Slope of the field along a ray, from its gradient: raw or unit."""
-    colour_normal: str = "raw"
+    colour_normal: Literal["raw", "unit"] = "raw"
     """Gradient that the geometry's colour is given: raw or unit (hash-sdf expects unit)."""
-    epsilon: float = 1e-7
+    epsilon: Share = 1e-7
     """What an opaque section still lets through."""
-
-
-def check_rules(cfg: SectionRules) -> None:
-    """Refuse unknown words.
-
-    Raises:
-        ConfigError: naming the option and what it may be.
-    """
-    for name, allowed in CHOICES.items():
-        if getattr(cfg, name) not in allowed:
-            raise ConfigError(
-                f"renderer.{name} is {getattr(cfg, name)!r}.", allowed=" or ".join(allowed)
-            )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import build_vae, decode, encode, start_from_pca, vae_patch
+from studio.ranges import Factor
 from studio.registry import register
 from studio.systems.training import TrainingConfig, TrainingSystem
 
@@ -31,12 +32,12 @@ class AutoencoderTraining(TrainingSystem):
         """First weights: random, or pca (of pixel blocks; one-level autoencoders only)."""
         train_encoder: bool = True
         """False trains the decoder alone, so that latents stay what they are from the start."""
-        scaling_factor: float = 0.0
+        scaling_factor: Factor = 0.0
         """Factor from latents to those of the diffusion process; 0: what brings unseen ones to unit
         variance. A decoder trained anew keeps the factor of the models that use its latents."""
-        kl_weight: float = 1e-5
+        kl_weight: Factor = 1e-5
         """Weight of the KL term per latent value."""
-        edge_weight: float = 1.0
+        edge_weight: Factor = 1.0
         """Weight of the L1 distance between picture gradients, against blur."""
 
     def __init__(self, cfg: Config, *, run: Any = None) -> None:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from studio.ops.backend import keep_freed_memory
 from studio.ops.random import step_generator
 from studio.ops.visual_hull import cell_centres, hull_distance
 from studio.progress import StageProgress
+from studio.ranges import Factor, OneOf, Range, Share
 from studio.renderers.base import Renderer, RenderOutput
 from studio.schedule import next_ray_count
 from studio.systems.loss_options import LossConfig, weights_of
@@ -24,7 +25,7 @@ from studio.systems.losses import eikonal
 from studio.systems.objective import Objective
 from studio.systems.optim import FitOptimizerConfig, make_fit_optimizer
 from studio.systems.originals import for_fit, replaced_views
-from studio.systems.ray_pool import RayBatch, RayPool, pixel_side
+from studio.systems.ray_pool import BACKGROUNDS, SOURCES, RayBatch, RayPool, pixel_side
 from studio.systems.start_shape import HullConfig, check_surroundings, find_object
 from studio.views import ViewSet
 
@@ -37,45 +38,24 @@ class FitConfig(FitOptimizerConfig):
     """Losses and their weights."""
     hull: HullConfig = field(default_factory=HullConfig)
     """The visual hull."""
-    rays_per_step: int = 0
+    rays_per_step: Annotated[int, Range(0, 2**24)] = 0
     """Rays per step; 0 lets them follow from samples_per_step."""
-    samples_per_step: int = 4096
+    samples_per_step: Annotated[int, Range(1, 2**28)] = 4096
     """Samples aimed at per step."""
-    min_rays: int = 256
+    min_rays: Annotated[int, Range(1, 2**24)] = 256
     """Fewest rays per step."""
-    max_rays: int = 8192
+    max_rays: Annotated[int, Range(1, 2**24)] = 8192
     """Most rays per step."""
-    rays_from: str = "all"
+    rays_from: Annotated[str, OneOf(SOURCES)] = "all"
     """Where the rays of a step come from: all views, or one-view (NeuS)."""
-    foreground: float = 0.0
+    foreground: Share = 0.0
     """Share of the rays that is drawn from the masks (SyncDreamer: 0.125)."""
-    background: str = "random"
+    background: Annotated[str, OneOf(BACKGROUNDS)] = "random"
     """Behind the training rays: random (per ray), white, black, or none (no compositing)."""
-    original_weight: float = 10.0
+    original_weight: Factor = 10.0
     """How many generated views a given picture counts as, where pictures are given."""
-    view_weights: list[float] = field(default_factory=list)
+    view_weights: list[Factor] = field(default_factory=list)
     """Weights of the views in the mask and normal losses (Wonder3D); none counts all alike."""
-
-
-def check_numbers(cfg: FitConfig) -> None:
-    """Refuse numbers with which no fit can begin.
-
-    Args:
-        cfg: the fit's options, those of the reconstruction among them.
-
-    Raises:
-        ConfigError: naming the option.
-    """
-    least = {"steps_per_block": 1, "samples_per_step": 1, "min_rays": 1, "max_rays": 1}
-    least |= {"rays_per_step": 0, "time_budget_s": 0, "decay_steps": 0, "warmup_steps": 0}
-    for name, minimum in least.items():
-        value = getattr(cfg, name, minimum)
-        if not minimum <= value < math.inf:
-            raise ConfigError(f"system.{name} is {value}.", allowed=f"a number from {minimum} on")
-    if not 0 < cfg.lr < math.inf:
-        raise ConfigError(f"system.lr is {cfg.lr}.", allowed="a number above 0")
-    if not 0 <= cfg.foreground <= 1:
-        raise ConfigError(f"system.foreground is {cfg.foreground}.", allowed="0 to 1")
 
 
 class Fitter:

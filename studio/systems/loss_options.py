@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from studio.errors import ConfigError
-from studio.options import check_ranges
+from studio.ranges import Factor, OneOf, Range, Share, Steps
 from studio.schedule import Schedule
 from studio.systems.losses import COLOUR_ERRORS, MASK_ERRORS
 
@@ -27,25 +26,6 @@ TERMS = (
     "outside",
 )
 """The losses: each has a weight of its name in `LossConfig`."""
-CHOICES: dict[str, Collection[str]] = {
-    "colour_norm": COLOUR_ERRORS,
-    "colour_rays": ("all", "mask", "hit"),
-    "mask_norm": MASK_ERRORS,
-    "sparsity_at": ("samples", "random"),
-    "smooth_at": ("surface", "random"),
-}
-
-RANGES = {
-    "colour_keep": (0, 1),
-    "mask_keep": (0, 1),
-    "normal_keep": (0, 1),
-    "sparsity_scale": (0, 1e6),
-    "smooth_pixels": (0, 1e6),
-    "smooth_distance": (0, 2),
-    "smooth_from": (0, 1),
-    "random_points": (1, 2**24),
-    "random_every": (1, math.inf),
-}
 
 
 @dataclass
@@ -54,23 +34,23 @@ class LossConfig:
 
     colour: Any = 1.0
     """Weight of the colour loss."""
-    colour_norm: str = "l1"
+    colour_norm: Annotated[str, OneOf(COLOUR_ERRORS)] = "l1"
     """l1, l1-sum (NeuS), mse, mse-sum, huber, or charbonnier (SyncDreamer)."""
-    colour_rays: str = "all"
+    colour_rays: Literal["all", "mask", "hit"] = "all"
     """Rays that count in it: all, mask (on the object, NeuS), or hit (that meet something)."""
-    colour_keep: float = 1.0
+    colour_keep: Share = 1.0
     """Share of rays that stay in it, the largest errors being left out (Wonder3D: 0.8)."""
     colour_mse: Any = 0.0
     """Weight of a mean squared colour error beside it."""
     mask: Any = 0.1
     """Weight of the error of the opacity against the mask."""
-    mask_norm: str = "bce"
+    mask_norm: Annotated[str, OneOf(MASK_ERRORS)] = "bce"
     """bce (cross-entropy) or mse."""
-    mask_keep: float = 1.0
+    mask_keep: Share = 1.0
     """Share of rays that stay in the mask loss."""
     normal: Any = 0.0
     """Weight of the error of rendered normals, where views carry normals (Wonder3D)."""
-    normal_keep: float = 1.0
+    normal_keep: Share = 1.0
     """Share of rays that stay in the normal loss."""
     eikonal: Any = 0.1
     """Weight of (|gradient| - 1)^2 at the samples."""
@@ -78,9 +58,9 @@ class LossConfig:
     """Weight of |laplacian|, for geometries that compute it."""
     sparsity: Any = 0.0
     """Weight of exp(-sparsity_scale |sdf|)."""
-    sparsity_scale: float = 1.0
+    sparsity_scale: Factor = 1.0
     """How fast that falls off with the distance, in units of half the cube."""
-    sparsity_at: str = "samples"
+    sparsity_at: Literal["samples", "random"] = "samples"
     """Where it is measured: samples of the rays, or random points (Wonder3D)."""
     opaque: Any = 0.0
     """Weight of the entropy of the opacity."""
@@ -90,19 +70,19 @@ class LossConfig:
     """Weight of visible normals that look away from the camera."""
     smooth: Any = 0.05
     """Weight of changes of the normal over a small random step: against a hammered look."""
-    smooth_at: str = "surface"
+    smooth_at: Literal["surface", "random"] = "surface"
     """Where it is measured: surface (at visible samples) or random points (Wonder3D)."""
-    smooth_pixels: float = 1.0
+    smooth_pixels: Factor = 1.0
     """Standard deviation of the step, in pixels of the views as they see the cube's centre."""
-    smooth_distance: float = 0.0
+    smooth_distance: Annotated[float, Range(0, 2)] = 0.0
     """The same in units of half the cube; 0 leaves it to `smooth_pixels`."""
-    smooth_from: float = 0.3
+    smooth_from: Share = 0.3
     """Share of training after which it is measured."""
     outside: Any = 0.0
     """Weight of negative distances at random points outside the visual hull."""
-    random_points: int = 512
+    random_points: Annotated[int, Range(1, 2**24)] = 512
     """Random points of the losses that need some."""
-    random_every: int = 1
+    random_every: Steps = 1
     """Steps between two uses of the losses at random points."""
 
 
@@ -112,10 +92,6 @@ def weights_of(cfg: LossConfig) -> dict[str, Schedule]:
     Raises:
         ConfigError: for a weight that is none, or an option that does not exist.
     """
-    check_ranges("system.loss", cfg, **RANGES)
-    for name, allowed in CHOICES.items():
-        if (given := getattr(cfg, name)) not in allowed:
-            raise ConfigError(f"system.loss.{name} is {given!r}.", allowed=", ".join(allowed))
     weights = {name: _weight(cfg, name) for name in TERMS}
     return {name: weight for name, weight in weights.items() if not weight.off}
 

@@ -6,43 +6,35 @@ import importlib.util
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 
-from studio.errors import ConfigError
+from studio.ranges import Factor, Length, OneOf, Range, Share, Size, StepsOrZero
 from studio.schedule import LEARNING_RATES, LearningRate
 
-OPTIMIZERS = ("adamw", "adamw-8bit")
+Betas = Annotated[list[Annotated[float, Range(0, 0.999999999)]], Length(2, 2)]
 
 
 @dataclass
 class LearningRateConfig:
     """The learning rate by step, as a factor of its highest value."""
 
-    lr_schedule: str = "plateau"
+    lr_schedule: Annotated[str, OneOf(LEARNING_RATES)] = "plateau"
     """plateau (warm-up, constant, linear decay at the end), exponential (throughout),
     warmup-exponential (instant-nsr), constant-exponential (its DTU settings), warmup-cosine (NeuS),
     cosine (EscherNet: throughout, set after each step), or stairs (SyncDreamer)."""
-    lr_start: float = 0.0
+    lr_start: Factor = 0.0
     """Factor of the learning rate at the first step of the warm-up."""
-    lr_end: float = 0.0
+    lr_end: Factor = 0.0
     """Factor of the learning rate at the end."""
-    warmup_steps: int = 200
+    warmup_steps: StepsOrZero = 200
     """Steps of linear warm-up (of the plateau, for constant-exponential)."""
-    decay_steps: int = 0
+    decay_steps: StepsOrZero = 0
     """Last steps, over which a plateau falls; 0 keeps the rate constant."""
 
     def learning_rate(self) -> LearningRate:
-        """Factor of the learning rate by step.
-
-        Raises:
-            ConfigError: for a curve that does not exist.
-        """
-        if self.lr_schedule not in LEARNING_RATES:
-            raise ConfigError(
-                f"lr_schedule is {self.lr_schedule!r}.", allowed=", ".join(LEARNING_RATES)
-            )
+        """Factor of the learning rate by step."""
         return LearningRate(
             self.lr_schedule, self.warmup_steps, self.lr_start, self.lr_end, self.decay_steps
         )
@@ -52,19 +44,19 @@ class LearningRateConfig:
 class OptimizerConfig(LearningRateConfig):
     """AdamW of a training, and its learning rate."""
 
-    optimizer: str = "adamw"
+    optimizer: Literal["adamw", "adamw-8bit"] = "adamw"
     """adamw, or adamw-8bit: bitsandbytes' (NVIDIA GPUs), with a quarter of the memory for its moments."""  # noqa: E501
-    lr: float = 4e-4
+    lr: Annotated[float, Range(0, 1e3, above=True)] = 4e-4
     """Learning rate at its highest; groups of parameters scale it."""
     scale_lr: bool = False
     """Multiply `lr` by the joint batch: objects of a step on all devices."""
-    betas: list[float] = field(default_factory=lambda: [0.9, 0.99])
+    betas: Betas = field(default_factory=lambda: [0.9, 0.99])
     """Adam's moment decays."""
-    weight_decay: float = 0.01
+    weight_decay: Factor = 0.01
     """Decoupled weight decay."""
-    exponential: list[float] = field(default_factory=lambda: [1.0, 1.0])
+    exponential: Annotated[list[Size], Length(2, 2)] = field(default_factory=lambda: [1.0, 1.0])
     """[f, n]: fall beside it, by factor f in every n steps after the warm-up, exponentially."""
-    grad_clip: float = 1.0
+    grad_clip: Factor = 1.0
     """Largest norm of the gradient; 0 switches clipping off."""
 
 
@@ -126,18 +118,18 @@ def rate_by_step(cfg: OptimizerConfig, max_steps: int) -> Callable[[int], float]
 class FitOptimizerConfig(LearningRateConfig):
     """Optimiser of a fit and its learning rate; the defaults suit the hash-grid geometry."""
 
-    optimizer: str = "adam"
+    optimizer: Literal["adam", "adamw"] = "adam"
     """adam or adamw (decoupled weight decay)."""
-    lr: float = 1e-2
+    lr: Annotated[float, Range(0, 1e3, above=True)] = 1e-2
     """Learning rate at its highest; groups of parameters scale it."""
-    lr_schedule: str = "exponential"
-    lr_end: float = 0.03
-    warmup_steps: int = 30
-    betas: list[float] = field(default_factory=lambda: [0.9, 0.99])
+    lr_schedule: Annotated[str, OneOf(LEARNING_RATES)] = "exponential"
+    lr_end: Factor = 0.03
+    warmup_steps: StepsOrZero = 30
+    betas: Betas = field(default_factory=lambda: [0.9, 0.99])
     """Adam's moment decays."""
-    eps: float = 1e-15
+    eps: Share = 1e-15
     """Added to the root of the second moment; small, as most rows of a hash table rest."""
-    weight_decay: float = 0.0
+    weight_decay: Factor = 0.0
     """Weight decay, of all parameters."""
 
 
@@ -150,8 +142,6 @@ def make_fit_optimizer(
         ConfigError: for an optimiser that does not exist.
     """
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    if cfg.optimizer not in kinds:
-        raise ConfigError(f"system.optimizer is {cfg.optimizer!r}.", allowed=", ".join(kinds))
     rates = [(cfg.lr if lr is None else lr) * group.get("lr_scale", 1.0) for group in groups]
     return kinds[cfg.optimizer](
         [

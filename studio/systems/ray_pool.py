@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from studio.cameras import Rays
-from studio.errors import ConfigError, DataError
+from studio.errors import DataError
 from studio.ops.random import step_generator
 from studio.ops.visual_hull import Frame
 from studio.views import ViewSet
@@ -95,14 +95,6 @@ class RayPool:
         originals: Sequence[ViewSet] = (),
         original_weight: float = 10.0,
     ) -> None:
-        for name, given, allowed in (
-            ("background", background, BACKGROUNDS),
-            ("rays_from", rays_from, SOURCES),
-        ):
-            if given not in allowed:
-                raise ConfigError(f"system.{name} is {given!r}.", allowed=", ".join(allowed))
-        if not 0 <= foreground <= 1:
-            raise ConfigError(f"system.foreground is {foreground}.", allowed="0 to 1")
         self.background, self.rays_from, self.share = background, rays_from, foreground
         origins, directions, targets, normals, counts = [], [], [], [], []
         shown = [views.select([i]) for i in range(len(views))]

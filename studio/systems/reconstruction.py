@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from jaxtyping import Float
@@ -20,11 +20,12 @@ from studio.geometry.base import Geometry
 from studio.ops.backend import announce_choices
 from studio.ops.visual_hull import Frame, distance_to_cells
 from studio.progress import StageProgress
+from studio.ranges import Range, Seed
 from studio.registry import build, register
 from studio.renderers.base import Renderer, RenderOutput
 from studio.systems.base import System
 from studio.systems.findings import cut_short
-from studio.systems.fitting import FitConfig, Fitter, check_numbers
+from studio.systems.fitting import FitConfig, Fitter
 from studio.systems.flat_base import lowest_seen
 from studio.views import ViewSet
 
@@ -65,13 +66,13 @@ class Reconstruction(System):
         """Name of an exporter plugin."""
         exporter: dict[str, Any] = field(default_factory=dict)
         """Its options."""
-        time_budget_s: float = 0.0
+        time_budget_s: Annotated[float, Range(0, 1e9)] = 0.0
         """Most wall seconds of training, 0 for no limit; it says where it cuts the steps short."""
-        steps_per_block: int = 20
+        steps_per_block: Annotated[int, Range(1, 1_000_000)] = 20
         """Optimiser steps between two looks of the trainer (checkpoints, logs, signals)."""
         flat_base: bool = False
         """End the mesh flat below the lowest surface seen; for views that all look from above."""
-        seed: int = 0
+        seed: Seed = 0
         """Of all noise; step s is a function of (seed, s)."""
 
     precisions = ("32-true",)  # distances and their gradients need all digits
@@ -81,7 +82,6 @@ class Reconstruction(System):
 
     def __init__(self, cfg: Config, *, run: RunFolder | None = None) -> None:
         super().__init__(cfg, run=run)
-        check_numbers(cfg)
         self.automatic_optimization = False
         self.geometry: Geometry = build(
             "geometry", cfg.geometry_type, cfg.geometry, key="system.geometry"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Bool
@@ -18,6 +19,7 @@ from studio.ops.visual_hull import (
     tight_frame,
     visual_hull,
 )
+from studio.ranges import CountOrZero, Range, Share
 from studio.views import ViewSet
 
 logger = logging.getLogger(__name__)
@@ -36,15 +38,15 @@ class HullConfig:
 
     enabled: bool = True
     """Start from the visual hull of the masks; otherwise from the geometry's sphere."""
-    agreement: float = 1.0
+    agreement: Annotated[float, Range(0.5, 1)] = 1.0
     """Share of the views that must see a cell; 1 for captures, about 0.8 for generated views."""
-    coverage: float = 0.9
+    coverage: Share = 0.9
     """Share of the masks the hull has to fill; below it, the agreement is relaxed."""
-    dilation_px: float = 1.5
+    dilation_px: Annotated[float, Range(0, 1000)] = 1.5
     """How far masks are grown for the space that is sampled."""
-    resolution: int = 96
+    resolution: Annotated[int, Range(8, 1024)] = 96
     """Cells a side of the hull that the first shape is fitted to."""
-    fit_steps: int = 120
+    fit_steps: CountOrZero = 120
     """Optimiser steps of that fit."""
 
 
@@ -78,8 +80,6 @@ def find_object(views: ViewSet, cfg: HullConfig) -> StartShape:
     whole = Frame(torch.zeros(3), float(views.bound) * 1.04)
     if not cfg.enabled:
         return StartShape(whole)
-    if not 0.5 <= cfg.agreement <= 1:
-        raise ConfigError(f"system.hull.agreement is {cfg.agreement}.", allowed="0.5 to 1")
     given, views = views, _useful(views)
     frame, agreement = _locate(views, whole, cfg)
     if agreement == 0:

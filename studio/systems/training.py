@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from studio.data.batches import ItemBatches, Parts, StepBatches
-from studio.data.rings import FRAMES, RingBatches, Rings
+from studio.data.rings import RingBatches, Rings
 from studio.errors import ConfigError, WeightsError
 from studio.files import atomic_write
 from studio.hashing import bits_hash
 from studio.ops.random import step_generator
+from studio.ranges import CountOrZero, Length, Range, Seed, StepsOrZero
 from studio.systems.base import System
 from studio.systems.optim import (
     OptimizerConfig,
@@ -33,24 +34,24 @@ class TrainingConfig:
 
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """Optimiser and learning-rate schedule."""
-    batch_size: int = 8
+    batch_size: Annotated[int, Range(1, 100_000)] = 8
     """Objects per step."""
-    targets: int = 4
+    targets: Annotated[int, Range(1, 1000)] = 4
     """Target views per object; the ring's size for methods that make all views together."""
-    references: int = 0
+    references: Annotated[int, Range(0, 1000)] = 0
     """Posed references per object, for methods that take several; 0: the condition alone."""
-    copied_steps: list[int] = field(default_factory=lambda: [0, 0])
+    copied_steps: Annotated[list[StepsOrZero], Length(2, 2)] = field(default_factory=lambda: [0, 0])
     """[a, b]: in steps a to b - 1 the targets are drawn from the references, at most as many: a
     small network learns to copy what it is shown before it interpolates."""
-    frame: str = "condition"
+    frame: Literal["condition", "object"] = "condition"
     """Azimuth 0 of every item: the condition's (condition) or the object's front (object)."""
-    workers: int = 0
+    workers: Annotated[int, Range(0, 1024)] = 0
     """Processes that load data beside the training; for data on disk."""
-    ema_decay: float = 0.999
+    ema_decay: Annotated[float, Range(0, 0.9999999)] = 0.999
     """Decay of the averaged weights that are validated and exported; 0 switches averaging off."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the order of data and of all noise; step s is a function of (seed, s)."""
-    validation_objects: int = 4
+    validation_objects: CountOrZero = 4
     """Unseen objects shown in every validation."""
     output: str = ""
     """Folder of the exported weights, which is replaced; the run's export folder where empty."""
@@ -69,8 +70,6 @@ class TrainingSystem(System):
 
     def __init__(self, cfg: Any, *, run: Any = None) -> None:
         super().__init__(cfg, run=run)
-        if cfg.frame not in FRAMES:
-            raise ConfigError(f"system.frame is {cfg.frame!r}.", allowed=", ".join(FRAMES))
         check_optimizer(cfg.optimizer)
         check_output(cfg.output)
         self._fingerprint: str | None = None

@@ -24,6 +24,7 @@ LAYERS = (
         "registry",
         "config",
         "options",
+        "ranges",
         "plugins",
         "plugin_sources",
         "console",

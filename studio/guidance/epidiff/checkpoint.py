@@ -25,6 +25,7 @@ from studio.guidance.stable_diffusion import is_full_size
 from studio.guidance.zero123 import checkpoint as zero123
 from studio.guidance.zero123.guidance import Zero123Guidance
 from studio.guidance.zero123.options import Zero123Config
+from studio.ranges import fixed
 from studio.whole_folders import written_whole
 
 if TYPE_CHECKING:
@@ -34,31 +35,7 @@ BLOCKS = "blocks.safetensors"
 USES = model(Part(stem=Path(BLOCKS).stem))
 """What a folder of our own is read from, beside the base."""
 PARTS = ("unet", "vae", "image_encoder", "clip_camera_projection")
-DESCRIBES_BLOCKS = (
-    "settings",
-    "neighbour_features",
-    "ray_axes",
-    "align_corners",
-    "use_residual",
-    "near_distance",
-    "frame",
-    "pose_sign",
-    "picture_input",
-    "condition_latents",
-    "fourth_number",
-    "insert_stages",
-    "insert_up_layers",
-    "depth",
-    "use_resnet",
-    "pos_encs",
-    "head_width",
-    "k_near_views",
-    "add_global_k",
-    "ray_start",
-    "ray_end",
-    "n_samples",
-    "disparity_space_sampling",
-)
+DESCRIBES_BLOCKS = fixed(EpiDiffConfig)
 """Options that belong to trained blocks: a folder of weights has the last word on them."""
 RELEASED_SIZE = tuple(name for name in DESCRIBES_BLOCKS if name != "fourth_number")
 """Options that the authors' file fixes; their script and their training differ in that number."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from studio.errors import ConfigError
+from studio.guidance.ddim import Spacing
 from studio.guidance.epidiff.network import BlockOptions
 from studio.guidance.precision import SamplingOptions
-from studio.guidance.zero123.network import FOURTH_NUMBERS
+from studio.guidance.zero123.network import FourthNumber
 from studio.guidance.zero123.options import Zero123Config
+from studio.ranges import CountOrZero, Elevation, Fixed, Range, Share, Size
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "right": {
@@ -63,16 +64,6 @@ RELEASED_BASE: dict[str, Any] = {
 }
 """The same of the Zero-1-to-3 model (Stable-Zero123) that they sit in."""
 
-CHOICES = {
-    "frame": ("condition", "world"),
-    "pose_sign": ("zero123", "epidiff"),
-    "picture_input": ("zero123", "processor"),
-    "condition_latents": ("mode", "sample"),
-    "condition_drop": ("object", "batch"),
-    "rig": ("exact", "truncated"),
-    "fourth_number": FOURTH_NUMBERS,
-}
-
 
 @dataclass
 class EpiDiffConfig(SamplingOptions):
@@ -90,75 +81,79 @@ class EpiDiffConfig(SamplingOptions):
     """Which file of a part's weights: fp16 for model.fp16.safetensors; empty: the plain one, or what there is."""  # noqa: E501
     zero123: dict[str, Any] = field(default_factory=dict)
     """Options of that Zero-1-to-3 model, over those in its folder."""
-    settings: str = "right"
+    settings: Fixed[Literal["right", "released"]] = "right"
     """right (the paper's mathematics) or released (what the published weights need)."""
-    neighbour_features: str | None = None
+    neighbour_features: Fixed[Literal["gather", "own"] | None] = None
     """Features sampled: gather (the near views', right) or own (released)."""
-    ray_axes: str | None = None
+    ray_axes: Fixed[Literal["image", "swapped"] | None] = None
     """Picture axes of the rays: image (right) or swapped (released)."""
-    align_corners: bool | None = None
+    align_corners: Fixed[bool | None] = None
     """Bilinear sampling of feature maps: false (right) or true (released)."""
-    use_residual: bool | None = None
+    use_residual: Fixed[bool | None] = None
     """Add the block's output (right) or put it in the feature's place (released: false)."""
-    near_distance: str | None = None
+    near_distance: Fixed[Literal["sphere", "plane"] | None] = None
     """Nearness of views: sphere (right) or plane (released; azimuths do not wrap around)."""
-    frame: str | None = None
+    frame: Fixed[Literal["condition", "world"] | None] = None
     """Azimuth 0 of the ray embeddings: the condition's (right) or the world's (released)."""
-    pose_sign: str | None = None
+    pose_sign: Fixed[Literal["zero123", "epidiff"] | None] = None
     """Sign of the elevation given to the base: zero123 (right) or epidiff (released)."""
-    picture_input: str | None = None
+    picture_input: Fixed[Literal["zero123", "processor"] | None] = None
     """Resizing of the condition picture: zero123 (right) or processor (released; 8 bit)."""
-    condition_latents: str | None = None
+    condition_latents: Fixed[Literal["mode", "sample"] | None] = None
     """VAE latents of the condition: mode (right) or sample (released)."""
-    condition_drop: str | None = None
+    condition_drop: Literal["object", "batch"] | None = None
     """Dropped in training: object (latents and token of each, right) or batch (released)."""
-    fourth_number: str | None = None
+    fourth_number: Fixed[FourthNumber | None] = None
     """Last pose number: the base's (right), zero (released script), abs_elevation (trained)."""
-    rig: str | None = None
+    rig: Literal["exact", "truncated"] | None = None
     """Azimuths of the default rig: exact (right) or truncated to whole degrees (released)."""
-    insert_stages: list[str] = field(default_factory=lambda: ["mid", "up"])
+    insert_stages: Fixed[list[Literal["down", "mid", "up"]]] = field(
+        default_factory=lambda: ["mid", "up"]
+    )
     """Where epipolar blocks go: down, mid, up."""
-    insert_up_layers: list[int] = field(default_factory=lambda: [0, 1])
+    insert_up_layers: Fixed[list[Annotated[int, Range(0, 16)]]] = field(
+        default_factory=lambda: [0, 1]
+    )
     """Up blocks that get one, counted from the deepest (released: 0 to 3)."""
-    depth: int = 1
+    depth: Fixed[Annotated[int, Range(1, 64)]] = 1
     """Transformer blocks per epipolar block (released: 2)."""
-    use_resnet: bool = True
+    use_resnet: Fixed[bool] = True
     """A residual convolution block in every epipolar block."""
-    pos_encs: list[str] = field(default_factory=lambda: ["abs"])
+    pos_encs: Fixed[list[Literal["abs", "ref"]]] = field(default_factory=lambda: ["abs"])
     """Ray embeddings: abs (of the view itself), ref (of the near view)."""
-    head_width: int = 64
+    head_width: Fixed[Annotated[int, Range(1, 1024)]] = 64
     """Channels per attention head."""
-    ray_chunk: int = 0
+    ray_chunk: CountOrZero = 0
     """Rays handled at once when sampling; 0: all. Lower it when memory is short."""
-    arithmetic: str = "fast"
+    arithmetic: Literal["fast", "reference"] = "fast"
     """fast, or reference: the released code's order of operations, 1.6 times slower."""
-    k_near_views: int = 5
+    k_near_views: Fixed[Annotated[int, Range(2, 1000)]] = 5
     """Near views per view, itself included (released: 16)."""
-    add_global_k: int = 0
+    add_global_k: Fixed[Annotated[int, Range(0, 1000)]] = 0
     """Additional near views: the last ones, for every view."""
-    ray_start: float = 1.0
+    ray_start: Fixed[Size] = 1.0
     """First sample on a ray, distance from the camera (released: 0.5)."""
-    ray_end: float = 2.0
+    ray_end: Fixed[Size] = 2.0
     """Last sample on a ray (released: 2.8)."""
-    n_samples: int = 8
+    n_samples: Fixed[Annotated[int, Range(1, 1024)]] = 8
     """Samples per ray."""
-    disparity_space_sampling: bool = False
+    disparity_space_sampling: Fixed[bool] = False
     """Space the samples evenly in 1/distance."""
-    views: int = 16
+    views: Annotated[int, Range(1, 1000)] = 16
     """Views of the default rig."""
-    rig_elevation_deg: float = 30.0
+    rig_elevation_deg: Elevation = 30.0
     """Elevation of the default rig."""
-    condition_dropout: float = 0.1
+    condition_dropout: Share = 0.1
     """Probability that the condition is dropped in training."""
     gradient_checkpointing: bool = False
     """Trade time for memory in training."""
     train_unet: bool = False
     """Also train the base's UNet, at 0.01 of the learning rate."""
-    steps: int = 50
+    steps: Annotated[int, Range(1, 100_000)] = 50
     """Sampling steps."""
-    guidance_scale: float = 3.0
+    guidance_scale: Annotated[float, Range(-1000, 1000)] = 3.0
     """Classifier-free guidance; 1 skips the unconditional pass."""
-    timestep_spacing: str | None = None
+    timestep_spacing: Spacing | None = None
     """Choice of timesteps: leading (released) or trailing; empty: the base's own."""
     batched_guidance: bool = True
     """Both halves of classifier-free guidance at once; false halves the memory."""
@@ -179,23 +174,11 @@ def block_options(cfg: EpiDiffConfig, time_width: int) -> BlockOptions:
 
 
 def resolve(cfg: EpiDiffConfig, base: Zero123Config) -> EpiDiffConfig:
-    """Fill the options left empty from the settings and the base's options.
-
-    Raises:
-        ConfigError: if a name is unknown.
-    """
-    if cfg.settings not in SETTINGS:
-        raise ConfigError(f"settings is {cfg.settings!r}.", allowed=", ".join(SETTINGS))
+    """Fill the options left empty from the settings and the base's options."""
     defaults = {
         "fourth_number": base.fourth_number,
         "timestep_spacing": base.timestep_spacing,
         **SETTINGS[cfg.settings],
     }
     empty = {k: v for k, v in defaults.items() if getattr(cfg, k) is None}
-    cfg = replace(cfg, **empty)
-    for name, allowed in CHOICES.items():
-        if getattr(cfg, name) not in allowed:
-            raise ConfigError(f"{name} is {getattr(cfg, name)!r}.", allowed=", ".join(allowed))
-    if cfg.k_near_views < 2:
-        raise ConfigError(f"k_near_views is {cfg.k_near_views}.", allowed="2 or more")
-    return cfg
+    return replace(cfg, **empty)

@@ -28,6 +28,7 @@ from studio.guidance.json_files import with_released, with_saved
 from studio.guidance.ldm import network_of
 from studio.guidance.needs import check_there, model
 from studio.guidance.stable_diffusion import is_full_size, network_kwargs
+from studio.ranges import fixed
 from studio.whole_folders import written_whole
 
 if TYPE_CHECKING:
@@ -44,17 +45,7 @@ _LIBRARY = {
     "image_encoder": ["studio.guidance.eschernet.encoder", "TokenEncoder"],
     "scheduler": ["diffusers", "DDIMScheduler"],
 }
-DESCRIBES_NETWORK = (
-    "cape",
-    "positions",
-    "prediction_type",
-    "beta_schedule",
-    "beta_start",
-    "beta_end",
-    "train_timesteps",
-    "zero_terminal_snr",
-    "resolution",
-)
+DESCRIBES_NETWORK = fixed(EscherNetConfig)
 """Options that a folder of our own fixes for whoever loads it."""
 RELEASED_FIX = tuple(n for n in DESCRIBES_NETWORK if n not in ("cape", "resolution"))
 """Options that a released folder fixes; its camera encoding nobody can tell from its files."""

@@ -33,6 +33,7 @@ from studio.guidance.spad import network as net
 from studio.guidance.spad.options import RELEASED, SpadConfig
 from studio.guidance.spad.text import Tokenizer, WordTokenizer, read_tokenizer
 from studio.guidance.stable_diffusion import is_full_size, network_kwargs
+from studio.ranges import fixed
 from studio.whole_folders import written_whole
 
 if TYPE_CHECKING:
@@ -43,24 +44,7 @@ log = logging.getLogger(__name__)
 PARTS = ("unet", "vae", "text_encoder", "camera_projection")
 USES = model(*PARTS, Part(("tokenizer",), (), TOKENIZER_FILES, weights=False), config=True)
 """What a folder of the whole model is read from."""
-DESCRIBES_NETWORK = (
-    "prediction_type",
-    "beta_schedule",
-    "beta_start",
-    "beta_end",
-    "train_timesteps",
-    "zero_terminal_snr",
-    "resolution",
-    "radius",
-    "rig_elevation_deg",
-    "fov_deg",
-    "bound",
-    "absolute_cameras",
-    "camera_intrinsics",
-    "epipolar",
-    "mask_resample",
-    "prompt_prefix",
-)
+DESCRIBES_NETWORK = fixed(SpadConfig)
 """Options that a folder of our own fixes for whoever loads it."""
 RELEASED_FIX = tuple(n for n in DESCRIBES_NETWORK if n not in ("resolution", "rig_elevation_deg"))
 """Options that a released checkpoint fixes; it was trained with cameras at all elevations."""

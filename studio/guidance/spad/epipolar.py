@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from studio.cameras import Cameras, orbit_cameras, pixel_grid
-from studio.errors import CameraError, ConfigError
+from studio.errors import CameraError
 
 RADIUS = 3.5  # official: all renderings
 FOV_DEG = math.degrees(0.702769935131073)  # official: all renderings
 POLAR_DEG = 45.0  # official: scripts/inference.py; measured from +Z
 LEVELS = (1, 2, 4, 8)
-RESAMPLES = ("flat", "spatial")
+Resample = Literal["flat", "spatial"]
 
 
 def default_ring(views: int = 8, polar_deg: float = POLAR_DEG, size: int = 256) -> Cameras:
@@ -127,12 +128,7 @@ def coarser_mask(
         resample: "flat" takes every level^2-th row and column of the flattened mask, which is not
             the epipolar geometry of the smaller grid, but what the released weights were trained
             with; "spatial" takes every level-th pixel row and column of each view.
-
-    Raises:
-        ConfigError: if the resampling is unknown.
     """
-    if resample not in RESAMPLES:
-        raise ConfigError(f"mask resampling is {resample!r}.", allowed=", ".join(RESAMPLES))
     if level == 1:
         return mask
     if resample == "flat":

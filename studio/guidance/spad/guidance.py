@@ -26,10 +26,9 @@ from studio.guidance.json_files import networks_refused
 from studio.guidance.precision import sampled
 from studio.guidance.spad import checkpoint
 from studio.guidance.spad.attention import PLUCKER, Scene
-from studio.guidance.spad.epipolar import RESAMPLES
 from studio.guidance.spad.loss import denoising_loss
 from studio.guidance.spad.network import CameraProjection, Given, MultiViewUNet
-from studio.guidance.spad.options import HELD, RELEASED, SpadConfig
+from studio.guidance.spad.options import RELEASED, SpadConfig
 from studio.guidance.spad.sampling import HeldPicture, Sampler
 from studio.guidance.spad.scenes import SceneMaker
 from studio.guidance.spad.text import Tokenizer, WordTokenizer
@@ -66,9 +65,6 @@ class SpadGuidance(Guidance):
         super().__init__()
         cfg = cfg if parts else checkpoint.with_saved_options(cfg)
         self.cfg = cfg
-        for key, allowed in (("mask_resample", RESAMPLES), ("image_conditioning", HELD)):
-            if getattr(cfg, key) not in allowed:
-                raise ConfigError(f"{key} is {getattr(cfg, key)!r}.", allowed=", ".join(allowed))
         self.schedule = NoiseSchedule.of(cfg)
         self.contract = ViewContract(
             ("text",), cfg.views, cfg.rig_elevation_deg, cfg.fov_deg, cfg.radius, cfg.resolution
@@ -169,7 +165,7 @@ class SpadGuidance(Guidance):
         if self.cfg.image_conditioning == "none":
             raise ConfigError(
                 "a picture is given beside the text and image_conditioning is 'none'.",
-                allowed=", ".join(HELD[1:]),
+                allowed="fixed, noised",
             )
         pixels = on_white(condition.image[None], self.cfg.resolution).to(noise) * 2 - 1
         latents = encode(self.vae, pixels) * self.vae.config.scaling_factor

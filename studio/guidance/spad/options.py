@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from studio.cameras import CANONICAL_FOV_DEG, CANONICAL_RADIUS
+from studio.guidance.ddim import Spacing
 from studio.guidance.diffusion import ScheduleOptions
 from studio.guidance.spad.epipolar import FOV_DEG, POLAR_DEG, RADIUS
 from studio.guidance.spad.text import NANO_WORDS
+from studio.ranges import Elevation, Factor, FieldOfView, Fixed, Pixels, Range, Share, Size
 
 _RELEASED: dict[str, Any] = {
     "size": "full",
@@ -32,8 +34,6 @@ RELEASED: dict[str, dict[str, Any]] = {
     "four-views": {**_RELEASED, "absolute_cameras": True, "camera_intrinsics": True},
 }
 """What the two released models were made with, where it differs from the defaults."""
-HELD = ("none", "fixed", "noised")
-"""What can be done with a picture beside the text, see `sampling.HeldPicture`."""
 
 
 @dataclass
@@ -60,7 +60,7 @@ class SpadConfig(ScheduleOptions):
     """Folder or hub repository of CLIP's tokenizer, at full size."""
     words: list[str] = field(default_factory=lambda: list(NANO_WORDS))
     """Words that a fresh nano model can learn; a text tower of its own learns them."""
-    size: str = "nano"
+    size: Literal["nano", "full"] = "nano"
     """Widths that `unet`, `vae` and `text` start from: nano or full (the released model)."""
     unet: dict[str, Any] = field(default_factory=dict)
     """Changes to the arguments of diffusers' UNet2DConditionModel."""
@@ -68,47 +68,47 @@ class SpadConfig(ScheduleOptions):
     """Changes to the arguments of diffusers' AutoencoderKL."""
     text: dict[str, Any] = field(default_factory=dict)
     """Changes to the arguments of transformers' CLIPTextConfig."""
-    resolution: int = 64
+    resolution: Fixed[Pixels] = 64
     """Picture side in pixels."""
-    views: int = 4
+    views: Annotated[int, Range(1, 1000)] = 4
     """Views of the default rig, made together: 2, 4, 8 or any other number."""
-    rig_elevation_deg: float = 30.0
+    rig_elevation_deg: Fixed[Elevation] = 30.0
     """Elevation of the default rig (released: 45)."""
-    radius: float = CANONICAL_RADIUS
+    radius: Fixed[Size] = CANONICAL_RADIUS
     """Camera distance of the default rig (released: 3.5)."""
-    fov_deg: float = CANONICAL_FOV_DEG
+    fov_deg: Fixed[FieldOfView] = CANONICAL_FOV_DEG
     """Field of view of the default rig (released: 40.27)."""
-    bound: float = 0.5
+    bound: Fixed[Size] = 0.5
     """Half the side of the cube that holds the objects (released: not published; about 1)."""
-    absolute_cameras: bool = True
+    absolute_cameras: Fixed[bool] = True
     """Camera numbers: absolute (released: four views) or first view minus each (two views)."""
-    camera_intrinsics: bool = False
+    camera_intrinsics: Fixed[bool] = False
     """Also tell the focal lengths and the principal point (released: four views)."""
-    epipolar: bool = True
+    epipolar: Fixed[bool] = True
     """Restrict joint attention to epipolar lines; false: every token sees every other."""
-    mask_resample: str = "spatial"
+    mask_resample: Fixed[Literal["flat", "spatial"]] = "spatial"
     """Mask of coarser levels: spatial (their own lines) or flat (released weights need it)."""
     float32_attention: bool = True
     """Joint attention in float32 even under autocast (released)."""
-    prompt_prefix: str = ""
+    prompt_prefix: Fixed[str] = ""
     """Put before every prompt (released: "[tdv] ")."""
     train_text: bool = True
     """Train the text tower with the UNet (released: false)."""
     gradient_checkpointing: bool = False
     """Trade time for memory in training."""
-    text_dropout: float = 0.1
+    text_dropout: Share = 0.1
     """Probability that an object's text is left out in training (not published)."""
-    projection_lr_scale: float = 1.0
+    projection_lr_scale: Factor = 1.0
     """Learning rate of the camera projection relative to the UNet's (released: 10)."""
-    steps: int = 25
+    steps: Annotated[int, Range(1, 100_000)] = 25
     """Requested sampling steps (released: 100)."""
-    cfg_scale: float = 3.0
+    cfg_scale: Annotated[float, Range(-1000, 1000)] = 3.0
     """Classifier-free guidance; 1 skips the unconditional pass (released: 7.5, 3 to 9)."""
-    timestep_spacing: str = "trailing"
+    timestep_spacing: Spacing = "trailing"
     """Choice of timesteps: ldm (released), leading or trailing."""
-    blob_sigma: float = 0.5
+    blob_sigma: Factor = 0.5
     """Size of the dark spot sampling starts from (0.2 to 0.7); 0: pure noise."""
-    image_conditioning: str = "none"
+    image_conditioning: Literal["none", "fixed", "noised"] = "none"
     """A picture of view 0 beside the text: none, fixed (clean in every step; the stronger one) or noised (to each step's level). No weights were trained for it."""  # noqa: E501
     batched_guidance: bool = True
     """Both halves of classifier-free guidance at once; false halves the memory."""

@@ -19,6 +19,7 @@ from studio.guidance.json_files import read_json, with_fixed, with_released
 from studio.guidance.needs import Part, model
 from studio.guidance.viewfusion_composable.options import RELEASED, ViewFusionComposableConfig
 from studio.options import parse_config, plain
+from studio.ranges import fixed
 from studio.whole_folders import written_whole
 
 if TYPE_CHECKING:
@@ -29,23 +30,7 @@ USES = model(Part(stem=Path(FILE).stem, optional=("knows.json",)))
 """What a folder of our own is read from."""
 SECTION = "model"
 """Where the authors' file keeps the state dict; beside it lie optimiser, step and figures."""
-DESCRIBES_NETWORK = (
-    "resolution",
-    "patch",
-    "inner_channel",
-    "channel_mults",
-    "attn_res",
-    "res_blocks",
-    "norm_groups",
-    "predict_weights",
-    "prediction_type",
-    "relative",
-    "beta_schedule",
-    "train_timesteps",
-    "beta_start",
-    "beta_end",
-    "clockwise",
-)
+DESCRIBES_NETWORK = fixed(ViewFusionComposableConfig)
 """Options that belong to trained weights: a folder of weights has the last word on them."""
 RELEASED_FIX = ("patch", "prediction_type", "clockwise")
 """Options that every authors' file fixes. Its gammas, which are checked, tell the schedule."""

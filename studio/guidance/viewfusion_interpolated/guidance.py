@@ -24,7 +24,6 @@ from studio.guidance.diffusion import guide, randn_like
 from studio.guidance.precision import sampled, whole
 from studio.guidance.viewfusion_interpolated.encodings import EncodedViews
 from studio.guidance.viewfusion_interpolated.options import (
-    NOISES,
     RELEASED,
     ViewFusionInterpolatedConfig,
 )
@@ -58,10 +57,6 @@ class ViewFusionInterpolatedGuidance(Zero123Guidance):
             ConfigError: if an option cannot be used.
         """
         super().__init__(cfg, parts)
-        if cfg.noise not in NOISES:
-            raise ConfigError(f"noise is {cfg.noise!r}.", allowed=", ".join(NOISES))
-        if not cfg.input_distance > 0:
-            raise ConfigError(f"input_distance is {cfg.input_distance}.", allowed="above 0")
         listed_poses(cfg.order, cfg.input_distance)  # refuses what cannot be used
         self.fusion = Fusion(cfg.input_temperature, cfg.view_temperature, cfg.window_deg)
         self.contract = replace(self.contract, inputs=("image", "images"))

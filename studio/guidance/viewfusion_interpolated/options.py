@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from studio.cameras import CANONICAL_RADIUS
 from studio.guidance.zero123.options import RELEASED as ZERO123
 from studio.guidance.zero123.options import Zero123Config
-
-NOISES = ("shared", "independent")
+from studio.ranges import Range, Size
 
 RELEASED: dict[str, Any] = {**ZERO123, "views": 36, "view_temperature": 1.0}
 """What the authors' script for real pictures runs with, where it differs from the defaults."""
@@ -22,14 +21,14 @@ class ViewFusionInterpolatedConfig(Zero123Config):
     order: Any = "spin"
     """spin (all views, nearest to the input first), path (each view by steps from the input), or
     poses [azimuth_deg, elevation_deg, distance] to make first, as a list."""
-    noise: str = "shared"
+    noise: Literal["shared", "independent"] = "shared"
     """Fresh noise while sampling (eta > 0): shared by all conditions of a view, or independent,
     whose mean has less spread (the authors' evaluation)."""
-    window_deg: float = 125.0
+    window_deg: Annotated[float, Range(0, 360)] = 125.0
     """Made views serve as conditions of views less than this far away, in degrees."""
-    input_temperature: float = 0.5
+    input_temperature: Size = 0.5
     """How slowly the input's weight falls along the order (tau of the condition)."""
-    view_temperature: float = 0.5
+    view_temperature: Size = 0.5
     """How evenly made views share the rest of the weight (released: 0.5 in a spin, else 1)."""
-    input_distance: float = CANONICAL_RADIUS
+    input_distance: Size = CANONICAL_RADIUS
     """Distance of the camera that took the picture, the object's longest side being 1."""

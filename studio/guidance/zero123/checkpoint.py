@@ -33,6 +33,7 @@ from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.official import convert
 from studio.guidance.zero123.options import RELEASED, Zero123Config
 from studio.guidance.zero123.start import start_from
+from studio.ranges import fixed
 from studio.whole_folders import written_whole
 
 if TYPE_CHECKING:
@@ -49,18 +50,7 @@ _LIBRARY = {
     "clip_camera_projection": ["studio.guidance.zero123.network", "CLIPCameraProjection"],
     "scheduler": ["diffusers", "DDIMScheduler"],
 }
-DESCRIBES_NETWORK = (
-    "prediction_type",
-    "beta_schedule",
-    "beta_start",
-    "beta_end",
-    "train_timesteps",
-    "zero_terminal_snr",
-    "scale_condition",
-    "fourth_number",
-    "null_token",
-    "resolution",
-)
+DESCRIBES_NETWORK = fixed(Zero123Config)
 """Options that a folder of our own fixes for whoever loads it."""
 RELEASED_FIX = (
     "beta_schedule",

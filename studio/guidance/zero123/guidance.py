@@ -26,7 +26,7 @@ from studio.guidance.precision import sampled
 from studio.guidance.zero123 import checkpoint
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.checkpoint import build_parts
-from studio.guidance.zero123.options import NULL_TOKENS, RELEASED, Zero123Config
+from studio.guidance.zero123.options import RELEASED, Zero123Config
 from studio.images import on_white
 from studio.registry import register
 from studio.views import Condition, ViewSet
@@ -54,8 +54,6 @@ class Zero123Guidance(Guidance):
         super().__init__()
         cfg = cfg if parts else checkpoint.with_saved_options(cfg)
         self.cfg = cfg
-        if cfg.null_token not in NULL_TOKENS:
-            raise ConfigError(f"null_token is {cfg.null_token!r}.", allowed=", ".join(NULL_TOKENS))
         self.schedule = NoiseSchedule.of(cfg)
         self.contract = ViewContract(
             ("image",), cfg.views, cfg.rig_elevation_deg, resolution=cfg.resolution

@@ -7,7 +7,7 @@ cross-attention token is a linear map of [CLIP embedding, pose vector].
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +17,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from studio.errors import ConfigError
 from studio.guidance.stable_diffusion import UNET, VAE, Sizes
 
 POSE_NUMBERS = 4
-FOURTH_NUMBERS = ("distance", "polar", "abs_elevation", "zero")
+FourthNumber = Literal["distance", "polar", "abs_elevation", "zero"]
 
 # Mean and deviation of CLIP's training pictures; official: openai/CLIP, clip/clip.py
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -105,9 +104,6 @@ def pose_vector(
         centre: world position of the target camera.
         fourth: "distance" (target minus condition: Zero-1-to-3), "polar" (of the condition camera:
             Stable-Zero123), "abs_elevation" (of the condition camera: EpiDiff's training), "zero".
-
-    Raises:
-        ConfigError: if `fourth` is unknown.
     """
     polar_c, azimuth_c, radius_c = _spherical(cond_centre)
     polar_t, azimuth_t, radius_t = _spherical(centre)
@@ -118,10 +114,8 @@ def pose_vector(
         last = polar_c.expand_as(delta)
     elif fourth == "abs_elevation":
         last = (torch.pi / 2 - polar_c).expand_as(delta)
-    elif fourth == "zero":
-        last = torch.zeros_like(delta)
     else:
-        raise ConfigError(f"fourth_number is {fourth!r}.", allowed=", ".join(FOURTH_NUMBERS))
+        last = torch.zeros_like(delta)
     return torch.stack([polar_t - polar_c, delta.sin(), delta.cos(), last], dim=-1)
 
 

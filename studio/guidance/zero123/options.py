@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from studio.guidance.ddim import Spacing
 from studio.guidance.diffusion import ScheduleOptions
-
-NULL_TOKENS = ("right", "released")
+from studio.guidance.zero123.network import FourthNumber
+from studio.ranges import Elevation, Factor, Fixed, Pixels, Range, Share
 
 RELEASED: dict[str, Any] = {
     "size": "full",
@@ -39,7 +40,7 @@ class Zero123Config(ScheduleOptions):
     """Fetch from the hub where an option names a repository (owner/name) that is not in its cache."""  # noqa: E501
     variant: str = ""
     """Which file of a part's weights: fp16 for model.fp16.safetensors; empty: the plain one, or what there is."""  # noqa: E501
-    size: str = "nano"
+    size: Literal["nano", "full"] = "nano"
     """Widths that `unet`, `vae` and `clip` start from: nano or full (the released model)."""
     unet: dict[str, Any] = field(default_factory=dict)
     """Changes to the arguments of diffusers' UNet2DConditionModel."""
@@ -49,33 +50,33 @@ class Zero123Config(ScheduleOptions):
     """Changes to the arguments of transformers' CLIPVisionConfig."""
     vae_weights: str = ""
     """Folder of a trained AutoencoderKL; replaces `vae`."""
-    resolution: int = 64
+    resolution: Fixed[Pixels] = 64
     """Picture side in pixels."""
-    views: int = 16
+    views: Annotated[int, Range(1, 1000)] = 16
     """Views of the default rig."""
-    rig_elevation_deg: float = 30.0
+    rig_elevation_deg: Elevation = 30.0
     """Elevation of the default rig."""
     train_clip: bool = True
     """Train the CLIP tower with the UNet (released model: false)."""
     gradient_checkpointing: bool = False
     """Trade time for memory in training."""
-    condition_dropout: float = 0.05
+    condition_dropout: Share = 0.05
     """p: text only, both, latents only are each dropped with this probability."""
-    null_token: str = "right"
+    null_token: Fixed[Literal["right", "released"]] = "right"
     """Token of a dropped condition in training: right (zeros, as in sampling) or released."""
-    scale_condition: bool = False
+    scale_condition: Fixed[bool] = False
     """Multiply the condition's latents by the VAE's scaling factor, too."""
-    fourth_number: str = "distance"
+    fourth_number: Fixed[FourthNumber] = "distance"
     """Last pose number: distance, polar (Stable-Zero123), abs_elevation or zero."""
-    projection_lr_scale: float = 1.0
+    projection_lr_scale: Factor = 1.0
     """Learning rate of the camera projection relative to the UNet's (released: 10)."""
-    steps: int = 25
+    steps: Annotated[int, Range(1, 100_000)] = 25
     """Requested sampling steps (released: 75)."""
-    guidance_scale: float = 3.0
+    guidance_scale: Annotated[float, Range(-1000, 1000)] = 3.0
     """Classifier-free guidance; 1 skips the unconditional pass."""
-    eta: float = 0.0
+    eta: Share = 0.0
     """Fresh noise while sampling: 0 none (DDIM), 1 as DDPM (released)."""
-    timestep_spacing: str = "trailing"
+    timestep_spacing: Spacing = "trailing"
     """Choice of timesteps: zero123 (released), leading or trailing."""
-    view_batch: int = 16
+    view_batch: Annotated[int, Range(1, 1000)] = 16
     """Views denoised at once; lower it when memory is short."""
