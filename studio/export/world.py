@@ -132,12 +132,6 @@ def check_world(world: str, height: float) -> None:
     Raises:
         ConfigError: naming what is allowed.
     """
-    if world not in WORLDS:
-        raise ConfigError(f"exporter.world is {world!r}.", allowed=", ".join(WORLDS))
-    if not 0 <= height < float("inf"):
-        raise ConfigError(
-            f"exporter.height is {height}.", allowed="metres above 0, or 0 for no scaling"
-        )
     if height and world == "capture":
         raise ConfigError(
             f"exporter.height is {height:g} and exporter.world is 'capture'.",

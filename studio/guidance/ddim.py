@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 import torch
 from jaxtyping import Float
@@ -67,10 +67,12 @@ def ddim_timesteps(steps: int, spacing: Spacing, train_steps: int = 1000) -> lis
         return [t + (times[-1] + 1 < train_steps) for t in reversed(times)]
     if spacing == "leading":
         return [min(i * stride + 1, train_steps - 1) for i in reversed(range(steps))]
-    return [round(train_steps - i * train_steps / steps) - 1 for i in range(steps)]
+    if spacing == "trailing":
+        return [round(train_steps - i * train_steps / steps) - 1 for i in range(steps)]
+    assert_never(spacing)
 
 
-def ddim_plan(schedule: NoiseSchedule, steps: int, spacing: str, eta: float) -> list[DDIMStep]:
+def ddim_plan(schedule: NoiseSchedule, steps: int, spacing: Spacing, eta: float) -> list[DDIMStep]:
     """Work out every number of a DDIM run (Song et al., arXiv 2010.02502, equations 12 and 16).
 
     Args:

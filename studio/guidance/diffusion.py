@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, assert_never, get_args
 
 import torch
 import torch.nn.functional as F
@@ -90,8 +90,10 @@ class NoiseSchedule:
         if beta_schedule == "scaled_linear":
             root = torch.linspace(beta_start**0.5, beta_end**0.5, timesteps, dtype=torch.float64)
             betas = root**2
-        else:
+        elif beta_schedule == "linear":
             betas = torch.linspace(beta_start, beta_end, timesteps, dtype=torch.float64)
+        else:
+            assert_never(beta_schedule)
         alphas_cumprod = (1 - betas).cumprod(0)
         if zero_terminal_snr:
             if prediction_type == "epsilon":

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 
+from studio.errors import ConfigError
 from studio.ranges import Factor, Length, OneOf, Range, Share, Size, StepsOrZero
 from studio.schedule import LEARNING_RATES, LearningRate
 
@@ -85,16 +86,11 @@ def make_optimizer(
 
 
 def check_optimizer(cfg: OptimizerConfig) -> None:
-    """Refuse an optimiser that does not exist or is not installed, before data are read.
+    """Refuse an optimiser that is not installed, before data are read.
 
     Raises:
         ConfigError: saying which.
     """
-    cfg.learning_rate()
-    if cfg.optimizer not in OPTIMIZERS:
-        raise ConfigError(
-            f"optimizer.optimizer is {cfg.optimizer!r}.", allowed=", ".join(OPTIMIZERS)
-        )
     if cfg.optimizer == "adamw-8bit" and importlib.util.find_spec("bitsandbytes") is None:
         raise ConfigError(
             "optimizer.optimizer is 'adamw-8bit', which needs bitsandbytes.",

@@ -13,11 +13,13 @@ from studio.guidance.ddim import ddim_plan, ddim_sample, ddim_timesteps, ddim_up
 from studio.guidance.diffusion import (
     PREDICTIONS,
     NoiseSchedule,
+    ScheduleOptions,
     guide,
     guided_prediction,
     randn_like,
     target_latents,
 )
+from studio.options import parse_config
 
 
 def test_schedule_is_stable_diffusions() -> None:
@@ -115,14 +117,16 @@ def test_other_lists_match_diffusers(spacing: str, steps: int) -> None:
 
 
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(ConfigError, match="leading"):
-        ddim_timesteps(10, "evenly")
+    with pytest.raises(AssertionError, match="evenly"):
+        ddim_timesteps(10, "evenly")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="1 to 1000"):
         ddim_timesteps(0, "leading")
     with pytest.raises(ConfigError, match="v_prediction"):
-        NoiseSchedule.make(prediction_type="x0")
+        parse_config(ScheduleOptions, {"prediction_type": "x0"})
     with pytest.raises(ConfigError, match="scaled_linear"):
-        NoiseSchedule.make(beta_schedule="cosine")
+        parse_config(ScheduleOptions, {"beta_schedule": "cosine"})
+    with pytest.raises(AssertionError, match="cosine"):
+        NoiseSchedule.make(beta_schedule="cosine")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)

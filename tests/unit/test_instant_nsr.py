@@ -27,6 +27,7 @@ from studio.geometry.instant_nsr_checkpoint import (
 from studio.geometry.mlp import FusedMLP, VanillaMLP
 from studio.ops.hash_grid import HashGridLayout
 from studio.ops.spherical_harmonics import spherical_harmonics
+from studio.registry import build
 from studio.renderers.learned_background import BackgroundConfig
 from studio.renderers.neus_occupancy import NeuSOccupancyRenderer
 from studio.systems.fitting import HullConfig
@@ -159,9 +160,9 @@ def test_frequencies_fade_in_one_after_another() -> None:
 
 def test_unknown_choices_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"gradient is 'exact'.*"):
-        small(gradient="exact")
+        build("geometry", "instant-nsr", {"gradient": "exact"})
     with pytest.raises(ConfigError, match="sharpness is 'fixed'"):
-        NeuSOccupancyRenderer(NeuSOccupancyRenderer.Config(sharpness="fixed"))
+        build("renderer", "neus-occupancy", {"sharpness": "fixed"})
 
 
 # --- pieces ---------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from studio.cameras import Rays
 from studio.errors import ConfigError
 from studio.geometry.base import Geometry, GeometryOutput
 from studio.ops.volsdf import volsdf_density
+from studio.options import parse_config
 from studio.renderers.base import Renderer, RenderOutput
 from studio.schedule import LEARNING_RATES, LearningRate, Schedule, next_ray_count
 from studio.systems import losses as L
@@ -383,7 +384,7 @@ def test_the_rate_follows_the_joint_batch_where_asked_for() -> None:
 
 def test_an_optimiser_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match="allowed: adamw, adamw-8bit"):
-        check_optimizer(OptimizerConfig(optimizer="lion"))
+        parse_config(OptimizerConfig, {"optimizer": "lion"})
     if importlib.util.find_spec("bitsandbytes") is None:
         with pytest.raises(ConfigError, match="pip install bitsandbytes"):
             check_optimizer(OptimizerConfig(optimizer="adamw-8bit"))
@@ -426,6 +427,6 @@ def test_optimisers_scale_groups_and_are_named() -> None:
     assert [g["base_lr"] for g in optimizer.param_groups] == pytest.approx([0.001, 0.01])
     assert optimizer.param_groups[0]["weight_decay"] == 0.3
     with pytest.raises(ConfigError, match="adam, adamw"):
-        make_fit_optimizer(groups, replace(cfg, optimizer="sgd"))
+        parse_config(FitOptimizerConfig, {"optimizer": "sgd"})
     with pytest.raises(ConfigError, match="warmup-cosine"):
-        replace(cfg, lr_schedule="linear").learning_rate()
+        parse_config(FitOptimizerConfig, {"lr_schedule": "linear"})

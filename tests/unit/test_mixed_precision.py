@@ -19,8 +19,8 @@ from studio.data.rings import Rings
 from studio.errors import ConfigError
 from studio.guidance.epidiff.conditioning import turn_world
 from studio.guidance.spad.scenes import SceneMaker
+from studio.options import parse_config
 from studio.registry import build
-from studio.systems.fitting import check_numbers
 from studio.systems.optim import OptimizerConfig
 from studio.systems.reconstruction import Reconstruction
 from studio.systems.training import TrainingConfig, TrainingSystem
@@ -202,5 +202,4 @@ def test_float16_without_a_gpu_is_said(project: Path, capsys: pytest.CaptureFixt
 )
 def test_numbers_with_which_no_fit_begins_are_refused(option: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"system.{option} is {value}"):
-        check_numbers(Reconstruction.Config(**{option: value}))  # type: ignore[arg-type]
-    check_numbers(Reconstruction.Config())
+        parse_config(Reconstruction.Config, {option: value}, key="system")

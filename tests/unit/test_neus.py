@@ -19,6 +19,7 @@ from studio.geometry.neus_checkpoint import load_renamed, rename
 from studio.geometry.neus_mlp import NeuSMLP
 from studio.geometry.neus_networks import ColourNetwork, WeightNormLinear, positional_embedding
 from studio.ops.importance import inverse_cdf, merge, section_opacity, section_weights
+from studio.registry import build
 from studio.renderers.background import BackgroundNeRF, outside_depths
 from studio.renderers.neus import NeuSRenderer
 from studio.systems.fitting import HullConfig
@@ -173,9 +174,9 @@ def test_colour_modes_see_what_they_say() -> None:
 
 def test_wrong_options_are_named() -> None:
     with pytest.raises(ConfigError, match="colour_mode is 'rgb'"):
-        NeuSMLP(NeuSMLP.Config(colour_mode="rgb"))
+        build("geometry", "neus-mlp", {"colour_mode": "rgb"}, key="geometry")
     with pytest.raises(ConfigError, match="skips"):
-        NeuSMLP(NeuSMLP.Config(skips=[0]))
+        build("geometry", "neus-mlp", {"skips": [9]})
     with pytest.raises(ConfigError, match="hidden is 39"):
         NeuSMLP(NeuSMLP.Config(hidden=39))
     for options, message in [
@@ -186,7 +187,7 @@ def test_wrong_options_are_named() -> None:
         ({"scale": 0.0}, "renderer.scale is 0.0"),
     ]:
         with pytest.raises(ConfigError, match=message):
-            NeuSRenderer(NeuSRenderer.Config(**options))
+            build("renderer", "neus", options, key="renderer")
 
 
 # --- checkpoints ----------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from studio.data.nmr_index import CAMERAS, VIEWS
 from studio.data.nmr_shards import even_parts
 from studio.data.nmr_stream import StreamedViews
 from studio.errors import ConfigError, DataError
+from studio.options import parse_config
 from studio.run import RUN_VARIABLE
 from tests.nmr_files import SIZE, authors_shards, cameras, colour, write_archive, zipped
 
@@ -384,7 +385,7 @@ def test_impossible_counts_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"data.targets is 4 and data.inputs 21"):
         NMRData(NMRData.Config(targets=4, inputs=21))
     with pytest.raises(ConfigError, match=r"data.lists is 'srt'"):
-        NMRData(NMRData.Config(lists="srt"))
+        parse_config(NMRData.Config, {"lists": "srt"}, key="data")
 
 
 # --- cameras --------------------------------------------------------------------------------------

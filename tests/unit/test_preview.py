@@ -186,13 +186,13 @@ def test_no_frames_is_an_error(tmp_path):
         ({"turntable_frames": 0}, "turntable_frames is 0"),
         ({"unwrap": "fast"}, "auto, xatlas, box"),
         ({"world": "mars"}, "auto, ground, capture, views"),
-        ({"height": -1.0}, "metres above 0"),
+        ({"height": -1.0}, "height is -1.0"),
         ({"height": 2.0, "world": "capture"}, "auto, ground or views"),
     ],
 )
 def test_unknown_options_name_the_allowed_ones(options, words):
     with pytest.raises(ConfigError, match=words):
-        MeshExporter(MeshExporter.Config(**options))
+        build("exporter", "mesh", options)
 
 
 def test_view_colours_need_views(tmp_path):

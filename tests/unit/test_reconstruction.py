@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from studio.cameras import orbit_cameras
-from studio.errors import ConfigError, DataError, TrainingError
+from studio.errors import DataError, TrainingError
 from studio.ops.visual_hull import (
     Frame,
     agreed_hull,
@@ -26,7 +26,6 @@ from studio.ops.visual_hull import (
 )
 from studio.progress import StageProgress
 from studio.run import RunFolder
-from studio.systems.fitting import FitConfig, Fitter
 from studio.systems.ray_pool import RayPool, pixel_side
 from studio.systems.reconstruction import Reconstruction
 from studio.systems.start_shape import HullConfig
@@ -292,8 +291,6 @@ def test_targets_are_composited_like_the_picture(background: str) -> None:
         assert behind is not None and (behind == constant[background]).all()
     system.fitter.max_steps = 1
     assert system.fitter.step()["loss"] > 0
-    with pytest.raises(ConfigError, match="background"):
-        Fitter(system.geometry, system.renderer, sphere_views(), FitConfig(background="grey"))
 
 
 def test_lightning_counts_every_step_and_resumes_exactly(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from studio.cli import main
 from studio.errors import ConfigError
+from studio.options import parse_config
 from studio.registry import build
 from studio.systems.loss_options import LossConfig, weights_of
 from tests.conftest import REPOSITORY
@@ -76,7 +77,7 @@ def test_numbers_out_of_range_are_refused(kind: str, name: str, options: dict[st
 )  # fmt: skip
 def test_losses_out_of_range_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"system.loss.{next(iter(options))}"):
-        weights_of(LossConfig(**options))
+        weights_of(parse_config(LossConfig, options, key="system.loss"))
 
 
 @pytest.mark.parametrize(

@@ -138,11 +138,6 @@ def test_cameras_inside_the_object_are_refused() -> None:
         find_object(with_masks(inside, {10: 1.0}), CFG)
 
 
-def test_agreement_below_one_half_is_refused() -> None:
-    with pytest.raises(ConfigError, match="agreement"):
-        find_object(sphere_views(), HullConfig(agreement=0.2))
-
-
 def test_views_without_masks_need_a_background() -> None:
     views = with_masks(sphere_views(), dict.fromkeys(range(11), 1.0))
     check_surroundings(views, sees_outside=True, mask_loss=False)

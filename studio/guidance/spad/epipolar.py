@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -129,6 +129,8 @@ def coarser_mask(
             the epipolar geometry of the smaller grid, but what the released weights were trained
             with; "spatial" takes every level-th pixel row and column of each view.
     """
+    if resample not in get_args(Resample):
+        raise ValueError(f"mask resampling is {resample!r}")
     if level == 1:
         return mask
     if resample == "flat":

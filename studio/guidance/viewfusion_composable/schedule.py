@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 import numpy as np
 import torch
@@ -45,9 +45,11 @@ def betas(
         return np.full(timesteps, end)
     if kind == "jsd":
         return 1.0 / np.linspace(timesteps, 1, timesteps)
-    x = (np.arange(timesteps + 1) / timesteps + cosine_s) / (1 + cosine_s) * math.pi / 2
-    signal = np.cos(x) ** 2 / np.cos(x[0]) ** 2
-    return np.minimum(1 - signal[1:] / signal[:-1], 0.999)
+    if kind == "cosine":
+        x = (np.arange(timesteps + 1) / timesteps + cosine_s) / (1 + cosine_s) * math.pi / 2
+        signal = np.cos(x) ** 2 / np.cos(x[0]) ** 2
+        return np.minimum(1 - signal[1:] / signal[:-1], 0.999)
+    assert_never(kind)
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class NoiseLevels:
             }
         return {name: torch.from_numpy(table).float() for name, table in tables.items()}
 
-    def plan(self, sampler: str, steps: int = 0) -> list[Step]:
+    def plan(self, sampler: Literal["ancestral", "ddim"], steps: int = 0) -> list[Step]:
         """Work out a sampling run, noisiest step first.
 
         Args:

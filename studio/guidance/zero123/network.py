@@ -7,7 +7,7 @@ cross-attention token is a linear map of [CLIP embedding, pose vector].
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import torch
 import torch.nn.functional as F
@@ -92,7 +92,9 @@ class CLIPCameraProjection(ModelMixin, ConfigMixin):
 
 
 def pose_vector(
-    cond_centre: Float[Tensor, "*b 3"], centre: Float[Tensor, "*b 3"], fourth: str = "distance"
+    cond_centre: Float[Tensor, "*b 3"],
+    centre: Float[Tensor, "*b 3"],
+    fourth: FourthNumber = "distance",
 ) -> Float[Tensor, "*b 4"]:
     """Relative pose of a target camera, from the camera centres alone.
 
@@ -114,8 +116,10 @@ def pose_vector(
         last = polar_c.expand_as(delta)
     elif fourth == "abs_elevation":
         last = (torch.pi / 2 - polar_c).expand_as(delta)
-    else:
+    elif fourth == "zero":
         last = torch.zeros_like(delta)
+    else:
+        assert_never(fourth)
     return torch.stack([polar_t - polar_c, delta.sin(), delta.cos(), last], dim=-1)
 
 
