@@ -11,10 +11,12 @@ import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from studio.ranges import Range
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,7 +31,7 @@ class SamplingOptions:
 
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Arithmetic and weights of the networks in sampling: float32, or half the memory with bfloat16 or float16 (GPUs); latents and cameras stay in float32."""  # noqa: E501
-    vae_batch: int = 16
+    vae_batch: Annotated[int, Range(1, 1000)] = 16
     """Pictures that the VAE decodes at once; fewer want less memory."""
 
 
