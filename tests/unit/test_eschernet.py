@@ -28,6 +28,7 @@ from studio.guidance.eschernet.guidance import EscherNetGuidance
 from studio.guidance.eschernet.options import EscherNetConfig
 from studio.guidance.eschernet.positions import position_code
 from studio.guidance.stable_diffusion import network_kwargs
+from studio.options import parse_config
 from studio.registry import build
 from studio.similarity import scaled_poses
 from studio.views import Condition, ViewSet
@@ -53,7 +54,7 @@ TINY: dict[str, Any] = {
 def tiny(**options: Any) -> EscherNetGuidance:
     """A small model whose layers all do something."""
     torch.manual_seed(0)
-    model = EscherNetGuidance(EscherNetConfig(**{**TINY, **options})).eval()
+    model = EscherNetGuidance(parse_config(EscherNetConfig, {**TINY, **options})).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.abs().max() == 0 or ".grn." in name:
@@ -222,7 +223,7 @@ def test_one_picture_is_a_posed_one() -> None:
     with pytest.raises(ConfigError, match="pictures without cameras"):
         model.generate(Condition(views=unposed))
     for wrong in ({"azimuths": 0}, {"elevations_deg": []}, {"group": -1}):
-        with pytest.raises(ConfigError, match="1 or more azimuths"):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
             tiny(**wrong)
 
 

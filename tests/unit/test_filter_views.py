@@ -146,7 +146,7 @@ def test_objects_are_moved_only_when_asked(root: Path) -> None:
     ("words", "text"),
     [
         (["move=away"], "outside"),
-        (["views=0"], "1 and more"),
+        (["views=0"], "1 to 10000"),
         (["view=4"], "did you mean 'views'"),
         (["objects=none.json"], "none.json"),
     ],

@@ -213,7 +213,12 @@ def batch(n: int = 6) -> RayBatch:
 
 def objective(view_weights: tuple[float, ...] = (), **options: Any) -> Objective:
     off = dict.fromkeys(TERMS, 0.0)
-    return Objective(LossConfig(**{**off, **options}), Plane(), NoRenderer(), view_weights)
+    return Objective(
+        parse_config(LossConfig, {**off, **options}, key="system.loss"),
+        Plane(),
+        NoRenderer(),
+        view_weights,
+    )
 
 
 def losses(of: Objective, output: RenderOutput, step: int = 0) -> dict[str, Tensor]:

@@ -25,6 +25,7 @@ from studio.data.procedural_objects import (
 from studio.data.procedural_rigs import rig_cameras
 from studio.data.render import cast_mesh
 from studio.errors import ConfigError
+from studio.options import parse_config
 from studio.registry import build
 
 MAIN = ("car", "house", "armchair", "animal")
@@ -32,7 +33,7 @@ MAIN = ("car", "house", "armchair", "animal")
 
 def small(**options: object) -> ProceduralData:
     values = {"objects": 4, "val_objects": 2, "resolution": 24, **options}
-    return ProceduralData(ProceduralData.Config(**values))  # type: ignore[arg-type]
+    return ProceduralData(parse_config(ProceduralData.Config, values, key="data"))
 
 
 def test_there_are_many_categories_and_every_one_says_what_it_is() -> None:

@@ -19,11 +19,12 @@ from studio.data.procedural_parts import Array, box
 from studio.data.procedural_surfaces import PATTERNS, Paint, draw_paint, painted
 from studio.data.rings import RingBatches
 from studio.errors import ConfigError
+from studio.options import parse_config
 
 
 def small(**options: object) -> ProceduralData:
     values = {"objects": 3, "val_objects": 1, "resolution": 32, "look": "photo", **options}
-    return ProceduralData(ProceduralData.Config(**values))  # type: ignore[arg-type]
+    return ProceduralData(parse_config(ProceduralData.Config, values, key="data"))
 
 
 def test_photos_change_colours_and_nothing_else() -> None:
