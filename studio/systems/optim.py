@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal
 import torch
 
 from studio.errors import ConfigError
-from studio.ranges import Factor, Length, OneOf, Range, Share, Size, StepsOrZero
+from studio.ranges import Factor, Length, OneOf, Range, Share, StepsOrZero
 from studio.schedule import LEARNING_RATES, LearningRate
 
 Betas = Annotated[list[Annotated[float, Range(0, 0.999999999)]], Length(2, 2)]
+Fall = Annotated[list[Annotated[float, Range(0, 1e9, above=True)]], Length(2, 2)]
 
 
 @dataclass
@@ -55,7 +56,7 @@ class OptimizerConfig(LearningRateConfig):
     """Adam's moment decays."""
     weight_decay: Factor = 0.01
     """Decoupled weight decay."""
-    exponential: Annotated[list[Size], Length(2, 2)] = field(default_factory=lambda: [1.0, 1.0])
+    exponential: Fall = field(default_factory=lambda: [1.0, 1.0])
     """[f, n]: fall beside it, by factor f in every n steps after the warm-up, exponentially."""
     grad_clip: Factor = 1.0
     """Largest norm of the gradient; 0 switches clipping off."""
