@@ -7,6 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import studio
 from studio import progress
@@ -101,6 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with guarded():
         try:
             check_text(words)
+            check_place()
             code = _dispatch(words)
             sys.stdout.flush()
             return code
@@ -113,6 +115,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             print("\nstopped.", file=sys.stderr)
             return 128 + signal.SIGINT
+
+
+def check_place() -> None:
+    """Refuse to start in a working folder that is gone: every path counts from there.
+
+    Raises:
+        ConfigError: saying so.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "the working folder does not exist any more.", hint="cd to another one"
+        ) from error
 
 
 def _refuse(error: StudioError, verbose: bool) -> int:

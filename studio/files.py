@@ -31,7 +31,7 @@ _ADVICE = {
 }
 _MACHINE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _MACHINE |= {errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.EMFILE, errno.ENFILE}
-_TORCH_WRITER = re.compile(r"inline_container|PytorchStreamWriter|file write failed")
+_TORCH_WRITER = re.compile(r"inline_container|PytorchStreamWriter|file write failed|iostream error")
 _ENOUGH_TO_BLAME_ANOTHER_CAUSE = 1 << 20  # bytes; less than this free means "the disk is full"
 
 
@@ -199,7 +199,7 @@ def _system_code(error: BaseException, temporary: Path) -> int | None:
 
     An OSError that names another file (one that the block could not read, say) is not ours.
     safetensors reports "(os error 28)" in its text; torch's zip writer only names its own
-    source line, so a disk that is full by now is taken as the cause.
+    source line, so a disk that is full by now, or a limit of files' sizes, is taken as the cause.
     """
     cause: BaseException | None = error
     while cause is not None:
@@ -215,4 +215,15 @@ def _system_code(error: BaseException, temporary: Path) -> int | None:
         with contextlib.suppress(OSError):
             if shutil.disk_usage(temporary.parent).free < _ENOUGH_TO_BLAME_ANOTHER_CAUSE:
                 return errno.ENOSPC
+        if _files_are_limited():
+            return errno.EFBIG
     return None
+
+
+def _files_are_limited() -> bool:
+    """Whether the system lets this process write files of a certain size only (`ulimit -f`)."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return False
+    return resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY

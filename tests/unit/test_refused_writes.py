@@ -155,3 +155,31 @@ def test_a_result_larger_than_files_may_be(project: Path) -> None:
     assert "larger than the system allows" in answer.stderr
     assert json.loads(Path("evaluation.json").read_text()) == {"earlier": 1}
     assert leftovers(project) == []
+
+
+def test_tensors_larger_than_files_may_be(tmp_path: Path) -> None:
+    code = (
+        "import sys, torch; from pathlib import Path; from studio.files import atomic_write\n"
+        "with atomic_write(Path(sys.argv[1])) as temporary:\n"
+        "    torch.save(torch.zeros(100_000), temporary)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "x.pt")],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+    )
+    assert "StudioError: cannot write" in answer.stderr
+    assert "larger than the system allows" in answer.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_working_folder_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["--list"]) == 2
+    assert "the working folder does not exist any more" in capsys.readouterr().err
