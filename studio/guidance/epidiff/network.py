@@ -9,9 +9,10 @@ Letters: B objects, F views, K near views, N rays, S samples, C channels, P embe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,8 @@ STAGES = ("down", "mid", "up")
 NEIGHBOUR_FEATURES = ("gather", "own")
 ARITHMETICS = ("fast", "reference")
 POSITIONS = ("abs", "ref")  # in the order of the channels
-Tokens = Callable[[slice], tuple[Tensor, list[Callable[[], Tensor]]]]
+Contexts = Sequence[Callable[[], Tensor]]
+Tokens = Callable[[slice], tuple[Tensor, Contexts]]
 """From a slice of rays to query tokens and, for each block, what makes the keys and values of its
 context, the largest tensors of all: those of one block are there at a time."""
 DEAD_PREFIXES = ("HW.", "norm.", "t_proj.")  # computed and thrown away by the released code
@@ -345,7 +347,7 @@ class EpipolarBlock(EpipolarModule):
         context_maps = [self._feature_part(maps, a.to_k.weight, a.to_v.weight) for a in attentions]
         query_map = self._feature_part(maps, self.T1.proj_in.weight)
 
-        def tokens(rays: slice) -> tuple[Tensor, list[Callable[[], Tensor]]]:
+        def tokens(rays: slice) -> tuple[Tensor, Contexts]:
             contexts = [
                 partial(self._context, context_map, attention, geometry, rays)
                 for context_map, attention in zip(context_maps, attentions, strict=True)
@@ -357,7 +359,7 @@ class EpipolarBlock(EpipolarModule):
     def _reference(self, maps: Tensor, geometry: EpipolarGeometry) -> Tokens:
         """Sample the features, put the embeddings beside them, then map."""
 
-        def tokens(rays: slice) -> tuple[Tensor, list[Callable[[], Tensor]]]:
+        def tokens(rays: slice) -> tuple[Tensor, Contexts]:
             parts = [self._sample(maps, geometry, slice(None), rays, slice(None))]
             for name in self.options.positions:
                 embedding = geometry.query if name == "abs" else geometry.reference
@@ -365,8 +367,8 @@ class EpipolarBlock(EpipolarModule):
                 parts.append(embedding.expand(*parts[0].shape[:-1], -1))
             raw = torch.cat(parts, dim=-1)
             context = raw[:, :, 1:].flatten(2, 3)
-            blocks = self.T1.transformer_blocks
-            contexts = [partial(b.attn2.keys_values, context) for b in blocks]
+            attentions: list[Any] = [block.attn2 for block in self.T1.transformer_blocks]
+            contexts = [partial(attention.keys_values, context) for attention in attentions]
             return self.T1.proj_in(raw[:, :, 0]), contexts
 
         return tokens
