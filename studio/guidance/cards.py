@@ -19,8 +19,8 @@ library_name: studio
 {method} weights, trained with studio on {data}.
 
 ```bash
-python launch.py --config CONFIG.yaml --train --export \\
-  system.guidance_type={method} system.guidance.weights=THIS_FOLDER
+python launch.py --config configs/{config}-neus.yaml --train --export \\
+  system.guidance.weights=THIS_FOLDER
 ```
 
 {started}{figures}"""
@@ -53,6 +53,7 @@ def write_card(
     text = _CARD.format(
         licence=f"license: {licence}\n" if licence and " " not in licence else "",
         method=method,
+        config="viewfusion-interpolated" if method == "zero123" else method,
         title=title or folder.name,
         data=data,
         started=started,

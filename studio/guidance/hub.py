@@ -184,12 +184,15 @@ def _missing(text: str, path: Path) -> WeightsError:
         names = [p.name for p in path.parent.iterdir()]
     near = difflib.get_close_matches(path.name, names, n=1)
     hint = f"did you mean {path.parent / near[0]}?" if near else None
+    said = "do not exist."
     if hint is None and repository_in(text):
+        said = f"are neither here nor in the hub's cache, {cache_folder()}."
         hint = (
-            "A repository of the hub that is not in its cache is fetched with allow_download=true."
+            "allow_download=true, beside the option that names them, fetches a repository from the "
+            "hub; `--doctor` tells sizes and licences."
         )
     shown = text if len(text) <= 200 else f"{text[:200]}..."
-    return WeightsError(f"weights {shown} do not exist.", allowed=ALLOWED, hint=hint)
+    return WeightsError(f"weights {shown} {said}", allowed=ALLOWED, hint=hint)
 
 
 # --- the network ----------------------------------------------------------------------------------

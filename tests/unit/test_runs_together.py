@@ -10,6 +10,7 @@ import platform
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -337,6 +338,21 @@ def test_a_termination_signal_ends_whatever_is_done(tmp_path: Path) -> None:
         signal.pause()
     assert caught.value.code == 143
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_termination_signal_within_a_finalizer_is_not_lost(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Thing:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as caught, guarded():
+        thing = Thing()
+        del thing
+        time.sleep(5)
+    assert caught.value.code == 143
+    assert "Exception ignored" not in capsys.readouterr().err
 
 
 def test_a_termination_signal_is_not_a_plugin_that_ends_the_program(
