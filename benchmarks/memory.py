@@ -1,178 +1,216 @@
-"""Memory of the official configs in sampling, without a GPU and without weights.
+"""Memory that sampling takes, of the official configs, without weights and without a GPU.
 
-    python -m benchmarks.memory            # all; or some: python -m benchmarks.memory epidiff
+    python -m benchmarks.memory [CONFIG ...] [--set precision=bfloat16 ...]
 
-The networks are built at full size on torch's meta device, whose tensors have shapes and no
-content, and one guided denoising step and one slice of the VAE's decoding are run on it. Weights
-are counted exactly. Of activations the most bytes that live at one time are counted, op by op;
-attention counts its result alone, as kernels on GPUs keep no more. What an allocator and cuDNN
-take on top is not in it. bfloat16 has weights, inputs and norms in two bytes. SPAD, whose masks
-want values, is left out.
+The guidance of a config is built at its full size without one byte of weights, and runs two steps
+of its own `generate`. Its networks' tensors are torch's fake ones, which have shapes, types and
+lifetimes but no content; every storage that a network makes is counted from its birth to its death.
+
+* weights: bytes of all parameters and buffers, as they are stored for sampling. Exact.
+* denoising, decoding, conditions: the most that lives at once inside a call of the network(s),
+  their inputs included, weights not.
+* peak: weights and the largest of these.
+
+Not counted: what a library takes for itself (CUDA context, about 0.5 GB; workspaces of
+convolutions; fragmentation), and copies of weights that autocast keeps (there are none where
+weights are stored at the precision they are computed in). Attention is torch's fused one on the
+CPU, which, as on GPUs, holds no matrix of scores. A GB is 1e9 bytes.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
-import dataclasses
-import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
-from studio.cameras import orbit_cameras
-from studio.config import load_experiment
-from studio.guidance.autoencoder import decode
-from studio.registry import build
-
-GB = 1e9
-META = torch.device("meta")
-WEIGHTS = ("weights", "base", "start", "precision")  # options that would read files
+OFFICIAL = Path("configs/official")
+STAGES = {"vae.decode": "decoding", "vae.encode": "conditions"}
+"""What a network is for, by name; other encoders: conditions, the rest: denoising."""
+CONDITIONS = ("image_encoder", "text_encoder", "clip_camera_projection", "camera_projection")
 
 
-class Living(TorchDispatchMode):
-    """Counts the bytes of all tensors that ops make, as long as they live; `peak` is the most."""
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of storages that operations make or take, while they live.
 
-    def __init__(self) -> None:
+    Args:
+        ignored: tensors that are not counted (the weights).
+    """
+
+    def __init__(self, ignored: Sequence[Tensor] = ()) -> None:
         super().__init__()
-        self.now = self.peak = 0
-        self._sizes: dict[int, int] = {}
+        self.live = self.peak = 0
+        self._known: dict[int, weakref.ref[Any]] = {}
+        self._ignored = {id(tensor.untyped_storage()) for tensor in ignored}
 
-    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an op and note what it made."""
-        made = op(*args, **(kwargs or {}))
-        for tensor in (leaf for leaf in tree_leaves(made) if isinstance(leaf, Tensor)):
-            storage = tensor.untyped_storage()
-            if storage._cdata not in self._sizes:
-                self._sizes[storage._cdata] = storage.nbytes()
-                self.now += storage.nbytes()
-                self.peak = max(self.peak, self.now)
-                weakref.finalize(storage, self._gone, storage._cdata)
-        return made
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation and look at its inputs and outputs."""
+        self.see((args, kwargs))
+        if func is torch.ops.aten._local_scalar_dense.default and args[0].dtype == torch.bool:
+            return True  # EpiDiff asks whether every view is its own first neighbour: it is
+        out = func(*args, **(kwargs or {}))
+        self.see(out)
+        return out
 
-    def _gone(self, key: int) -> None:
-        self.now -= self._sizes.pop(key, 0)
+    def see(self, values: Any) -> None:
+        """Count the storages of tensors anywhere in `values` that are new."""
+        for tensor in tree_leaves(values):
+            if isinstance(tensor, Tensor):
+                self._see(tensor.untyped_storage())
 
+    def _see(self, storage: Any) -> None:
+        key = id(storage)
+        if key in self._ignored or key in self._known:
+            return
+        size = storage.nbytes()
 
-def attention(q: Tensor, k: Tensor, v: Tensor, *_: Any, **__: Any) -> Tensor:
-    """What attention returns, and nothing between."""
-    return q.new_empty(*q.shape[:-1], v.shape[-1])
+        def gone(_: Any) -> None:
+            self._known.pop(key, None)
+            self.live -= size
 
-
-def peak_of(work: Callable[[], Any]) -> int:
-    """Most bytes that live at one time while work is done on the meta device."""
-    sdpa = "torch.nn.functional.scaled_dot_product_attention"
-    plain = mock.patch("torch.autocast", lambda *_, **__: contextlib.nullcontext())
-    with torch.no_grad(), mock.patch(sdpa, attention), plain, Living() as living, META:
-        work()
-    return living.peak
-
-
-def on_meta(value: Any) -> Any:
-    """The same tensors, lists and dataclasses without content."""
-    if isinstance(value, Tensor):
-        return value.to(META)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: on_meta(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return dataclasses.replace(value, **{k: v for k, v in fields.items() if v is not None})
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*map(on_meta, value))
-    return value
+        self._known[key] = weakref.ref(storage, gone)
+        self.live += size
+        self.peak = max(self.peak, self.live)
 
 
-# --- one guided step of every method --------------------------------------------------------------
+@contextlib.contextmanager
+def weightless(mode: FakeTensorMode) -> Iterator[None]:
+    """Let modules be built whose parameters have shapes and types, but no content."""
+    register = nn.Module.register_parameter
+
+    def faked(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        if parameter is not None and parameter.device.type != "meta":
+            fake = mode.from_tensor(parameter.detach())
+            parameter = nn.Parameter(fake, parameter.requires_grad)
+        register(module, name, parameter)
+
+    with mock.patch.object(nn.Module, "register_parameter", faked):
+        yield
 
 
-def epidiff(model: Any, kind: torch.dtype) -> tuple[str, Callable[[], Any]]:
-    """All views of the rig together."""
-    cameras = model.default_cameras()
-    views, side = len(cameras), model.base_cfg.resolution // 8
-    rig = model.rigs.make((cameras.intrinsics / 256)[None], cameras.c2w[None], cameras.c2w[:1])
-    for scale in (1, 2, 4, 8):
-        rig._known[side // scale] = on_meta(rig.at(side // scale))
-    latents = torch.empty(1, views, 4, side, side, device=META)
-    tokens = torch.empty(1, views, 1, 768, device=META, dtype=kind)
-    concat = torch.empty(1, 4, side, side, device=META)
+class Watch:
+    """Runs a guidance's networks on fake tensors and keeps the most that each stage takes."""
 
-    def step() -> Any:
-        return model.predict(latents.to(kind), 500, tokens, concat.to(kind), rig)
+    def __init__(self, guidance: nn.Module, mode: FakeTensorMode) -> None:
+        self.mode = mode
+        self.peaks = {"conditions": 0, "denoising": 0, "decoding": 0}
+        self.seen: dict[Any, Any] = {}
+        self.weights = [*guidance.parameters(), *guidance.buffers()]
+        for name, network in guidance.named_children():
+            if name == "vae":
+                for way in ("encode", "decode"):
+                    setattr(network, way, self.watched(f"vae.{way}", getattr(network, way)))
+            else:
+                network.forward = self.watched(name, network.forward)
 
-    return f"{views} views", step
+    def watched(self, name: str, forward: Any) -> Any:
+        """Return a network that runs without content and returns zeros."""
+        stage = STAGES.get(name, "conditions" if name in CONDITIONS else "denoising")
 
+        def run(*args: Any, **kwargs: Any) -> Any:
+            shapes = name, *(t.shape for t in tree_leaves((args, kwargs)) if torch.is_tensor(t))
+            if shapes in self.seen:
+                return self.seen[shapes]
+            counter = LiveBytes(self.weights)
+            with self.mode, counter:
+                args, kwargs = tree_map_only(Tensor, self.mode.from_tensor, (args, kwargs))
+                counter.see((args, kwargs))
+                out = forward(*args, **kwargs)
+                self.peaks[stage] = max(self.peaks[stage], counter.peak)
+            self.seen[shapes] = real(out)
+            return self.seen[shapes]
 
-def eschernet(model: Any, kind: torch.dtype) -> tuple[str, Callable[[], Any]]:
-    """All views of the rig together, of three references."""
-    cfg = model.cfg
-    views, side = cfg.azimuths * len(cfg.elevations_deg), cfg.resolution // 8
-    cameras = orbit_cameras([360 * k / (views + 3) for k in range(views + 3)], 15.0)
-    codes = on_meta(model.codes(cameras.c2w[None, :views], cameras.c2w[None, views:]))
-    latents = torch.empty(1, views, 4, side, side, device=META, dtype=kind)
-    with torch.no_grad(), META:
-        pictures = torch.empty(1, 3, 3, cfg.resolution, cfg.resolution, dtype=kind)
-        tokens = model.tokens(pictures)
-    return f"{views} views, 3 references", lambda: model.predict(latents, 500, tokens, codes)
-
-
-def interpolated(model: Any, kind: torch.dtype) -> tuple[str, Callable[[], Any]]:
-    """One view under as many conditions as are run at once."""
-    count, side = model.cfg.view_batch, model.cfg.resolution // 8
-    x = torch.empty(1, 4, side, side, device=META, dtype=kind)
-    context = torch.empty(count - 1, 1, 768, device=META, dtype=kind)
-    concat = torch.empty(count - 1, 4, side, side, device=META, dtype=kind)
-    return f"{count} conditions", lambda: model.guided_predictions(x, 500, context, concat)
+        return run
 
 
-def composable(model: Any, kind: torch.dtype) -> tuple[str, Callable[[], Any]]:
-    """As many targets as are made at once, of three views."""
-    count, side = model.cfg.view_batch, model.cfg.resolution
-    x = torch.empty(3 * count, 6, side, side, device=META, dtype=kind)
-    numbers = torch.empty(3 * count, device=META, dtype=kind)
-    return f"{count} views, 3 references", lambda: model.denoise_fn(x, numbers, numbers)
+def real(out: Any) -> Any:
+    """Return a network's output with zeros in the place of fake tensors."""
+    if isinstance(out, Tensor):
+        return torch.zeros(out.shape, dtype=out.dtype)
+    if isinstance(out, tuple):
+        return tuple(real(part) for part in out)
+    for name, value in vars(out).items():
+        if isinstance(value, Tensor) or hasattr(value, "parameters"):
+            zeros = real(value)
+            setattr(out, name, zeros)
+            if isinstance(out, dict):
+                dict.__setitem__(out, name, zeros)
+    return out
 
 
-METHODS: dict[str, tuple[str, dict[str, Any], Callable[..., tuple[str, Callable[[], Any]]]]] = {
-    "epidiff": ("epidiff", {}, epidiff),
-    "eschernet": ("eschernet", {"size": "full"}, eschernet),
-    "viewfusion-interpolated": ("viewfusion-interpolated", {"size": "full"}, interpolated),
-    "viewfusion-composable": ("viewfusion-composable", {}, composable),
-}
+def figures(config: Path, changes: Sequence[str] = ()) -> dict[str, float]:
+    """Return gigabytes by what they are for, of sampling with the guidance of a config.
+
+    Args:
+        config: a YAML file of a chain from a picture or a text.
+        changes: options of the guidance, "precision=bfloat16".
+    """
+    from studio.config import load_experiment
+    from studio.guidance.precision import store_at_precision
+    from studio.guidance.spad.attention import Scene
+    from studio.registry import build
+
+    words = [f"system.guidance.{word}" for word in changes]
+    experiment = load_experiment(config, words)
+    data = build("data", experiment.data_type, experiment.data, key="data")
+    system = experiment.system
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with weightless(mode):
+        guidance = fresh(system["guidance_type"], dict(system["guidance"]))
+    guidance.eval()
+    store_at_precision(guidance)
+    watch = Watch(guidance, mode)
+    generator = torch.Generator().manual_seed(0)
+    with mock.patch.object(Scene, "tiles", lambda *_: []):  # of processors only
+        guidance.generate(data.condition(), data.targets(), generator=generator)
+    weights = sum(tensor.nbytes for tensor in {id(t): t for t in watch.weights}.values())
+    peak = weights + max(watch.peaks.values())
+    return {k: v / 1e9 for k, v in {"weights": weights, **watch.peaks, "peak": peak}.items()}
 
 
-def row(name: str, kind: torch.dtype) -> list[Any]:
-    """Weights, step, decoding and the sum of a method's official config."""
-    method, more, make = METHODS[name]
-    given = load_experiment(f"configs/official/{name}-neus.yaml").system["guidance"]
-    options = {**{k: v for k, v in given.items() if k not in WEIGHTS}, **more}
-    if name == "epidiff":
-        full = {"size": "full", "resolution": 256, "train_clip": False}
-        options["zero123"] = {**options.get("zero123", {}), **full}
-    with META:
-        model: nn.Module = build("guidance", method, options, key="system.guidance")
-    model = model.eval().to(kind)
-    what, step = make(model, kind)
-    weights = sum(p.nbytes for p in model.parameters())
-    sampling, decoding = peak_of(step), 0
-    if (vae := getattr(model, "vae", None)) is not None:
-        count, side = model.cfg.vae_batch, 256 // 8
-        latents = torch.empty(count, 4, side, side, device=META, dtype=kind)
-        decoding = peak_of(lambda: decode(vae, latents, count))
-    sizes = [weights, sampling, decoding, weights + max(sampling, decoding)]
-    return [name, what, str(kind).removeprefix("torch."), *(f"{n / GB:.1f}" for n in sizes)]
+def fresh(name: str, options: dict[str, Any]) -> Any:
+    """Build a guidance of a config's size without its files; few steps are enough."""
+    from studio.registry import build, find
+
+    options |= {"weights": "", "steps": 2, "allow_download": False}
+    cls = find("guidance", name)
+    if hasattr(cls.Config, "size"):
+        options["size"] = "full"  # which folders of weights tell by themselves
+    if name != "spad":
+        return build("guidance", name, options, key="system.guidance")
+    from studio.config import parse_config
+    from studio.guidance.spad.checkpoint import fresh_parts
+    from studio.guidance.spad.text import WordTokenizer
+
+    cfg = parse_config(cls.Config, options, key="system.guidance")
+    parts = fresh_parts(cfg)
+    length = parts["text_encoder"].config.max_position_embeddings
+    tokenizer = WordTokenizer([], length)  # any will do: only the number of words counts
+    tokenizer.warn_of = lambda _: None
+    return cls(cfg, parts, tokenizer)
 
 
-def main(names: list[str]) -> None:
+def main() -> None:
     """Print the table."""
-    kinds = (torch.float32, torch.bfloat16)
-    rows = [row(name, kind) for name in names or METHODS for kind in kinds]
-    head = ["official config", "at once", "precision", "weights", "a step", "decoding", "sum, GB"]
-    for cells in (head, ["---"] * len(head), *rows):
-        print(f"| {' | '.join(cells)} |")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("configs", nargs="*", type=Path, help="default: all of configs/official")
+    parser.add_argument("--set", nargs="*", default=[], help="options of the guidance, KEY=VALUE")
+    asked = parser.parse_args()
+    columns = ("weights", "conditions", "denoising", "decoding", "peak")
+    print(f"| config | {' | '.join(columns)} |\n{'| --- ' * (len(columns) + 1)}|")
+    for config in asked.configs or sorted(OFFICIAL.glob("*.yaml")):
+        row = figures(config, asked.set)
+        print(f"| `{config.stem}` | {' | '.join(f'{row[c]:.2f}' for c in columns)} |", flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from studio.data.base import ViewPairData
 from studio.data.epidiff_layout import ObjectViews, read_index
 from studio.data.rings import Rings
 from studio.errors import DataError
-from studio.ranges import CountOrZero, Pixels
+from studio.ranges import CountOrZero, Pixels, Range
 from studio.registry import register
 
 RING = tuple(6 * a + 4 for a in range(16))  # the views at elevation 30
@@ -44,9 +44,9 @@ class EpiDiffViews(ViewPairData):
         """Target views; the default is the ring at elevation 30 (released)."""
         random_views: CountOrZero = 0
         """Take that many random target views instead (paper: 16); 0: those of `views`."""
-        reference: CountOrZero = REFERENCE
+        reference: Annotated[int, Range(-1, 1_000_000)] = REFERENCE
         """Condition view; -1: a random one of all views."""
-        background: Literal["white", "random"] = "white"
+        background: str = "white"
         """white, black, gray, random, random_gray or a grey level from 0 to 1."""
 
     def __init__(self, cfg: Config) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from studio.bounds import believed_bound, hull_box
 from studio.cameras import Cameras
-from studio.errors import CameraError, DataError, StudioError
+from studio.errors import CameraError, ConfigError, DataError, StudioError
 from tests.unit.test_captures import RIG, photograph, read, write_ngp
 
 MASK = photograph(RIG)[:, 3]
@@ -109,6 +109,6 @@ def test_far_captures_are_centred_on_their_masks(tmp_path: Path, away: float) ->
 
 def test_an_absurd_bound_is_printed_briefly(tmp_path: Path) -> None:
     write_ngp(tmp_path, RIG)
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(ConfigError, match="above 0, up to") as caught:
         read("capture", tmp_path, bound=1e300)
     assert len(str(caught.value)) < 300

@@ -23,6 +23,7 @@ from studio.data.epidiff_layout import (
 from studio.data.epidiff_views import EpiDiffViews
 from studio.data.procedural_rigs import rig_cameras
 from studio.errors import DataError
+from studio.options import parse_config
 
 OFFICIAL = Path(__file__).parents[1] / "parity" / "cases" / "epidiff" / "dataset" / "data"
 
@@ -142,3 +143,9 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     write_ring(tmp_path)
     with pytest.raises(DataError, match="no view 64"):
         plugin(tmp_path, views=[0]).dataset("train")[0]
+
+
+def test_every_documented_background_and_reference_is_an_option() -> None:
+    for background in ("white", "black", "gray", "random", "random_gray", "0.25"):
+        assert parse_config(EpiDiffViews.Config, {"background": background}).background
+    assert parse_config(EpiDiffViews.Config, {"reference": -1}).reference == -1

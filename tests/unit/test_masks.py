@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from studio.errors import DataError
+from studio.errors import ConfigError, DataError
 from studio.images import read_rgba, save_png
 from studio.masks import read_mask
 from studio.views import ViewSet
@@ -180,7 +180,7 @@ def test_photos_on_an_even_background_are_cut_out(tmp_path: Path) -> None:
     assert (read("capture", tmp_path, background="none").mask == 1).all()
     with pytest.raises(DataError, match=r"background=rembg(.|\n)*0.png|0.png(.|\n)*rembg"):
         read("capture", tmp_path, background="rembg")
-    with pytest.raises(DataError, match="allowed: auto, alpha, border, rembg, none"):
+    with pytest.raises(ConfigError, match="allowed: auto, alpha, border, rembg, none"):
         read("capture", tmp_path, background="white")
 
 

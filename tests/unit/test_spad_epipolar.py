@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from studio.cameras import Cameras, look_at, opencv_to_opengl, orbit_cameras, pinhole_intrinsics
-from studio.errors import CameraError, ConfigError
+from studio.errors import CameraError
 from studio.guidance.spad.epipolar import (
     camera_vectors,
     default_ring,
@@ -223,7 +223,7 @@ def test_levels() -> None:
         epipolar_mask(cameras, side, "flat", 3)
     with pytest.raises(CameraError, match="no level 8"):
         epipolar_mask(cameras, 12, "spatial", 8)
-    with pytest.raises(ConfigError, match="nearest"):
+    with pytest.raises(ValueError, match="nearest"):
         epipolar_mask(cameras, side, "nearest", 2)
 
 
