@@ -336,6 +336,8 @@ class ProceduralViews(Dataset[dict[str, Any]]):
 
 def _of_shape(path: Path, kept: NDArray[Any], shape: tuple[int, ...], kind: type) -> NDArray[Any]:
     """Return what a file of the cache holds, if that is what was put there."""
+    if not isinstance(kept, np.ndarray):  # an .npz under the array's name
+        raise DataError(f"{path} holds no array.", hint=CACHE_HINT)
     if kept.shape != shape or kept.dtype != kind:
         raise DataError(
             f"{path} holds {kept.dtype} of shape {kept.shape} instead of {shape}.", hint=CACHE_HINT
