@@ -149,11 +149,8 @@ class TrainingSystem(System):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightning's hook: in place of frozen weights goes their fingerprint."""
-        frozen = self.frozen()
-        if self._fingerprint is None:
-            self._fingerprint = bits_hash(frozen)
-        checkpoint["frozen"] = self._fingerprint
-        for name in frozen:
+        checkpoint["frozen"] = self._frozen_hash()
+        for name in self.frozen():
             checkpoint["state_dict"].pop(name, None)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -164,13 +161,18 @@ class TrainingSystem(System):
         """
         if "frozen" not in checkpoint:  # of an earlier version, which stored everything
             return
-        frozen = self.frozen()
-        if checkpoint["frozen"] != bits_hash(frozen):
+        if checkpoint["frozen"] != self._frozen_hash():
             raise WeightsError(
                 "the checkpoint was trained around other frozen weights than this config names.",
                 hint="give the weights (and the seed) of its run folder's configs/config.yaml",
             )
-        checkpoint["state_dict"] = {**frozen, **checkpoint["state_dict"]}
+        checkpoint["state_dict"] = {**self.frozen(), **checkpoint["state_dict"]}
+
+    def _frozen_hash(self) -> str:
+        """The fingerprint of the frozen weights, which is worked out once."""
+        if self._fingerprint is None:
+            self._fingerprint = bits_hash(self.frozen())
+        return self._fingerprint
 
     # --- the result -------------------------------------------------------------------------------
 
