@@ -1,4 +1,4 @@
-"""The command line: verbs, overrides, and the one path from a config to a mesh."""
+"""The command line: commands, flags, and the one path from a config to a mesh."""
 
 from __future__ import annotations
 
@@ -17,30 +17,52 @@ from studio.files import explained
 
 VERBS = ("train", "validate", "test", "export")
 
+COMMANDS = {
+    "run": "--config",
+    "list": "--list",
+    "doctor": "--doctor",
+    "evaluate": "--evaluate",
+    "prepare": "--prepare",
+    "filter-views": "--filter-views",
+    "epipolar": "--visualise-epipolar",
+}
+"""The flag that each command stands for."""
+
 EPILOG = """\
+commands say the same as the flags (`run CONFIG` is `--config CONFIG`; where no verb is given, it
+trains and exports):
+  run CONFIG [--train] [--validate] [--test] [--export] [key=value ...]
+  list [NAME]
+  doctor
+  evaluate pred=... reference=... [key=value ...]
+  prepare DATASET source=... out=... [key=value ...]
+  filter-views ROOT [key=value ...]
+  epipolar FOLDER [key=value ...]
+
 options of the experiment are words of the form key=value, with dotted keys:
   data.image=picture.png       any key of the YAML file, or of a plugin that it names
   trainer.max_steps=500        how long to train
   resume=last                  go on from the newest checkpoint of this experiment (or a path)
   use_timestamp=false          write to the fixed folder outputs/<name>/<tag>
 
---evaluate takes these words instead (protocols: studio, eschernet, syncdreamer, viewfusion):
+evaluate takes these words instead (protocols: studio, eschernet, syncdreamer, viewfusion):
   pred=... reference=...       two meshes, or two folders of views or pictures
   protocol=studio out=evaluation.json lpips=FOLDER match=name|order rotate_deg=0
 
---prepare nmr writes the NMR data set as tar shards for training:
+prepare nmr writes the NMR data set as tar shards for training:
   source=NMR_Dataset.zip out=FOLDER shards=16 percent=100 seed=0 withhold=car,chair lists=official
 
---filter-views ROOT writes valid_paths.json and invalid_paths.json for training:
+filter-views ROOT writes valid_paths.json and invalid_paths.json for training:
   views=12 transparent=3 objects=LIST out=valid_paths.json move=../invalid processes=0
 
---visualise-epipolar FOLDER draws what two views of a capture see of each other:
+epipolar FOLDER draws what two views of a capture see of each other:
   views=0,1 out=FOLDER side=32 level=2 points=6 at=x,y,... frames=48 tile=320
 
-examples:
+examples (`studio`, `python -m studio` and `python launch.py` are the same program):
+  studio run epidiff-neus data.image=picture.png
+  studio run epidiff-neus --export resume=last
+  studio evaluate pred=model.glb reference=truth.obj protocol=studio
   python launch.py --config configs/epidiff-neus.yaml --train --export data.image=picture.png
-  python launch.py --config configs/epidiff-neus.yaml --export resume=last
-  python launch.py --evaluate pred=model.glb reference=truth.obj protocol=studio
   python launch.py --list
 """
 
@@ -48,20 +70,26 @@ examples:
 def make_parser() -> argparse.ArgumentParser:
     """The command line's grammar."""
     parser = argparse.ArgumentParser(
-        prog="launch.py",
+        prog="studio",
         description="Pictures in, a textured mesh out; every step between is a plugin.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", metavar="FILE", help="the experiment, a YAML file")
+    parser.add_argument("--config", metavar="FILE", help="the experiment: a YAML file, or its name")
     verbs = parser.add_argument_group("what to do (may be combined)")
     verbs.add_argument("--train", action="store_true", help="train, or fit to the input")
     verbs.add_argument("--validate", action="store_true", help="measure on validation data")
     verbs.add_argument("--test", action="store_true", help="measure on test data")
     verbs.add_argument("--export", action="store_true", help="write the mesh (or the weights)")
     looks = parser.add_argument_group("looking around (no config needed)")
-    looks.add_argument("--list", action="store_true", help="list every plugin")
+    looks.add_argument(
+        "--list",
+        metavar="NAME",
+        nargs="?",
+        const="",
+        help="list every plugin, or the options of those of that name",
+    )
     looks.add_argument("--doctor", action="store_true", help="tell what works on this machine")
     looks.add_argument(
         "--evaluate",
@@ -138,10 +166,47 @@ def _refuse(error: StudioError, verbose: bool) -> int:
     return 2
 
 
+def in_flags(words: Sequence[str]) -> list[str]:
+    """Say a command in flags: `run CONFIG x=y` is `--config CONFIG x=y --train --export`.
+
+    Words that begin with no command stay as they are.
+
+    Raises:
+        ConfigError: if `run` names no config.
+    """
+    if not words or words[0] not in COMMANDS:
+        return list(words)
+    command, rest = words[0], list(words[1:])
+    if {"-h", "--help"} & set(rest):
+        return ["--help"]
+    if command == "run":
+        if not rest or rest[0].startswith("-") or "=" in rest[0]:
+            raise ConfigError(
+                "run needs a config.",
+                hint="a YAML file or the name of one: studio run epidiff-neus",
+            )
+        if not {f"--{verb}" for verb in VERBS} & set(rest):
+            rest += ["--train", "--export"]
+    return [COMMANDS[command], *rest]
+
+
+def program() -> list[str]:
+    """The words that started the program: studio, python -m studio or python launch.py."""
+    name = Path(sys.argv[0]).name
+    if name == "__main__.py":
+        return ["python", "-m", "studio"]
+    return ["studio"] if name.startswith("studio") else ["python", "launch.py"]
+
+
 def _dispatch(words: list[str]) -> int:
     parser = make_parser()
-    options, extra = parser.parse_known_intermixed_args(words)
+    options, extra = parser.parse_known_intermixed_args(in_flags(words))
     if options.list:
+        from studio.docs_tables import print_options
+
+        print_options(options.list)
+        return 0
+    if options.list is not None:
         from studio.listing import print_listing
 
         print_listing(verbose=options.verbose)
@@ -211,7 +276,7 @@ def run_config(
     """Check the config, then carry out the verbs.
 
     Args:
-        path: the YAML file.
+        path: the YAML file, or the name of one.
         verbs: any of `VERBS`.
         overrides: `key=value` words.
         words: the whole command line, for cmd.txt and messages.
@@ -219,12 +284,14 @@ def run_config(
     """
     from studio.config import load_experiment
     from studio.early_checks import check_early
+    from studio.shipped import config_file
 
-    check_early(path, overrides)
+    file = config_file(path)
+    check_early(file, overrides)
     with progress.StageProgress("starting"):
-        experiment = load_experiment(path, overrides)
+        experiment = load_experiment(file, overrides)
         import pytorch_lightning  # noqa: F401  here, as it takes seconds
 
         from studio.experiment import Experiment
 
-    return Experiment(experiment, ["launch.py", *words], verbose=verbose).run(verbs)
+    return Experiment(experiment, [*program(), *words], verbose=verbose).run(verbs)

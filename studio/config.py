@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 
-from studio import yaml_text
+from studio import shipped, yaml_text
 from studio.errors import ConfigError
 from studio.options import parse_config, plain, resolve_options
 from studio.ranges import Count, CountOrZero, Range, Seed, Steps, StepsOrZero
@@ -111,13 +111,16 @@ class ExperimentConfig:
 def read_experiment(path: str | Path | None, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Read a YAML file and put `key=value` words over it; no option is checked.
 
+    Paths below `load/` that are not in the working folder are the program's own.
+
     Raises:
         ConfigError: if the file or a word cannot be read.
     """
     content = _read_yaml(Path(path)) if path is not None else {}
     for word in overrides:
         _override(content, word)
-    return content
+    placed: dict[str, Any] = shipped.placed(content)
+    return placed
 
 
 def load_experiment(path: str | Path | None, overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -172,6 +175,8 @@ def _list_hint(required: str) -> str:
 def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         siblings = sorted(p.as_posix() for p in path.parent.glob("*.yaml"))
+        if not path.suffix and not siblings:
+            siblings = shipped.config_names()
         near = difflib.get_close_matches(path.as_posix(), siblings, n=1, cutoff=0.4)
         raise ConfigError(
             f"the config file {path} does not exist.",

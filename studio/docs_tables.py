@@ -1,10 +1,15 @@
-"""Writes the tables of all options: `python -m studio.docs_tables docs/options.md`."""
+"""The options of every plugin: on the terminal (`studio list NAME`) and as docs/options.md.
+
+`python -m studio.docs_tables docs/options.md` writes the page.
+"""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
+import difflib
 import inspect
+import shutil
 import sys
 import textwrap
 import types
@@ -14,6 +19,7 @@ from typing import Any
 
 from studio import plugins
 from studio.config import ExperimentConfig, TrainerConfig
+from studio.errors import PluginError
 from studio.files import write_text
 from studio.ranges import Limit, is_fixed
 from studio.registry import KINDS, config_class, find
@@ -52,6 +58,43 @@ def table(cls: type) -> str:
         cells = [f"`{option.name}`", f"`{type_name(kind)}`", allowed(kind), _default(option), text]
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows)
+
+
+def print_options(name: str) -> None:
+    """Print what the plugins of a name are, and their options.
+
+    Raises:
+        PluginError: if there is none.
+    """
+    rows = [row for row in plugins.listing() if row.name == name]
+    if not rows:
+        names = sorted({row.name for row in plugins.listing()})
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        raise PluginError(
+            f"no plugin is called '{name}'.",
+            allowed=", ".join(names),
+            hint=f"did you mean '{near[0]}'?" if near else None,
+        )
+    for row in rows:
+        print(f"{row.kind} '{row.name}': {row.summary or '(no description)'}  [{row.origin}]")
+        config = config_class(find(row.kind, row.name))
+        for cls in (config, *nested(config)):
+            if cls is not config:
+                print(f"\n{cls.__name__}: {(cls.__doc__ or '').splitlines()[0]}")
+            _print_fields(cls)
+        print()
+
+
+def _print_fields(cls: type) -> None:
+    texts, kinds = option_docs(cls), typing.get_type_hints(cls, include_extras=True)
+    width = max(shutil.get_terminal_size((100, 20)).columns, 60)
+    for option in dataclasses.fields(cls):
+        kind = kinds[option.name]
+        said = [type_name(kind), allowed(kind), "fixed by the weights" if is_fixed(kind) else ""]
+        print(f"  {option.name} = {_default(option).strip('`') or 'none'}", end="")
+        print(f"    ({'; '.join(part for part in said if part)})")
+        text = texts.get(option.name, "")
+        print(textwrap.indent(textwrap.fill(text, width - 6), "      ") if text else "")
 
 
 def type_name(kind: Any) -> str:

@@ -11,10 +11,10 @@ from importlib import metadata
 from pathlib import Path
 
 import studio
-from studio import plugins
+from studio import plugins, shipped
 
-WEIGHTS_FOLDER = Path("load/nano")
-OFFICIAL_CONFIGS = Path("configs/official")
+WEIGHTS_FOLDER = "load/nano"
+OFFICIAL_CONFIGS = shipped.ROOT / "configs/official"
 SIZES_GB = {
     "epidiff": 6.6,
     "eschernet": 3.9,
@@ -146,9 +146,7 @@ def _hardware(advice: list[str]) -> list[str]:
 
 
 def _weights(advice: list[str]) -> list[str]:
-    folder = WEIGHTS_FOLDER
-    if not folder.is_dir():
-        folder = plugins.PACKAGE_ROOT.parent / WEIGHTS_FOLDER
+    folder = Path(shipped.found(WEIGHTS_FOLDER))
     if not folder.is_dir():
         advice.append(f"there are no weights in {WEIGHTS_FOLDER}: start in the project's folder")
         return [f"weights: no folder {WEIGHTS_FOLDER}"]
@@ -175,7 +173,7 @@ def released_weights() -> list[str]:
     from studio.registry import find
 
     lines = ["released weights (system.guidance.allow_download=true fetches them):"]
-    for config in sorted((plugins.PACKAGE_ROOT.parent / OFFICIAL_CONFIGS).glob("*.yaml")):
+    for config in sorted(OFFICIAL_CONFIGS.glob("*.yaml")):
         system = yaml.safe_load(config.read_text(encoding="utf-8"))["system"]
         method, options = system["guidance_type"], system["guidance"]
         for option in (o for o in (*WEIGHTS, "tokenizer") if options.get(o)):

@@ -240,7 +240,7 @@ class Experiment:
             return 0  # the first process tells; another code would have it killed before it can
         if last.is_file():
             words = [w for w in self.command if not w.startswith("resume=")]
-            print(f"stopped. To go on: python {' '.join(words)} resume={last}", file=sys.stderr)
+            print(f"stopped. To go on: {' '.join(words)} resume={last}", file=sys.stderr)
         else:
             print("stopped before the first checkpoint.", file=sys.stderr)
         return 128 + number

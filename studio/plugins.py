@@ -31,6 +31,7 @@ from studio.plugin_sources import (
     read_source,
     sanitise,
 )
+from studio.shipped import CHECKOUT
 
 ENTRY_POINT_GROUP = "studio.plugins"
 CUSTOM_PACKAGE = "studio_custom"
@@ -111,7 +112,8 @@ def custom_folders() -> list[Path]:
                 hint="unset it or point it at a folder with plugin files or folders",
             )
         return [Path(chosen)]
-    places = {p.resolve(): p for p in (PACKAGE_ROOT.parent / "custom", Path("custom"))}
+    given = [Path("custom")] if CHECKOUT is None else [CHECKOUT / "custom", Path("custom")]
+    places = {p.resolve(): p for p in given}
     return [place for place in places.values() if place.is_dir()]
 
 

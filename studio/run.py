@@ -113,7 +113,7 @@ class RunFolder:
         path = self.root / "cmd.txt"
         earlier = path.read_bytes() if path.is_file() else b""
         stamp = datetime.now().astimezone().isoformat(timespec="seconds")
-        command = f"# {stamp}\npython {shlex.join(argv)}\n"
+        command = f"# {stamp}\n{shlex.join(argv)}\n"
         write_bytes(path, earlier + command.encode(errors="surrogateescape"))
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> Path:

@@ -15,6 +15,7 @@ import studio
 from studio.files import atomic_write, write_json
 from studio.plugins import PACKAGE_ROOT, custom_folders
 from studio.run import RunFolder
+from studio.shipped import CHECKOUT
 
 PACKAGES = ("torch", "pytorch-lightning", "diffusers", "transformers", "numpy", "PyYAML")
 
@@ -44,8 +45,10 @@ def environment() -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The git commit of the code, with + where files differ from it; None outside a repository."""
-    command = ["git", "-C", str(PACKAGE_ROOT), "describe", "--always", "--abbrev=40", "--dirty=+"]
+    """The git commit of the code, with + where files differ from it; None outside a checkout."""
+    if CHECKOUT is None:
+        return None
+    command = ["git", "-C", str(CHECKOUT), "describe", "--always", "--abbrev=40", "--dirty=+"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

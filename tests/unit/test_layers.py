@@ -31,6 +31,7 @@ LAYERS = (
         "hashing",
         "run",
         "run_lock",
+        "shipped",
         "whole_folders",
         "yaml_text",
     },
@@ -39,6 +40,7 @@ LAYERS = (
     {"guidance", "geometry", "renderers"},
     {"systems", "callbacks"},
     {
+        "__main__",
         "cli",
         "early_checks",
         "evaluate",

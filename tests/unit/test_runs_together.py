@@ -163,7 +163,7 @@ def test_living_and_dead(dead: int) -> None:
 
 def test_cmd_txt_of_any_bytes_is_kept(tmp_path: Path) -> None:
     (tmp_path / "cmd.txt").write_bytes(b"\xff\xfe\n")
-    RunFolder(tmp_path).write_command(["launch.py", "caf\udce9"])
+    RunFolder(tmp_path).write_command(["python", "launch.py", "caf\udce9"])
     content = (tmp_path / "cmd.txt").read_bytes()
     assert content.startswith(b"\xff\xfe\n# 20") and content.endswith(b"'caf\xe9'\n")
 
