@@ -257,11 +257,13 @@ class Checkpointing(L.callbacks.Checkpoint):
         """What the weights are fitted to, for the checkpoint."""
         return {"fitted": self.fitted}
 
-    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Give the signals back."""
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Give the signals back; one that came while the last step was saved stops here."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers.clear()
+        if number := self._agreed_signal(trainer):
+            raise Interrupted(number, trainer.global_step)
 
     def _on_signal(self, number: int, frame: Any) -> None:
         if self._signal:

@@ -29,6 +29,8 @@ from tests.campaign.kills_scenarios import SCENARIOS, Scenario, Words
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 STOPPED = {0, 130, 143, -signal.SIGTERM, -signal.SIGINT, -signal.SIGKILL}
 """How a process that was sent a signal may end; 0 where the signal came too late."""
+LATE = 1.0
+"""Seconds before its end in which a process need not hear a signal any more."""
 
 
 @dataclass
@@ -40,7 +42,7 @@ class Outcome:
         signal: its name.
         point: where it was killed.
         code: how the killed process ended.
-        faults: what is wrong, by kind: unequal, strays, halves, refused, traceback, ...
+        faults: what is wrong, by kind: unequal, strays, halves, refused, not heard, ...
     """
 
     scenario: str
@@ -104,6 +106,10 @@ class Stand:
             outcome.faults["wrong end"] = [f"{ended.code}", ended.said[-800:]]
         if "Traceback" in ended.said:
             outcome.faults["traceback"] = [ended.said[-1500:]]
+        if ended.code in (130, 143) and "stopped" not in ended.said:
+            outcome.faults["silent"] = [ended.said[-800:]]
+        if ended.code == 0 and (0 < kill.event <= ended.events or ended.after_signal > LATE):
+            outcome.faults["not heard"] = [ended.said[-800:]]
         self._note(outcome, "halves", halves(self.here))
         self._note(outcome, "no whole folder", self._mixed())
         if ended.code != 0 or self.scenario.after:  # else the signal came too late

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import os
 import signal
 import sys
@@ -52,12 +53,14 @@ class Ended:
         seconds: that it ran.
         said: its standard output and error.
         events: changes to files that it made, where it came to its end.
+        after_signal: seconds that it ran on after a signal that was sent by time.
     """
 
     code: int
     seconds: float
     said: str
     events: int = 0
+    after_signal: float = 0.0
 
 
 def preload() -> None:
@@ -83,24 +86,25 @@ def run(words: Sequence[str], folder: Path, kill: Kill | None = None) -> Ended:
     os.read(readable, 1)  # the child is at the command now
     os.close(readable)
     began = time.monotonic()
-    code = _wait(pid, began, kill)
+    code, after_signal = _wait(pid, began, kill)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)  # helpers such as ffmpeg
     events = int(counted.read_text()) if counted.exists() else 0
     said = log.read_text(errors="replace")
-    return Ended(code, time.monotonic() - began, said, events)
+    return Ended(code, time.monotonic() - began, said, events, after_signal)
 
 
-def _wait(pid: int, began: float, kill: Kill | None) -> int:
+def _wait(pid: int, began: float, kill: Kill | None) -> tuple[int, float]:
     killed = kill is None or kill.event > 0
+    sent = math.inf
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status)
+            return os.waitstatus_to_exitcode(status), max(0.0, time.monotonic() - sent)
         passed = time.monotonic() - began
         if not killed and kill is not None and passed >= kill.seconds:
             os.kill(pid, kill.number)
-            killed = True
+            killed, sent = True, time.monotonic()
         if passed > PATIENCE:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
