@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import math
 import os
 import signal
 import sys
@@ -53,6 +52,7 @@ class Ended:
         seconds: that it ran.
         said: its standard output and error.
         events: changes to files that it made, where it came to its end.
+        signalled: whether it was sent a signal before its end.
         after_signal: seconds that it ran on after a signal that was sent by time.
     """
 
@@ -60,6 +60,7 @@ class Ended:
     seconds: float
     said: str
     events: int = 0
+    signalled: bool = False
     after_signal: float = 0.0
 
 
@@ -91,20 +92,26 @@ def run(words: Sequence[str], folder: Path, kill: Kill | None = None) -> Ended:
         os.killpg(pid, signal.SIGKILL)  # helpers such as ffmpeg
     events = int(counted.read_text()) if counted.exists() else 0
     said = log.read_text(errors="replace")
-    return Ended(code, time.monotonic() - began, said, events, after_signal)
+    signalled = after_signal is not None
+    if kill is not None and kill.event:
+        signalled = code != 0 or events >= kill.event
+    seconds = time.monotonic() - began
+    return Ended(code, seconds, said, events, signalled, after_signal or 0.0)
 
 
-def _wait(pid: int, began: float, kill: Kill | None) -> tuple[int, float]:
-    killed = kill is None or kill.event > 0
-    sent = math.inf
+def _wait(pid: int, began: float, kill: Kill | None) -> tuple[int, float | None]:
+    """Wait for its end; returns its code, and how long it ran after a signal sent from here."""
+    sent: float | None = None
+    by_time = kill is not None and kill.event == 0
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status), max(0.0, time.monotonic() - sent)
+            now = time.monotonic()
+            return os.waitstatus_to_exitcode(status), None if sent is None else now - sent
         passed = time.monotonic() - began
-        if not killed and kill is not None and passed >= kill.seconds:
+        if kill is not None and by_time and sent is None and passed >= kill.seconds:
             os.kill(pid, kill.number)
-            killed, sent = True, time.monotonic()
+            sent = time.monotonic()
         if passed > PATIENCE:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
