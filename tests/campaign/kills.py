@@ -27,10 +27,8 @@ from tests.campaign.kills_launcher import Ended, Kill, preload, run
 from tests.campaign.kills_scenarios import SCENARIOS, Scenario, Words
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-STOPPED = {0, 130, 143, -signal.SIGTERM, -signal.SIGINT, -signal.SIGKILL}
-"""How a process that was sent a signal may end; 0 where it was about to end."""
-LATE = 0.2
-"""Seconds before its end in which a process need not hear a signal any more."""
+STOPPED = {130, 143, -signal.SIGTERM, -signal.SIGINT, -signal.SIGKILL}
+"""How a process that was sent a signal may end."""
 SOONER = 0.8
 """How much sooner a process is killed that was over before its signal came."""
 
@@ -102,20 +100,19 @@ class Stand:
         kill, ended = self._struck(kill)
         point = f"change {kill.event}" if kill.event else f"{kill.seconds:.2f} s"
         outcome = Outcome(self.scenario.name, signal.Signals(kill.number).name, point, ended.code)
-        if ended.code not in STOPPED:
+        if ended.code == 0:
+            outcome.faults["not heard"] = [ended.said[-800:]]
+        elif ended.code not in STOPPED:
             outcome.faults["wrong end"] = [f"{ended.code}", ended.said[-800:]]
         if "Traceback" in ended.said:
             outcome.faults["traceback"] = [ended.said[-1500:]]
         if ended.code in (130, 143) and "stopped" not in ended.said:
             outcome.faults["silent"] = [ended.said[-800:]]
-        if ended.code == 0 and (kill.event or ended.after_signal > LATE):
-            outcome.faults["not heard"] = [ended.said[-800:]]
         self._note(outcome, "halves", halves(self.here))
         self._note(outcome, "no whole folder", self._mixed())
-        if ended.code != 0 or self.scenario.after:
-            again = run(self._words_after(), self.here)
-            if again.code != 0:
-                outcome.faults["refused"] = [f"{again.code}", again.said[-800:]]
+        again = run(self._words_after(), self.here)
+        if again.code != 0:
+            outcome.faults["refused"] = [f"{again.code}", again.said[-800:]]
         self._note(outcome, "unequal", differences(self.here, self.wanted))
         self._note(outcome, "strays", strays(self.here, self.wanted))
         self._note(outcome, "stamps", stages_hold(self.here))
@@ -126,7 +123,7 @@ class Stand:
         while True:
             self._anew()
             ended = run(self.scenario.killed, self.here, kill)
-            if ended.signalled:
+            if ended.reached:
                 return kill, ended
             event = max(1, int(SOONER * kill.event)) if kill.event else 0
             kill = replace(kill, event=event, seconds=SOONER * kill.seconds)
