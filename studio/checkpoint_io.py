@@ -8,9 +8,11 @@ stand-in for everything else. Neither runs code from the file.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pickle
+import sys
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
@@ -18,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from studio.errors import WeightsError
 from studio.file_maps import FileMaps
 from studio.files import atomic_write
+from studio.reading import check_count, check_file, reading
 
 PICKLED = (".ckpt", ".pt", ".pth", ".bin")
 _READ_AGAIN = "Download or copy it again and compare the size with the original."
@@ -48,12 +50,8 @@ def read_tensors(
     path = Path(path)
     _check_file(path)
     if path.suffix == ".safetensors":
-        try:
+        with _whole(path, "is truncated or damaged"):
             return load_file(path)
-        except (SafetensorError, ValueError) as error:
-            raise WeightsError(
-                f"{path} is truncated or damaged ({error}).", hint=_READ_AGAIN
-            ) from error
     content = read_checkpoint(path, allow_pickle)
     if section is None and isinstance(content, Mapping) and "state_dict" in content:
         section = "state_dict"
@@ -80,52 +78,63 @@ def read_checkpoint(path: Path | str, allow_pickle: bool = False) -> Any:
             f"{path} has an unknown kind of name for weights.",
             allowed=", ".join((".safetensors", *PICKLED)),
         )
-    _check_archive(path)
+    archive = is_archive(path)
     attempts: list[dict[str, Any]] = [
         {"weights_only": True},
         {"weights_only": False, "pickle_module": _TensorPickle},
     ]
     if allow_pickle:
         attempts.append({"weights_only": False})
-    archive_of_torch = zipfile.is_zipfile(path)
-    error: Exception | None = None
     for options in attempts:
         try:
-            return torch.load(path, map_location="cpu", mmap=archive_of_torch, **options)
-        except Exception as problem:  # the loaders raise nearly every type on a damaged file
+            return open_pickled(path, mmap=archive, **options)
+        except WeightsError as problem:
             error = problem
-    if archive_of_torch and not allow_pickle:
+    if archive and not allow_pickle:
         raise WeightsError(
-            f"{path} cannot be read without running the code it may hold ({_first_line(error)}).",
+            f"{path} is damaged, or cannot be read without running the code it may hold.",
             hint="If you trust its author, give allow_pickle=true; better: save it as safetensors.",
         ) from error
-    raise WeightsError(
-        f"{path} is truncated or no torch checkpoint ({_first_line(error)}).",
-        hint=_READ_AGAIN,
-    ) from error
+    raise error
 
 
-def _check_archive(path: Path) -> None:
-    """Refuse a damaged archive, and one that holds a program.
+def open_pickled(path: Path, **options: Any) -> Any:
+    """What `torch.load` makes of a file on the CPU, under the guard of all readers.
+
+    Args:
+        path: of the file.
+        options: as for `torch.load`.
 
     Raises:
-        WeightsError: in either case.
+        WeightsError: if it cannot be read so; what torch raised is its cause.
     """
-    names: list[str] = []
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                names = archive.namelist()
-    except Exception as error:  # zipfile raises nearly every type over a damaged directory
-        raise WeightsError(
-            f"{path} is truncated or damaged ({_first_line(error)}).", hint=_READ_AGAIN
-        ) from error
-    if any(name.endswith("/constants.pkl") for name in names):
+    with _whole(path, "is truncated or no torch checkpoint"):
+        is_archive(path)
+        return torch.load(path, map_location="cpu", **options)
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a pickled checkpoint is an archive, as torch has written them since 2020.
+
+    Raises:
+        WeightsError: if its directory is damaged, or speaks of more bytes than the file has; if it
+            holds a program.
+    """
+    with _whole(path, "is truncated or damaged"):
+        size = check_file(path, most=sys.maxsize)
+        if not zipfile.is_zipfile(path):
+            return False
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+        for entry in entries:  # torch packs nothing: what comes out is in the file
+            check_count(entry.file_size, 1, size, f"bytes of {entry.filename[:80]}")
+    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
         raise WeightsError(f"{path} is a TorchScript program.", allowed="a checkpoint of tensors")
+    return True
 
 
-def _first_line(error: Exception | None) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _whole(path: Path, problem: str) -> contextlib.AbstractContextManager[None]:
+    return reading(path, problem=problem, error=WeightsError, hint=_READ_AGAIN)
 
 
 def _check_file(path: Path) -> None:
@@ -205,8 +214,11 @@ _KNOWN: dict[tuple[str, str], Any] = {
 class _TensorPickle:
     """What `torch.load` takes as its pickle module: an unpickler that knows tensors only."""
 
-    class Unpickler(pickle.Unpickler):
-        """Resolves the few names a tensor needs; any other becomes `_Opaque`."""
+    class Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
+        """Resolves the few names a tensor needs; any other becomes `_Opaque`.
+
+        It is pickle's own in Python: that in C makes room for as many objects as a file says.
+        """
 
         def find_class(self, module: str, name: str) -> Any:
             return _KNOWN.get((module, name), _Opaque)

@@ -12,7 +12,7 @@ from pathlib import Path
 import studio
 from studio import progress
 from studio.console import check_text, guarded
-from studio.errors import ConfigError, StudioError
+from studio.errors import ConfigError, StudioError, Terminated
 from studio.files import explained
 
 VERBS = ("train", "validate", "test", "export")
@@ -122,7 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after the program's name; None takes them from `sys.argv`.
 
     Returns:
-        The exit code: 0 when all went well, 2 after a user's mistake, 130 after Ctrl-C.
+        The exit code: 0 when all went well, 2 after a user's mistake, 130 after Ctrl-C,
+        143 after a termination signal.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     verbose = "--verbose" in words
@@ -140,9 +141,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             if (clear := explained(error)) is None:
                 raise
             return _refuse(clear, verbose)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Terminated) as stop:
             print("\nstopped.", file=sys.stderr)
-            return 128 + signal.SIGINT
+            return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
 
 
 def check_place() -> None:

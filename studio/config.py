@@ -16,6 +16,7 @@ from studio import shipped, yaml_text
 from studio.errors import ConfigError
 from studio.options import parse_config, plain, resolve_options
 from studio.ranges import Count, CountOrZero, Range, Seed, Steps, StepsOrZero
+from studio.reading import read_text, reading
 
 __all__ = [
     "ExperimentConfig",
@@ -30,6 +31,8 @@ __all__ = [
 
 FORBIDDEN = '/\\*?"<>|\x00' + (":" if os.name == "nt" else "")
 """Characters that no folder's name may have."""
+MOST_CONFIG = 1 << 19
+"""Bytes of a config file; ours have some thousand."""
 LONGEST = 200
 """Bytes of a name or tag; file systems allow 255, and the time comes behind it."""
 
@@ -183,9 +186,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             allowed=", ".join(siblings) or "the path of a YAML file, for example from configs/",
             hint=f"did you mean {near[0]}?" if near else None,
         )
+    with reading(path, "YAML in UTF-8", error=ConfigError):
+        text = read_text(path, MOST_CONFIG)
     try:
-        content = yaml_text.read(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        content = yaml_text.read(text)
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]

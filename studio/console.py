@@ -84,9 +84,10 @@ codecs.register_error("studio", _as_it_came)
 
 @contextlib.contextmanager
 def guarded() -> Iterator[None]:
-    """Standard streams that exist and hold, and a termination signal that leaves nothing half done.
+    """Standard streams that exist and hold, and signals that are heard and leave nothing half done.
 
     SIGTERM becomes `Terminated`, a `SystemExit` with the code 143, so that temporary files go.
+    Where Python drops that or Ctrl-C's exception, the signal is sent once more.
     """
     for descriptor in (0, 1, 2):  # a closed one would be the number of the next file opened
         try:
@@ -101,28 +102,32 @@ def guarded() -> Iterator[None]:
     ours = main_thread and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     if ours:
         signal.signal(signal.SIGTERM, _terminate)
+    hook_before, sys.unraisablehook = sys.unraisablehook, _send_again
     try:
         yield
     finally:
+        sys.unraisablehook = hook_before
         if ours:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         sys.stdout, sys.stderr = (old or nowhere for old in before)
 
 
 def _terminate(number: int, frame: Any) -> None:
-    if _in_finalizer(frame):  # where Python drops exceptions: once more when it has ended
-        threading.Timer(0.05, os.kill, (os.getpid(), number)).start()
-        return
     signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
     raise Terminated(128 + number)
 
 
-def _in_finalizer(frame: Any) -> bool:
-    while frame is not None:
-        if frame.f_code.co_name == "__del__":
-            return True
-        frame = frame.f_back
-    return False
+def _send_again(dropped: sys.UnraisableHookArgs) -> None:
+    """Report an exception that Python drops, as in finalizers; a signal's is raised later."""
+    number = {Terminated: signal.SIGTERM, KeyboardInterrupt: signal.SIGINT}.get(dropped.exc_type)
+    if number is None or threading.current_thread() is not threading.main_thread():
+        sys.__unraisablehook__(dropped)
+        return
+    if number == signal.SIGTERM:
+        signal.signal(number, _terminate)
+    again = threading.Timer(0.05, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
 
 
 def check_text(words: list[str]) -> None:

@@ -164,8 +164,7 @@ def _weights(advice: list[str]) -> list[str]:
 
 def released_weights() -> list[str]:
     """What each config of released weights needs: where it is, its size, its licence."""
-    import yaml
-
+    from studio.config import read_experiment
     from studio.early_checks import WEIGHTS
     from studio.errors import StudioError
     from studio.guidance.hub import resolve
@@ -174,7 +173,7 @@ def released_weights() -> list[str]:
 
     lines = ["released weights (system.guidance.allow_download=true fetches them):"]
     for config in sorted(OFFICIAL_CONFIGS.glob("*.yaml")):
-        system = yaml.safe_load(config.read_text(encoding="utf-8"))["system"]
+        system = read_experiment(config)["system"]
         method, options = system["guidance_type"], system["guidance"]
         for option in (o for o in (*WEIGHTS, "tokenizer") if options.get(o)):
             name = str(options[option])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.config import ExperimentConfig, save_experiment
 from studio.distributed import end_others, without_company
-from studio.errors import ConfigError
+from studio.errors import ConfigError, Terminated
 from studio.hashing import hash_of
 from studio.progress import StageProgress
 from studio.registry import build
@@ -187,14 +187,14 @@ class Experiment:
             run.stage_begins("train")
         started = time.monotonic()
         try:
-            with weights_errors(self.resume), signals_given_back():
+            with weights_errors(self.resume), own_signals():
                 trainer.fit(system, ckpt_path=self.resume)
         except Interrupted as stop:
             return self._say_resume(stop.signal)
-        except SystemExit:
-            if str(trainer.state.status) != "interrupted":
-                raise
+        except KeyboardInterrupt:
             return self._say_resume(signal.SIGINT)
+        except Terminated:
+            return self._say_resume(signal.SIGTERM)
         except Exception as error:
             lost = without_company(error, trainer, self.cfg.trainer.timeout_minutes)
             end_others(trainer, lost)
@@ -250,7 +250,7 @@ class Experiment:
         for verb in ("validate", "test"):
             if verb in verbs:
                 measure = trainer.validate if verb == "validate" else trainer.test
-                with StageProgress("measuring"):
+                with StageProgress("measuring"), own_signals():
                     results = measure(system, verbose=False)
                 for values in results if trainer.is_global_zero else ():
                     run.write_metrics(values)
@@ -275,14 +275,20 @@ class Experiment:
 
 
 @contextlib.contextmanager
-def signals_given_back() -> Iterator[None]:
-    """Put the handlers of signals back as they were: Lightning leaves its own behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+def own_signals() -> Iterator[None]:
+    """Let Lightning's loops leave signals as they were, and Ctrl-C a `KeyboardInterrupt`.
+
+    Lightning turns that into `sys.exit(1)`, and leaves handlers of its own behind.
+    """
+    ours = (signal.SIGINT, signal.SIGTERM)
+    main_thread = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in ours} if main_thread else {}
     try:
         yield
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise stop.__context__ from None
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import time
 from pathlib import Path
-from typing import Any
 
 from studio.errors import StudioError, WeightsError
 from studio.files import write_json
+from studio.reading import known_json
 
 BIG = 1 << 26  # bytes: 64 MiB are hashed in a tenth of a second
 _BLOCK = 1 << 20
@@ -68,9 +67,9 @@ def _note_of(path: Path) -> Path | None:
 
 
 def _kept(note: Path, identity: list[int]) -> bytes | None:
-    with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
-        saved: Any = json.loads(note.read_bytes())
-        if isinstance(saved, dict) and saved.get("identity") == identity:
+    saved = known_json(note)
+    with contextlib.suppress(ValueError):
+        if saved.get("identity") == identity:
             digest = bytes.fromhex(str(saved.get("sha256")))
             return digest if len(digest) == 32 else None
     return None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
-import errno
 import importlib.util
 import re
-import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from studio.reading import read_text
+
+MOST_SOURCE = 1 << 20
+"""Bytes of a plugin's file."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,10 @@ def read_source(path: Path) -> str:
     """The text of a source file.
 
     Raises:
-        OSError: if it cannot be read, or is no file (a broken link, a pipe).
-        ValueError: if it is not UTF-8.
+        OSError: if it cannot be read.
+        ValueError: if it is a pipe or device, of more than a megabyte, or not UTF-8.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "it is no file", str(path))
-    return path.read_text(encoding="utf-8")
+    return read_text(path, MOST_SOURCE)
 
 
 def python_files(folder: Path) -> Iterator[Path]:

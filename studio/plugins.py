@@ -162,6 +162,8 @@ def _reason(error: BaseException, file: str = "") -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{file or error.filename} cannot be read: {error.strerror}"
     text = str(error).split("\n", 1)[0] or type(error).__name__
+    if type(error) is ValueError and file:
+        return f"{file} cannot be read: {text}"
     plain = isinstance(error, ImportError | PluginError)
     return text if plain else f"{type(error).__name__}: {text}"
 

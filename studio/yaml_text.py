@@ -103,11 +103,13 @@ def read(text: str) -> Any:
         yaml.YAMLError: if it is no YAML, or holds a key twice, objects, or too much.
     """
     depth = 0
-    for event in yaml.parse(text, yaml.SafeLoader):  # finds deep nesting without recursion
+    for number, event in enumerate(yaml.parse(text, yaml.SafeLoader)):  # without recursion
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > MOST_LEVELS:
             raise _error(f"more than {MOST_LEVELS} levels of nesting", event.start_mark)
+        if number > 2 * MOST_VALUES:
+            raise _error(f"more than {MOST_VALUES:,} values", event.start_mark)
     node = yaml.compose(text, _Loader)
     return Plain("") if node is None else _Reader().value(node, 0)
 

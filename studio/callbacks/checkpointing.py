@@ -19,8 +19,10 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
 
+from studio.checkpoint_io import is_archive, open_pickled
 from studio.errors import WeightsError
 from studio.files import atomic_write, remove
+from studio.reading import reading
 from studio.run import RunFolder, first_process
 
 LAUNCHER_SECONDS = 1.0
@@ -45,14 +47,13 @@ class Interrupted(Exception):  # noqa: N818 - not an error
 
 
 def load_checkpoint(
-    path: Path | str, *, allow_pickle: bool = False, map_location: Any = "cpu", mmap: bool = False
+    path: Path | str, *, allow_pickle: bool = False, mmap: bool = False
 ) -> dict[str, Any]:
     """Read a Lightning checkpoint.
 
     Args:
         path: the .ckpt file.
         allow_pickle: read files that hold more than tensors and plain values; they can run code.
-        map_location: as for `torch.load`.
         mmap: map tensors instead of reading them, to look at a file quickly.
 
     Raises:
@@ -62,13 +63,11 @@ def load_checkpoint(
     if not path.is_file():
         raise WeightsError(f"the checkpoint {path} does not exist.")
     try:
-        content = torch.load(
-            path, map_location=map_location, weights_only=not allow_pickle, mmap=mmap
-        )
-    except PermissionError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror}.") from error
-    except Exception as error:  # of a broken file: anything, even a KeyError of the unpickler
-        raise _unreadable(path, error) from error
+        content = open_pickled(path, weights_only=not allow_pickle, mmap=mmap)
+    except WeightsError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise
+        raise _unreadable(path, error.__cause__) from error
     if not isinstance(content, dict) or "state_dict" not in content:
         raise WeightsError(
             f"{path} is not a checkpoint of this program: it holds no state_dict.",
@@ -77,7 +76,7 @@ def load_checkpoint(
     return content
 
 
-def _unreadable(path: Path, error: Exception) -> WeightsError:
+def _unreadable(path: Path, error: BaseException | None) -> WeightsError:
     if isinstance(error, pickle.UnpicklingError) and _is_archive(path):
         return WeightsError(
             f"{path} holds objects that need pickle, which can run code when loaded.",
@@ -86,7 +85,7 @@ def _unreadable(path: Path, error: Exception) -> WeightsError:
         )
     good = previous_good(path)
     return WeightsError(
-        f"{path} is damaged or cut short: {path.stat().st_size} bytes, and its end is missing.",
+        f"{path} is damaged or cut short: {path.stat().st_size} bytes that torch cannot read.",
         hint=f"the last good checkpoint is {good}: resume={good}"
         if good
         else f"there is no other good checkpoint in {path.parent}; start again without resume",
@@ -95,8 +94,8 @@ def _unreadable(path: Path, error: Exception) -> WeightsError:
 
 def _is_archive(path: Path) -> bool:
     try:
-        return zipfile.is_zipfile(path)
-    except zipfile.BadZipFile:  # of a damaged directory
+        return is_archive(path)
+    except WeightsError:
         return False
 
 
@@ -104,9 +103,10 @@ def previous_good(path: Path) -> Path | None:
     """The newest other checkpoint beside `path` whose every byte is as it was written."""
     others = [p for p in path.parent.glob("*.ckpt") if p != path and _is_archive(p)]
     for other in sorted(others, key=lambda p: p.stat().st_mtime, reverse=True):
-        with contextlib.suppress(zipfile.BadZipFile, OSError), zipfile.ZipFile(other) as archive:
-            if archive.testzip() is None:
-                return other
+        with contextlib.suppress(WeightsError), reading(other, error=WeightsError):
+            with zipfile.ZipFile(other) as archive:
+                if archive.testzip() is None:
+                    return other
     return None
 
 
@@ -168,7 +168,7 @@ class PlainCheckpointIO(TorchCheckpointIO):
         self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Read a checkpoint without pickle, unless it is allowed."""
-        return load_checkpoint(path, allow_pickle=self.allow_pickle, map_location="cpu")
+        return load_checkpoint(path, allow_pickle=self.allow_pickle)
 
 
 class Checkpointing(L.callbacks.Checkpoint):
@@ -257,11 +257,13 @@ class Checkpointing(L.callbacks.Checkpoint):
         """What the weights are fitted to, for the checkpoint."""
         return {"fitted": self.fitted}
 
-    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Give the signals back."""
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Give the signals back; one that came while the last step was saved stops here."""
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers.clear()
+        if number := self._agreed_signal(trainer):
+            raise Interrupted(number, trainer.global_step)
 
     def _on_signal(self, number: int, frame: Any) -> None:
         if self._signal:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -52,20 +51,14 @@ def read_neus(path: Path | str) -> dict[str, Tensor]:
         content = content["state_dict"]
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path} holds no mapping.", allowed="a checkpoint of the NeuS family")
-    left_out = ("optimizer", "iter_step")
-    flat = _flatten({k: v for k, v in content.items() if k not in left_out})
-    return rename(flat, path)
-
-
-def _flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:
-    """Tensors of nested mappings under names joined by dots."""
-    found: dict[str, Tensor] = {}
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            found |= _flatten(value, f"{prefix}{key}.")
-        elif isinstance(value, Tensor):
-            found[f"{prefix}{key}"] = value.detach()
-    return found
+    tensors: dict[str, Tensor] = {}
+    for part, inner in content.items():
+        if part in ("optimizer", "iter_step"):
+            continue
+        for name, value in inner.items() if isinstance(inner, Mapping) else [("", inner)]:
+            if isinstance(value, Tensor):
+                tensors[f"{part}.{name}".rstrip(".")] = value.detach()
+    return rename(tensors, path)
 
 
 def rename(tensors: Mapping[str, Tensor], source: Path | str) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import fnmatch
 import logging
@@ -21,6 +22,7 @@ from studio.guidance.needs import (
     is_laid_out,
     names_in,
 )
+from studio.reading import read_text
 
 ALLOWED = (
     "a folder, a .ckpt, .pt or .safetensors file, or a repository of the hub, owner/name, "
@@ -28,6 +30,8 @@ ALLOWED = (
 )
 _REPOSITORY = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)(?:[:/](.+))?")
 _SNAPSHOT = re.compile(r"models--(?P<owner>.+?)--(?P<name>.+)/snapshots/[^/]+(?:/(?P<inner>.+))?")
+
+MOST_REF = 1000  # bytes of the file that names a revision
 
 log = logging.getLogger(__name__)
 
@@ -119,15 +123,13 @@ def cached(repository: str) -> Path | None:
     The revision is that of refs/main; where that one is not there, the newest.
     """
     folder = cache_folder() / f"models--{repository.replace('/', '--')}"
-    main = folder / "refs" / "main"
     try:
-        snapshot = folder / "snapshots" / main.read_text().strip()
-        if main.is_file() and snapshot.is_dir():
-            return snapshot
-    except (OSError, ValueError):
-        pass
-    found = [p for p in (folder / "snapshots").glob("*") if p.is_dir()]
-    return max(found, key=lambda p: p.stat().st_mtime, default=None)
+        found = {p.name: p for p in (folder / "snapshots").iterdir() if p.is_dir()}
+    except OSError:
+        return None
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return found[read_text(folder / "refs" / "main", MOST_REF).strip()]
+    return max(found.values(), key=lambda p: p.stat().st_mtime, default=None)
 
 
 def _exists(path: Path) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from studio.reading import known_json
+from studio.reading import known_json, read_text
 
 CARD = "README.md"
 """Model card: its front matter holds `license: <identifier>`, as on the Hugging Face hub."""
+MOST_CARD = 1 << 20
+"""Bytes of a card that is read."""
 
 
 def licence_of(source: str, released: str = "") -> str:
@@ -40,7 +42,7 @@ def shown_source(source: str) -> str:
 def _licence_in(card: Path) -> str:
     """The licence in a card's front matter, empty without one."""
     try:
-        text = card.read_text(encoding="utf-8")
+        text = read_text(card, MOST_CARD)
     except (OSError, ValueError):
         return ""
     matter = re.match(r"---\n(.*?)\n---\s*\n", text, re.DOTALL)

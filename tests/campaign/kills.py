@@ -17,7 +17,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +27,10 @@ from tests.campaign.kills_launcher import Ended, Kill, preload, run
 from tests.campaign.kills_scenarios import SCENARIOS, Scenario, Words
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-STOPPED = {0, 130, 143, -signal.SIGTERM, -signal.SIGINT, -signal.SIGKILL}
-"""How a process that was sent a signal may end; 0 where the signal came too late."""
+STOPPED = {130, 143, -signal.SIGTERM, -signal.SIGINT, -signal.SIGKILL}
+"""How a process that was sent a signal may end."""
+SOONER = 0.8
+"""How much sooner a process is killed that was over before its signal came."""
 
 
 @dataclass
@@ -40,7 +42,7 @@ class Outcome:
         signal: its name.
         point: where it was killed.
         code: how the killed process ended.
-        faults: what is wrong, by kind: unequal, strays, halves, refused, traceback, ...
+        faults: what is wrong, by kind: unequal, strays, halves, refused, not heard, ...
     """
 
     scenario: str
@@ -95,25 +97,36 @@ class Stand:
 
     def killed(self, kill: Kill) -> Outcome:
         """Kill the command once, run it (or the one that follows) again, and compare."""
-        self._anew()
+        kill, ended = self._struck(kill)
         point = f"change {kill.event}" if kill.event else f"{kill.seconds:.2f} s"
-        outcome = Outcome(self.scenario.name, signal.Signals(kill.number).name, point)
-        ended = run(self.scenario.killed, self.here, kill)
-        outcome.code = ended.code
-        if ended.code not in STOPPED:
+        outcome = Outcome(self.scenario.name, signal.Signals(kill.number).name, point, ended.code)
+        if ended.code == 0:
+            outcome.faults["not heard"] = [ended.said[-800:]]
+        elif ended.code not in STOPPED:
             outcome.faults["wrong end"] = [f"{ended.code}", ended.said[-800:]]
         if "Traceback" in ended.said:
             outcome.faults["traceback"] = [ended.said[-1500:]]
+        if ended.code in (130, 143) and "stopped" not in ended.said:
+            outcome.faults["silent"] = [ended.said[-800:]]
         self._note(outcome, "halves", halves(self.here))
         self._note(outcome, "no whole folder", self._mixed())
-        if ended.code != 0 or self.scenario.after:  # else the signal came too late
-            again = run(self._words_after(), self.here)
-            if again.code != 0:
-                outcome.faults["refused"] = [f"{again.code}", again.said[-800:]]
+        again = run(self._words_after(), self.here)
+        if again.code != 0:
+            outcome.faults["refused"] = [f"{again.code}", again.said[-800:]]
         self._note(outcome, "unequal", differences(self.here, self.wanted))
         self._note(outcome, "strays", strays(self.here, self.wanted))
         self._note(outcome, "stamps", stages_hold(self.here))
         return outcome
+
+    def _struck(self, kill: Kill) -> tuple[Kill, Ended]:
+        """Run the command until a kill comes before its end; runs differ in length."""
+        while True:
+            self._anew()
+            ended = run(self.scenario.killed, self.here, kill)
+            if ended.reached:
+                return kill, ended
+            event = max(1, int(SOONER * kill.event)) if kill.event else 0
+            kill = replace(kill, event=event, seconds=SOONER * kill.seconds)
 
     @staticmethod
     def _note(outcome: Outcome, kind: str, found: list[str]) -> None:

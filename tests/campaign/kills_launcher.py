@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import os
 import signal
 import sys
@@ -24,6 +25,8 @@ EVENTS = {
     "shutil.copyfile", "shutil.move", "os.listxattr", "subprocess.Popen",
 }  # fmt: skip
 """Python's audit events that change files; opening a file for writing counts, too."""
+LAST_MOMENTS = 0.2
+"""Seconds before its end in which a process need not hear a signal any more."""
 PATIENCE = 300.0
 """Seconds after which a process that was told to end is called hung."""
 
@@ -52,12 +55,14 @@ class Ended:
         seconds: that it ran.
         said: its standard output and error.
         events: changes to files that it made, where it came to its end.
+        reached: whether a signal came before its last moments.
     """
 
     code: int
     seconds: float
     said: str
     events: int = 0
+    reached: bool = False
 
 
 def preload() -> None:
@@ -83,24 +88,32 @@ def run(words: Sequence[str], folder: Path, kill: Kill | None = None) -> Ended:
     os.read(readable, 1)  # the child is at the command now
     os.close(readable)
     began = time.monotonic()
-    code = _wait(pid, began, kill)
+    code, after_signal = _wait(pid, began, kill)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)  # helpers such as ffmpeg
     events = int(counted.read_text()) if counted.exists() else 0
     said = log.read_text(errors="replace")
-    return Ended(code, time.monotonic() - began, said, events)
+    if kill is None:
+        reached = False
+    elif kill.event:
+        reached = code != 0 or events >= kill.event
+    else:
+        reached = after_signal > (LAST_MOMENTS if code == 0 else 0)
+    return Ended(code, time.monotonic() - began, said, events, reached)
 
 
-def _wait(pid: int, began: float, kill: Kill | None) -> int:
-    killed = kill is None or kill.event > 0
+def _wait(pid: int, began: float, kill: Kill | None) -> tuple[int, float]:
+    """Wait for its end; returns its code, and how long it ran after a signal sent from here."""
+    sent = math.inf
+    due = kill.seconds if kill is not None and not kill.event else math.inf
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status)
+            return os.waitstatus_to_exitcode(status), time.monotonic() - sent
         passed = time.monotonic() - began
-        if not killed and kill is not None and passed >= kill.seconds:
+        if kill is not None and passed >= due:
             os.kill(pid, kill.number)
-            killed = True
+            sent, due = time.monotonic(), math.inf
         if passed > PATIENCE:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)

@@ -1,4 +1,4 @@
-"""Runs side by side and one after the other: locks, names, leftovers, stages, streams, signals."""
+"""Runs side by side and one after the other: locks, names, leftovers, stages, streams."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import io
 import json
 import os
 import platform
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ import torch
 from studio import plugins
 from studio.callbacks import checkpointing
 from studio.cli import main
-from studio.console import Output, guarded
+from studio.console import Output
 from studio.errors import ConfigError, StudioError, WeightsError
 from studio.files import alive, atomic_write, write_text
 from studio.hashing import hash_of, source_hash
@@ -323,52 +321,6 @@ def test_a_checkpoint_that_may_not_be_read_says_so(
     monkeypatch.setattr(torch, "load", refuse)
     with pytest.raises(WeightsError, match=r"last\.ckpt cannot be read: Permission denied"):
         checkpointing.load_checkpoint(path)
-
-
-def test_signals_are_as_before_after_training(project: Path) -> None:
-    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
-    assert run_here("--config", "tiny.yaml", "--train", "trainer.max_steps=1") == 0
-    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
-
-
-def test_a_termination_signal_ends_whatever_is_done(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit) as caught, guarded(), atomic_write(tmp_path / "model.glb") as t:
-        t.write_text("half")
-        os.kill(os.getpid(), signal.SIGTERM)
-        signal.pause()
-    assert caught.value.code == 143
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_termination_signal_within_a_finalizer_is_not_lost(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    class Thing:
-        def __del__(self) -> None:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with pytest.raises(SystemExit) as caught, guarded():
-        thing = Thing()
-        del thing
-        time.sleep(5)
-    assert caught.value.code == 143
-    assert "Exception ignored" not in capsys.readouterr().err
-
-
-def test_a_termination_signal_is_not_a_plugin_that_ends_the_program(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    plugin = project / "custom/tiny-net/__init__.py"
-    text = plugin.read_text()
-    sent = "os.kill(os.getpid(), 15)"
-    built = text.replace("        self.cfg = cfg\n", f"        self.cfg = cfg\n        {sent}\n", 1)
-    for changed in (built, text.replace("import os\n", f"import os\n{sent}\n", 1)):
-        plugin.write_text(changed)
-        plugins.reset()
-        with pytest.raises(SystemExit) as caught:
-            run_here("--config", "tiny.yaml", "--train")
-        assert caught.value.code == 143
-        assert "ends the program" not in capsys.readouterr().err
 
 
 # --- standard output ------------------------------------------------------------------------------
