@@ -34,7 +34,7 @@ from studio.data.eschernet_eval_frames import EvalConfig
 from studio.data.eschernet_eval_sets import SETS
 from studio.data.fixed_rigs import tiles
 from studio.errors import DataError, StudioError
-from studio.evaluate import finite
+from studio.evaluation import finite
 from studio.files import make_folder, write_json
 from studio.guidance.base import Guidance
 from studio.images import read_rgba

@@ -36,7 +36,7 @@ from studio.data.nmr import NMRData, NMRViews, fixed_order
 from studio.data.nmr_archive import LISTS, SPLITS
 from studio.data.nmr_index import VIEWS
 from studio.errors import DataError, StudioError, WeightsError
-from studio.evaluate import finite
+from studio.evaluation import finite
 from studio.files import atomic_write, make_folder, write_json
 from studio.guidance.base import Guidance
 from studio.guidance.viewfusion_composable.checkpoint import saved_config

@@ -228,7 +228,7 @@ def _dispatch(words: list[str]) -> int:
                 allowed="--evaluate pred=... reference=... [protocol=...] [out=...]",
                 hint="export first, then evaluate the exported file",
             )
-        from studio.evaluate import run_evaluation
+        from studio.evaluation import run_evaluation
 
         return run_evaluation(options.overrides)
     if options.prepare:

@@ -137,7 +137,20 @@ def load_experiment(path: str | Path | None, overrides: Sequence[str] = ()) -> E
         ConfigError: if the file, an option or a value cannot be used.
         PluginError: if a plugin that it names does not exist.
     """
-    content = read_experiment(path, overrides)
+    return check_experiment(read_experiment(path, overrides), path)
+
+
+def check_experiment(content: dict[str, Any], path: str | Path | None = None) -> ExperimentConfig:
+    """Check every option of every plugin in what `read_experiment` returned, and fill in defaults.
+
+    Args:
+        content: of a config.
+        path: named in errors.
+
+    Raises:
+        ConfigError: if an option or a value cannot be used.
+        PluginError: if a plugin that it names does not exist.
+    """
     try:
         for required in ("system_type", "data_type"):
             if not content.get(required):
@@ -225,6 +238,15 @@ def _override(content: dict[str, Any], word: str) -> None:
     match = _WORD.fullmatch(word)
     assert match is not None  # check_overrides has refused everything else
     key, text = match.groups()
+    put(content, key, yaml_text.Word(text))
+
+
+def put(content: dict[str, Any], key: str, value: Any) -> None:
+    """Put a value under a dotted key into a config as `read_experiment` returns it.
+
+    Raises:
+        ConfigError: if the key leads through a value that has no options.
+    """
     *parents, last = key.split(".")
     target = content
     for depth, part in enumerate(parents):
@@ -234,11 +256,10 @@ def _override(content: dict[str, Any], word: str) -> None:
             inner = {}
         target[part] = inner
         if not isinstance(inner, dict):
-            raise ConfigError(
-                f"'{word}': {'.'.join(parents[: depth + 1])} is {inner!r}, which has no options."
-            )
+            where = ".".join(parents[: depth + 1])
+            raise ConfigError(f"'{key}={value}': {where} is {inner!r}, which has no options.")
         target = inner
-    target[last] = yaml_text.Word(text)
+    target[last] = value
 
 
 def _check(experiment: ExperimentConfig) -> None:

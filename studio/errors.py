@@ -63,3 +63,7 @@ class TrainingError(StudioError):
 
 class Terminated(SystemExit):
     """The process was sent a termination signal; no plugin called `sys.exit`."""
+
+
+class Cancelled(Exception):
+    """Work that its caller ended (`cancel`) before it was done."""

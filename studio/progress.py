@@ -6,15 +6,17 @@ a silent program.
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from studio.errors import StudioError
+from studio.errors import Cancelled, StudioError
 from studio.run import first_process
 
 QUIET_SECONDS = 1.5
@@ -27,8 +29,40 @@ BAR_SECONDS = 0.2
 enabled = False
 """Whether stages are shown: the command line wants it; who imports this package may not."""
 
+Listener = Callable[[int, int, str], None]
+"""Called with (steps done, steps in all, what is done); 0 in all where that is not known."""
+
+_listener: contextvars.ContextVar[Listener | None] = contextvars.ContextVar("tell", default=None)
+_cancel: contextvars.ContextVar[Callable[[], bool] | None]
+_cancel = contextvars.ContextVar("cancel", default=None)
+
 _lock = threading.RLock()
 _active: list[StageProgress] = []  # the innermost last
+
+
+@contextlib.contextmanager
+def listening(
+    tell: Listener | None = None, cancel: Callable[[], bool] | None = None
+) -> Iterator[None]:
+    """Tell of every stage of what is done within; the thread's own, so many can run side by side.
+
+    Args:
+        tell: called when a stage begins and after each of its steps.
+        cancel: asked at the same moments; once it says True, `Cancelled` is raised there.
+    """
+    told, asked = _listener.set(tell), _cancel.set(cancel)
+    try:
+        yield
+    finally:
+        _listener.reset(told)
+        _cancel.reset(asked)
+
+
+def _tell(done: int, total: int, label: str) -> None:
+    if (tell := _listener.get()) is not None:
+        tell(done, total, label)
+    if (cancel := _cancel.get()) is not None and cancel():
+        raise Cancelled(f"cancelled: {label}.")
 
 
 class StageProgress:
@@ -64,6 +98,7 @@ class StageProgress:
         self._over = threading.Event()
 
     def __enter__(self) -> Self:
+        _tell(self.done, self.total, self.label)
         self._silent = not (enabled and first_process())
         self._began = time.monotonic()
         self._marks.append((self._began, self.done))
@@ -101,6 +136,7 @@ class StageProgress:
                     _terminal.update(self)
             if self._due() <= 0 and done < total:
                 self._show()
+        _tell(done, total, self.label)
 
     @property
     def seconds(self) -> float:

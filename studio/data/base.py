@@ -13,9 +13,14 @@ from studio.views import Condition, ViewSet
 
 
 class SceneData(ABC):
-    """Posed views of one object, which reconstruction reads."""
+    """Posed views of one object, which reconstruction reads.
+
+    Attributes:
+        brought: name of the option that says what the user brings, here a folder.
+    """
 
     Config: ClassVar[type]
+    brought: ClassVar[str] = "root"
 
     @abstractmethod
     def load(self) -> ViewSet:
@@ -27,9 +32,15 @@ class SceneData(ABC):
 
 
 class ConditionData(ABC):
-    """What a user asks guidance with: a picture, posed pictures or a text."""
+    """What a user asks guidance with: a picture, posed pictures or a text.
+
+    Attributes:
+        brought: name of the option that says what the user brings: a picture file, a list of them,
+            a folder or a text.
+    """
 
     Config: ClassVar[type]
+    brought: ClassVar[str] = "image"
 
     @abstractmethod
     def condition(self) -> Condition:

@@ -34,6 +34,8 @@ SHARED = (
 class PosedImagesData(ConditionData):
     """Posed pictures of an object (any capture), for guidance that takes references."""
 
+    brought = "root"
+
     @dataclass
     class Config:
         """Which pictures, and how they are prepared."""

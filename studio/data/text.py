@@ -15,6 +15,8 @@ from studio.views import Condition
 class TextData(ConditionData):
     """A text, for guidance that makes views of one (SPAD)."""
 
+    brought = "text"
+
     @dataclass
     class Config(SingleImageData.Config):
         """The text, and a picture with how it is prepared."""

@@ -18,6 +18,8 @@ from studio.views import Condition, ViewSet
 class UnposedImagesData(ConditionData):
     """Pictures of one object without cameras, for guidance that needs none (ViewFusion)."""
 
+    brought = "images"
+
     @dataclass
     class Config(SingleImageData.Config):
         """Which pictures; each is prepared as a single one is."""

@@ -60,16 +60,20 @@ def read_back(path: str | Path, world: str = "views", up: str = "auto") -> Mesh:
     return transformed(read_exact(path), way_back(path, world, up))
 
 
-def read_together(paths: Sequence[Path], ups: Sequence[str]) -> list[Mesh]:
+def read_together(sources: Sequence[Path | Mesh], ups: Sequence[str]) -> list[Mesh]:
     """Read meshes that are to be compared into one world: that of the capture, see `read_back`.
 
-    Where the last one is so far from the origin that float32 would round it, all are moved alike.
+    Meshes that are in memory are taken as they are. Where the last one is so far from the origin
+    that float32 would round it, all are moved alike.
 
     Raises:
         DataError: see `read_mesh`.
     """
-    exact = [read_exact(path) for path in paths]
-    back = [way_back(path, "capture", up) for path, up in zip(paths, ups, strict=True)]
+    exact = [source if isinstance(source, Mesh) else read_exact(source) for source in sources]
+    back = [
+        np.eye(4) if isinstance(source, Mesh) else way_back(source, "capture", up)
+        for source, up in zip(sources, ups, strict=True)
+    ]
     nearer = moved(-far_offset(exact[-1], back[-1]))
     return [transformed(mesh, nearer @ way) for mesh, way in zip(exact, back, strict=True)]
 

@@ -14,7 +14,7 @@ import trimesh
 
 from studio.cameras import orbit_cameras
 from studio.cli import main
-from studio.evaluate import turned
+from studio.evaluation import turned
 from studio.images import save_png
 from studio.mesh import Mesh
 from studio.metrics.lpips import expected_shapes

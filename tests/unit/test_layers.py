@@ -43,7 +43,7 @@ LAYERS = (
         "__main__",
         "cli",
         "early_checks",
-        "evaluate",
+        "evaluation",
         "experiment",
         "trainer",
         "distributed",
@@ -90,7 +90,7 @@ LIGHT = LAYERS[0] | {
     "listing",
     "doctor",
     "schedule",
-    "evaluate",
+    "evaluation",
     "experiment",
 }
 OPTIONAL = {

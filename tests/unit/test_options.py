@@ -23,7 +23,7 @@ def _dataclasses() -> list[type]:
     from studio.data.filter_views import FilterConfig
     from studio.data.nmr_shards import PrepareConfig
     from studio.epipolar_pictures import PictureConfig
-    from studio.evaluate import EvaluateConfig
+    from studio.evaluation import EvaluateConfig
 
     found: list[type] = []
     waiting: list[type] = [ExperimentConfig, TrainerConfig, FilterConfig, PrepareConfig]

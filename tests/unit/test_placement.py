@@ -15,7 +15,7 @@ import trimesh
 import studio
 from studio.cameras import orbit_cameras
 from studio.errors import ConfigError
-from studio.evaluate import EvaluateConfig, read_pair, run_evaluation
+from studio.evaluation import EvaluateConfig, read_pair, run_evaluation
 from studio.export.exporter import MeshExporter
 from studio.export.notes import notes_of, read_record
 from studio.export.readers import read_back, read_exact, read_mesh, read_together
@@ -183,7 +183,7 @@ def test_evaluation_compares_where_the_cameras_are(tmp_path, lamp_views, home, k
         options = {"formats": [kind], "inspect": False, "psnr_views": 0, "height": height}
         written, _ = exported_with(tmp_path / "export", views, **options)
         cfg = EvaluateConfig(str(written[kind]), str(tmp_path / reference))
-        (mesh, about), (true, about_true) = read_pair(cfg)
+        (mesh, about), (true, about_true) = read_pair(cfg, cfg.pred, cfg.reference)
         assert (about["brought_back_from"], about_true["brought_back_from"]) in (
             (world, "views" if reference == "home.ply" else None),
         )

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from studio.mesh import Mesh
     from studio.metrics.lpips import LPIPS
     from studio.metrics.protocols import Protocol
+    from studio.views import ViewSet
 
+    Judged = str | Path | Mesh | ViewSet
     Picture = Float[Tensor, "4 h w"]
     Pictures = dict[str, Callable[[], Picture]]
 
@@ -55,6 +57,50 @@ class EvaluateConfig:
     """File or folder with the backbone's weights; empty leaves LPIPS out."""
 
 
+def evaluate(
+    pred: Judged, reference: Judged, protocol: str = "studio", **options: Any
+) -> dict[str, Any]:
+    """Measure one mesh or set of views against another.
+
+    Args:
+        pred: what is judged: a mesh file, a folder of views or pictures, a `Mesh` or a `ViewSet`.
+        reference: what it is judged against, of the same kind.
+        protocol: see `studio.metrics.protocols`.
+        options: others of `EvaluateConfig`, such as ``rotate_deg`` or ``lpips``.
+
+    Returns:
+        ``metrics`` (figure by name), ``protocol`` (what they mean), ``pred`` and ``reference``
+        (what was read), ``warnings``, and of views ``pairs``, ``views`` (a row a pair) and
+        ``left_out``.
+
+    Raises:
+        StudioError: if an option, a file or the pair cannot be used.
+    """
+    given = {"pred": pred, "reference": reference}
+    named = {
+        name: str(value) if isinstance(value, str | Path) else "" for name, value in given.items()
+    }
+    cfg = parse_config(EvaluateConfig, {**named, "protocol": protocol, **options})
+    return measured(cfg, pred, reference)
+
+
+def measured(cfg: EvaluateConfig, pred: Judged, reference: Judged) -> dict[str, Any]:
+    """Measure as `evaluate` does, by checked options."""
+    from studio.metrics.protocols import PROTOCOLS
+
+    if cfg.protocol not in PROTOCOLS:
+        raise ConfigError(f"protocol is '{cfg.protocol}'.", allowed=", ".join(PROTOCOLS))
+    kinds = {"pred": _kind("pred", pred), "reference": _kind("reference", reference)}
+    if len(set(kinds.values())) > 1:
+        raise ConfigError(
+            f"pred is {kinds['pred']}, reference is {kinds['reference']}.",
+            allowed="two meshes, or two folders of views",
+        )
+    how = evaluate_meshes if kinds["pred"] == "a mesh" else evaluate_views
+    with StageProgress("measuring"):
+        return how(cfg, PROTOCOLS[cfg.protocol], pred, reference)
+
+
 def run_evaluation(words: Sequence[str]) -> int:
     """Measure, write the JSON file and print a table; returns the exit code.
 
@@ -65,22 +111,7 @@ def run_evaluation(words: Sequence[str]) -> int:
         StudioError: if a word, a file or the pair cannot be used; nothing has been written then.
     """
     cfg = parse_config(EvaluateConfig, dict(word.split("=", 1) for word in words))
-    from studio.metrics.protocols import PROTOCOLS
-
-    if cfg.protocol not in PROTOCOLS:
-        raise ConfigError(f"protocol is '{cfg.protocol}'.", allowed=", ".join(PROTOCOLS))
-    kinds = {name: _kind(name, getattr(cfg, name)) for name in ("pred", "reference")}
-    if len(set(kinds.values())) > 1:
-        raise ConfigError(
-            f"pred is {kinds['pred']}, reference is {kinds['reference']}.",
-            allowed="two meshes, or two folders of views",
-        )
-    protocol = PROTOCOLS[cfg.protocol]
-    with StageProgress("measuring"):
-        if kinds["pred"] == "a mesh":
-            result = evaluate_meshes(cfg, protocol)
-        else:
-            result = evaluate_views(cfg, protocol)
+    result = measured(cfg, cfg.pred, cfg.reference)
     result = {"program": f"studio {studio.__version__}", "versions": _versions(), **result}
     write_json(cfg.out, finite(result))
     print_table(result)
@@ -88,10 +119,16 @@ def run_evaluation(words: Sequence[str]) -> int:
     return 0
 
 
-def _kind(key: str, given: str) -> str:
-    """Say what a path holds: "a mesh" or "a folder of views"."""
+def _kind(key: str, given: Judged) -> str:
+    """Say what is given: "a mesh" or "a folder of views"."""
     from studio.export.readers import FORMATS
+    from studio.mesh import Mesh
+    from studio.views import ViewSet
 
+    if isinstance(given, Mesh):
+        return "a mesh"
+    if isinstance(given, ViewSet):
+        return "a folder of views"
     path = Path(given)
     allowed = f"a mesh ({', '.join(FORMATS)}) or a folder of views"
     if not given:
@@ -108,9 +145,11 @@ def _kind(key: str, given: str) -> str:
 # --- meshes ---------------------------------------------------------------------------------------
 
 
-def evaluate_meshes(cfg: EvaluateConfig, protocol: Protocol) -> dict[str, Any]:
+def evaluate_meshes(
+    cfg: EvaluateConfig, protocol: Protocol, pred: Judged, wanted: Judged
+) -> dict[str, Any]:
     """Judge one mesh against another."""
-    (mesh, about_mesh), (reference, about_reference) = read_pair(cfg)
+    (mesh, about_mesh), (reference, about_reference) = read_pair(cfg, pred, wanted)
     warnings = [
         f"{about['path']} has {about['open_edges']} open edges: volume_iou counts crossings of "
         "its surface, which an open one answers only where the holes are not in the way"
@@ -121,7 +160,7 @@ def evaluate_meshes(cfg: EvaluateConfig, protocol: Protocol) -> dict[str, Any]:
         figures = protocol.meshes.measure(turned(mesh, cfg.rotate_deg), reference)
     except ValueError as error:  # the ring of cameras sees nothing
         raise DataError(
-            f"{cfg.pred} and {cfg.reference} cannot be compared: {error}.",
+            f"{shown(pred)} and {shown(wanted)} cannot be compared: {error}.",
             hint=f"protocol {protocol.name} normalises: {protocol.meshes.normalises}",
         ) from error
     return {
@@ -145,22 +184,26 @@ def turned(mesh: Mesh, degrees: float) -> Mesh:
     return replace(mesh, vertices=(mesh.vertices @ rotation.T).astype(np.float32), normals=None)
 
 
-def read_pair(cfg: EvaluateConfig) -> list[tuple[Mesh, dict[str, Any]]]:
+def read_pair(
+    cfg: EvaluateConfig, pred: Judged, reference: Judged
+) -> list[tuple[Mesh, dict[str, Any]]]:
     """Read the judged mesh and the reference into one world, and say what they are."""
     import numpy as np
 
     from studio.export.readers import read_record, read_together
+    from studio.mesh import Mesh
     from studio.metrics.surface import Surface
 
-    paths, ups = [Path(cfg.pred), Path(cfg.reference)], [cfg.pred_up, cfg.reference_up]
-    meshes = read_together(paths, ups)
+    given, ups = [pred, reference], [cfg.pred_up, cfg.reference_up]
+    meshes = read_together([x if isinstance(x, Mesh) else Path(str(x)) for x in given], ups)
     found = []
-    for path, up, mesh in zip(paths, ups, meshes, strict=True):
+    for source, up, mesh in zip(given, ups, meshes, strict=True):
         if not np.isfinite(mesh.vertices).all() or not mesh.area > 0:
-            raise DataError(f"mesh {path} has no area, or vertices that are not finite.")
-        record = read_record(path) if up == "auto" else None
+            raise DataError(f"mesh {shown(source)} has no area, or vertices that are not finite.")
+        filed = isinstance(source, str | Path) and up == "auto"
+        record = read_record(Path(source)) if filed else None  # type: ignore[arg-type]
         about: dict[str, Any] = {
-            "path": str(path),
+            "path": shown(source),
             "vertices": len(mesh.vertices),
             "faces": len(mesh.faces),
             "open_edges": Surface(mesh).open_edges,
@@ -173,9 +216,11 @@ def read_pair(cfg: EvaluateConfig) -> list[tuple[Mesh, dict[str, Any]]]:
 # --- views ----------------------------------------------------------------------------------------
 
 
-def evaluate_views(cfg: EvaluateConfig, protocol: Protocol) -> dict[str, Any]:
+def evaluate_views(
+    cfg: EvaluateConfig, protocol: Protocol, pred: Judged, reference: Judged
+) -> dict[str, Any]:
     """Judge the pictures of one folder against those of another, one pair at a time."""
-    made, wanted = read_pictures(Path(cfg.pred)), read_pictures(Path(cfg.reference))
+    made, wanted = read_pictures(pred), read_pictures(reference)
     pairs = matched(made, wanted, cfg)
     lpips, left_out = _lpips(cfg, protocol)
     rows: list[dict[str, Any]] = []
@@ -186,8 +231,8 @@ def evaluate_views(cfg: EvaluateConfig, protocol: Protocol) -> dict[str, Any]:
     return {
         "kind": "views",
         "protocol": protocol.describe(protocol.views),
-        "pred": {"path": cfg.pred, "pictures": len(made)},
-        "reference": {"path": cfg.reference, "pictures": len(wanted)},
+        "pred": {"path": shown(pred), "pictures": len(made)},
+        "reference": {"path": shown(reference), "pictures": len(wanted)},
         "pairs": len(rows),
         "metrics": {key: sum(row[key] for row in rows) / len(rows) for key in keys},
         "left_out": left_out,
@@ -196,8 +241,13 @@ def evaluate_views(cfg: EvaluateConfig, protocol: Protocol) -> dict[str, Any]:
     }
 
 
-def read_pictures(folder: Path) -> Pictures:
-    """Return name and reader of every picture of a `ViewSet` folder or a plain folder.
+def shown(given: Judged) -> str:
+    """Say where something judged comes from: its path, or that it is in memory."""
+    return str(given) if isinstance(given, str | Path) else f"(a {type(given).__name__} in memory)"
+
+
+def read_pictures(given: Judged) -> Pictures:
+    """Return name and reader of every picture of a `ViewSet`, its folder or a plain folder.
 
     Raises:
         DataError: if there is none, or one cannot be read.
@@ -205,8 +255,12 @@ def read_pictures(folder: Path) -> Pictures:
     from studio.images import read_rgba
     from studio.views import ViewSet
 
-    if folder.is_file() or any(folder.glob("transforms*.json")):
-        views = ViewSet.load(folder)
+    views, folder = given, Path()
+    if isinstance(given, str | Path):
+        folder = Path(given)
+        if folder.is_file() or any(folder.glob("transforms*.json")):
+            views = ViewSet.load(folder)
+    if isinstance(views, ViewSet):
         names = views.names or tuple(f"{i:03d}" for i in range(len(views)))
         return {
             Path(name).stem: (lambda picture=picture: picture)  # type: ignore[misc]
@@ -243,7 +297,7 @@ def matched(made: Pictures, wanted: Pictures, cfg: EvaluateConfig) -> list[tuple
         return list(zip(made, wanted, strict=True))
     if missing := [name for name in made if name not in wanted]:
         raise DataError(
-            f"reference {cfg.reference} has no picture named {', '.join(missing[:4])}"
+            f"the reference has no picture named {', '.join(missing[:4])}"
             f"{' ...' if len(missing) > 4 else ''}.",
             allowed=f"its names: {', '.join(list(wanted)[:6])}{' ...' if len(wanted) > 6 else ''}",
             hint="rename the pictures, or give match=order for pairs in the order of names",

@@ -1,0 +1,228 @@
+"""What a config describes, loaded once and called as often as wanted: `Pipeline` and `Result`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from studio.config import ExperimentConfig
+from studio.errors import ConfigError
+from studio.guidance.base import Guidance
+from studio.inputs import as_options
+from studio.mesh import Mesh
+from studio.models.base import SceneModel
+from studio.progress import Listener, StageProgress, listening
+from studio.registry import build, find
+from studio.systems.generated import Findings, check_inputs, compare, make_views, shown
+from studio.systems.originals import posed_originals
+from studio.views import Condition, ViewSet
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Cancel = Callable[[], bool]
+"""Asked at every step; True ends the work with `studio.Cancelled`."""
+
+
+def device_named(name: str) -> torch.device:
+    """Return a device by its name; auto is an NVIDIA GPU if there is one, else the processor.
+
+    Raises:
+        ConfigError: if there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(
+            f"device is '{name}', which is not here.", allowed="auto, cpu, cuda, cuda:1, ..."
+        ) from error
+    return device
+
+
+class Pipeline:
+    """What a config describes, ready to be called: guidance with its weights, a fit, an export.
+
+    Attributes:
+        config: everything that was asked for, defaults filled in.
+        guidance: makes the views; None for configs that reconstruct captures.
+        device: where it computes.
+    """
+
+    def __init__(self, config: ExperimentConfig, device: str = "auto") -> None:
+        if config.system_type not in ("image-to-3d", "reconstruction"):
+            raise ConfigError(
+                f"a config with system_type '{config.system_type}' is trained, not called.",
+                allowed="system_type: image-to-3d, reconstruction",
+            )
+        self.config, self.device = config, device_named(device)
+        system = config.system
+        self.exporter = build("exporter", system["exporter_type"], system["exporter"])
+        self.guidance: Guidance | None = None
+        if config.system_type == "image-to-3d":
+            with StageProgress("weights"):
+                made = build(
+                    "guidance", system["guidance_type"], system["guidance"], key="system.guidance"
+                )
+            self.guidance = made.to(self.device).eval()
+
+    def __call__(
+        self,
+        given: Any = None,
+        *,
+        seed: int | None = None,
+        steps: int = 0,
+        seconds: float = 0.0,
+        progress: Listener | None = None,
+        cancel: Cancel | None = None,
+        **options: Any,
+    ) -> Result:
+        """Make views of what is given, fit a model to them; the mesh is made when it is asked for.
+
+        Args:
+            given: a picture (path, PIL image, array, tensor), several, a folder of a capture, a
+                `ViewSet` or a text, as the config takes; None: what the config names.
+            seed: of all noise; None: the config's.
+            steps: of the fit; 0: as many as the config says.
+            seconds: most wall seconds of the fit; 0: as many as the config says.
+            progress: see the module.
+            cancel: see the module.
+            options: of the data plugin, such as ``elevation_deg=20`` or ``background="rembg"``.
+
+        Raises:
+            StudioError: if what is given, or an option, cannot be used.
+            Cancelled: if `cancel` said so.
+        """
+        seed = self.config.seed if seed is None else seed
+        with listening(progress, cancel):
+            condition, views, test = self._views(given, seed, options)
+            found = Findings()
+            originals: list[ViewSet] = []
+            if condition is not None:
+                found = compare(condition, views, self.config.system["guidance"])
+                if self.config.system["use_originals"]:
+                    originals = posed_originals(condition, views)
+            model = self._fitted(views, originals, seed, steps, seconds)
+        return Result(self, condition, views, model, originals, found, test)
+
+    def views(
+        self,
+        given: Any = None,
+        *,
+        seed: int | None = None,
+        progress: Listener | None = None,
+        cancel: Cancel | None = None,
+        **options: Any,
+    ) -> ViewSet:
+        """Do the first half only: return the generated views, or those of the capture."""
+        seed = self.config.seed if seed is None else seed
+        with listening(progress, cancel):
+            return self._views(given, seed, options)[1]
+
+    def _views(
+        self, given: Any, seed: int, options: Mapping[str, Any]
+    ) -> tuple[Condition | None, ViewSet, ViewSet | None]:
+        """The condition, the views and the held-out views; of the first and last what there is."""
+        kind, named = self.config.data_type, {**self.config.data, **options}
+        cls = find("data", kind)
+        with as_options(given, cls) as brought, StageProgress("reading the input"):
+            data = build("data", kind, {**named, **brought}, key="data")
+            if self.guidance is None:
+                return None, data.load(), data.test()
+            condition, targets = data.condition(), data.targets()
+        check_inputs(condition, self.guidance.contract.inputs, self.config.system["guidance_type"])
+        return condition, make_views(self.guidance, condition, targets, seed=seed), None
+
+    def _fitted(
+        self, views: ViewSet, originals: list[ViewSet], seed: int, steps: int, seconds: float
+    ) -> SceneModel:
+        """A new model, fitted."""
+        config = self.config
+        name, options = config.system["reconstruction_type"], config.system["reconstruction"]
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)  # weights start as they do from the command line
+            model: SceneModel = build("model", name, options, key="system")
+        model = model.to(self.device)
+        steps = steps or (0 if seconds else config.trainer.max_steps)
+        seconds = seconds or config.system["time_budget_s"]
+        with StageProgress("fit") as told:
+            model.fit(
+                views,
+                originals=originals,
+                steps=steps,
+                seconds=seconds,
+                seed=seed,
+                progress=lambda done, total, _: told(done, total),
+            )
+        return model
+
+
+@dataclass
+class Result:
+    """What a call of a `Pipeline` made.
+
+    Attributes:
+        pipeline: it.
+        condition: what guidance was shown: the prepared picture(s) or text; None for captures.
+        views: posed RGBA views, generated or the capture's.
+        model: the scene model that was fitted to them.
+        originals: the given pictures, posed among the views, where their cameras are known.
+        findings: figures, and what a person should know.
+        test_views: views of the capture that were held out, if any.
+    """
+
+    pipeline: Pipeline = field(repr=False)
+    condition: Condition | None
+    views: ViewSet
+    model: SceneModel = field(repr=False)
+    originals: list[ViewSet] = field(repr=False)
+    findings: Findings
+    test_views: ViewSet | None = field(default=None, repr=False)
+
+    @cached_property
+    def mesh(self) -> Mesh:
+        """The mesh with its texture, in the world of the views; made when it is first asked for."""
+        made: Mesh = self.pipeline.exporter.mesh(self.model, self.views, self.originals)
+        return made
+
+    @property
+    def warnings(self) -> list[str]:
+        """What went wrong on the way, a sentence or two each."""
+        return [*self.findings.warnings, *self.model.findings()]
+
+    def save(self, folder: Path | str) -> Path:
+        """Write what the config's exporter writes (model.glb, preview.png, ...) and `views/`.
+
+        Returns:
+            The path of the main file.
+        """
+        folder = Path(folder)
+        self.views.save(folder / "views")
+        picture = None if self.condition is None else shown(self.condition)
+        notes = [*self.findings.summary, *(f"warning: {line}" for line in self.warnings)]
+        written = self.pipeline.exporter.export(
+            self.model, self.views, folder, picture, self.originals, notes
+        )
+        return Path(next(iter(written.values())))
+
+    def picture(self) -> Image:
+        """A sheet of the input, the views and the mesh from the same and from unseen sides."""
+        from studio.export.preview import contact_sheet
+
+        picture = None if self.condition is None else shown(self.condition)
+        label = "views" if self.condition is None else "generated views"
+        return contact_sheet(self.mesh, self.views, picture, views_label=label)
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        file = io.BytesIO()
+        self.picture().save(file, "PNG")
+        return file.getvalue()
