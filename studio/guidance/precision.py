@@ -21,6 +21,8 @@ from studio.ranges import Range
 P = ParamSpec("P")
 R = TypeVar("R")
 _HALF = (torch.bfloat16, torch.float16)
+VAE_BATCH = 16
+"""Pictures that a VAE encodes or decodes at once where nothing else is asked for."""
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +33,14 @@ class SamplingOptions:
 
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Arithmetic and weights of the networks in sampling: float32, or half the memory with bfloat16 or float16 (GPUs); latents and cameras stay in float32."""  # noqa: E501
-    vae_batch: Annotated[int, Range(1, 1000)] = 16
-    """Pictures that the VAE decodes at once; fewer want less memory."""
+
+
+@dataclass
+class LatentSamplingOptions(SamplingOptions):
+    """The same of methods that make latents, which a VAE turns into pictures."""
+
+    vae_batch: Annotated[int, Range(1, 1000)] = VAE_BATCH
+    """Pictures that the VAE encodes or decodes at once; fewer want less memory."""
 
 
 def sampled(generate: Callable[P, R]) -> Callable[P, R]:
@@ -62,10 +70,12 @@ def store_at_precision(guidance: Any) -> None:
     Args:
         guidance: whose option `precision` says how.
     """
-    kind = sampling_type(guidance)
-    if kind == torch.float32:
-        return
-    for module in guidance.modules():
+    store(guidance, sampling_type(guidance))
+
+
+def store(network: nn.Module, kind: torch.dtype) -> None:
+    """Round a network's float32 weights to a type; those of normalisation layers stay."""
+    for module in network.modules():
         if "Norm" in type(module).__name__:
             continue
         for parameter in module.parameters(recurse=False):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from studio.guidance.ddim import Spacing
 from studio.guidance.epidiff.network import BlockOptions
-from studio.guidance.precision import SamplingOptions
+from studio.guidance.precision import LatentSamplingOptions
 from studio.guidance.zero123.network import FourthNumber
 from studio.guidance.zero123.options import Zero123Config
 from studio.ranges import CountOrZero, Elevation, Fixed, Range, Share, Size
@@ -66,7 +66,7 @@ RELEASED_BASE: dict[str, Any] = {
 
 
 @dataclass
-class EpiDiffConfig(SamplingOptions):
+class EpiDiffConfig(LatentSamplingOptions):
     """Options of EpiDiff; the defaults are the nano model's. Empty ones follow `settings`."""
 
     weights: str = ""
