@@ -243,7 +243,11 @@ class Reconstruction(System):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightning's hook: keep where the fit was, for the start of training."""
-        self._fitter_state = checkpoint.get("fitter")
+        state = checkpoint.get("fitter")
+        if state is not None:
+            counts = (name for name in ("step_count", "max_steps") if name in state)
+            state = {**state, **{name: int(state[name]) for name in counts}}
+        self._fitter_state = state
         self._hull_distance = self._base = None
 
     # --- measuring ------------------------------------------------------------------------------

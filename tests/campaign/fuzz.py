@@ -14,6 +14,7 @@ import gc
 import io
 import os
 import random
+import re
 import resource
 import shlex
 import shutil
@@ -22,18 +23,28 @@ import sys
 import time
 import traceback
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from studio.errors import StudioError
+from studio.files import explained
 from tests.campaign.fuzz_damage import damage
 from tests.campaign.fuzz_inputs import Kind
 from tests.conftest import REPOSITORY
 
 MEMORY = 6 << 30
 SECONDS = 20
-"""Of a processor; three times as long on the clock, as others may use the machine."""
+"""Of a processor."""
+CLOCK = 8
+"""So many times as long on the clock, as others may use the machine."""
+MOST_MESSAGE = 3000
+MESSAGE = re.compile(
+    r"^(?:launch\.py: error"
+    r"|(?:Studio|Config|Plugin|Data|Camera|Weights|Export|Training)Error): (.*)$",
+    re.MULTILINE,
+)
 VERDICTS = ("read", "refused", "fault")
 NOBODY = 65534
 
@@ -53,8 +64,10 @@ class Outcome:
     said: str = ""
 
 
-def judged(status: int, said: str, kind: Kind, timed_out: bool) -> Outcome:
-    """Judge a command by how it ended and what it printed."""
+def judged(
+    status: int, said: str, kind: Kind, timed_out: bool, names: Collection[str] = ()
+) -> Outcome:
+    """Judge a command by how it ended and what it printed; a refusal has one of the names."""
     lines = [line for line in said.splitlines() if line.strip()]
     last = lines[-1][:150] if lines else "nothing was printed"
     if timed_out:
@@ -68,25 +81,46 @@ def judged(status: int, said: str, kind: Kind, timed_out: bool) -> Outcome:
         return Outcome("fault", f"memory: {last}", said)
     if code == 0:
         ended = kind.says in said
-        return Outcome("read") if ended else Outcome("fault", "ended in silence with 0", said)
+        return (
+            Outcome("read", "", said)
+            if ended
+            else Outcome("fault", "ended in silence with 0", said)
+        )
     if code != 2:
         return Outcome("fault", f"exit code {code}: {last}", said)
-    message = said[max(said.rfind("Error: "), said.rfind("error: ")) :]
-    if "rror: " not in message or not 15 < len(message) < 3000:
-        return Outcome("fault", f"no clear message: {last}", said)
-    return Outcome("refused", "", said)
+    return refusal(said, names) or Outcome("refused", "", said)
+
+
+def refusal(said: str, names: Collection[str]) -> Outcome | None:
+    """What is wrong with a refusal: it is one of our messages, a sentence, and says which file."""
+    found = list(MESSAGE.finditer(said))
+    if not found:
+        return Outcome("fault", f"no message: {said[-150:]}", said)
+    message = said[found[-1].start() :]
+    if len(message) > MOST_MESSAGE or len(found[-1][1].split()) < 3 or len(message) < 30:
+        return Outcome("fault", f"no clear message: {message[:150]}", said)
+    if names and not any(name in message for name in names):
+        return Outcome("fault", f"names no file: {message[:300]}", said)
+    return None
 
 
 # --- one input ------------------------------------------------------------------------------------
 
 
-def run(kind: Kind, words: list[str], folder: Path, out: Path, patience: int = 1) -> Outcome:
+def run(
+    kind: Kind,
+    words: list[str],
+    folder: Path,
+    out: Path,
+    names: Collection[str] = (),
+    patience: int = 1,
+) -> Outcome:
     """Run a command in a forked process, under so many times the limit of time, and judge it."""
     log = out.with_suffix(".log")
     child = os.fork()
     if child == 0:
         _work(kind, words, folder, out, log, patience)  # does not return
-    end, status, timed_out = time.monotonic() + 3 * SECONDS * patience, 0, False
+    end, status, timed_out = time.monotonic() + CLOCK * SECONDS * patience, 0, False
     pause = 0.002
     while True:
         pid, status, used = os.wait4(child, os.WNOHANG)
@@ -100,7 +134,7 @@ def run(kind: Kind, words: list[str], folder: Path, out: Path, patience: int = 1
         time.sleep(pause)
         pause = min(0.05, pause * 1.3)
     timed_out |= os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU
-    return judged(status, log.read_text(errors="replace"), kind, timed_out)
+    return judged(status, log.read_text(errors="replace"), kind, timed_out, names)
 
 
 def _work(kind: Kind, words: list[str], folder: Path, out: Path, log: Path, patience: int) -> None:
@@ -150,17 +184,20 @@ def _command(words: list[str]) -> int:
 
         return main(words[1:])
     try:
-        exec(words[1], {})
-    except StudioError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        exec(words[1], {"words": words[2:]})
+        return 0
+    except (StudioError, OSError) as error:  # as the command line does
+        clear = explained(error) if isinstance(error, OSError) else error
+        if clear is None:
+            raise
+        print(f"{type(clear).__name__}: {clear}", file=sys.stderr)
         return 2
-    return 0
 
 
 def filled(kind: Kind, folder: Path, out: Path, extra: list[str]) -> list[str]:
     """The words of a command with its folders in their places."""
-    words = [w.replace("{in}", str(folder)).replace("{out}", str(out)) for w in kind.command]
-    return words + extra
+    words = [*kind.command, *extra]
+    return [w.replace("{in}", str(folder)).replace("{out}", str(out)) for w in words]
 
 
 def copied(valid: Path, folder: Path) -> None:
@@ -176,6 +213,21 @@ def copied(valid: Path, folder: Path) -> None:
         text = path.read_text().replace("VIEWS", str(folder / "views"))
         path.unlink()
         path.write_text(text)
+
+
+def names_in(folder: Path) -> set[str]:
+    """The names of a folder and of all that is in it."""
+    return {str(folder), *(path.name for path in folder.rglob("*"))}
+
+
+def plugins_in(folder: Path) -> list[str]:
+    """The files and folders of a folder of plugins that register one."""
+    found = []
+    for path in folder.rglob("*.py"):
+        if path.is_file() and not path.stem.endswith("_disabled"):
+            if b"@register(" in path.read_bytes():
+                found.append(path.relative_to(folder).parts[0])
+    return found
 
 
 # --- the campaign ---------------------------------------------------------------------------------
@@ -218,7 +270,8 @@ class Campaign:
             folder, target = self._folders("control", kind.name)
             copied(valid, folder)
             # the first one compiles kernels
-            outcome = run(kind, filled(kind, folder, target, []), folder, target, patience=10)
+            words = filled(kind, folder, target, list(kind.control))
+            outcome = run(kind, words, folder, target, patience=10)
             if outcome.verdict != "read":
                 unread.append(f"{kind.name}: {outcome.why}\n{outcome.said}")
             else:
@@ -245,10 +298,15 @@ class Campaign:
         rng = random.Random(f"{self.seed} {kind.name} {number}")
         folder, target = self._folders(kind.name, str(number))
         copied(self.out / "valid" / kind.name, folder)
+        names = names_in(folder) if kind.names and not kind.words else set()
         how, extra = self._damaged(kind, folder, rng)
         words = filled(kind, folder, target, extra)
         started = time.monotonic()
-        outcome = run(kind, words, folder, target)
+        names |= names_in(folder) if kind.names and not kind.words else set()
+        outcome = run(kind, words, folder, target, names)
+        silent = [name for name in plugins_in(folder) if name not in outcome.said]
+        if kind.lists and outcome.verdict == "read" and silent:
+            outcome = Outcome("fault", f"says nothing of {silent[0]}", outcome.said)
         self.seconds[kind.name] += time.monotonic() - started  # type: ignore[assignment]
         self.counts[kind.name][outcome.verdict] += 1
         if outcome.verdict == "fault" or keep:
@@ -260,8 +318,8 @@ class Campaign:
 
     def _damaged(self, kind: Kind, folder: Path, rng: random.Random) -> tuple[str, list[str]]:
         if kind.words:
-            word = rng.choice(kind.words())(rng)
-            return word[:60], [word]
+            more = rng.choice(kind.words())(rng)
+            return more[-1][:60], more
         if kind.write:
             return kind.write(folder, rng), []
         files = sorted({p for pattern in kind.files for p in folder.glob(pattern) if p.is_file()})
