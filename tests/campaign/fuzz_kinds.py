@@ -96,14 +96,15 @@ CAPTURES = [
 ]  # fmt: skip
 PICTURE_KINDS = [
     Kind(f"picture-{form}-{mode.replace(';', '')}".lower(), made.picture(form, mode),
-         condition("single-image", image="{in}/p.png", resolution=64), share=0.8)
+         condition("single-image", image="{in}/p.png", resolution=64), names=False,
+         share=0.8)
     for form, mode in PICTURES
 ] + [
     Kind(f"photo-{form}".lower(), made.photo(form), program(
         "from studio.early_checks import check_early; from pathlib import Path;"
         "check_early('configs/epidiff-neus.yaml', ['data.image={in}/p.jpg']);"
         "build('data', 'single-image', {'image': '{in}/p.jpg', 'resolution': 64}, key='data')"
-        ".condition()"))
+        ".condition()"), names=False)
     for form in ("JPEG", "PNG", "WEBP")
 ] + [
     Kind(f"exr-{kind}".lower(), made.exr_of(kind), program(
