@@ -141,4 +141,7 @@ def _check_weights(group: Group) -> None:
         return
     for option in WEIGHTS:
         if option in group.defaults and (text := group.text(option)):
-            resolve(text)
+            try:
+                resolve(text)
+            except WeightsError as error:
+                raise WeightsError(f"{group.key}.{option}: {error}") from error

@@ -72,7 +72,7 @@ class EpiDiffConfig(LatentSamplingOptions):
     weights: str = ""
     """Folder of trained blocks, the authors' .ckpt, or either on the hub (owner/name, owner/name:path); empty: untrained blocks."""  # noqa: E501
     base: str = ""
-    """Zero-1-to-3 model that the blocks sit in: folder, .ckpt or owner/name; empty: fresh random weights. The authors' .ckpt holds it."""  # noqa: E501
+    """Zero-1-to-3 model that the blocks sit in: folder, .ckpt or owner/name; empty: fresh random weights. The authors' .ckpt holds it: nothing but options is read from a base beside that."""  # noqa: E501
     allow_pickle: bool = False
     """Open a .ckpt that cannot be read safely, running whatever code it holds."""
     allow_download: bool = False
