@@ -84,12 +84,29 @@ def store(network: nn.Module, kind: torch.dtype) -> None:
 
 
 def sampling_type(guidance: Any) -> torch.dtype:
-    """Return the type that `precision` means; processors have no float16, bfloat16 serves there."""
+    """Return the type that `precision` means.
+
+    float16 is for GPUs: a processor takes bfloat16 if it multiplies that, else float32. Where it
+    does not, bfloat16 still halves the memory, and takes a hundred times as long; that is said.
+    """
     kind: torch.dtype = getattr(torch, getattr(guidance.cfg, "precision", "float32"))
-    if kind == torch.float16 and _device(guidance).type == "cpu":
-        log.info("precision: float16 is for GPUs; bfloat16 takes its place on this processor")
-        return torch.bfloat16
+    if kind == torch.float32 or _device(guidance).type != "cpu":
+        return kind
+    if kind == torch.float16:
+        kind = torch.bfloat16 if multiplies_bfloat16() else torch.float32
+        log.info("precision: float16 is for GPUs; %s takes its place here", str(kind)[6:])
+    elif not multiplies_bfloat16():
+        log.warning(
+            "system.guidance.precision: this processor does not multiply bfloat16; sampling may "
+            "take a hundred times as long as in float32"
+        )
     return kind
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for products in bfloat16."""
+    onednn = torch.backends.mkldnn.is_available()
+    return onednn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def whole(values: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 Runs parity cases of networks and samplers with weights and products in bfloat16 and in float16, as
 the option `precision` does, and holds every tensor against the authors' float32. Prints a line a
-case and a table row a method. A processor computes float16, too, for the tests: sampling itself
-takes bfloat16 there.
+case and a table row a method. A processor computes float16, too, for the tests; sampling
+itself does not, see `studio.guidance.precision.sampling_type`.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from studio.guidance import precision
 from studio.guidance.autoencoder import encode
 from studio.guidance.diffusion import randn_like
 from studio.guidance.epidiff.geometry import Rig
@@ -95,11 +96,11 @@ def camera_numbers(model: Any) -> list[Tensor]:
 def test_cameras_are_the_same_at_every_precision(name: str) -> None:
     make, condition = made(name)
     told, views = {}, {}
-    for precision in ("float32", "bfloat16"):
+    for kind in ("float32", "bfloat16"):
         model = make().eval()
-        model.cfg.precision = precision
-        told[precision] = camera_numbers(model)
-        views[precision] = model.generate(condition, generator=torch.Generator().manual_seed(0))
+        model.cfg.precision = kind
+        told[kind] = camera_numbers(model)
+        views[kind] = model.generate(condition, generator=torch.Generator().manual_seed(0))
     assert told["float32"] and len(told["float32"]) == len(told["bfloat16"])
     for wanted, found in zip(told["float32"], told["bfloat16"], strict=True):
         assert torch.equal(wanted, found)
@@ -117,10 +118,21 @@ def test_training_after_a_preview_in_half_precision_has_whole_weights(name: str)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
-def test_float16_on_a_processor_is_bfloat16() -> None:
+def test_a_processor_takes_what_it_multiplies(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert isinstance(precision.multiplies_bfloat16(), bool)
     model = made("zero123")[0]()
+    for fast, taken in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(precision, "multiplies_bfloat16", lambda fast=fast: fast)
+        model.cfg.precision = "float16"
+        assert sampling_type(model) == taken
+        caplog.clear()
+        model.cfg.precision = "bfloat16"
+        assert sampling_type(model) == torch.bfloat16
+        assert ("does not multiply bfloat16" in caplog.text) is not fast
     model.cfg.precision = "float16"
-    assert sampling_type(model) == torch.bfloat16
+    assert sampling_type(model.to("meta")) == torch.float16
 
 
 def test_noise_beside_half_precision_is_drawn_in_float32() -> None:
