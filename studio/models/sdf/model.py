@@ -114,7 +114,8 @@ class SDFModel(SceneModel):
 
     def load_fit_state(self, state: Mapping[str, Any]) -> None:
         """Keep it for `start`."""
-        self._state = state
+        counts = {name: int(state[name]) for name in ("step_count", "max_steps") if name in state}
+        self._state = {**state, **counts}
 
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
