@@ -30,11 +30,11 @@ from torch import Tensor
 from studio.geometry.base import Geometry
 from studio.geometry.hash_sdf import HashSDF
 from studio.geometry.instant_nsr import InstantNSR
+from studio.models.sdf.losses import eikonal
 from studio.ops.backend import keep_freed_memory
 from studio.ops.composite import composite, neus_sections
 from studio.ops.field import hash_field
 from studio.ops.hash_grid import HashGridLayout, growth_for
-from studio.systems.losses import eikonal
 
 RAYS, SAMPLES, STEP = 512, 16, 0.02
 

@@ -16,6 +16,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,10 @@ from benchmarks.answers import (
 from benchmarks.tables import table
 from benchmarks.unseen import small, training_pictures, training_rings, unseen_data
 from studio.config import plain
-from studio.export.isosurface import extract_mesh
 from studio.guidance.backgrounds import views_on_white
-from studio.mesh import Mesh
+from studio.mesh import Mesh, MeshOptions
 from studio.metrics.mesh import chamfer, volume_iou
+from studio.models.sdf.model import SDFModel
 from studio.registry import build
 from studio.views import Condition, ViewSet
 
@@ -167,11 +168,8 @@ class NanoBenchmark:
 
     def reconstruct(self, views: ViewSet) -> Mesh:
         """Fit the chain's reconstruction to views and return its mesh, without decimation."""
-        drop = ("guidance", "guidance_type")
-        options = {k: v for k, v in self.options.items() if k not in drop}
-        system = build("system", "reconstruction", options | {"time_budget_s": self.seconds})
-        system.set_views(views)
-        system.fitter.start()
-        while not system.fitter.done:
-            system.fitter.step()
-        return extract_mesh(system.sdf, system.bound, self.options["exporter"]["resolution"])
+        names = {option.name for option in fields(SDFModel.Config)}
+        options = {k: v for k, v in self.options.items() if k in names}
+        model = build("model", "sdf", options, key="system")
+        model.fit(views, seconds=self.seconds)
+        return model.mesh(self.options["exporter"]["resolution"], MeshOptions(faces=0))

@@ -25,6 +25,7 @@ import torch
 from omegaconf import OmegaConf
 
 from studio.config import parse_config
+from studio.mesh import MeshOptions
 from studio.registry import build
 from studio.systems.reconstruction import Reconstruction
 
@@ -95,22 +96,19 @@ def fit(scene: Scene, root: Path, seconds: float, options: Any) -> tuple[Reconst
     system = Reconstruction(parse_config(Reconstruction.Config, options, key="system"))
     wall, cpu = time.perf_counter(), time.process_time()
     system.set_views(views, test)
-    system.fitter.time_budget_s = seconds
-    system.fitter.start()
-    while not system.fitter.done:
-        losses = system.fitter.step()
-    system.fitter.check(losses)
+    system.model.start(seconds=seconds)
+    while not system.model.done:
+        system.model.step()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return system, Row("", wall, cpu, system.fitter.step_count)
+    return system, Row("", wall, cpu, system.model.fit_state()["step_count"])
 
 
 def compare(system: Reconstruction, reference: Path, row: Row, resolution: int = 192) -> None:
     """Measure the extracted mesh against the true one."""
-    from studio.export.isosurface import extract_mesh
     from studio.export.readers import read_mesh
     from studio.metrics.mesh import chamfer, volume_iou
 
-    mesh, true = extract_mesh(system.sdf, system.bound, resolution), read_mesh(reference)
+    mesh, true = system.model.mesh(resolution, MeshOptions(faces=0)), read_mesh(reference)
     row.chamfer, row.iou = chamfer(mesh, true), volume_iou(mesh, true)
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -63,6 +64,24 @@ def read_tensors(
         where = f"no mapping {section!r} of tensors" if section else "no named tensors"
         raise WeightsError(f"{path} holds {where}.", allowed="a state dict of tensors")
     return tensors
+
+
+def check_readable(path: Path) -> None:
+    """Refuse a file of weights that is empty, cut off or no such file, without reading them.
+
+    Raises:
+        WeightsError: as `read_tensors` does, for what the beginning and the end of the file tell.
+    """
+    _check_file(path)
+    with _whole(path, "is truncated or damaged"):
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt"):
+                return
+        if is_archive(path):
+            return
+        with path.open("rb") as file:
+            if file.read(1) != pickle.PROTO:
+                raise WeightsError(f"{path} is truncated or no torch checkpoint.", hint=_READ_AGAIN)
 
 
 def read_checkpoint(path: Path | str, allow_pickle: bool = False) -> Any:

@@ -44,7 +44,7 @@ class TrainerConfig:
     max_steps: Steps = 1000
     """Optimiser steps in all, those before a resume included; a run that has them is done."""
     accelerator: str = "auto"
-    """auto, cpu, gpu or mps; auto takes an NVIDIA GPU when there is one, and no Apple GPU."""
+    """auto, cpu or gpu; auto takes an NVIDIA GPU when there is one. Apple GPUs are not used: they have no float64."""  # noqa: E501
     devices: Any = 1
     """How many devices, or a list of their numbers, or auto for all. Where `accelerator: auto` finds fewer, they accumulate the batches of the others."""  # noqa: E501
     strategy: str = "auto"

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from studio.config import TrainerConfig
-from studio.errors import TrainingError
+from studio.errors import ConfigError, TrainingError
 from studio.run import first_process
 
 if TYPE_CHECKING:
@@ -19,27 +19,38 @@ if TYPE_CHECKING:
 
 _WAITED = re.compile(r"tim(ed|e) ?out", re.IGNORECASE)
 _GONE = re.compile(r"closed by peer|connection (reset|closed|refused)|broken pipe", re.IGNORECASE)
+_NO_FLOAT64 = "an Apple GPU has no float64, which cameras are computed in"
 _STARTERS = ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS")
 
 
 def without_apple(options: TrainerConfig) -> TrainerConfig:
     """Return the options with the processor in place of an Apple GPU, which has no float64.
 
-    Cameras, masks and noise schedules are worked out in float64 beside the networks. Says so. Who
-    names the accelerator gets it.
+    Cameras, masks and noise schedules are worked out in float64 beside the networks. Says so.
+
+    Raises:
+        ConfigError: if an Apple GPU is asked for: "mps", or "gpu" where there is no other.
     """
     import torch
 
-    if options.accelerator != "auto" or torch.cuda.is_available():
+    if options.accelerator == "mps":
+        raise _no_apple(options.accelerator)
+    if options.accelerator not in ("auto", "gpu") or torch.cuda.is_available():
         return options
     if not torch.backends.mps.is_available():
         return options
+    if options.accelerator == "gpu":
+        raise _no_apple(options.accelerator)
     if first_process():
-        print(
-            "trainer.accelerator: auto is the processor here: an Apple GPU has no float64, which "
-            "cameras are computed in (trainer.accelerator=mps insists)"
-        )
+        print(f"trainer.accelerator: auto is the processor here: {_NO_FLOAT64}")
     return replace(options, accelerator="cpu")
+
+
+def _no_apple(accelerator: str) -> ConfigError:
+    return ConfigError(
+        f"trainer.accelerator is '{accelerator}': {_NO_FLOAT64}.",
+        allowed="auto, cpu; gpu for an NVIDIA GPU",
+    )
 
 
 def shared_out(options: TrainerConfig) -> TrainerConfig:

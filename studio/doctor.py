@@ -94,7 +94,7 @@ def report() -> tuple[list[str], list[str]]:
             advice.append(f"{package.module} is missing: {package.install}")
     lines += ["", "optional packages:"]
     lines += [_package_line(package) for package in OPTIONAL]
-    lines += ["", *_weights(advice), "", *released_weights(), "", *_plugins(advice)]
+    lines += ["", *_weights(advice), "", *released_weights(advice), "", *_plugins(advice)]
     return lines, advice
 
 
@@ -133,7 +133,7 @@ def _hardware(advice: list[str]) -> list[str]:
             if arch not in torch.cuda.get_arch_list():
                 advice.append(f"this torch has no kernels for {arch}: install a newer torch")
     elif torch.backends.mps.is_available():
-        lines.append("GPU: Apple (mps)")
+        lines.append("GPU: Apple, which is not used: it has no float64")
     else:
         lines.append("GPU: none that torch can use; the nano configs are made for the CPU")
         if shutil.which("nvidia-smi"):
@@ -155,15 +155,16 @@ def _weights(advice: list[str]) -> list[str]:
         files = sorted(method.rglob("*.safetensors"))
         size = sum(f.stat().st_size for f in files) / 2**20
         lines.append(f"  {method.name:<28}{size:6.1f} MiB in {len(files)} files")
-        if not files:
-            advice.append(f"{method} holds no .safetensors file; train it or fetch it again")
-        for broken in (f for f in files if f.stat().st_size < 512):
-            advice.append(f"{broken} is too small for weights ({broken.stat().st_size} bytes)")
+        advice += [f"{fault}: train it or fetch it again" for fault in faults(method)]
     return lines
 
 
-def released_weights() -> list[str]:
-    """What each config of released weights needs: where it is, its size, its licence."""
+def released_weights(advice: list[str]) -> list[str]:
+    """What each config of released weights needs: where it is, its size, its licence, its faults.
+
+    Args:
+        advice: what to do is added to it.
+    """
     from studio.config import read_experiment
     from studio.early_checks import WEIGHTS
     from studio.errors import StudioError
@@ -184,7 +185,9 @@ def released_weights() -> list[str]:
             try:
                 path = resolve(name)
                 licence = licence_of(str(path), licence)
-                state = f"{_bytes(path) / 1e9:.2f} GB, {path}"
+                found = faults(path, weights=option in WEIGHTS)
+                state = "; ".join([f"{_bytes(path) / 1e9:.2f} GB, {path}", *found])
+                advice += [f"{method}, {option}: {fault}: fetch it again" for fault in found]
             except StudioError:
                 state = f"not here{', ' * bool(size)}{size}"
             told = f"; licence: {licence}" if licence else ""
@@ -192,9 +195,48 @@ def released_weights() -> list[str]:
     return lines
 
 
+def _files(path: Path) -> list[Path]:
+    """A file, or all files below a folder, links that lead nowhere among them."""
+    return [path] if not path.is_dir() else sorted(p for p in path.rglob("*") if not p.is_dir())
+
+
 def _bytes(path: Path) -> int:
-    files = [path] if path.is_file() else path.rglob("*")
-    return sum(file.stat().st_size for file in files if file.is_file())
+    return sum(file.stat().st_size for file in _files(path) if file.is_file())
+
+
+def faults(path: Path, weights: bool = True) -> list[str]:
+    """What is wrong with files of weights and of what describes them, as far as it is told quickly.
+
+    Args:
+        path: a file, or a folder whose files are looked at.
+        weights: whether there should be any among them.
+
+    Returns:
+        sentences without their full stop, each of one file.
+    """
+    from studio.guidance.needs import WEIGHT_SUFFIXES
+
+    files = _files(path)
+    found = [fault for file in files if (fault := _fault(file))]
+    if weights and not any(file.suffix in WEIGHT_SUFFIXES for file in files):
+        found.append(f"{path} holds no file of weights")
+    return found
+
+
+def _fault(file: Path) -> str:
+    """The fault of one file, "" where none is seen."""
+    from studio.checkpoint_io import PICKLED, check_readable
+    from studio.errors import StudioError
+    from studio.guidance.json_files import read_json
+
+    try:
+        if file.suffix in (".safetensors", *PICKLED):
+            check_readable(file)
+        elif file.suffix == ".json":
+            read_json(file)
+    except StudioError as error:
+        return str(error).splitlines()[0].rstrip(".")
+    return ""
 
 
 def _plugins(advice: list[str]) -> list[str]:

@@ -23,7 +23,8 @@ from studio.guidance.hub import resolve
 from studio.options import convert, plugin_kind, unknown_key
 from studio.paths import existing
 from studio.picture_files import opened
-from studio.plugin_options import literal, option_defaults
+from studio.plugin_options import literal, named_beside, option_defaults
+from studio.plugin_sources import PluginInfo
 from studio.registry import unknown
 from studio.yaml_text import Plain, Word
 
@@ -94,9 +95,27 @@ def _groups(given: Mapping[str, Any], names: list[str] | None, key: str) -> Iter
         inner: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
         sources = option_defaults(plugin)
         defaults = {name: literal(source) for name, source in (sources or {}).items()}
-        names_there = None if sources is None else list(sources)
+        names_there = _names(plugin, sources, inner)
         yield Group(f"{prefix}{slot}", kind, name, inner, defaults)
         yield from _groups(inner, names_there, f"{prefix}{slot}")
+
+
+def _names(
+    plugin: PluginInfo, sources: Mapping[str, Any] | None, given: Mapping[str, Any]
+) -> list[str] | None:
+    """All names that may stand in a group, those of plugins beside included; None: not known."""
+    if sources is None:
+        return None
+    beside = named_beside(plugin)
+    names = [name for name in sources if f"{name}_type" not in beside]
+    for option in beside:
+        named = _text(given.get(option)) or str(literal(sources[option]))
+        other = plugins.catalogue().lookup(plugin_kind(option) or "", named)
+        further = None if other is None else option_defaults(other)
+        if further is None:
+            return None
+        names += further
+    return names
 
 
 def _text(value: Any) -> str:
@@ -141,4 +160,7 @@ def _check_weights(group: Group) -> None:
         return
     for option in WEIGHTS:
         if option in group.defaults and (text := group.text(option)):
-            resolve(text)
+            try:
+                resolve(text)
+            except WeightsError as error:
+                raise WeightsError(f"{group.key}.{option}: {error}") from error

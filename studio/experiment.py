@@ -20,12 +20,14 @@ from studio.registry import build
 from studio.run import choose_run, find_resume, first_process
 from studio.trainer import (
     check_precision,
+    has_begun,
     make_loggers,
     make_trainer,
     mean_weights,
     quiet_libraries,
     restore,
     show_own_messages,
+    state_refused,
     weights_errors,
 )
 
@@ -136,7 +138,7 @@ class Experiment:
         if path is not None:
             from studio.callbacks.checkpointing import load_checkpoint
 
-            load_checkpoint(path, allow_pickle=self.cfg.allow_pickle, mmap=True)
+            load_checkpoint(path, allow_pickle=self.cfg.allow_pickle, mmap=True, whole=True)
 
     def _build(self) -> tuple[Any, Any]:
         cfg = self.cfg
@@ -198,9 +200,12 @@ class Experiment:
         except Exception as error:
             lost = without_company(error, trainer, self.cfg.trainer.timeout_minutes)
             end_others(trainer, lost)
-            if lost is None:
-                raise
-            raise lost from error
+            if lost is not None:
+                raise lost from error
+            if self.resume is not None and not has_begun(trainer):
+                with state_refused(self.resume):
+                    raise
+            raise
         if trainer.is_global_zero:
             run.write_metrics({"train_seconds": round(time.monotonic() - started, 2)})
             if key and run.last_checkpoint.is_file():
@@ -213,7 +218,8 @@ class Experiment:
 
         assert self.resume is not None
         content = load_checkpoint(self.resume, allow_pickle=self.cfg.allow_pickle, mmap=True)
-        fitted = content.get("callbacks", {}).get("Checkpointing", {}).get("fitted")
+        with state_refused(self.resume):
+            fitted = content.get("callbacks", {}).get("Checkpointing", {}).get("fitted")
         if fitted and fitted != system.train_key():
             raise ConfigError(
                 f"{self.resume} was fitted to other views, or with other options or code.",

@@ -43,7 +43,7 @@ def file_hash(path: Path) -> bytes:
     if real.parent.name == "blobs" and _BLOB.fullmatch(real.name) and found.hex() != real.name:
         raise WeightsError(
             f"{path} is damaged: its content is not what the hub's cache calls it by.",
-            hint=f"Remove {real} and fetch it again with allow_download=true.",
+            hint=f"Remove {real}; system.guidance.allow_download=true fetches it again.",
         )
     settled = time.time_ns() - max(before[-2:]) > _RECENT_NS
     if note is not None and settled and _identity(real) == before:

@@ -1,4 +1,4 @@
-"""`Mesh`: triangles with colours or a texture, in world units, faces outward."""
+"""`Mesh`: triangles with colours or a texture, in world units, faces outward; how one is made."""
 
 from __future__ import annotations
 
@@ -58,3 +58,23 @@ class Mesh:
         """Return the mesh with all faces turned inside out."""
         normals = None if self.normals is None else -self.normals
         return replace(self, faces=np.ascontiguousarray(self.faces[:, ::-1]), normals=normals)
+
+
+@dataclass(frozen=True)
+class MeshOptions:
+    """How a surface becomes triangles.
+
+    Attributes:
+        faces: about how many after decimation; 0 keeps all.
+        smooth: rounds of Taubin smoothing before that.
+        keep_components: loose parts with less than this share of the largest part's area are
+            dropped, unless the outlines in the views need them; 0 keeps all.
+        slope: largest gradient length to expect of a distance field.
+        memory_gb: sampling grids that would need more are refused.
+    """
+
+    faces: int = 20000
+    smooth: int = 0
+    keep_components: float = 0.05
+    slope: float = 2.0
+    memory_gb: float = 4.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import enum
+import functools
 import math
 import re
 import types
@@ -13,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union
 
-from studio.errors import ConfigError
-from studio.ranges import Limit
-from studio.registry import KINDS, config_class, find
+from studio.errors import ConfigError, PluginError
+from studio.ranges import Beside, Limit
+from studio.registry import KINDS, NAMED_BY, config_class, find
 from studio.yaml_text import Plain, Word
 
 C = TypeVar("C")
@@ -62,19 +63,28 @@ def _values(cls: Any, given: Any, key: str) -> dict[str, Any]:
     given = given.tree if isinstance(given, Word) else given
     if given is None or (isinstance(given, Plain) and given.value is None):
         return {}
-    names = [option.name for option in dataclasses.fields(cls)]
+    slots = beside_slots(cls)
+    options = {option.name: option for option in dataclasses.fields(cls)}
+    names = [name for name in options if name not in slots]
     if not isinstance(given, Mapping):
         raise ConfigError(
             f"{key or 'the config'} is {given!r}; it has to be a group of options.",
             allowed=", ".join(names),
         )
     kinds = _kinds(cls)
-    values: dict[str, Any] = {}
-    options = {option.name: option for option in dataclasses.fields(cls)}
+    values: dict[str, Any] = {slot: {} for slot in slots}
+    beside = {
+        option.name: slot
+        for slot in slots
+        for option in dataclasses.fields(beside_config(cls, slot, given, key))  # type: ignore[arg-type]
+    }
     for name, value in given.items():
         full = _below(key, str(name))
-        if name not in options:
-            raise unknown_key(full, names)
+        if name in beside:
+            values[beside[name]][name] = value
+            continue
+        if name not in names:
+            raise unknown_key(full, [*names, *beside])
         kind: Any = kinds[name]
         default = _default(options[name])
         if dataclasses.is_dataclass(kind) and type(default) is kind:
@@ -274,9 +284,17 @@ def unknown_key(full: str, names: Sequence[str]) -> ConfigError:
 
 
 def plain(config: Any) -> Any:
-    """Return a dataclass, mapping or list as plain dicts and lists, all the way down."""
+    """Return a dataclass, mapping or list as plain dicts and lists, all the way down.
+
+    Options that stand beside the name of their plugin do so here, too.
+    """
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return {f.name: plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+        slots = beside_slots(type(config))
+        content: dict[str, Any] = {}
+        for f in dataclasses.fields(config):
+            value = plain(getattr(config, f.name))
+            content |= value if f.name in slots else {f.name: value}
+        return content
     if isinstance(config, Mapping):
         return {str(k): plain(v) for k, v in config.items()}
     if isinstance(config, Sequence) and not isinstance(config, str | bytes):
@@ -289,28 +307,68 @@ def plugin_kind(option: str) -> str | None:
     if not option.endswith("_type"):
         return None
     stem = option.removesuffix("_type")
-    return next((k for k in KINDS if stem == k or stem.endswith(f"_{k}")), None)
+    own = next((k for k in KINDS if stem == k or stem.endswith(f"_{k}")), None)
+    return NAMED_BY.get(stem, own)
+
+
+@functools.cache
+def beside_slots(cls: Any) -> tuple[str, ...]:
+    """Fields of a dataclass for options that stand beside the name of their plugin."""
+    named = [f.name for f in dataclasses.fields(cls) if plugin_kind(f.name)]
+    kinds = _kinds(cls) if named else {}
+    marked = (n for n in named if any(isinstance(m, Beside) for m in _metadata(kinds[n])))
+    return tuple(name.removesuffix("_type") for name in marked)
+
+
+def _metadata(kind: Any) -> tuple[Any, ...]:
+    return getattr(kind, "__metadata__", ())
+
+
+def beside_config(cls: Any, slot: str, given: Mapping[str, Any], key: str = "") -> type:
+    """The options of the plugin that `given` (or a default) names at `<slot>_type`.
+
+    Raises:
+        PluginError: if there is no such plugin, or it calls an option as `cls` calls its own.
+    """
+    named, kind = f"{slot}_type", plugin_kind(f"{slot}_type")
+    own = {f.name: f for f in dataclasses.fields(cls)}
+    name = _text(given.get(named, own[named].default), str, _below(key, named))
+    assert kind is not None
+    config = config_class(find(kind, name, key=_below(key, named)))
+    if both := [f.name for f in dataclasses.fields(config) if f.name in own]:  # type: ignore[arg-type]
+        raise PluginError(
+            f"the {kind} '{name}' has an option '{both[0]}', and so has what uses it: "
+            f"{_below(key, both[0])} would mean two things.",
+            hint=f"rename it in {config.__module__}",
+        )
+    return config
 
 
 def resolve_options(cls: type, given: Any, key: str) -> dict[str, Any]:
     """Every option of `cls` and of the plugins that it names, defaults filled in.
 
-    An option `x_type` names a plugin, `x` holds its options; they are checked, too, and so on down.
+    An option `x_type` names a plugin, `x` holds its options, or they stand beside `x_type`
+    (`studio.ranges.Beside`); they are checked, too, and so on down.
 
     Raises:
         ConfigError: for any option, however deep, that does not exist or has the wrong type.
         PluginError: if a plugin does not exist.
     """
     given = given.tree if isinstance(given, Word) else given
+    beside = {slot: beside_config(cls, slot, _mapping(given), key) for slot in beside_slots(cls)}
     slots = {f.name.removesuffix("_type") for f in dataclasses.fields(cls) if plugin_kind(f.name)}  # type: ignore[arg-type]
+    slots -= set(beside)
     groups: dict[str, Any] = {}
+    others: dict[str, Any] = {}
     if isinstance(given, Mapping):  # what a plugin's options mean, its own types say
+        theirs = {f.name for config in beside.values() for f in dataclasses.fields(config)}  # type: ignore[arg-type]
         groups = {name: value for name, value in given.items() if name in slots}
-        given = {name: value for name, value in given.items() if name not in slots}
+        others = {name: value for name, value in given.items() if name in theirs}
+        given = {n: v for n, v in given.items() if n not in slots and n not in theirs}
     options: dict[str, Any] = plain(parse_config(cls, given, key=key))
     for name in list(options):
         kind = plugin_kind(name)
-        if kind is None:
+        if kind is None or name.removesuffix("_type") in beside:
             continue
         slot, value = name.removesuffix("_type"), options[name]
         inner, full = groups.get(slot, options.get(slot)), _below(key, slot)
@@ -322,4 +380,16 @@ def resolve_options(cls: type, given: Any, key: str) -> dict[str, Any]:
                 f"{full} is given, but {full}_type does not say which plugin.",
                 hint=f"set {full}_type",
             )
+    for config in beside.values():
+        options |= resolve_options(config, _of(config, others), key)
     return options
+
+
+def _mapping(given: Any) -> Mapping[str, Any]:
+    return given if isinstance(given, Mapping) else {}
+
+
+def _of(config: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the given options that are some plugin's."""
+    names = [f.name for f in dataclasses.fields(config)]
+    return {name: given[name] for name in names if name in given}

@@ -23,6 +23,17 @@ def option_defaults(plugin: PluginInfo) -> dict[str, ast.expr | None] | None:
 
     None where they cannot be told without importing something.
     """
+    fields = _option_fields(plugin)
+    return None if fields is None else {name: node.value for name, node in fields.items()}
+
+
+def named_beside(plugin: PluginInfo) -> list[str]:
+    """Return the options that name a plugin whose options stand beside them."""
+    fields = _option_fields(plugin) or {}
+    return [n for n, node in fields.items() if ast.unparse(node.annotation) == "PluginBeside"]
+
+
+def _option_fields(plugin: PluginInfo) -> dict[str, ast.AnnAssign] | None:
     if plugin.origin in plugins.catalogue().units:
         return None
     owner = _find(plugin.module, plugin.class_name)
@@ -86,8 +97,8 @@ def _config_of(module: str, owner: ast.ClassDef) -> Found | None:
     return None
 
 
-def _fields(module: str, config: ast.ClassDef) -> dict[str, ast.expr | None] | None:
-    fields: dict[str, ast.expr | None] = {}
+def _fields(module: str, config: ast.ClassDef) -> dict[str, ast.AnnAssign] | None:
+    fields: dict[str, ast.AnnAssign] = {}
     for base in config.bases:
         inherited = _named(module, base)
         further = inherited and _fields(*inherited)
@@ -97,5 +108,5 @@ def _fields(module: str, config: ast.ClassDef) -> dict[str, ast.expr | None] | N
     for node in config.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             if "ClassVar" not in ast.unparse(node.annotation):
-                fields[node.target.id] = node.value
+                fields[node.target.id] = node
     return fields

@@ -278,8 +278,9 @@ def load_unit(unit: Unit) -> None:
 
 @contextlib.contextmanager
 def _staying_alive() -> Iterator[None]:
-    """Let `os._exit` raise SystemExit in this process, as `sys.exit` does."""
+    """Let `os._exit` raise SystemExit in this process, as `sys.exit` does; open what is closed."""
     ours, leave = os.getpid(), os._exit
+    streams = {number: os.dup(number) for number in (1, 2) if _is_open(number)}
 
     def refuse(status: int) -> NoReturn:
         if os.getpid() != ours:  # a forked child ends as it wants to
@@ -291,6 +292,18 @@ def _staying_alive() -> Iterator[None]:
         yield
     finally:
         os._exit = leave
+        for number, copy in streams.items():
+            if not _is_open(number):
+                os.dup2(copy, number)
+            os.close(copy)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def load_all() -> None:

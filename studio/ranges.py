@@ -70,6 +70,14 @@ class FixedByWeights:
     """Marks an option that a folder of weights fixes: it has the last word."""
 
 
+class Beside:
+    """Marks an option `x_type`: the options of the plugin that it names stand beside it.
+
+    They are no group `x` of their own: `system.reconstruction_type: sdf` and beside it
+    `system.geometry_type`, ... The dataclass keeps those that are given in its field `x`, a dict.
+    """
+
+
 def _shown(bound: float) -> str:
     return str(bound) if isinstance(bound, int) and abs(bound) < 100_000 else f"{bound:.10g}"
 
@@ -78,6 +86,9 @@ Limit = Range | Length | OneOf
 
 Fixed = Annotated[T, FixedByWeights()]
 """An option that a folder of weights fixes."""
+
+PluginBeside = Annotated[str, Beside()]
+"""The name of a plugin whose options stand beside it."""
 
 Count = Annotated[int, Range(1, 1_000_000)]
 """How many of something there are."""

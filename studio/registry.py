@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 
 from studio.errors import PluginError, Terminated
 
-KINDS = ("guidance", "geometry", "renderer", "data", "system", "exporter")
+KINDS = ("guidance", "model", "geometry", "renderer", "data", "system", "exporter")
+NAMED_BY = {"reconstruction": "model"}
+"""Kinds that an option `x_type` is not called after."""
 
 T = TypeVar("T", bound=type)
 
@@ -68,6 +70,21 @@ def find(kind: str, name: str, *, key: str | None = None) -> type:
     if (kind, name) in _classes:
         return _classes[kind, name]
     raise unknown(kind, name, key=key)
+
+
+def name_of(kind: str, cls: type) -> str:
+    """The name under which a plugin class is registered.
+
+    Raises:
+        PluginError: if it is not.
+    """
+    for (known, name), other in _classes.items():
+        if known == kind and other is cls:
+            return name
+    raise PluginError(
+        f"{_origin(cls)} is not a registered {kind} plugin.",
+        hint=f'put @register("{kind}", "<name>") above it',
+    )
 
 
 def unknown(kind: str, name: str, *, key: str | None = None) -> PluginError:

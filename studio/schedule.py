@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from studio.errors import ConfigError
+from studio.ranges import Factor, Length, OneOf, Range, StepsOrZero
+
+Betas = Annotated[list[Annotated[float, Range(0, 0.999999999)]], Length(2, 2)]
 
 
 @dataclass(frozen=True)
@@ -177,6 +180,30 @@ LEARNING_RATES: dict[str, Callable[[LearningRate, int, float], float]] = {
 
 
 # --- rays -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class LearningRateConfig:
+    """Options of the learning rate by step, as a factor of its highest value."""
+
+    lr_schedule: Annotated[str, OneOf(LEARNING_RATES)] = "plateau"
+    """plateau (warm-up, constant, linear decay at the end), exponential (throughout),
+    warmup-exponential (instant-nsr), constant-exponential (its DTU settings), warmup-cosine (NeuS),
+    cosine (EscherNet: throughout, set after each step), or stairs (SyncDreamer)."""
+    lr_start: Factor = 0.0
+    """Factor of the learning rate at the first step of the warm-up."""
+    lr_end: Factor = 0.0
+    """Factor of the learning rate at the end."""
+    warmup_steps: StepsOrZero = 200
+    """Steps of linear warm-up (of the plateau, for constant-exponential)."""
+    decay_steps: StepsOrZero = 0
+    """Last steps, over which a plateau falls; 0 keeps the rate constant."""
+
+    def learning_rate(self) -> LearningRate:
+        """Factor of the learning rate by step."""
+        return LearningRate(
+            self.lr_schedule, self.warmup_steps, self.lr_start, self.lr_end, self.decay_steps
+        )
 
 
 def next_ray_count(rays: int, samples: int, wanted_samples: int, limit: int) -> int:

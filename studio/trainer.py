@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from studio.config import ExperimentConfig
 from studio.distributed import limit_waiting, shared_out, without_apple
 from studio.errors import ConfigError, WeightsError
+from studio.reading import reading
 from studio.registry import find
 from studio.run import RunFolder, first_process
 
@@ -154,19 +155,38 @@ def restore(system: Any, trainer: L.Trainer, path: Path, *, allow_pickle: bool =
     from studio.callbacks.ema import EMA
 
     content = load_checkpoint(path, allow_pickle=allow_pickle)
-    system.on_load_checkpoint(content)
-    with weights_errors(path):
+    states = content.get("callbacks", {})
+    with state_refused(path), weights_errors(path):
+        system.on_load_checkpoint(content)
         system.load_state_dict(content["state_dict"])
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        state = content.get("callbacks", {}).get(callback.state_key)
-        if isinstance(callback, EMA) and state:
-            callback.load_state_dict(state)
-            callback.updates = 0  # training from these weights starts a count of its own
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            state = states.get(callback.state_key)
+            if isinstance(callback, EMA) and state:
+                callback.load_state_dict(state)
+                callback.updates = 0  # training from these weights starts a count of its own
+        fitted = states.get(Checkpointing.__name__, {}).get("fitted")
     if trainer.is_global_zero:
         print(f"weights: {path} (step {content.get('global_step', '?')})")
-        fitted = content.get("callbacks", {}).get(Checkpointing.__name__, {}).get("fitted")
         if fitted and fitted != system.train_key():
             print("  they were fitted to other views, or with other options or code than these")
+
+
+def state_refused(path: Path) -> AbstractContextManager[None]:
+    """Turn what is raised over the content of a whole checkpoint into a `WeightsError`."""
+    return reading(
+        path,
+        problem="holds a state that this program did not write, or of another config",
+        error=WeightsError,
+        hint="Use a checkpoint of this config's own run folder, or start without it.",
+    )
+
+
+def has_begun(trainer: L.Trainer) -> bool:
+    """Whether training has taken up all of the checkpoint that it goes on from."""
+    from studio.callbacks.checkpointing import Checkpointing
+
+    kept = [c for c in trainer.callbacks if isinstance(c, Checkpointing)]  # type: ignore[attr-defined]
+    return any(callback.saved_step >= 0 for callback in kept)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ MOST_LEVELS = 64
 """Levels of nesting that are read; configs have about six."""
 MOST_VALUES = 100_000
 """Values that are read, those repeated by aliases counted each time."""
+_TOO_MANY = f"it makes too many values: more than {MOST_VALUES:,}, aliases counted each time"
 
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+|0o[0-7]+|0b[01]+)")
 _FLOAT = re.compile(
@@ -109,7 +110,7 @@ def read(text: str) -> Any:
         if depth > MOST_LEVELS:
             raise _error(f"more than {MOST_LEVELS} levels of nesting", event.start_mark)
         if number > 2 * MOST_VALUES:
-            raise _error(f"more than {MOST_VALUES:,} values", event.start_mark)
+            raise _error(_TOO_MANY, event.start_mark)
     node = yaml.compose(text, _Loader)
     return Plain("") if node is None else _Reader().value(node, 0)
 
@@ -137,7 +138,7 @@ class _Reader:
     def value(self, node: yaml.Node, depth: int) -> Any:
         self.values += 1
         if self.values > MOST_VALUES or depth > MOST_LEVELS:
-            raise _error("its aliases make too many values", node.start_mark)
+            raise _error(_TOO_MANY, node.start_mark)
         name = node.tag.removeprefix("tag:yaml.org,2002:")
         if name not in _KNOWN_TAGS:
             raise _error(f"it holds an object of the kind {node.tag}", node.start_mark)

@@ -43,11 +43,15 @@ class Interrupted(Exception):  # noqa: N818 - not an error
         self.step = step
 
 
+FIELDS: dict[str, type] = {"state_dict": dict, "callbacks": dict, "loops": dict, "global_step": int}
+"""What is looked into before training takes a checkpoint up."""
+
+
 # --- reading --------------------------------------------------------------------------------------
 
 
 def load_checkpoint(
-    path: Path | str, *, allow_pickle: bool = False, mmap: bool = False
+    path: Path | str, *, allow_pickle: bool = False, mmap: bool = False, whole: bool = False
 ) -> dict[str, Any]:
     """Read a Lightning checkpoint.
 
@@ -55,6 +59,7 @@ def load_checkpoint(
         path: the .ckpt file.
         allow_pickle: read files that hold more than tensors and plain values; they can run code.
         mmap: map tensors instead of reading them, to look at a file quickly.
+        whole: hold every byte against its checksum.
 
     Raises:
         WeightsError: if it is missing, cut short, needs pickle or is not a checkpoint.
@@ -68,11 +73,19 @@ def load_checkpoint(
         if isinstance(error.__cause__, PermissionError):
             raise
         raise _unreadable(path, error.__cause__) from error
+    if whole and _is_archive(path) and not _is_whole(path):
+        raise _unreadable(path, None)
     if not isinstance(content, dict) or "state_dict" not in content:
         raise WeightsError(
             f"{path} is not a checkpoint of this program: it holds no state_dict.",
             hint="weights of a guidance method belong into its own option, not into resume",
         )
+    for name, kind in FIELDS.items():
+        if not isinstance(content.get(name, kind()), kind):
+            raise WeightsError(
+                f"{path}: {name} is a {type(content[name]).__name__}.",
+                allowed=f"a {kind.__name__}, as this program writes it",
+            )
     return content
 
 
@@ -102,12 +115,16 @@ def _is_archive(path: Path) -> bool:
 def previous_good(path: Path) -> Path | None:
     """The newest other checkpoint beside `path` whose every byte is as it was written."""
     others = [p for p in path.parent.glob("*.ckpt") if p != path and _is_archive(p)]
-    for other in sorted(others, key=lambda p: p.stat().st_mtime, reverse=True):
-        with contextlib.suppress(WeightsError), reading(other, error=WeightsError):
-            with zipfile.ZipFile(other) as archive:
-                if archive.testzip() is None:
-                    return other
-    return None
+    newest = sorted(others, key=lambda p: p.stat().st_mtime, reverse=True)
+    return next((other for other in newest if _is_whole(other)), None)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether every byte of an archive is as it was written."""
+    with contextlib.suppress(WeightsError), reading(path, error=WeightsError):
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    return False
 
 
 # --- writing --------------------------------------------------------------------------------------

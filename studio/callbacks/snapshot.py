@@ -13,6 +13,7 @@ import pytorch_lightning as L
 
 import studio
 from studio.files import atomic_write, write_json
+from studio.plugin_sources import python_files
 from studio.plugins import PACKAGE_ROOT, custom_folders
 from studio.run import RunFolder
 from studio.shipped import CHECKOUT
@@ -74,7 +75,8 @@ class Snapshot(L.Callback):
 def pack_code(target: Path) -> None:
     """Zip the source of studio and of custom plugins."""
     folders = [PACKAGE_ROOT, *custom_folders()]
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+    options: dict[str, Any] = {"compression": zipfile.ZIP_DEFLATED, "strict_timestamps": False}
+    with zipfile.ZipFile(target, "w", **options) as archive:
         for folder in folders:
-            for path in sorted(folder.rglob("*.py")):
+            for path in (p for p in python_files(folder) if p.is_file()):
                 archive.write(path, (Path(folder.name) / path.relative_to(folder)).as_posix())

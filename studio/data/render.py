@@ -190,7 +190,7 @@ class RayCaster:
         weights = np.stack([1.0 - u - v, u, v], axis=1)
         values = np.einsum("nk,nkc->nc", weights, table[hit["primID"][index]])
         if self._uv is not None and self.texture is not None:
-            values[:, :3] *= _sample_texture(self.texture, values[:, -2:])
+            values[:, :3] *= sample_texture(self.texture, values[:, -2:])
         if shading and self.shader is not None:
             own = values[:, -self.shader.columns.shape[-1] :]
             values[:, :3] = self.shader(hit["primID"][index], values[:, :3], own)
@@ -222,7 +222,7 @@ def _mean_of_samples(samples: Array) -> Array:
     return total
 
 
-def _sample_texture(texture: Array, uv: Array) -> Array:
+def sample_texture(texture: Array, uv: Array) -> Array:
     """Bilinear lookup, texel centres at half-integers, clamped at the border."""
     height, width = texture.shape[:2]
     x = np.clip(uv[:, 0] * width - 0.5, 0, width - 1)

@@ -1,30 +1,31 @@
-"""The exporter plugin: from a trained field to files that other programs open."""
+"""The exporter plugin: from a scene model to files that other programs open."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.errors import ConfigError
+from studio.errors import ConfigError, ExportError
+from studio.export.brought import colours_of_vertices, without_seams
 from studio.export.cleanup import vertex_normals
 from studio.export.files import FORMATS, remove_others, write_meshes
-from studio.export.isosurface import extract_mesh
 from studio.export.readers import read_back
-from studio.export.texture import TextureBaker, fitting_size, query_colours
+from studio.export.texture import ColourFn, TextureBaker, fitting_size, query_colours
 from studio.export.unwrap import unwrap
 from studio.export.view_colours import Footage
 from studio.export.world import WORLDS, check_world
 from studio.files import atomic_write
-from studio.mesh import Mesh
+from studio.mesh import Mesh, MeshOptions
 from studio.metrics.renders import mesh_psnr
 from studio.metrics.solidity import solidity
 from studio.progress import StageProgress
@@ -35,26 +36,31 @@ from studio.views import ViewSet
 _log = logging.getLogger(__name__)
 
 
-class ColouredField(Protocol):
-    """What can be exported: a signed distance and a colour everywhere in a cube around the origin.
+class Meshed(Protocol):
+    """What can be exported: a model with a surface; `studio.models.base.SceneModel` says more."""
 
-    Points are float32 tensors on ``device`` (the processor, if the field has no such attribute).
-    """
+    @property
+    def device(self) -> Any:
+        """Where points for `colour` are expected."""
 
-    bound: float
-
-    def sdf(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
-        """Signed distance in world units, negative inside."""
+    def mesh(
+        self,
+        resolution: int = 192,
+        options: MeshOptions = ...,
+        *,
+        report: Callable[[str], None] | None = None,
+    ) -> Mesh:
+        """The surface with vertex normals, with colours of its own where `colour` knows none."""
 
     def colour(
         self, points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"]
-    ) -> Float[Tensor, "n 3"]:
+    ) -> Float[Tensor, "n 3"] | None:
         """RGB in [0, 1] of surface points with unit outward normals."""
 
 
 @register("exporter", "mesh")
 class MeshExporter:
-    """Textured mesh (GLB, PLY, OBJ), turntable video and preview from a distance field."""
+    """Textured mesh (GLB, PLY, OBJ), turntable video and preview of a scene model."""
 
     @dataclass
     class Config:
@@ -109,7 +115,7 @@ class MeshExporter:
 
     def export(
         self,
-        source: ColouredField,
+        source: Meshed,
         views: ViewSet | None,
         folder: Path | str,
         input_picture: Float[Tensor, "4 h w"] | None = None,
@@ -119,8 +125,8 @@ class MeshExporter:
         """Extract, texture and write everything that the config asks for.
 
         Args:
-            source: the trained field.
-            views: what it was trained on; shown in the preview, used for the texture.
+            source: the fitted model.
+            views: what it was fitted to; shown in the preview, used for the texture.
             folder: where the files go; made if missing, existing files are replaced, and those of
                 an earlier export that are not written again are removed.
             input_picture: what guidance was asked with, RGBA in [0, 1]; shown in the preview.
@@ -135,7 +141,7 @@ class MeshExporter:
             sentences on what was lost.
 
         Raises:
-            ExportError: if the field has no surface in its cube.
+            ExportError: if the model has no surface.
             ConfigError: if colours are to come from views and there are none.
         """
         cfg = self.cfg
@@ -143,24 +149,14 @@ class MeshExporter:
             raise ConfigError(
                 "exporter.texture_source is 'views', but this run has none.", allowed="auto, field"
             )
-        device = getattr(source, "device", "cpu")
         clock, self.figures = _Clock(), {}
         warnings: list[str] = []
         with clock.stage("surface"):
-            mesh = extract_mesh(
-                source.sdf,
-                source.bound,
-                cfg.resolution,
-                slope=cfg.slope,
-                keep_components=cfg.keep_components,
-                views=views,
-                smooth=cfg.smooth,
-                faces=cfg.faces or None,
-                memory_gb=cfg.memory_gb,
-                device=device,
-                report=warnings.append,
-            ).with_normals()
-        mesh, textured = self._colour(mesh, source, views, originals, device, clock)
+            options = MeshOptions(
+                cfg.faces, cfg.smooth, cfg.keep_components, cfg.slope, cfg.memory_gb
+            )
+            mesh = source.mesh(cfg.resolution, options, report=warnings.append)
+        mesh, textured = self._colour(mesh, source, views, originals, clock)
         with clock.stage("files"):
             written, self.figures["files"] = write_meshes(
                 {kind: mesh if kind == "ply" else textured or mesh for kind in cfg.formats},
@@ -189,14 +185,16 @@ class MeshExporter:
     def _colour(
         self,
         mesh: Mesh,
-        source: ColouredField,
+        source: Meshed,
         views: ViewSet | None,
         originals: Sequence[ViewSet],
-        device: Any,
         clock: _Clock,
     ) -> tuple[Mesh, Mesh | None]:
         """The mesh with vertex colours, and with a texture if a format needs one."""
-        cfg = self.cfg
+        cfg, device = self.cfg, source.device
+        if mesh.texture is not None:
+            return without_seams(mesh), mesh
+        colour = colour_function(source, mesh)
         painted = None if cfg.texture_source == "field" else views
         footage = None
         with clock.stage("vertex colours"):
@@ -204,7 +202,7 @@ class MeshExporter:
                 footage = Footage(mesh, painted, cfg.texture_margin, originals)
             if "ply" in cfg.formats or footage is not None:
                 normals = vertex_normals(mesh)
-                colours = query_colours(mesh.vertices, normals, source.colour, device=device)
+                colours = query_colours(mesh.vertices, normals, colour, device=device)
                 mesh = replace(mesh, colours=colours)
                 mesh = mesh if footage is None else footage.refine_vertices(mesh)
         if not {"glb", "obj"} & set(cfg.formats):
@@ -214,7 +212,7 @@ class MeshExporter:
             cut = unwrap(replace(mesh, colours=None), size, method=cfg.unwrap)
         with clock.stage("bake"):
             baker = TextureBaker(cut, size)
-            texels = baker.query(source.colour, device=device)
+            texels = baker.query(colour, device=device)
         if painted is not None and footage is not None:
             with clock.stage("views"):
                 if cfg.psnr_views:
@@ -257,6 +255,30 @@ class MeshExporter:
             with atomic_write(written["preview"]) as temporary:
                 sheet.save(temporary, optimize=True)
         return written
+
+
+def colour_function(source: Meshed, mesh: Mesh) -> ColourFn:
+    """Colours for baking: those that a model tells, or else those of its mesh's vertices.
+
+    Raises:
+        ExportError: if there are none.
+    """
+
+    def told(points: Tensor, normals: Tensor) -> Tensor:
+        found = source.colour(points, normals)
+        assert found is not None
+        return found
+
+    normals = vertex_normals(mesh)
+    one = (torch.from_numpy(of[:1]).to(source.device) for of in (mesh.vertices, normals))
+    if source.colour(*one) is not None:
+        return told
+    if mesh.colours is None:
+        raise ExportError(
+            f"{type(source).__name__} gives neither colours nor a mesh that has some.",
+            hint="let its mesh() bring a texture or vertex colours, or write colour()",
+        )
+    return colours_of_vertices(mesh)
 
 
 class _Clock:

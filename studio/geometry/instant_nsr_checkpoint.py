@@ -77,13 +77,15 @@ def read_instant_nsr(
     path: Path | str, geometry: InstantNSR | None = None, renderer: nn.Module | None = None
 ) -> None:
     """`load_instant_nsr` from a file."""
-    load_instant_nsr(read_tensors(path), geometry, renderer)
+    load_instant_nsr(read_tensors(path), geometry, renderer, source=path)
 
 
 def load_instant_nsr(
     tensors: Mapping[str, Tensor],
     geometry: InstantNSR | None = None,
     renderer: nn.Module | None = None,
+    *,
+    source: Path | str = "the weights",
 ) -> None:
     """Fill a geometry `instant-nsr`, a renderer `neus-occupancy`, or both.
 
@@ -95,22 +97,26 @@ def load_instant_nsr(
     """
     given = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
     if geometry is not None:
-        _check_box(geometry, given)
+        _check_box(geometry, given, source)
         names = geometry_names(geometry)
         wanted = names.get("encoding.table")
         for other in (GEOMETRY["encoding.table"], OPENING):
             if wanted is not None and wanted not in given and other in given:
                 given[wanted] = given.pop(other)  # trained with other openings: the same numbers
-        _fill(geometry, names, given, ("geometry.", "texture."))
+        _fill(geometry, names, given, ("geometry.", "texture."), source)
     if renderer is not None:
         names = renderer_names(renderer)
         names = {o: t for o, t in names.items() if t in given or "grid." not in o}
-        _fill(renderer, names, given, ("geometry_bg.", "texture_bg."))
+        _fill(renderer, names, given, ("geometry_bg.", "texture_bg."), source)
 
 
 @torch.no_grad()
 def _fill(
-    module: nn.Module, names: Mapping[str, str], given: Mapping[str, Tensor], parts: tuple[str, ...]
+    module: nn.Module,
+    names: Mapping[str, str],
+    given: Mapping[str, Tensor],
+    parts: tuple[str, ...],
+    source: Path | str,
 ) -> None:
     """Copy tensors into a module; ``parts`` of the weights have to be used up."""
     state = module.state_dict()  # shares memory with the module
@@ -119,7 +125,7 @@ def _fill(
     unknown = [name for name in given if name.startswith(parts) and name not in known]
     if missing or unknown:
         raise WeightsError(
-            f"the weights lack {', '.join(missing[:3]) or 'nothing'}, and hold "
+            f"{source}: the weights lack {', '.join(missing[:3]) or 'nothing'}, and hold "
             f"{', '.join(unknown[:3]) or 'nothing'} beside what the options make.",
             hint="texture=fused for one of tiny-cuda-nn; directions, layers, weight_norm and "
             "background.enabled as trained",
@@ -128,7 +134,8 @@ def _fill(
         value, target = given[theirs], state[ours]
         if value.numel() != target.numel():
             raise WeightsError(
-                f"{theirs} has {value.numel()} numbers, the options make {target.numel()}.",
+                f"{source}: {theirs} has {value.numel()} numbers, the options make "
+                f"{target.numel()}.",
                 hint="set levels, base_resolution, growth, log2_rows, features and hidden alike",
             )
         if theirs == "variance.variance":
@@ -142,11 +149,11 @@ def _radius(given: Mapping[str, Tensor]) -> float:
     return 1.0 if box is None else float(box.abs().max())
 
 
-def _check_box(geometry: InstantNSR, given: Mapping[str, Tensor]) -> None:
+def _check_box(geometry: InstantNSR, given: Mapping[str, Tensor], source: Path | str) -> None:
     radius, trained = geometry.cfg.radius, _radius(given)
     if "scene_aabb" in given and abs(radius - trained) > 1e-4 * radius:
         raise WeightsError(
-            f"the weights are of a cube of half side {trained:g}, the geometry's radius is "
+            f"{source}: weights of a cube of half side {trained:g}, the geometry's radius is "
             f"{radius:g}.",
             hint=f"set the geometry's radius to {trained:g}",
         )

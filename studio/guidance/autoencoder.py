@@ -7,6 +7,7 @@ faster on a CPU that way.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from studio.errors import ConfigError
-from studio.guidance.precision import whole
+from studio.guidance.precision import VAE_BATCH, whole
 from studio.progress import StageProgress
 
 
@@ -30,30 +31,47 @@ def encode(
     vae: AutoencoderKL,
     pixels: Float[Tensor, "n 3 h w"],
     noise: Float[Tensor, "n c g u"] | None = None,
+    batch: int = VAE_BATCH,
 ) -> Float[Tensor, "n c g u"]:
-    """Return VAE latents, without the scaling factor, of pictures in [-1, 1].
+    """Return VAE latents, without the scaling factor, of pictures in [-1, 1], `batch` at a time.
 
     Args:
         vae: the auto-encoder.
         pixels: pictures.
         noise: unit noise of the posterior sample; None takes the posterior's mode.
+        batch: pictures encoded at once.
     """
-    posterior = vae.encode(F.pixel_unshuffle(pixels, vae_patch(vae))).latent_dist
-    return posterior.mode() if noise is None else posterior.mean + posterior.std * noise
+
+    def latents(part: slice) -> Tensor:
+        blocks = F.pixel_unshuffle(pixels[part], vae_patch(vae))
+        posterior = vae.encode(blocks).latent_dist
+        if noise is None:
+            return whole(posterior.mode())
+        return whole(posterior.mean + posterior.std * noise[part])
+
+    return _in_slices("encoding", latents, len(pixels), batch)
 
 
 def decode(
-    vae: AutoencoderKL, latents: Float[Tensor, "n c g u"], batch: int = 16
+    vae: AutoencoderKL, latents: Float[Tensor, "n c g u"], batch: int = VAE_BATCH
 ) -> Float[Tensor, "n 3 h w"]:
     """Return pictures in [-1, 1] (clamped) of scaled latents, `batch` at a time."""
-    latents = latents / vae.config.scaling_factor
+
+    def pixels(part: slice) -> Tensor:
+        blocks = whole(vae.decode(latents[part] / vae.config.scaling_factor).sample)
+        return F.pixel_shuffle(blocks, vae_patch(vae)).clamp(-1, 1)
+
+    return _in_slices("decoding", pixels, len(latents), batch)
+
+
+def _in_slices(label: str, run: Callable[[slice], Tensor], count: int, batch: int) -> Tensor:
+    """Return what `run` makes of `count` items, `batch` at a time; tells how far it is."""
     parts: list[Tensor] = []
-    with StageProgress("decoding", len(latents)) as progress:
-        for part in latents.split(batch):
-            parts.append(whole(vae.decode(part).sample))
-            progress(sum(map(len, parts)), len(latents))
-    pixels = torch.cat(parts)
-    return F.pixel_shuffle(pixels, vae_patch(vae)).clamp(-1, 1)
+    with StageProgress(label, count) as progress:
+        for first in range(0, count, batch):
+            parts.append(run(slice(first, first + batch)))
+            progress(min(first + batch, count), count)
+    return torch.cat(parts)
 
 
 def vae_patch(vae: AutoencoderKL) -> int:

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import encode, latent_side
-from studio.guidance.precision import SamplingOptions, whole
+from studio.guidance.precision import VAE_BATCH, LatentSamplingOptions, whole
 from studio.ranges import Factor, Fixed, Range
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)
 
 
 @dataclass
-class ScheduleOptions(SamplingOptions):
+class ScheduleOptions(LatentSamplingOptions):
     """Options of a latent-diffusion method that its noise schedule and its loss follow from."""
 
     prediction_type: Fixed[Prediction] = "v_prediction"
@@ -252,12 +252,15 @@ def recomputed(active: bool, layer: Callable[..., Tensor], *args: Any) -> Tensor
 
 
 def target_latents(
-    vae: AutoencoderKL, batch: dict[str, Any], generator: torch.Generator | None
+    vae: AutoencoderKL,
+    batch: dict[str, Any],
+    generator: torch.Generator | None,
+    vae_batch: int = VAE_BATCH,
 ) -> Float[Tensor, "b v c g u"]:
     """Return scaled latents of a training batch's target views.
 
     Stored posterior means (`batch["latents"]`) are taken as they are; pictures are encoded to a
-    draw from the posterior, the only one made here.
+    draw from the posterior, the only one made here, `vae_batch` at a time.
     """
     if batch.get("latents") is not None:
         return batch["latents"] * vae.config.scaling_factor
@@ -265,7 +268,7 @@ def target_latents(
     pixels = batch["images"].flatten(0, 1)
     side = latent_side(vae, pixels.shape[-1])
     shape = (len(pixels), vae.config.latent_channels, side, side)
-    latents = encode(vae, pixels, randn_like(pixels.new_empty(shape), generator))
+    latents = encode(vae, pixels, randn_like(pixels.new_empty(shape), generator), vae_batch)
     return latents.unflatten(0, (objects, views)) * vae.config.scaling_factor
 
 

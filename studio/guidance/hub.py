@@ -15,6 +15,7 @@ from typing import Any
 from studio.errors import WeightsError
 from studio.guidance.licences import CARD
 from studio.guidance.needs import (
+    ALLOW_DOWNLOAD,
     WEIGHT_SUFFIXES,
     Part,
     choose,
@@ -147,7 +148,7 @@ def _inside(snapshot: Path, inner: str, text: str, parts: Sequence[Part]) -> Pat
         raise WeightsError(
             f"weights {text}: there is no {inner} in {snapshot}.",
             allowed=", ".join(sorted(p.name for p in snapshot.iterdir())[:8]) or None,
-            hint="To fetch what is missing give allow_download=true.",
+            hint=f"{ALLOW_DOWNLOAD} fetches what is missing.",
         )
     if _holds_parts(names_in(snapshot, parts) if parts else _all_names(snapshot), parts):
         return snapshot
@@ -190,8 +191,8 @@ def _missing(text: str, path: Path) -> WeightsError:
     if hint is None and repository_in(text):
         said = f"are neither here nor in the hub's cache, {cache_folder()}."
         hint = (
-            "allow_download=true, beside the option that names them, fetches a repository from the "
-            "hub; `--doctor` tells sizes and licences."
+            f"{ALLOW_DOWNLOAD} fetches a repository from the hub; `--doctor` tells sizes and "
+            "licences."
         )
     shown = text if len(text) <= 200 else f"{text[:200]}..."
     return WeightsError(f"weights {shown} {said}", allowed=ALLOWED, hint=hint)
@@ -256,7 +257,7 @@ def _wanted(
             lambda name: _asked(text, _fetch, repository, [below + name]) / (below + name),
         )
         if missing:
-            raise incomplete(text, missing)
+            raise incomplete(text, missing, "The repository on the hub does not hold it.")
         return [below + name for name in chosen]
     single = lone_file(names, text)
     if parts and not single:

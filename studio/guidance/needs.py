@@ -15,6 +15,8 @@ from studio.guidance.licences import CARD
 from studio.guidance.weight_files import choose_weights, shards_of
 
 WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+ALLOW_DOWNLOAD = "system.guidance.allow_download=true"
+"""What a user types to let weights be fetched."""
 TOKENIZER_FILES = (
     "words.json", "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json",
     "special_tokens_map.json",
@@ -83,7 +85,7 @@ def choose(
         folder = _folder_of(one, names)
         here = _inside(names, folder)
         files += [folder + name for name in (*one.files, *one.optional) if name in here]
-        missing += [f"{where}/{folder}{name}" for name in one.files if name not in here]
+        missing += [f"{where}/{folder}{name} is missing" for name in one.files if name not in here]
         if not one.weights:
             continue
         try:
@@ -130,21 +132,43 @@ def names_in(folder: Path, parts: Sequence[Part]) -> list[str]:
     return found
 
 
-def check_there(folder: Path, parts: Sequence[Part], variant: str = "") -> None:
+def check_there(
+    folder: Path,
+    parts: Sequence[Part],
+    variant: str = "",
+    of: str = "",
+    option: str = "weights",
+) -> None:
     """Refuse a folder that misses files, before any of them is read.
+
+    Args:
+        folder: local, or of a repository in the hub's cache.
+        parts: what is read of it.
+        variant: see `find_weights`.
+        of: the method that the weights should be of, where they are a whole model.
+        option: of the guidance that names the folder.
 
     Raises:
         WeightsError: naming all that is missing.
     """
     names = names_in(folder, parts)
     _, missing = choose(names, parts, variant, folder.as_posix(), lambda name: folder / name)
-    if missing:
-        raise incomplete(str(folder), missing)
+    if not missing:
+        return
+    if "models--" in folder.as_posix():
+        hint = f"{ALLOW_DOWNLOAD} fetches what is missing from the hub."
+    elif of:
+        hint = (
+            f"Copy what is missing into it, or name weights of {of}: system.guidance.{option}=..."
+        )
+    else:
+        hint = "Copy what is missing into it, or name another folder."
+    inside = [text.replace(f"{folder.as_posix()}/", "") for text in missing]
+    raise incomplete(str(folder), inside, hint, of)
 
 
-def incomplete(source: str, missing: Sequence[str]) -> WeightsError:
+def incomplete(source: str, missing: Sequence[str], hint: str, of: str = "") -> WeightsError:
     """The error for a model that misses files."""
-    return WeightsError(
-        f"{source} is incomplete: " + "; ".join(text.rstrip(".") for text in missing) + ".",
-        hint="Copy or download what is missing; allow_download=true fetches it from the hub.",
-    )
+    what = f"is incomplete as weights of {of}" if of else "is incomplete"
+    said = "; ".join(text.rstrip(".") for text in missing)
+    return WeightsError(f"{source} {what}: {said}.", hint=hint)

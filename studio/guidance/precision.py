@@ -21,6 +21,8 @@ from studio.ranges import Range
 P = ParamSpec("P")
 R = TypeVar("R")
 _HALF = (torch.bfloat16, torch.float16)
+VAE_BATCH = 16
+"""Pictures that a VAE encodes or decodes at once where nothing else is asked for."""
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +33,14 @@ class SamplingOptions:
 
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Arithmetic and weights of the networks in sampling: float32, or half the memory with bfloat16 or float16 (GPUs); latents and cameras stay in float32."""  # noqa: E501
-    vae_batch: Annotated[int, Range(1, 1000)] = 16
-    """Pictures that the VAE decodes at once; fewer want less memory."""
+
+
+@dataclass
+class LatentSamplingOptions(SamplingOptions):
+    """The same of methods that make latents, which a VAE turns into pictures."""
+
+    vae_batch: Annotated[int, Range(1, 1000)] = VAE_BATCH
+    """Pictures that the VAE encodes or decodes at once; fewer want less memory."""
 
 
 def sampled(generate: Callable[P, R]) -> Callable[P, R]:
@@ -62,10 +70,12 @@ def store_at_precision(guidance: Any) -> None:
     Args:
         guidance: whose option `precision` says how.
     """
-    kind = sampling_type(guidance)
-    if kind == torch.float32:
-        return
-    for module in guidance.modules():
+    store(guidance, sampling_type(guidance))
+
+
+def store(network: nn.Module, kind: torch.dtype) -> None:
+    """Round a network's float32 weights to a type; those of normalisation layers stay."""
+    for module in network.modules():
         if "Norm" in type(module).__name__:
             continue
         for parameter in module.parameters(recurse=False):
@@ -74,12 +84,29 @@ def store_at_precision(guidance: Any) -> None:
 
 
 def sampling_type(guidance: Any) -> torch.dtype:
-    """Return the type that `precision` means; processors have no float16, bfloat16 serves there."""
+    """Return the type that `precision` means.
+
+    float16 is for GPUs: a processor takes bfloat16 if it multiplies that, else float32. Where it
+    does not, bfloat16 still halves the memory, and takes a hundred times as long; that is said.
+    """
     kind: torch.dtype = getattr(torch, getattr(guidance.cfg, "precision", "float32"))
-    if kind == torch.float16 and _device(guidance).type == "cpu":
-        log.info("precision: float16 is for GPUs; bfloat16 takes its place on this processor")
-        return torch.bfloat16
+    if kind == torch.float32 or _device(guidance).type != "cpu":
+        return kind
+    if kind == torch.float16:
+        kind = torch.bfloat16 if multiplies_bfloat16() else torch.float32
+        log.info("precision: float16 is for GPUs; %s takes its place here", str(kind)[6:])
+    elif not multiplies_bfloat16():
+        log.warning(
+            "system.guidance.precision: this processor does not multiply bfloat16; sampling may "
+            "take a hundred times as long as in float32"
+        )
     return kind
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this processor has instructions for products in bfloat16."""
+    onednn = torch.backends.mkldnn.is_available()
+    return onednn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def whole(values: Tensor) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -99,6 +101,18 @@ class Renderer(nn.Module):
     def sees_outside(self) -> bool:
         """Whether something stands for what lies outside the cube (captures without masks)."""
         return False
+
+    @contextlib.contextmanager
+    def object_alone(self) -> Iterator[None]:
+        """Leave out, within a block, what stands for the outside: the module `background`."""
+        outside = getattr(self, "background", None)
+        if outside is not None:
+            self.background = None
+        try:
+            yield
+        finally:
+            if outside is not None:
+                self.background = outside
 
     def meets(self, rays: Rays) -> Bool[Tensor, " n"]:
         """Tell which rays can meet the object."""

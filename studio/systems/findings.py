@@ -5,9 +5,8 @@ The thresholds are where known objects and others part on pictures of both kinds
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from studio.metrics.consistency import ViewConsistency
 from studio.metrics.likeness import Likeness
@@ -59,22 +58,6 @@ def contradicting(found: ViewConsistency) -> list[str]:
     return [
         "the generated views contradict each other (their outlines agree by "
         f"{found.silhouette_iou:.0%}): the shape is a compromise. Another seed may do better."
-    ]
-
-
-def cut_short(steps: Mapping[str, Any], budget_s: float) -> list[str]:
-    """Say that the time budget ended a fit, if it did.
-
-    Args:
-        steps: of the fit: "step_count" made, "max_steps" planned (0: open).
-        budget_s: the time budget.
-    """
-    made, planned = int(steps.get("step_count", 0)), int(steps.get("max_steps", 0))
-    if made >= planned:
-        return []
-    return [
-        f"system.time_budget_s={budget_s:g} ended the fit after {made:,} of {planned:,} steps. "
-        "Give it more time, or fewer steps (trainer.max_steps)."
     ]
 
 

@@ -225,7 +225,8 @@ def encode_rings(vae: Any, rings: Rings, cache: Path, batch: int = 256) -> Rings
     with StageProgress("latents", n * v) as progress:
         for start in range(0, n * v, batch):
             chunk = np.arange(start, min(start + batch, n * v))
-            parts.append(encode(vae, rings.pixels(chunk // v, chunk % v)).half())
+            pixels = rings.pixels(chunk // v, chunk % v)
+            parts.append(encode(vae, pixels, batch=batch).half())
             progress(int(chunk[-1]) + 1, n * v)
     latents = torch.cat(parts)
     latents = latents.reshape(n, v, *latents.shape[1:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from studio.reading import known_json
 from studio.registry import build, find, register
 from studio.systems.findings import contradicting, known_objects, likeness_line, unlike
 from studio.systems.originals import posed_originals, read_cameras, written_cameras
-from studio.systems.reconstruction import Reconstruction
+from studio.systems.scene import SceneSystem
 from studio.views import Condition, ViewSet
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,6 @@ UNFITTED = (
     "guidance_type",
     "guidance",
     "steps_per_block",
-    "flat_base",
     "exporter_type",
     "exporter",
 )
@@ -45,12 +44,12 @@ UNFITTED = (
 
 
 @register("system", "image-to-3d")
-class ImageTo3D(Reconstruction):
-    """Picture(s) or text to a textured mesh: views by a guidance plugin, then reconstruction."""
+class ImageTo3D(SceneSystem):
+    """Picture(s) or text to a textured mesh: views by a guidance plugin, then a scene model."""
 
     @dataclass
-    class Config(Reconstruction.Config):
-        """Options of the chain, beside those of the reconstruction."""
+    class Config(SceneSystem.Config):
+        """Options of the chain, beside those of fitting a scene model."""
 
         guidance_type: str = "epidiff"
         """Name of a guidance plugin."""
@@ -157,12 +156,13 @@ class ImageTo3D(Reconstruction):
     # --- stage 2 --------------------------------------------------------------------------------
 
     def train_key(self) -> str:
-        """Hash of what decides the reconstruction: views, code, every option but `UNFITTED`."""
+        """Hash of what decides the fit: views, code, every option that is not known not to."""
+        model: Any = find("model", self.cfg.reconstruction_type)
+        unfitted = {*UNFITTED, *model.unfitted}
         options = plain(self.cfg)
-        decisive = {f.name: options[f.name] for f in fields(self.cfg) if f.name not in UNFITTED}
-        code = source_hash(
-            decisive, "geometry", "renderers", "ops", "systems", classes=[type(self)]
-        )
+        decisive = {name: value for name, value in options.items() if name not in unfitted}
+        packages = ("models", "geometry", "renderers", "ops", "systems")
+        code = source_hash(decisive, *packages, classes=[type(self)])
         given = [part for view in self.originals for part in (view.images, *_numbers(view.cameras))]
         return hash_of(decisive, self.run.views, code, given)
 

@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules of the training systems and of the fit."""
+"""Optimisers and learning-rate schedules of the training systems."""
 
 from __future__ import annotations
 
@@ -11,35 +11,10 @@ from typing import Annotated, Any, Literal
 import torch
 
 from studio.errors import ConfigError
-from studio.ranges import Factor, Length, OneOf, Range, Share, StepsOrZero
-from studio.schedule import LEARNING_RATES, LearningRate
+from studio.ranges import Factor, Length, Range
+from studio.schedule import Betas, LearningRateConfig
 
-Betas = Annotated[list[Annotated[float, Range(0, 0.999999999)]], Length(2, 2)]
 Fall = Annotated[list[Annotated[float, Range(0, 1e9, above=True)]], Length(2, 2)]
-
-
-@dataclass
-class LearningRateConfig:
-    """The learning rate by step, as a factor of its highest value."""
-
-    lr_schedule: Annotated[str, OneOf(LEARNING_RATES)] = "plateau"
-    """plateau (warm-up, constant, linear decay at the end), exponential (throughout),
-    warmup-exponential (instant-nsr), constant-exponential (its DTU settings), warmup-cosine (NeuS),
-    cosine (EscherNet: throughout, set after each step), or stairs (SyncDreamer)."""
-    lr_start: Factor = 0.0
-    """Factor of the learning rate at the first step of the warm-up."""
-    lr_end: Factor = 0.0
-    """Factor of the learning rate at the end."""
-    warmup_steps: StepsOrZero = 200
-    """Steps of linear warm-up (of the plateau, for constant-exponential)."""
-    decay_steps: StepsOrZero = 0
-    """Last steps, over which a plateau falls; 0 keeps the rate constant."""
-
-    def learning_rate(self) -> LearningRate:
-        """Factor of the learning rate by step."""
-        return LearningRate(
-            self.lr_schedule, self.warmup_steps, self.lr_start, self.lr_end, self.decay_steps
-        )
 
 
 @dataclass
@@ -109,45 +84,3 @@ def rate_by_step(cfg: OptimizerConfig, max_steps: int) -> Callable[[int], float]
         return rate(step, total) * slow
 
     return factor
-
-
-@dataclass
-class FitOptimizerConfig(LearningRateConfig):
-    """Optimiser of a fit and its learning rate; the defaults suit the hash-grid geometry."""
-
-    optimizer: Literal["adam", "adamw"] = "adam"
-    """adam or adamw (decoupled weight decay)."""
-    lr: Annotated[float, Range(0, 1e3, above=True)] = 1e-2
-    """Learning rate at its highest; groups of parameters scale it."""
-    lr_schedule: Annotated[str, OneOf(LEARNING_RATES)] = "exponential"
-    lr_end: Factor = 0.03
-    warmup_steps: StepsOrZero = 30
-    betas: Betas = field(default_factory=lambda: [0.9, 0.99])
-    """Adam's moment decays."""
-    eps: Share = 1e-15
-    """Added to the root of the second moment; small, as most rows of a hash table rest."""
-    weight_decay: Factor = 0.0
-    """Weight decay, of all parameters."""
-
-
-def make_fit_optimizer(
-    groups: list[dict[str, Any]], cfg: FitOptimizerConfig, lr: float | None = None
-) -> torch.optim.Optimizer:
-    """Return Adam over groups {"params", "lr_scale"}; ``base_lr`` of one is its full learning rate.
-
-    Raises:
-        ConfigError: for an optimiser that does not exist.
-    """
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    rates = [(cfg.lr if lr is None else lr) * group.get("lr_scale", 1.0) for group in groups]
-    return kinds[cfg.optimizer](
-        [
-            {"params": group["params"], "lr": rate, "base_lr": rate}
-            for group, rate in zip(groups, rates, strict=True)
-            if group["params"]
-        ],
-        betas=(cfg.betas[0], cfg.betas[1]),
-        eps=cfg.eps,
-        weight_decay=cfg.weight_decay,
-        fused=True,
-    )

@@ -14,171 +14,19 @@ import gc
 import io
 import os
 import random
-import resource
 import shlex
 import shutil
-import signal
 import sys
 import time
 import traceback
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.errors import StudioError
 from tests.campaign.fuzz_damage import damage
 from tests.campaign.fuzz_inputs import Kind
+from tests.campaign.fuzz_one import VERDICTS, Outcome, copied, filled, names_in, plugins_in, run
 from tests.conftest import REPOSITORY
-
-MEMORY = 6 << 30
-SECONDS = 20
-"""Of a processor; three times as long on the clock, as others may use the machine."""
-VERDICTS = ("read", "refused", "fault")
-NOBODY = 65534
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command did.
-
-    Attributes:
-        verdict: one of `VERDICTS`.
-        why: what is wrong with it, for faults.
-        said: what it printed.
-    """
-
-    verdict: str
-    why: str = ""
-    said: str = ""
-
-
-def judged(status: int, said: str, kind: Kind, timed_out: bool) -> Outcome:
-    """Judge a command by how it ended and what it printed."""
-    lines = [line for line in said.splitlines() if line.strip()]
-    last = lines[-1][:150] if lines else "nothing was printed"
-    if timed_out:
-        return Outcome("fault", f"more than {SECONDS} s", said)
-    if os.WIFSIGNALED(status):
-        return Outcome("fault", f"signal {os.WTERMSIG(status)}", said)
-    code = os.WEXITSTATUS(status)
-    if "Traceback (most recent call last)" in said and not kind.shows:
-        return Outcome("fault", f"traceback: {last}", said)
-    if ("MemoryError" in said or "RecursionError" in said) and not kind.shows:
-        return Outcome("fault", f"memory: {last}", said)
-    if code == 0:
-        ended = kind.says in said
-        return Outcome("read") if ended else Outcome("fault", "ended in silence with 0", said)
-    if code != 2:
-        return Outcome("fault", f"exit code {code}: {last}", said)
-    message = said[max(said.rfind("Error: "), said.rfind("error: ")) :]
-    if "rror: " not in message or not 15 < len(message) < 3000:
-        return Outcome("fault", f"no clear message: {last}", said)
-    return Outcome("refused", "", said)
-
-
-# --- one input ------------------------------------------------------------------------------------
-
-
-def run(kind: Kind, words: list[str], folder: Path, out: Path, patience: int = 1) -> Outcome:
-    """Run a command in a forked process, under so many times the limit of time, and judge it."""
-    log = out.with_suffix(".log")
-    child = os.fork()
-    if child == 0:
-        _work(kind, words, folder, out, log, patience)  # does not return
-    end, status, timed_out = time.monotonic() + 3 * SECONDS * patience, 0, False
-    pause = 0.002
-    while True:
-        pid, status, used = os.wait4(child, os.WNOHANG)
-        if pid:
-            break
-        if time.monotonic() > end:
-            timed_out = True
-            os.killpg(child, signal.SIGKILL)
-            os.wait4(child, 0)
-            break
-        time.sleep(pause)
-        pause = min(0.05, pause * 1.3)
-    timed_out |= os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU
-    return judged(status, log.read_text(errors="replace"), kind, timed_out)
-
-
-def _work(kind: Kind, words: list[str], folder: Path, out: Path, log: Path, patience: int) -> None:
-    """The forked process: limits, its own streams, the command; ends with its exit code."""
-    os.setpgid(0, 0)
-    stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(stream, 1)
-    os.dup2(stream, 2)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    sys.stdin, sys.stdout, sys.stderr = (
-        open(0), open(1, "w", buffering=1), open(2, "w", buffering=1),  # noqa: PTH123, SIM115
-    )  # fmt: skip
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS * patience, SECONDS * patience + 1))
-    out.mkdir(parents=True)
-    if os.geteuid() == 0 and _closed(folder):
-        os.chown(out, NOBODY, NOBODY)
-        os.chown(folder, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
-    os.environ.pop("STUDIO_RUN_DIR", None)
-    os.environ |= {k: v.replace("{in}", str(folder)) for k, v in kind.environment.items()}
-    if kind.environment:
-        from studio import plugins
-
-        plugins.reset()
-    code = 1
-    try:
-        code = _command(words)
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
-    with contextlib.suppress(BaseException):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)
-
-
-def _closed(folder: Path) -> bool:
-    """Whether a file may not be read by others: root would read it all the same."""
-    return any(not p.is_symlink() and not p.stat().st_mode & 0o444 for p in folder.rglob("*"))
-
-
-def _command(words: list[str]) -> int:
-    if words[0] != "-c":
-        from studio.cli import main
-
-        return main(words[1:])
-    try:
-        exec(words[1], {})
-    except StudioError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-def filled(kind: Kind, folder: Path, out: Path, extra: list[str]) -> list[str]:
-    """The words of a command with its folders in their places."""
-    words = [w.replace("{in}", str(folder)).replace("{out}", str(out)) for w in kind.command]
-    return words + extra
-
-
-def copied(valid: Path, folder: Path) -> None:
-    """Copy an input, with links to its larger files."""
-
-    def copy(source: str, target: str) -> str:
-        large = os.stat(source, follow_symlinks=False).st_size > 1 << 16  # noqa: PTH116
-        (os.link if large else shutil.copy2)(source, target)
-        return target
-
-    shutil.copytree(valid, folder, copy_function=copy, symlinks=True)
-    for path in folder.rglob("*.yaml"):
-        text = path.read_text().replace("VIEWS", str(folder / "views"))
-        path.unlink()
-        path.write_text(text)
-
-
-# --- the campaign ---------------------------------------------------------------------------------
 
 
 class Campaign:
@@ -218,7 +66,8 @@ class Campaign:
             folder, target = self._folders("control", kind.name)
             copied(valid, folder)
             # the first one compiles kernels
-            outcome = run(kind, filled(kind, folder, target, []), folder, target, patience=10)
+            words = filled(kind, folder, target, list(kind.control))
+            outcome = run(kind, words, folder, target, patience=10)
             if outcome.verdict != "read":
                 unread.append(f"{kind.name}: {outcome.why}\n{outcome.said}")
             else:
@@ -245,10 +94,15 @@ class Campaign:
         rng = random.Random(f"{self.seed} {kind.name} {number}")
         folder, target = self._folders(kind.name, str(number))
         copied(self.out / "valid" / kind.name, folder)
+        names = names_in(folder) if kind.names and not kind.words else set()
         how, extra = self._damaged(kind, folder, rng)
         words = filled(kind, folder, target, extra)
         started = time.monotonic()
-        outcome = run(kind, words, folder, target)
+        names |= names_in(folder) if kind.names and not kind.words else set()
+        outcome = run(kind, words, folder, target, names)
+        silent = [name for name in plugins_in(folder) if name not in outcome.said]
+        if kind.lists and outcome.verdict == "read" and silent:
+            outcome = Outcome("fault", f"says nothing of {silent[0]}", outcome.said)
         self.seconds[kind.name] += time.monotonic() - started  # type: ignore[assignment]
         self.counts[kind.name][outcome.verdict] += 1
         if outcome.verdict == "fault" or keep:
@@ -260,8 +114,8 @@ class Campaign:
 
     def _damaged(self, kind: Kind, folder: Path, rng: random.Random) -> tuple[str, list[str]]:
         if kind.words:
-            word = rng.choice(kind.words())(rng)
-            return word[:60], [word]
+            more = rng.choice(kind.words())(rng)
+            return more[-1][:60], more
         if kind.write:
             return kind.write(folder, rng), []
         files = sorted({p for pattern in kind.files for p in folder.glob(pattern) if p.is_file()})

@@ -24,15 +24,12 @@ from studio.export.writers import write_glb, write_obj, write_ply
 from studio.mesh import Mesh
 from studio.transforms import write_transforms
 from tests import nmr_files
-from tests.conftest import REPOSITORY
 from tests.unit import test_captures as captures
 from tests.unit import test_eschernet_eval as eschernet
 from tests.unit import test_exr as exr
 from tests.unit import test_spad_data as spad
-from tests.unit import test_weight_folders as weights
 
 Random = random.Random
-NANO = REPOSITORY / "load" / "nano"
 SMALL = captures.RIG
 """Five cameras of 40 px."""
 
@@ -48,9 +45,12 @@ class Kind:
         files: patterns of the files that are damaged.
         environment: variables, with {in}.
         says: what the program has to print where it ends with 0.
-        words: draws of one more word of the command; no file is damaged then.
+        words: draws of more words of the command; no file is damaged then.
+        control: words for the valid input, where the command needs some.
         write: what is written instead of damaging a file; returns how it is called.
         shows: whether tracebacks of plugins are shown, as with --verbose.
+        lists: whether every plugin of the input has to be spoken of.
+        names: whether a refusal has to name a file or folder of the input.
         share: how many inputs of this kind are tried for one of others.
     """
 
@@ -60,9 +60,12 @@ class Kind:
     files: tuple[str, ...] = ("**/*",)
     environment: dict[str, str] = field(default_factory=dict)
     says: str = ""
-    words: Callable[[], list[Callable[[Random], str]]] | None = None
+    words: Callable[[], list[Callable[[Random], list[str]]]] | None = None
+    control: tuple[str, ...] = ()
     write: Callable[[Path, Random], str] | None = None
     shows: bool = False
+    lists: bool = False
+    names: bool = True
     share: float = 1.0
 
 
@@ -200,6 +203,23 @@ def picture(form: str, mode: str) -> Callable[[Path], None]:
     return make
 
 
+def photo(form: str) -> Callable[[Path], None]:
+    """A photo without transparency, turned by its EXIF tag, with a profile of colours."""
+    from PIL import ImageCms
+
+    def make(folder: Path) -> None:
+        pixels = np.full((48, 40, 3), 250, np.uint8)
+        pixels[10:38, 9:30] = (30, 90, 40)
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        Image.fromarray(pixels).save(
+            folder / "p.jpg", format=form, exif=exif, icc_profile=profile, dpi=(72, 72)
+        )
+
+    return make
+
+
 def mesh(suffix: str) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
         import trimesh
@@ -226,58 +246,7 @@ def exr_of(kind: str) -> Callable[[Path], Any]:
     return lambda folder: exr.write_exr(folder / "x.exr", kind)
 
 
-# --- weights and checkpoints ----------------------------------------------------------------------
-
-
-def nano(method: str) -> Callable[[Path], None]:
-    def make(folder: Path) -> None:
-        weights.copied(method, folder)
-
-    return make
-
-
-def sharded(folder: Path) -> None:
-    """A text encoder of two shards with their index."""
-    from safetensors.torch import load_file, save_file
-
-    weights.copied("spad", folder)
-    path = folder / "spad/text_encoder/model.safetensors"
-    tensors = load_file(path)
-    keys, places = sorted(tensors), {}
-    for number, shard in enumerate((keys[::2], keys[1::2]), 1):
-        name = f"model-{number:05d}-of-00002.safetensors"
-        save_file({k: tensors[k] for k in shard}, path.with_name(name))
-        places.update(dict.fromkeys(shard, name))
-    path.unlink()
-    index = {"metadata": {"total_size": 1}, "weight_map": places}
-    path.with_name("model.safetensors.index.json").write_text(json.dumps(index))
-
-
-def guidance(method: str) -> tuple[str, ...]:
-    options = {"weights": f"{{in}}/{weights.METHODS[method]}"}
-    if method == "epidiff":
-        options["base"] = "{in}/zero123"
-    return program(f"build('guidance', {method!r}, {options!r}, key='system.guidance')")
-
-
-def tensors(name: str) -> Callable[[Path], None]:
-    def make(folder: Path) -> None:
-        from safetensors.torch import save_file
-
-        content = {"a.weight": torch.ones(8, 8), "b": torch.arange(9)}
-        if name.endswith(".safetensors"):
-            save_file(content, folder / name)
-        else:
-            state = {"state_dict": content, "epoch": 3, "other": Path("x")}
-            torch.save(state, folder / name, _use_new_zipfile_serialization="old" not in name)
-
-    return make
-
-
-def reading(name: str) -> tuple[str, ...]:
-    code = f"from studio.checkpoint_io import read_tensors; read_tensors('{{in}}/{name}')"
-    return program(code)
-
+# --- whole runs ----------------------------------------------------------------------------------
 
 CONFIG = """\
 name: fuzz
@@ -313,6 +282,10 @@ def views(folder: Path) -> None:
 def config(folder: Path) -> None:
     views(folder)
     (folder / "c.yaml").write_text(CONFIG.replace("ROOT", "VIEWS"))
+
+
+def no_file(folder: Path) -> None:
+    """Nothing: what is tried are words."""
 
 
 def config_and_plugins(folder: Path) -> None:

@@ -6,8 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.campaign import fuzz_inputs as made
-from tests.campaign.fuzz_inputs import Kind, condition, item, loading, reading
-from tests.campaign.fuzz_words import broken_plugin, command_words, no_plugin, option_words
+from tests.campaign import fuzz_weights as stored
+from tests.campaign.fuzz_inputs import Kind, condition, item, loading, program
+from tests.campaign.fuzz_plugins import broken_plugin, no_plugin
+from tests.campaign.fuzz_words import (
+    command_words,
+    config_words,
+    option_words,
+    run_words,
+    small_run,
+)
+from tests.campaign.fuzz_yaml import hostile_config
 from tests.unit import test_captures as captures
 from tests.unit import test_epidiff_views as epidiff
 from tests.unit import test_eschernet_eval as eschernet
@@ -19,6 +28,7 @@ PICTURES = (
     ("AVIF", "RGB"), ("PPM", "RGB"),
 )  # fmt: skip
 RUN = ("launch.py", "--config", "{in}/c.yaml", "--train", "exp_root_dir={out}")
+CHECKED = "from tests.campaign.fuzz_words import checked"
 READ_EXR = "from studio.data.exr import read_exr; from pathlib import Path"
 
 
@@ -69,7 +79,7 @@ CAPTURES = [
         "processes=1", "out={out}/valid.json")),
     Kind("spad", made.spad_objects, item(
         "spad", size=16, objects="objects.txt", captions="captions.csv", train_share=1.0), share=3),
-    Kind("captioned", made.captioned, made.program(
+    Kind("captioned", made.captioned, program(
         "from studio.data.captioned_pictures import CaptionedPictures; from pathlib import Path;"
         "c = CaptionedPictures(Path('{in}'), 16); [c[i] for i in range(len(c))]")),
     Kind("nmr-folder", made.nmr("folder"), item("nmr"), ("**/*.yaml", "**/*.lst", "**/*.npz")),
@@ -77,7 +87,7 @@ CAPTURES = [
     Kind("nmr-shards", made.nmr("shards"), item("nmr", "shards"), share=2),
     Kind("prepare", made.nmr("zip"), (
         "launch.py", "--prepare", "nmr", "source={in}/NMR_Dataset.zip", "out={out}/s", "shards=1")),
-    Kind("cache", cached, made.program(
+    Kind("cache", cached, program(
         f"build('data', 'procedural', {{**{CACHE!r}, 'cache_dir': '{{in}}'}}, key='data')"
         ".dataset('train')[0]")),
     Kind("epipolar", lambda f: captures.write_ngp(f, captures.RIG), (
@@ -86,10 +96,18 @@ CAPTURES = [
 ]  # fmt: skip
 PICTURE_KINDS = [
     Kind(f"picture-{form}-{mode.replace(';', '')}".lower(), made.picture(form, mode),
-         condition("single-image", image="{in}/p.png", resolution=64), share=0.8)
+         condition("single-image", image="{in}/p.png", resolution=64), names=False,
+         share=0.8)
     for form, mode in PICTURES
 ] + [
-    Kind(f"exr-{kind}".lower(), made.exr_of(kind), made.program(
+    Kind(f"photo-{form}".lower(), made.photo(form), program(
+        "from studio.early_checks import check_early; from pathlib import Path;"
+        "check_early('configs/epidiff-neus.yaml', ['data.image={in}/p.jpg']);"
+        "build('data', 'single-image', {'image': '{in}/p.jpg', 'resolution': 64}, key='data')"
+        ".condition()"), names=False)
+    for form in ("JPEG", "PNG", "WEBP")
+] + [
+    Kind(f"exr-{kind}".lower(), made.exr_of(kind), program(
         f"{READ_EXR}; read_exr(Path('{{in}}/x.exr'))"), share=0.8)
     for kind in EXR
 ]  # fmt: skip
@@ -104,31 +122,52 @@ MESHES = [
          ("views/*.json",), share=0.5),
 ]  # fmt: skip
 WEIGHTS = [
-    Kind(f"weights-{method}", made.nano(method), made.guidance(method), share=2)
-    for method in made.weights.METHODS
+    Kind(f"weights-{method}", stored.nano(method), stored.guidance(method), share=2)
+    for method in stored.weights.METHODS
 ] + [
-    Kind("weights-shards", made.sharded, made.guidance("spad"), ("spad/text_encoder/*",)),
-    *(Kind(f"tensors-{name}", made.tensors(name), reading(name))
+    Kind("weights-shards", stored.sharded, stored.guidance("spad"), ("spad/text_encoder/*",)),
+    *(Kind(f"tensors-{name}", stored.tensors(name), stored.reading(name))
       for name in ("a.safetensors", "a.ckpt", "old.pt")),
+    Kind("weights-lpips", stored.lpips, stored.LPIPS),
+    Kind("weights-neus", stored.neus_file, stored.NEUS, share=2),
+    Kind("weights-instant-nsr", stored.instant_nsr_file, stored.INSTANT_NSR, share=2),
+    Kind("hub-cache", stored.hub_cache, stored.HUB, environment={"HF_HUB_CACHE": "{in}/hub"},
+         write=stored.damaged_cache, names=False, share=3),
+    Kind("card", stored.card, stored.CARD, ("README.md",)),
 ]  # fmt: skip
 PROGRAM = [
     Kind("config", made.config, RUN, ("c.yaml",), says="last.ckpt", share=3),
+    Kind("config-yaml", made.config, program(f"{CHECKED}; checked('{{in}}/c.yaml')"),
+         write=hostile_config, names=False, share=3),
     Kind("words-option", made.config, RUN, words=option_words, share=2),
+    Kind("words-config", made.no_file, program(f"{CHECKED}; checked(*words)"),
+         words=config_words, control=("configs/epidiff-neus.yaml",), share=5),
+    Kind("words-run", made.no_file, ("launch.py", "--train", "exp_root_dir={out}"),
+         words=run_words, control=small_run("configs/epidiff-neus.yaml"), share=0.5),
     Kind("words-command", made.config, ("launch.py",), words=command_words, share=3),
     Kind("resume", made.finished, (*RUN, "exp_root_dir={in}/runs", "resume=last",
                                    "trainer.max_steps=2"), ("runs/**/*",), share=0.4),
+    Kind("resume-checkpoint", made.finished, (*RUN, "exp_root_dir={in}/runs", "resume=last",
+                                              "trainer.max_steps=2"), ("runs/**/last.ckpt",)),
+    Kind("resume-altered", made.finished, (*RUN, "exp_root_dir={in}/runs", "resume=last",
+                                           "trainer.max_steps=2"),
+         write=stored.altered_checkpoint),
+    Kind("export-altered", made.finished, ("launch.py", "--config", "{in}/c.yaml", "--export",
+                                           "exp_root_dir={in}/runs"),
+         write=stored.altered_checkpoint, share=0.5),
     Kind("export", made.finished, ("launch.py", "--config", "{in}/c.yaml", "--export",
                                    "exp_root_dir={in}/runs"), ("runs/**/*",), share=0.25),
     Kind("again", made.finished, (*RUN, "exp_root_dir={in}/runs"), ("runs/**/*",), share=0.25),
     Kind("list-plugins", no_plugin, ("launch.py", "--list", "--verbose"),
          environment={"STUDIO_CUSTOM": "{in}"}, says="custom plugins are read from",
-         write=broken_plugin, shows=True, share=2),
+         write=broken_plugin, shows=True, lists=True, share=2),
     Kind("doctor", no_plugin, ("launch.py", "--doctor"), environment={"STUDIO_CUSTOM": "{in}"},
-         write=broken_plugin, shows=True, share=0.3),
+         write=broken_plugin, share=0.3),
     Kind("use-plugins", made.config_and_plugins, (*RUN, "system.geometry_type=broken"),
          environment={"STUDIO_CUSTOM": "{in}/custom"}, write=lambda f, rng: broken_plugin(
-             f / "custom", rng), shows=True, share=0.7),
+             f / "custom", rng), share=0.7),
 ]  # fmt: skip
 KINDS = [*CAPTURES, *PICTURE_KINDS, *MESHES, *WEIGHTS, *PROGRAM]
 SHORT = ("transforms", "colmap-text", "colmap-binary", "dtu", "picture-png-rgba", "exr-zip",
-         "mesh.ply", "spad", "tensors-", "nmr-zip", "list-plugins")  # fmt: skip
+         "mesh.ply", "spad", "tensors-", "nmr-zip", "list-plugins", "config-yaml", "card",
+         "weights-neus", "photo-jpeg")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Hostile words of the command line, and plugins that do not load."""
+"""Hostile words of the command line, for every config and option."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 Random = random.Random
-Word = Callable[[Random], str]
+Words = Callable[[Random], list[str]]
 VALUES = (
     "-1", "0", "nan", "inf", "-inf", "1e308", "-1e308", "1e-320", "2.5", "x", "null", "[]", "{}",
     "[" * 200, "{a: 1}", "[1, x]", "true", "''", "'", "&a [*a]", "!!python/name:os.system",
     "9" * 400, "99999999", "-99999999", "café", "/dev/zero", "a" * 5000, "???", "*x", "1,2", "[-1]",
-    "[nan]", "[1e308, 1e308]", "%s", "~", "@", "`", "-", "[null]",
+    "[nan]", "[1e308, 1e308]", "%s", "~", "@", "`", "-", "[null]", "1e30", "-0", "2147483648",
+    "18446744073709551616", "\x01\x07", "\x1b[31m", "\u202e", "..", "../../x", "/", "false",
+    "[" + "1," * 2000 + "1]", "{a: {b: {c: []}}}", "12:30", "0o17", "- x", "a\nb: c", "!!int x",
+    "!!binary x", "2026-01-01", "<<: x", "[[1, 2], [3]]", "cpu", "auto", ".", "#", "0.5", "1",
 )  # fmt: skip
 LONG = ("trainer.max_steps", "trainer.threads", "trainer.devices", "trainer.accelerator")
 """Options whose large values are a long run, or a use of the machine, not a mistake."""
@@ -33,22 +36,100 @@ def leaves(tree: dict[str, Any], key: str = "") -> list[str]:
 
 
 @functools.cache
-def options() -> list[str]:
-    """Every option of a reconstruction, defaults included."""
+def options(config: str) -> list[str]:
+    """Every option of an experiment, defaults included."""
     from studio.config import load_experiment
     from studio.options import plain
 
-    cfg = load_experiment("configs/reconstruct.yaml", ["data.root=x"])
+    cfg = load_experiment(config, ["data.root=x"] if "???" in Path(config).read_text() else [])
     return [key for key in leaves(plain(cfg)) if key not in LONG and key not in PLACES]
 
 
-def option_words() -> list[Word]:
-    """One option of the experiment with a hostile value."""
-    return [lambda rng: f"{rng.choice(options())}={rng.choice(VALUES)}"]
+def option_words() -> list[Words]:
+    """One option of a reconstruction with a hostile value."""
+    return [lambda rng: [_hostile("configs/reconstruct.yaml", rng)]]
 
 
-def command_words() -> list[Word]:
+def _hostile(config: str, rng: Random) -> str:
+    return f"{rng.choice(options(config))}={rng.choice(VALUES)}"
+
+
+def all_configs() -> list[str]:
+    """The configs of this program that need no released weights."""
+    return sorted(str(p) for top in ("configs", "configs/train") for p in Path(top).glob("*.yaml"))
+
+
+def config_words() -> list[Words]:
+    """A config, and one or two of its options with hostile values."""
+
+    def drawn(rng: Random) -> list[str]:
+        config = rng.choice(all_configs())
+        return [config, *(_hostile(config, rng) for _ in range(rng.choice((1, 1, 2))))]
+
+    return [drawn]
+
+
+def checked(config: str, *words: str) -> None:
+    """Do with a config what is done before anything is written, with one posed capture for all."""
+    from studio.config import load_experiment
+    from studio.early_checks import check_early
+    from studio.experiment import Experiment
+    from studio.trainer import make_trainer
+
+    check_early(config, words)
+    experiment = Experiment(load_experiment(config, words), ["launch.py", *words])
+    data, system = experiment._build()
+    make_trainer(experiment.cfg, experiment.run_folder, system)
+    if hasattr(data, "condition"):
+        data.condition()
+
+
+CHAIN = (
+    "system.guidance.steps=1", "data.resolution=64", "system.time_budget_s=2",
+    "system.hull.enabled=false",
+)  # fmt: skip
+TRAINING = (
+    "data.objects=2", "data.val_objects=1", "data.categories=[car]", "data.cache_dir={out}/cache",
+    "system.output={out}/weights", "system.batch_size=1", "system.cache_latents=false",
+)  # fmt: skip
+RUNS = {
+    "configs/epidiff-neus.yaml": CHAIN,
+    "configs/spad-neus.yaml": CHAIN[:1],
+    "configs/eschernet-picture.yaml": CHAIN,
+    "configs/viewfusion-composable-neus.yaml": CHAIN,
+    "configs/viewfusion-interpolated-neus.yaml": CHAIN,
+    "configs/train/nano-zero123.yaml": TRAINING,
+    "configs/train/nano-vae.yaml": TRAINING[:-1],
+    "configs/train/nano-spad.yaml": TRAINING,
+    "configs/train/nano-eschernet.yaml": TRAINING,
+    "configs/train/nano-viewfusion-composable.yaml": TRAINING,
+}
+"""Runs of one step that take seconds, and the words that make them small."""
+
+
+def small_run(config: str) -> tuple[str, ...]:
+    """The words of one of `RUNS`."""
+    steps = (f"trainer.{k}" for k in ("max_steps=1", "accelerator=cpu", "threads=1"))
+    return ("--config", config, *steps, *RUNS[config])
+
+
+def run_words() -> list[Words]:
+    """A chain or a training of one step with one hostile value of the method, system or data."""
+
+    def drawn(rng: Random) -> list[str]:
+        config = rng.choice(list(RUNS))
+        keys = [k for k in options(config) if k.startswith(("system.", "data."))]
+        return [*small_run(config), f"{rng.choice(keys)}={rng.choice(VALUES)}"]
+
+    return [drawn]
+
+
+def command_words() -> list[Words]:
     """One word of another verb, or none that there is."""
+    return [lambda rng: [rng.choice(_commands())(rng)]]
+
+
+def _commands() -> list[Callable[[Random], str]]:
     flags = ("--list", "--doctor", "--version", "--help", "--config", "--prepare", "--evaluate",
              "--filter-views", "--visualise-epipolar", "--trian", "--config=", "-", "--", "-h",
              "--prepare=nmr", "--train", "--export", "--verbose", "--evaluate=1")  # fmt: skip
@@ -63,78 +144,3 @@ def command_words() -> list[Word]:
             chr(rng.choice((0x20, 0x3D, 0x2E, 0x61, 0xE9, 0x1F600))) for _ in "abcd"
         ),
     ]
-
-
-# --- plugins --------------------------------------------------------------------------------------
-
-GOOD = '''
-from dataclasses import dataclass
-from studio.registry import register
-@register("geometry", "broken")
-class Broken:
-    """A plugin."""
-    @dataclass
-    class Config:
-        a: int = 1
-    def __init__(self, cfg, **more):
-        raise ValueError("a plugin's own fault")
-'''
-
-
-def no_plugin(folder: Path) -> None:
-    (folder / "nothing_disabled.py").write_text("")
-
-
-PLUGINS: dict[str, str | bytes] = {
-    "raises": GOOD + "raise RuntimeError('at import')",
-    "exits": GOOD + "import sys; sys.exit(3)",
-    "exits-silently": GOOD + "import sys; sys.exit(0)",
-    "os-exit": GOOD + "import os; os._exit(0)",
-    "recursion": GOOD + "def f(): f()\nf()",
-    "memory": GOOD + "x = bytes(1 << 36)",
-    "base-exception": GOOD + "class E(BaseException): pass\nraise E",
-    "generator-exit": GOOD + "raise GeneratorExit",
-    "deep": GOOD + "x = " + "(" * 5000 + "1" + ")" * 5000,
-    "deep-2": GOOD + "x = " + "-" * 100_000 + "1",
-    "deep-3": GOOD + "x = " + "+".join("1" * 30_000),
-    "syntax": GOOD + "def (",
-    "null": GOOD + "\0",
-    "latin": GOOD.encode() + b"# \xe9\xff",
-    "empty": "",
-    "missing": "import not_there_at_all\n" + GOOD,
-    "relative": "from . import nowhere\n" + GOOD,
-    "itself": "import studio.cli; studio.cli.main(['--list'])\n" + GOOD,
-    "twice": GOOD + GOOD,
-    "odd-kind": GOOD.replace('"geometry"', '"nothing"'),
-    "odd-name": GOOD.replace('"broken"', "7"),
-    "odd-config": GOOD.replace("a: int = 1", "a: 'Nowhere' = 1"),
-    "takes-epidiff": GOOD.replace('"geometry", "broken"', '"guidance", "epidiff"'),
-    "closes": GOOD + "import os\nfor n in (1, 2): os.close(n)",
-    "changes-folder": GOOD + "import os; os.chdir('/')",
-    "prints": GOOD + "print('x' * 1000)",
-    "thread": GOOD + "import threading; threading.Thread(target=lambda: 1/0).start()",
-}
-
-
-def broken_plugin(folder: Path, rng: Random) -> str:
-    """Write one plugin that does not load; returns which."""
-    from tests.campaign.fuzz_damage import BYTES, place
-
-    name = rng.choice((*PLUGINS, "damaged", "damaged", "place", "package"))
-    path = folder / f"{rng.choice(('plugin', 'my plugin', '7', 'émile', 'a-b.c'))}.py"
-    folder.mkdir(exist_ok=True)
-    if name == "place":
-        path.write_text(GOOD)
-        return f"place-{place(path, rng)}"
-    if name == "package":
-        inner = folder / "method" / "deeper"
-        inner.mkdir(parents=True)
-        name = rng.choice(tuple(PLUGINS))
-        path = inner / "code.py"
-    if name == "damaged":
-        way = rng.choice(BYTES)
-        path.write_bytes(way(GOOD.encode(), rng))
-        return f"damaged-{way.__name__}"
-    content = PLUGINS[name]
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return name

@@ -77,7 +77,7 @@ CHAINS = {
     "epidiff": Chain(
         "epidiff-neus",
         releases.write_epidiff,
-        ("system.guidance.base=", "system.guidance.views=2", "system.guidance.steps=1"),
+        ("system.guidance.views=2", "system.guidance.steps=1"),
         2,
     ),
     "spad-two-views": Chain(

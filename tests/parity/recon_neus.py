@@ -11,11 +11,11 @@ from studio.cameras import Rays
 from studio.geometry.neus_checkpoint import PARTS, load_parts
 from studio.geometry.neus_mlp import NeuSMLP
 from studio.geometry.neus_networks import positional_embedding
+from studio.models.sdf import losses
 from studio.ops import importance
 from studio.renderers.background import BackgroundNeRF
 from studio.renderers.neus import NeuSRenderer
 from studio.renderers.neus_sections import Sections
-from studio.systems import losses
 from tests.parity.case import Adapter, Case
 from tests.parity.settings import Settings
 

@@ -270,7 +270,7 @@ def test_children_of_a_plugin_end_as_they_want(write: Write) -> None:
     ("make", "words"),
     [
         (lambda p: p.symlink_to("nowhere.py"), "odd.py cannot be read"),
-        (lambda p: os.mkfifo(p), "no file"),
+        (lambda p: os.mkfifo(p), "not a file"),
         (lambda p: p.write_bytes(b"x = '\xff'"), "utf-8"),
         (lambda p: p.write_text("x=" + "-" * 100_000 + "1"), "nested too deeply"),
         (lambda p: p.write_text("x=" + "(" * 1000 + ")" * 1000), "odd.py"),

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from studio.cameras import orbit_cameras
 from studio.guidance.backgrounds import cut_out, views_on_white
-from studio.systems.start_shape import HullConfig, find_object
+from studio.models.object_hull import HullOptions, find_object
 from tests.unit.test_reconstruction import sphere_views
 
 
@@ -76,7 +76,7 @@ def test_an_object_that_reaches_the_edge_stays_whole() -> None:
 
 
 def test_noisy_views_on_a_tinted_ground_still_tell_where_the_object_is() -> None:
-    views, cfg = sphere_views(64), HullConfig(agreement=0.85, resolution=48)
+    views, cfg = sphere_views(64), HullOptions(agreement=0.85, resolution=48)
     rgb = views.rgb_on(1.0) * torch.tensor([0.9, 0.85, 0.8])[:, None, None]
     rgb += 0.08 * torch.randn(rgb.shape, generator=torch.Generator().manual_seed(0))
     made = views_on_white(rgb * 2 - 1, views.cameras, {})

@@ -84,7 +84,7 @@ def test_doctor_tells_what_is_missing(project: Path, capsys: pytest.CaptureFixtu
     text = capsys.readouterr().out
     assert f"torch {torch.__version__}" in text
     assert "pytorch-lightning" in text
-    assert "empty-method holds no .safetensors file" in text
+    assert "empty-method holds no file of weights: train it or fetch it again" in text
 
 
 def test_a_reader_that_leaves_is_no_error(project: Path) -> None:
@@ -115,6 +115,7 @@ def test_a_reader_that_leaves_is_no_error(project: Path) -> None:
         (["--config", "tiny.yaml", "--train", "checkpoint=x.ckpt"], "x.ckpt does not exist"),
         (["--config", "tiny.yaml", "--export"], "--export needs something trained"),
         (["--config", "tiny.yaml", "--train", "trainer.accelerator=abacus"], "trainer:"),
+        (["--config", "tiny.yaml", "--train", "trainer.accelerator=mps"], "has no float64"),
         (["--config", "tiny.yaml", "--train", "trainer.precision=17"], "trainer.precision is '17'"),
     ],
 )

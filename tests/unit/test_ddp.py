@@ -11,14 +11,17 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from studio.cli import main
-from studio.config import TrainerConfig
+from studio.config import ExperimentConfig, TrainerConfig
 from studio.distributed import shared_out, without_apple
-from studio.run import RUN_VARIABLE
+from studio.errors import ConfigError
+from studio.run import RUN_VARIABLE, RunFolder
+from studio.trainer import make_trainer
 from tests.conftest import REPOSITORY, environment
 
 STEPS, HALFWAY = 6, 3
@@ -258,17 +261,38 @@ def test_a_process_that_hangs_ends_all_in_bounded_time(folder: Path, rank: int) 
     assert "trainer.timeout_minutes" in said and "Traceback" not in said
 
 
-def test_an_apple_gpu_is_not_taken_unasked(
+def test_no_apple_gpu_is_taken(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert without_apple(TrainerConfig()).accelerator == "cpu"
     assert "no float64" in capsys.readouterr().out
-    for asked in (TrainerConfig(accelerator="mps"), TrainerConfig(accelerator="cpu")):
-        assert without_apple(asked) is asked
+    assert without_apple(TrainerConfig(accelerator="cpu")).accelerator == "cpu"
+    for asked in ("mps", "gpu"):  # which Lightning takes for an Apple GPU, too
+        with pytest.raises(ConfigError, match=f"is '{asked}': an Apple GPU has no float64"):
+            without_apple(TrainerConfig(accelerator=asked))
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert without_apple(TrainerConfig()).accelerator == "auto"
+    with pytest.raises(ConfigError, match="no float64"):
+        without_apple(TrainerConfig(accelerator="mps"))
+    for asked in ("auto", "gpu"):
+        assert without_apple(TrainerConfig(accelerator=asked)).accelerator == asked
+
+
+def test_a_run_beside_an_apple_gpu_is_on_the_processor(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Lightning itself would take the Apple GPU here."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr("platform.processor", lambda: "arm")  # which it looks for
+    config = ExperimentConfig(name="a", data_type="x", system_type="y")
+    system = SimpleNamespace(callbacks=list)
+    trainer = make_trainer(config, RunFolder(tmp_path), system)
+    assert trainer.strategy.root_device.type == "cpu"
+    config.trainer.accelerator = "mps"
+    with pytest.raises(ConfigError, match="no float64"):
+        make_trainer(config, RunFolder(tmp_path), system)
 
 
 def test_a_recipe_for_more_devices_than_there_are_keeps_its_joint_batch(

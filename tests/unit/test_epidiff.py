@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from studio.cameras import Cameras, orbit_cameras
-from studio.config import parse_config
+from studio.config import parse_config, plain
 from studio.errors import ConfigError, WeightsError
 from studio.guidance.epidiff import conditioning as cond
 from studio.guidance.epidiff import geometry as geo
@@ -426,6 +426,24 @@ def test_official_file_is_read_whole_or_refused(tmp_path: Path) -> None:
     save_file(official, tmp_path / "short.safetensors")
     with pytest.raises(WeightsError, match="t1_point_fc"):
         target.load_official(tmp_path / "short.safetensors")
+
+
+def test_the_authors_file_wants_no_base_and_takes_none_of_its_weights(tmp_path: Path) -> None:
+    source = tiny()
+    wake(source)
+    save_file({k: v.clone() for k, v in source.state_dict().items()}, tmp_path / "e.safetensors")
+    other = tiny()
+    for parameter in other.parameters():
+        parameter.data.add_(1)
+    other.save_pretrained(tmp_path / "other", full=True)
+    options = {**plain(source.cfg), "weights": str(tmp_path / "e.safetensors")}
+    with pytest.raises(ConfigError, match="describe no network"):
+        EpiDiffGuidance(parse_config(EpiDiffGuidance.Config, options))  # TINY is a change of nano
+    options["zero123"] = {"size": "nano", **TINY}
+    for base in ("", str(tmp_path / "other" / "base")):
+        read = EpiDiffGuidance(parse_config(EpiDiffGuidance.Config, {**options, "base": base}))
+        for name, value in source.state_dict().items():
+            assert torch.equal(read.state_dict()[name], value), name
 
 
 def test_blocks_sit_in_any_unet_without_change() -> None:

@@ -445,7 +445,7 @@ def test_pickled_release_with_old_names_is_read(tmp_path: Path) -> None:
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="not a folder of EscherNet weights"):
+    with pytest.raises(WeightsError, match="is incomplete as weights of EscherNet"):
         tiny(weights=str(tmp_path))
     with pytest.raises(ConfigError, match="'7dof'"):
         tiny(cape="7dof")

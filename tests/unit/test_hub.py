@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -322,11 +323,107 @@ def test_the_doctor_lists_what_released_weights_need(
 
     monkeypatch.setattr("studio.checkpoint_io.load_file", None)  # nothing is read
     (tmp_path / "r").mkdir()
-    (tmp_path / "r" / "best_model_all.pt").write_bytes(bytes(10_000_000))
+    torch.save({"model": {"x": torch.zeros(2_500_000)}}, tmp_path / "r" / "best_model_all.pt")
     (tmp_path / "r" / "README.md").write_text("---\nlicense: mit\n---\n")
     into_cache(web.cache, "bronemos/view-fusion", tmp_path / "r")
-    lines = {line.split()[0]: line for line in released_weights()[1:] if "weights " in line}
+    advice: list[str] = []
+    lines = {line.split()[0]: line for line in released_weights(advice)[1:] if "weights " in line}
+    assert advice == []
     assert "0.01 GB, " in lines["viewfusion-composable"]
     assert lines["viewfusion-composable"].endswith("licence: mit")
     assert "kxic/eschernet-6dof: not here, 3.9 GB; licence: Imperial" in lines["eschernet"]
     assert len(lines) == 5
+
+
+OFFICIAL = {  # a file of what the official configs name
+    "epidiff": ("huanngzh/EpiDiff", "last.ckpt"),
+    "eschernet": ("kxic/eschernet-6dof", "unet/diffusion_pytorch_model.safetensors"),
+    "spad": ("yashkant/spad", "data/checkpoints/spad_four_views.ckpt"),
+    "viewfusion-composable": ("bronemos/view-fusion", "best_model_all.pt"),
+    "viewfusion-interpolated": ("cvlab/zero123-weights", "zero123-xl.ckpt"),
+}
+FAULTS = {
+    "empty": "is an empty file",
+    "cut": "is truncated",
+    "pointer": "is a Git LFS pointer",
+    "page": "is a web page",
+    "nowhere": "does not exist",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("method", OFFICIAL)
+def test_the_doctor_tells_what_is_broken(method: str, fault: str, web: Hub, tmp_path: Path) -> None:
+    from studio.doctor import released_weights
+
+    repository, name = OFFICIAL[method]
+    path = tmp_path / "r" / name
+    path.parent.mkdir(parents=True)
+    save = save_file if path.suffix == ".safetensors" else torch.save
+    save({"x": torch.zeros(1000)}, path)
+    whole = path.read_bytes()
+    content = {"empty": b"", "cut": whole[: len(whole) // 2], "page": b"<!DOCTYPE html>" * 100}
+    content["pointer"] = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
+    path.write_bytes(content.get(fault, whole))
+    snapshot = into_cache(web.cache, repository, tmp_path / "r")
+    if fault == "nowhere":
+        (snapshot / name).unlink()
+        (snapshot / name).symlink_to(tmp_path / "gone")
+    advice: list[str] = []
+    line = next(line for line in released_weights(advice) if repository in line)
+    if fault == "nowhere" and method not in ("epidiff", "eschernet"):  # the file itself is named
+        assert "not here" in line
+        return
+    assert FAULTS[fault] in line and path.name in line
+    assert [text for text in advice if FAULTS[fault] in text and text.startswith(method)]
+
+
+def test_the_doctor_tells_of_a_folder_without_weights(web: Hub, tmp_path: Path) -> None:
+    from studio.doctor import released_weights
+
+    for repository in ("kxic/eschernet-6dof", "openai/clip-vit-large-patch14"):
+        (tmp_path / repository).mkdir(parents=True)
+        (tmp_path / repository / "config.json").write_text("{}")
+        (tmp_path / repository / "vocab.json").write_text("{" if "clip" in repository else "{}")
+        into_cache(web.cache, repository, tmp_path / repository)
+    advice: list[str] = []
+    lines = {line.split()[2]: line for line in released_weights(advice)[1:]}
+    assert "holds no file of weights" in lines["kxic/eschernet-6dof:"]
+    tokenizer = lines["openai/clip-vit-large-patch14:"]
+    assert "vocab.json" in tokenizer and "holds no file of weights" not in tokenizer
+    assert len(advice) == 2
+
+
+@pytest.mark.parametrize("place", ["folder", "cache"])
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_of_another_method_are_told_apart(
+    method: str, place: str, web: Hub, tmp_path: Path
+) -> None:
+    other = "spad" if method != "spad" else "epidiff"
+    name = str(NANO / other)
+    if place == "cache":
+        name = "some/one"
+        into_cache(web.cache, name, NANO / other)
+    with pytest.raises(WeightsError, match="is incomplete as weights of") as caught:
+        build("guidance", method, {"weights": name}, key="system.guidance")
+    fetch = "system.guidance.allow_download=true" in str(caught.value)
+    assert fetch is (place == "cache")
+    assert ("system.guidance.weights=" in str(caught.value)) is (place == "folder")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(WeightsError, match="is incomplete as weights of"):
+        build("guidance", method, {"weights": str(tmp_path / "empty")}, key="system.guidance")
+
+
+def test_what_is_not_here_names_the_option_whole(web: Hub, tmp_path: Path) -> None:
+    from studio.early_checks import check_early
+
+    config = tmp_path / "c.yaml"
+    for option in ("weights", "base"):
+        guidance = {"weights": str(NANO / "epidiff"), option: "nobody/nothing"}
+        system = {"guidance_type": "epidiff", "guidance": guidance}
+        content = {"name": "x", "system_type": "image-to-3d", "system": system}
+        config.write_text(json.dumps(content))  # YAML, too
+        with pytest.raises(WeightsError) as caught:
+            check_early(config)
+        assert str(caught.value).startswith(f"system.guidance.{option}: weights nobody/nothing")
+        assert "system.guidance.allow_download=true" in str(caught.value)

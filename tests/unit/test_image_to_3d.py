@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +16,8 @@ from studio import hashing
 from studio.cli import main
 from studio.export.readers import read_mesh
 from studio.images import save_png
+from studio.models.sdf.model import SDFModel
+from studio.options import plain
 from studio.systems.image_to_3d import UNFITTED, ImageTo3D, weight_paths
 from studio.views import ViewSet
 from tests.unit.test_reconstruction import sphere_views
@@ -219,14 +221,15 @@ def test_every_option_counts_for_the_fit_unless_it_is_named(
 
     for option in fields(defaults):
         value = getattr(defaults, option.name)
-        if is_dataclass(value):
-            first = fields(value)[0].name
-            other = replace(value, **{first: different(getattr(value, first))})
-        else:
-            other = different(value)
+        other = "visual-hull" if option.name == "reconstruction_type" else different(value)
         changed = key(replace(defaults, **{option.name: other})) != key(defaults)
         assert changed is (option.name not in UNFITTED), option.name
     assert set(UNFITTED) <= {option.name for option in fields(defaults)}
+    beside = plain(SDFModel.Config())
+    whole = key(replace(defaults, reconstruction=beside))
+    for name, value in beside.items():
+        changed = key(replace(defaults, reconstruction=beside | {name: different(value)})) != whole
+        assert changed is (name != "flat_base"), name
     before, source = key(defaults), "two"
     assert key(defaults) != before
 

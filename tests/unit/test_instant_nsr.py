@@ -25,14 +25,12 @@ from studio.geometry.instant_nsr_checkpoint import (
     split_flat,
 )
 from studio.geometry.mlp import FusedMLP, VanillaMLP
+from studio.models.sdf.model import SDFModel
 from studio.ops.hash_grid import HashGridLayout
 from studio.ops.spherical_harmonics import spherical_harmonics
 from studio.registry import build
 from studio.renderers.learned_background import BackgroundConfig
 from studio.renderers.neus_occupancy import NeuSOccupancyRenderer
-from studio.systems.fitting import HullConfig
-from studio.systems.loss_options import LossConfig
-from studio.systems.reconstruction import Reconstruction
 from tests.unit.test_reconstruction import RADIUS, sphere_views
 
 SMALL: dict[str, Any] = {"levels": 4, "base_resolution": 6, "growth": 1.5, "log2_rows": 10}
@@ -371,29 +369,27 @@ def test_flat_vectors_hold_the_network_first() -> None:
 # --- fits -----------------------------------------------------------------------------------------
 
 
-def system(renderer: dict[str, Any] | None = None, **geometry: Any) -> Reconstruction:
+def system(renderer: dict[str, Any] | None = None, **geometry: Any) -> SDFModel:
     section = {"step_min": 0.05, "step_max": 0.05, "grid_resolution": 16, "occupancy_warmup": 32}
     authors = {"sharpness": "learned", "slope": "unit", "occupancy": "opacity"}
-    return Reconstruction(
-        Reconstruction.Config(
-            geometry_type="instant-nsr",
-            geometry={**SMALL, "hidden": 16, **geometry},
-            renderer={**section, **authors, "cosine_anneal": 1.0, **(renderer or {})},
-            hull=HullConfig(enabled=False),
-            loss=LossConfig(eikonal=0.1, curvature=5e-4 if "gradient" in geometry else 0.0),
-            optimizer="adamw",
-            weight_decay=0.01,
-            samples_per_step=1024,
-            min_rays=32,
-        )
-    )
+    options = {
+        "geometry_type": "instant-nsr",
+        "geometry": {**SMALL, "hidden": 16, **geometry},
+        "renderer": {**section, **authors, "cosine_anneal": 1.0, **(renderer or {})},
+        "hull": {"enabled": False},
+        "loss": {"eikonal": 0.1, "curvature": 5e-4 if "gradient" in geometry else 0.0},
+        "optimizer": "adamw",
+        "weight_decay": 0.01,
+        "samples_per_step": 1024,
+        "min_rays": 32,
+    }
+    return build("model", "sdf", options, key="system")
 
 
-def fit(fitted: Reconstruction, steps: int, whole: int = 40) -> None:
-    fitted.fitter.max_steps = whole
-    fitted.fitter.start()
+def fit(fitted: SDFModel, steps: int, whole: int = 40) -> None:
+    fitted.start(whole)
     for _ in range(steps):
-        fitted.fitter.check(fitted.fitter.step())
+        fitted.step()
 
 
 NEURALANGELO: dict[str, Any] = {
@@ -408,7 +404,7 @@ NEURALANGELO: dict[str, Any] = {
 def test_a_sphere_is_approached(geometry: dict[str, Any]) -> None:
     torch.manual_seed(0)
     fitted = system(**geometry)
-    fitted.set_views(sphere_views(16))
+    fitted.begin(sphere_views(16))
     directions = torch.nn.functional.normalize(torch.randn(300, 3), dim=-1)
     before = fitted.sdf(directions * RADIUS).abs().mean()
     fit(fitted, 40)
@@ -429,17 +425,15 @@ def test_a_fit_resumes_exactly() -> None:
         whole = system({**options, "background": background}, **NEURALANGELO)
         part = copy.deepcopy(whole)
         for run in (whole, part):
-            run.set_views(sphere_views(16))
+            run.begin(sphere_views(16))
         fit(whole, 16)
         fit(part, 7)
-        saved = copy.deepcopy(
-            (part.state_dict(), part.fitter.optimizer.state_dict(), part.fitter.state_dict())
-        )
+        saved = copy.deepcopy((part.state_dict(), part.optimizer.state_dict(), part.fit_state()))
         resumed = system({**options, "background": background}, **NEURALANGELO)
-        resumed.set_views(sphere_views(16))
+        resumed.begin(sphere_views(16))
         resumed.load_state_dict(saved[0])
-        resumed.fitter.optimizer.load_state_dict(saved[1])
-        resumed.fitter.load_state_dict(saved[2])
+        resumed.optimizer.load_state_dict(saved[1])
+        resumed.load_fit_state(saved[2])
         fit(resumed, 9)
     finally:
         torch.set_num_threads(threads)

@@ -38,6 +38,7 @@ LAYERS = (
     {"cameras", "views", "images", "mesh", "schedule"},
     {"ops", "metrics", "data", "export"},
     {"guidance", "geometry", "renderers"},
+    {"models"},
     {"systems", "callbacks"},
     {
         "__main__",

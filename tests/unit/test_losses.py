@@ -18,13 +18,14 @@ from torch import Tensor
 from studio.cameras import Rays
 from studio.errors import ConfigError
 from studio.geometry.base import Geometry, GeometryOutput
+from studio.models.sdf import losses as L
+from studio.models.sdf.loss_options import TERMS, LossConfig
+from studio.models.sdf.objective import Objective
+from studio.models.sdf.ray_pool import RayBatch
 from studio.ops.volsdf import volsdf_density
 from studio.options import parse_config
 from studio.renderers.base import Renderer, RenderOutput
 from studio.schedule import LEARNING_RATES, LearningRate, Schedule, next_ray_count
-from studio.systems import losses as L
-from studio.systems.loss_options import TERMS, LossConfig
-from studio.systems.objective import Objective
 from studio.systems.optim import (
     FitOptimizerConfig,
     OptimizerConfig,
@@ -33,7 +34,6 @@ from studio.systems.optim import (
     make_optimizer,
     rate_by_step,
 )
-from studio.systems.ray_pool import RayBatch
 
 
 def uniform(*shape: int, seed: int = 0) -> Tensor:

@@ -22,9 +22,7 @@ from studio.ops.importance import inverse_cdf, merge, section_opacity, section_w
 from studio.registry import build
 from studio.renderers.background import BackgroundNeRF, outside_depths
 from studio.renderers.neus import NeuSRenderer
-from studio.systems.fitting import HullConfig
-from studio.systems.reconstruction import Reconstruction
-from tests.unit.test_reconstruction import run_fit, sphere_views
+from tests.unit.test_reconstruction import sphere_views
 
 KEYS = Path(__file__).parents[1] / "parity" / "cases" / "recon"
 RADIUS = 0.55
@@ -542,31 +540,33 @@ def test_geometries_and_renderers_fit_a_sphere_together(
 ) -> None:
     torch.manual_seed(0)
     table = {"levels": 4, "max_resolution": 64, "log2_rows": 12, "hidden": 16}
-    cfg = Reconstruction.Config(
-        geometry_type=geometry,
-        geometry=TINY if geometry == "neus-mlp" else table,
-        renderer_type=renderer,
-        renderer=options,
-        hull=HullConfig(resolution=32, fit_steps=20),
-        samples_per_step=1024,
-        min_rays=64,
-        max_rays=64,
-        lr=5e-3,
-    )
-    system = Reconstruction(cfg)
-    system.set_views(sphere_views(), sphere_views())
+    cfg = {
+        "geometry_type": geometry,
+        "geometry": TINY if geometry == "neus-mlp" else table,
+        "renderer_type": renderer,
+        "renderer": options,
+        "hull": {"resolution": 32, "fit_steps": 20},
+        "samples_per_step": 1024,
+        "min_rays": 64,
+        "max_rays": 64,
+        "lr": 5e-3,
+    }
+    model = build("model", "sdf", cfg)
+    model.begin(sphere_views())
+    model.start(60)
     directions = nn.functional.normalize(torch.randn(300, 3), dim=1)
-    before = system.sdf(directions * 0.3).abs().mean().item()
-    run_fit(system, 40)
-    after = system.sdf(directions * 0.3).abs().mean().item()
+    before = model.sdf(directions * 0.3).abs().mean().item()
+    for _ in range(40):
+        model.step()
+    after = model.sdf(directions * 0.3).abs().mean().item()
     assert after < min(before, 0.05)
     if renderer == "neus":
-        learned = system.renderer.sharpness.variance
+        learned = model.renderer.sharpness.variance
         assert learned.item() != pytest.approx(0.3, abs=1e-6)
-        twin = Reconstruction(cfg)
-        twin.load_state_dict(system.state_dict())
-        assert torch.equal(twin.renderer.gate.cells, system.renderer.gate.cells)
-    colours = system.colour(directions * 0.3, directions)
+        twin = build("model", "sdf", cfg)
+        twin.load_state_dict(model.state_dict())
+        assert torch.equal(twin.renderer.gate.cells, model.renderer.gate.cells)
+    colours = model.colour(directions * 0.3, directions)
     assert colours.shape == (300, 3) and 0 <= colours.min() and colours.max() <= 1
 
 

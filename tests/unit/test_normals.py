@@ -69,15 +69,13 @@ def test_normals_shape_the_surface() -> None:
     roundness = []
     for weight in (0.0, 1.0):
         torch.manual_seed(0)
-        cfg = small_config()
-        cfg.loss = replace(cfg.loss, normal=weight, colour=0.0)
-        system = Reconstruction(cfg)
+        system = Reconstruction(small_config(loss={"normal": weight, "colour": 0.0}))
         system.set_views(views)
         run_fit(system, 60)
-        losses = system.fitter.step()
+        losses = system.model.step()
         assert ("normal" in losses) == (weight > 0)
         points = torch.nn.functional.normalize(torch.randn(500, 3), dim=1) * RADIUS
-        gradient = system.geometry(system.frame.to_local(points)).gradient
+        gradient = system.model.geometry(system.model.frame.to_local(points)).gradient
         cosine = torch.cosine_similarity(gradient, points, dim=1)
         roundness.append(float(cosine.detach().mean()))
     assert roundness[1] > roundness[0] and roundness[1] > 0.98, roundness
@@ -89,10 +87,8 @@ def test_wonder3ds_recipe_uses_all_its_losses() -> None:
     torch.manual_seed(0)
     system = Reconstruction(parse_config(Reconstruction.Config, options, key="system"))
     system.set_views(ball())
-    fitter = system.fitter
-    fitter.max_steps = 60
-    fitter.start()
-    steps = [fitter.step() for _ in range(60)]
+    system.model.start(60)
+    steps = [system.model.step() for _ in range(60)]
     wanted = {"loss", "colour", "mask", "normal", "eikonal", "sparsity", "smooth"}
     assert set(steps[0]) == set(steps[-1]) == wanted
     for name in ("mask", "normal"):

@@ -12,16 +12,12 @@ import torch
 from studio.cameras import orbit_cameras
 from studio.metrics.consistency import ViewConsistency
 from studio.metrics.likeness import Likeness, likeness
+from studio.models.sdf.given import for_fit, replaced_views
+from studio.models.sdf.model import cut_short
+from studio.models.sdf.ray_pool import RayPool
 from studio.ops.visual_hull import Frame
-from studio.systems.findings import KNOWS, contradicting, cut_short, known_objects, unlike
-from studio.systems.originals import (
-    for_fit,
-    posed_originals,
-    read_cameras,
-    replaced_views,
-    written_cameras,
-)
-from studio.systems.ray_pool import RayPool
+from studio.systems.findings import KNOWS, contradicting, known_objects, unlike
+from studio.systems.originals import posed_originals, read_cameras, written_cameras
 from studio.views import Condition, Original, ViewSet
 
 
@@ -126,6 +122,8 @@ def test_what_went_wrong_is_said_and_nothing_else(tmp_path: Path) -> None:
     assert unlike(Likeness(0.9, 0.05), known) == unlike(None, known) == []
     assert contradicting(ViewConsistency(0.95, 0, 0.1, 20.0, 0.9)) == []
     assert "62%" in contradicting(ViewConsistency(0.62, 0, 0.1, 20.0, 0.9))[0]
-    assert cut_short({"step_count": 1500, "max_steps": 1500}, 600) == []
-    assert cut_short({"step_count": 40, "max_steps": 0}, 600) == []
-    assert "after 65 of 1,500 steps" in cut_short({"step_count": 65, "max_steps": 1500}, 20)[0]
+    assert cut_short({"step_count": 1500, "max_steps": 1500, "seconds": 600.0}) == []
+    assert cut_short({"step_count": 40, "max_steps": 0, "seconds": 600.0}) == []
+    (said,) = cut_short({"step_count": 65, "max_steps": 1500, "seconds": 20.0})
+    assert "65 of 1,500 steps" in said and "budget of 20 s" in said
+    assert "budget of" not in cut_short({"step_count": 65, "max_steps": 1500})[0]

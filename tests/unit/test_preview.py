@@ -32,7 +32,11 @@ from studio.views import ViewSet
 class Lamp:
     """A ball on a foot, coloured by position: no symmetry but about +Z."""
 
-    bound = 0.5
+    device = "cpu"
+
+    def mesh(self, resolution=192, options=None, *, report=None):
+        faces = options.faces or None
+        return extract_mesh(self.sdf, 0.5, resolution, faces=faces).with_normals()
 
     def sdf(self, points):
         ball = (points - torch.tensor([0.0, 0.05, 0.15])).norm(dim=1) - 0.22

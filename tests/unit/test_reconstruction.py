@@ -8,13 +8,15 @@ import logging
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 
 from studio.cameras import orbit_cameras
-from studio.errors import DataError, TrainingError
+from studio.errors import ConfigError, DataError, TrainingError
+from studio.models.sdf.ray_pool import RayPool, pixel_side
 from studio.ops.visual_hull import (
     Frame,
     agreed_hull,
@@ -24,11 +26,10 @@ from studio.ops.visual_hull import (
     tight_frame,
     visual_hull,
 )
+from studio.options import parse_config
 from studio.progress import StageProgress
 from studio.run import RunFolder
-from studio.systems.ray_pool import RayPool, pixel_side
 from studio.systems.reconstruction import Reconstruction
-from studio.systems.start_shape import HullConfig
 from studio.views import ViewSet
 
 RADIUS = 0.3
@@ -59,23 +60,22 @@ def sphere_views(
 
 
 def small_config(**options: object) -> Reconstruction.Config:
-    cfg = Reconstruction.Config(
-        geometry={"levels": 4, "max_resolution": 64, "log2_rows": 12, "hidden": 16},
-        renderer={"grid_resolution": 32},
-        hull=HullConfig(resolution=32, fit_steps=30),
-        samples_per_step=1024,
-        min_rays=32,
-        lr=2e-2,
-        lr_end=0.1,
-    )
-    return replace(cfg, **options)
+    small = {
+        "geometry": {"levels": 4, "max_resolution": 64, "log2_rows": 12, "hidden": 16},
+        "renderer": {"grid_resolution": 32},
+        "hull": {"resolution": 32, "fit_steps": 30},
+        "samples_per_step": 1024,
+        "min_rays": 32,
+        "lr": 2e-2,
+        "lr_end": 0.1,
+    }
+    return parse_config(Reconstruction.Config, small | options, key="system")
 
 
 def run_fit(system: Reconstruction, steps: int) -> None:
-    system.fitter.max_steps = 60
-    system.fitter.start()
+    system.model.start(60)
     for _ in range(steps):
-        system.fitter.check(system.fitter.step())
+        system.model.step()
 
 
 @pytest.fixture(scope="module")
@@ -159,10 +159,10 @@ def test_empty_masks_are_an_error() -> None:
 
 def test_a_sphere_is_recovered(fitted: Reconstruction) -> None:
     directions = torch.nn.functional.normalize(torch.randn(500, 3), dim=-1)
-    assert fitted.sdf(directions * RADIUS).abs().mean() < 0.01
-    assert (fitted.sdf(directions * (RADIUS - 0.05)) < 0).all()
-    assert (fitted.sdf(directions * (RADIUS + 0.05)) > 0).all()
-    inside = fitted.sdf(directions * (RADIUS - 0.05))
+    assert fitted.model.sdf(directions * RADIUS).abs().mean() < 0.01
+    assert (fitted.model.sdf(directions * (RADIUS - 0.05)) < 0).all()
+    assert (fitted.model.sdf(directions * (RADIUS + 0.05)) > 0).all()
+    inside = fitted.model.sdf(directions * (RADIUS - 0.05))
     assert (inside + 0.05).abs().mean() < 0.02  # distances are in world units
 
 
@@ -177,12 +177,12 @@ def test_held_out_pictures_are_matched(fitted: Reconstruction) -> None:
 
 def test_colours_and_space_outside_the_hull(fitted: Reconstruction) -> None:
     directions = torch.nn.functional.normalize(torch.randn(200, 3), dim=-1)
-    colours = fitted.colour(directions * RADIUS, directions)
+    colours = fitted.model.colour(directions * RADIUS, directions)
     assert (colours - (directions * 0.5 + 0.5)).abs().mean() < 0.1
-    assert fitted.colour(torch.zeros(0, 3), torch.zeros(0, 3)).shape == (0, 3)
+    assert fitted.model.colour(torch.zeros(0, 3), torch.zeros(0, 3)).shape == (0, 3)
     corners = torch.tensor([[0.5, 0.5, 0.5], [-0.49, 0.49, -0.49], [3.0, 0.0, 0.0]])
-    assert (fitted.sdf(corners) > 0.05).all()
-    assert (fitted.sdf(corners) <= corners.norm(dim=-1) - RADIUS + 0.05).all()
+    assert (fitted.model.sdf(corners) > 0.05).all()
+    assert (fitted.model.sdf(corners) <= corners.norm(dim=-1) - RADIUS + 0.05).all()
 
 
 def test_resumed_run_ends_with_the_same_weights() -> None:
@@ -197,14 +197,14 @@ def test_resumed_run_ends_with_the_same_weights() -> None:
         run_fit(whole, 50)
         run_fit(part, 23)
         saved = copy.deepcopy(
-            (part.state_dict(), part.fitter.optimizer.state_dict(), part.fitter.state_dict())
+            (part.state_dict(), part.model.optimizer.state_dict(), part.model.fit_state())
         )
         torch.manual_seed(99)  # nothing may depend on it
         resumed = Reconstruction(small_config())
         resumed.set_views(sphere_views())
         resumed.load_state_dict(saved[0])
-        resumed.fitter.optimizer.load_state_dict(saved[1])
-        resumed.fitter.load_state_dict(saved[2])
+        resumed.model.optimizer.load_state_dict(saved[1])
+        resumed.model.load_fit_state(saved[2])
         run_fit(resumed, 27)
     finally:
         torch.set_num_threads(before)
@@ -214,43 +214,39 @@ def test_resumed_run_ends_with_the_same_weights() -> None:
 
 
 def test_progress_follows_steps_until_a_fit_is_far_behind(fitted: Reconstruction) -> None:
-    fitter = copy.copy(fitted.fitter)
-    fitter.max_steps, fitter.time_budget_s = 100, 10.0
+    fitter = copy.copy(fitted.model.fitter)
+    fitter.max_steps, fitter.seconds = 100, 10.0
     fitter.step_count = 30
     for elapsed, progress in ((0.0, 0.3), (5.0, 0.3), (6.4, 0.3), (7.5, 0.5), (10.0, 1.0)):
         fitter.elapsed_s = elapsed  # the load of the machine changes nothing before that
         assert fitter.progress == pytest.approx(progress)
-    assert fitter.done
     fitter.step_count, fitter.elapsed_s = 100, 1.0
-    assert fitter.done
+    assert fitter.progress == 1.0
     fitter.max_steps, fitter.elapsed_s = 0, 2.5  # no steps are asked for: time decides
     assert fitter.progress == 0.25
-    fitter.max_steps, fitter.time_budget_s = 0, 0.0
-    with pytest.raises(ValueError, match="max_steps"):
+    with pytest.raises(ConfigError, match="no end"):
         fitter.start()
 
 
 def test_steps_without_samples_change_nothing() -> None:
     system = Reconstruction(small_config())
     system.set_views(sphere_views())
-    fitter = system.fitter
-    fitter.max_steps = 5
-    system.renderer.restrict(torch.zeros(8, 8, 8, dtype=torch.bool))
-    before = copy.deepcopy(system.geometry.state_dict())
+    fitter = system.model.fitter
+    fitter.started, fitter.max_steps = True, 5
+    system.model.renderer.restrict(torch.zeros(8, 8, 8, dtype=torch.bool))
+    before = copy.deepcopy(system.model.geometry.state_dict())
     assert fitter.step() == {}
     assert fitter.step_count == 1
-    for name, value in system.geometry.state_dict().items():
+    for name, value in system.model.geometry.state_dict().items():
         assert torch.equal(value, before[name])
 
 
 def test_not_finite_losses_name_step_and_loss(fitted: Reconstruction) -> None:
     with pytest.raises(TrainingError, match=r"step \d+ of the fit: mask = nan"):
-        fitted.fitter.check({"mask": torch.tensor(float("nan"))})
+        fitted.model.fitter.check({"mask": torch.tensor(float("nan"))})
 
 
 def test_a_broken_picture_stops_training_before_the_weights(tmp_path: Path) -> None:
-    from types import SimpleNamespace
-
     import pytorch_lightning as pl
 
     views = sphere_views()
@@ -281,7 +277,7 @@ def test_a_broken_picture_stops_training_before_the_weights(tmp_path: Path) -> N
 def test_targets_are_composited_like_the_picture(background: str) -> None:
     system = Reconstruction(small_config(background=background))
     system.set_views(sphere_views())
-    behind = system.fitter.pool.batch(40, seed=0, step=0).background
+    behind = system.model.fitter.pool.batch(40, seed=0, step=0).background
     constant = {"white": 1.0, "black": 0.0}
     if background == "none":
         assert behind is None
@@ -289,8 +285,8 @@ def test_targets_are_composited_like_the_picture(background: str) -> None:
         assert behind is not None and behind.std() > 0.1
     else:
         assert behind is not None and (behind == constant[background]).all()
-    system.fitter.max_steps = 1
-    assert system.fitter.step()["loss"] > 0
+    system.model.start(1)
+    assert system.model.step()["loss"] > 0
 
 
 def test_lightning_counts_every_step_and_resumes_exactly(tmp_path: Path) -> None:
@@ -323,10 +319,10 @@ def test_lightning_counts_every_step_and_resumes_exactly(tmp_path: Path) -> None
     try:
         torch.manual_seed(0)
         whole, trainer = train(None)
-        assert trainer.global_step == 40 and whole.fitter.step_count == 40
+        assert trainer.global_step == 40 and whole.model.fitter.step_count == 40
         torch.manual_seed(1)
         resumed, trainer = train(tmp_path / "at20.ckpt")
-        assert trainer.global_step == 40 and resumed.fitter.step_count == 40
+        assert trainer.global_step == 40 and resumed.model.fitter.step_count == 40
     finally:
         torch.set_num_threads(before)
     for name, value in resumed.state_dict().items():
@@ -351,7 +347,7 @@ def test_time_budget_ends_training(tmp_path: Path) -> None:
         logger=False,
     )
     trainer.fit(system)
-    assert system.fitter.done and 0 < trainer.global_step == system.fitter.step_count < 100000
+    assert system.model.done and 0 < trainer.global_step == system.model.fitter.step_count < 100000
 
 
 def test_distances_are_differences_of_positions() -> None:
@@ -361,7 +357,7 @@ def test_distances_are_differences_of_positions() -> None:
     system.set_views(sphere_views(centre=(0.08, 0.0, -0.05)))
     run_fit(system, 20)
     directions: Tensor = torch.nn.functional.normalize(torch.randn(200, 3), dim=-1)
-    assert system.sdf(centre + directions * RADIUS).abs().mean() < 0.03
+    assert system.model.sdf(centre + directions * RADIUS).abs().mean() < 0.03
 
 
 # --- what cannot be seen, and few views -----------------------------------------------------------
@@ -372,12 +368,12 @@ def test_nothing_outside_the_hull_reaches_the_mesh() -> None:
     system = Reconstruction(small_config())
     system.set_views(sphere_views())
     with torch.no_grad():
-        system.geometry.b2[0] -= 10  # type: ignore[union-attr,operator,index]
+        system.model.geometry.b2[0] -= 10  # type: ignore[union-attr,operator,index]
     points = cell_centres(40) * 0.5
-    solid = system.sdf(points) < 0
-    hull = system.renderer.hull
+    solid = system.model.sdf(points) < 0
+    hull = system.model.renderer.hull
     assert hull is not None
-    local = system.frame.to_local(points)
+    local = system.model.frame.to_local(points)
     cell = ((local + 1) * (0.5 * len(hull))).long().clamp(0, len(hull) - 1)
     allowed = hull[cell.unbind(-1)] & (local.abs() <= 1).all(-1)
     assert torch.equal(solid, allowed) and 0.02 < float(solid.float().mean()) < 0.5
@@ -390,29 +386,29 @@ def test_few_views_give_one_closed_body(count: int) -> None:
     system = Reconstruction(small_config())
     system.set_views(sphere_views().select(list(range(count))))
     run_fit(system, 30)
-    mesh = extract_mesh(system.sdf, system.bound, 32)
+    mesh = extract_mesh(system.model.sdf, system.model.bound, 32)
     assert 0.5 * 0.113 < mesh.volume < 1.05**3 and len(mesh.faces) > 100
 
 
 def test_rays_come_from_one_view_and_from_the_masks() -> None:
     system = Reconstruction(small_config(rays_from="one-view", rays_per_step=64, foreground=0.5))
     system.set_views(sphere_views())
-    pool = system.fitter.pool
+    pool = system.model.fitter.pool
     seen = []
     for step in range(11):
-        batch = pool.batch(system.fitter.rays, seed=3, step=step)
+        batch = pool.batch(system.model.fitter.rays, seed=3, step=step)
         assert len(batch.view) == 64 and len(batch.view.unique()) == 1
         assert (batch.mask[:32] > 0.5).all()
         seen.append(int(batch.view[0]))
         again = pool.batch(64, seed=3, step=step)
         assert torch.equal(batch.rays.directions, again.rays.directions)
     assert sorted(seen) == list(range(11))  # every view once, then anew
-    mixed = RayPool(sphere_views(), system.frame, system.renderer.meets, pool.target.device).batch(
-        200, seed=3, step=0
-    )
+    mixed = RayPool(
+        sphere_views(), system.model.frame, system.model.renderer.meets, pool.target.device
+    ).batch(200, seed=3, step=0)
     assert len(mixed.view.unique()) == 11
     run_fit(system, 2)
-    assert system.fitter.rays == 64  # fixed
+    assert system.model.fitter.rays == 64  # fixed
 
 
 @pytest.mark.parametrize("size", [32, 128])
@@ -424,8 +420,8 @@ def test_the_smoothing_reaches_over_a_pixel_of_the_views(size: int) -> None:
     assert pixel_side(replace(views, cameras=flat), WHOLE) == pytest.approx(1.2 / size / 0.5)
     system = Reconstruction(small_config())
     system.set_views(views)
-    wanted = pixel_side(views, system.fitter.frame)
-    assert system.fitter.objective.smooth_distance == pytest.approx(wanted)
+    wanted = pixel_side(views, system.model.fitter.frame)
+    assert system.model.fitter.objective.smooth_distance == pytest.approx(wanted)
 
 
 def test_a_view_that_lost_the_object_teaches_nothing() -> None:
@@ -434,19 +430,22 @@ def test_a_view_that_lost_the_object_teaches_nothing() -> None:
     images[4, 3] = 0
     system = Reconstruction(small_config())
     system.set_views(replace(views, images=images))
-    assert sorted(system.fitter.pool.view.unique().tolist()) == [*range(4), *range(5, 11)]
+    assert sorted(system.model.fitter.pool.view.unique().tolist()) == [*range(4), *range(5, 11)]
 
 
 def test_time_left_is_that_of_the_budget(fitted: Reconstruction) -> None:
-    fitter = fitted.fitter
-    before = (fitter.max_steps, fitter.time_budget_s, fitter.step_count, fitter.elapsed_s)
+    fitter = fitted.model.fitter
+    before = (fitter.max_steps, fitter.seconds, fitter.step_count, fitter.elapsed_s)
+    steps = SimpleNamespace(max_steps=1000)
+    system = SimpleNamespace(cfg=replace(fitted.cfg, time_budget_s=30.0), trainer=steps)
+    system.model = fitted.model
     try:
-        fitter.max_steps, fitter.time_budget_s, fitter.elapsed_s = 1000, 30.0, 6.0
-        assert fitted.time_budget is None  # steps decide
-        fitter.max_steps = 0
-        assert fitted.time_budget == (6.0, 30.0)
+        fitter.max_steps, fitter.seconds, fitter.elapsed_s = 0, 30.0, 6.0
+        assert Reconstruction.time_budget.fget(system) is None  # steps decide
+        steps.max_steps = -1
+        assert Reconstruction.time_budget.fget(system) == (6.0, 30.0)
     finally:
-        fitter.max_steps, fitter.time_budget_s, fitter.step_count, fitter.elapsed_s = before
+        fitter.max_steps, fitter.seconds, fitter.step_count, fitter.elapsed_s = before
 
 
 def test_progress_of_a_time_budget_is_in_seconds(

@@ -9,9 +9,9 @@ import pytest
 
 from studio.cli import main
 from studio.errors import ConfigError
+from studio.models.sdf.loss_options import LossConfig, weights_of
 from studio.options import parse_config
 from studio.registry import build
-from studio.systems.loss_options import LossConfig, weights_of
 from tests.conftest import REPOSITORY
 from tests.unit.test_reconstruction import sphere_views
 

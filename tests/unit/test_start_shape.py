@@ -9,15 +9,16 @@ import torch
 
 from studio.cameras import Cameras
 from studio.errors import ConfigError, DataError
+from studio.models.object_hull import HullOptions, ObjectHull, find_object
+from studio.models.sdf.start_shape import HullConfig, check_surroundings, object_in
 from studio.ops.visual_hull import cell_centres
-from studio.systems.start_shape import HullConfig, StartShape, check_surroundings, find_object
 from studio.views import ViewSet
 from tests.unit.test_reconstruction import RADIUS, sphere_views
 
-CFG = HullConfig(resolution=48)
+CFG = HullOptions(resolution=48)
 
 
-def radii(shape: StartShape) -> torch.Tensor:
+def radii(shape: ObjectHull) -> torch.Tensor:
     """Distance from the world's origin of every cell of the hull."""
     assert shape.hull is not None
     cells = cell_centres(len(shape.hull))[shape.hull.reshape(-1)]
@@ -78,7 +79,7 @@ def test_masks_that_never_agree_start_from_a_sphere(caplog: pytest.LogCaptureFix
     views = sphere_views(64)
     rows = torch.arange(64)[:, None].expand(64, 64)
     stripes = {i: ((rows // 2 + i) % 11 == 0).float() for i in range(11)}
-    shape = find_object(with_masks(views, stripes), CFG)
+    shape = object_in(with_masks(views, stripes), HullConfig(resolution=48))
     assert shape.around is None and shape.hull is None and shape.frame.half == pytest.approx(0.52)
     assert "sphere" in caplog.text
 
@@ -120,7 +121,7 @@ def test_what_cannot_be_is_one_clear_error(views: ViewSet, message: str) -> None
 
 def test_the_same_is_fitted_without_hull_where_that_is_wanted() -> None:
     views = with_masks(sphere_views(), dict.fromkeys(range(11), 1.0))
-    assert find_object(views, HullConfig(enabled=False)).hull is None
+    assert object_in(views, HullConfig(enabled=False)).hull is None
 
 
 def test_a_small_object_gets_a_small_cube() -> None:
@@ -145,4 +146,4 @@ def test_views_without_masks_need_a_background() -> None:
         with pytest.raises(ConfigError, match=r"no masks(.|\n)*configs/reconstruct-scene.yaml"):
             check_surroundings(views, outside, loss)
     with pytest.raises(DataError, match="configs/reconstruct-scene.yaml"):
-        find_object(views, HullConfig())
+        find_object(views, HullOptions())

@@ -477,7 +477,7 @@ def test_folder_brings_all_that_belongs_to_the_network(tmp_path: Path) -> None:
         assert torch.equal(value, again.state_dict()[name]), name
         assert torch.equal(value, other.state_dict()[name]), name
     (tmp_path / "w" / "config.json").unlink()
-    with pytest.raises(WeightsError, match=r"config\.json missing"):
+    with pytest.raises(WeightsError, match=r"config\.json is missing"):
         ViewFusionComposableGuidance.from_pretrained(tmp_path / "w")
 
 

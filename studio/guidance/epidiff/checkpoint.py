@@ -19,7 +19,7 @@ from studio.guidance.epidiff.network import DEAD_PREFIXES, EpipolarModule, MVMod
 from studio.guidance.epidiff.options import RELEASED, RELEASED_BASE, SETTINGS, EpiDiffConfig
 from studio.guidance.folders import current_vae_name, materialised, read_weights
 from studio.guidance.hub import beside, repository_in, resolve
-from studio.guidance.json_files import read_json, with_fixed, with_released
+from studio.guidance.json_files import networks_refused, read_json, with_fixed, with_released
 from studio.guidance.needs import Part, check_there, model
 from studio.guidance.stable_diffusion import is_full_size
 from studio.guidance.zero123 import checkpoint as zero123
@@ -82,12 +82,8 @@ def saved_config(
     Raises:
         WeightsError: if a file or the base is missing, or an option cannot be used.
     """
+    check_there(folder, USES, variant, "EpiDiff")
     path = folder / "config.json"
-    if not path.is_file():
-        raise WeightsError(
-            f"{folder} is not a folder of EpiDiff weights: config.json missing.",
-            allowed=f"a folder with config.json and {BLOCKS}",
-        )
     options = read_json(path)
     named = str(options.get("base", ""))
     places = [beside(place, named) for place in (folder, folder.resolve())]
@@ -100,7 +96,8 @@ def saved_config(
     except WeightsError as error:
         raise WeightsError(
             f"{folder} needs the Zero-1-to-3 weights in {options['base']}, which do not exist.",
-            hint=f'put them there, or name another folder as "base" in {path}, or give base=FOLDER',
+            hint=f'put them there, or name another folder as "base" in {path}, or give '
+            "system.guidance.base=FOLDER",
         ) from error
     options["base"] = str(found)
     try:
@@ -119,9 +116,8 @@ def with_saved_options(cfg: EpiDiffConfig) -> EpiDiffConfig:
         names = RELEASED_SIZE if is_released_size(cfg) else RELEASED_FIX
         return with_released(cfg, RELEASED, names, source)
     saved = saved_config(type(cfg), source, cfg.base, cfg.allow_download, cfg.variant)
-    check_there(source, USES, cfg.variant)
     if Path(saved.base).is_dir():
-        check_there(Path(saved.base), zero123.USES, cfg.variant)
+        check_there(Path(saved.base), zero123.USES, cfg.variant, "Zero-1-to-3", "base")
     fixed = {name: getattr(saved, name) for name in DESCRIBES_BLOCKS}
     cfg = with_fixed(cfg, fixed, source / "config.json")
     return replace(cfg, base=saved.base, zero123={**saved.zero123, **cfg.zero123})
@@ -154,7 +150,9 @@ def load_base(
         base_cfg = parse_config(Zero123Config, {**saved, **cfg.zero123, "weights": ""}, key=key)
         names = (*BASE_FIX, *(zero123.RELEASED_SIZE if is_released_size(cfg) else ()))
         base_cfg = with_released(base_cfg, RELEASED_BASE, names, Path(cfg.weights))
-        base = Zero123Guidance(base_cfg, zero123.empty_parts(base_cfg, folder))
+        with networks_refused(""):
+            empty = zero123.empty_parts(base_cfg, folder)
+        base = Zero123Guidance(base_cfg, empty)
     elif cfg.base and parts is None:
         how = {"variant": cfg.variant, "allow_download": cfg.allow_download}
         base = Zero123Guidance.from_pretrained(cfg.base, **how)

@@ -114,7 +114,7 @@ class EpiDiffGuidance(Guidance):
         self, pixels: Float[Tensor, "b 3 h w"], noise: Float[Tensor, "b c g u"] | None = None
     ) -> Float[Tensor, "b c g u"]:
         """Return the latents to concatenate; `noise` makes it a sample of the VAE's posterior."""
-        return self._scaled_condition(encode(self.vae, pixels, noise))
+        return self._scaled_condition(encode(self.vae, pixels, noise, self.cfg.vae_batch))
 
     def _scaled_condition(self, latents: Tensor) -> Tensor:
         scale = self.vae.config.scaling_factor if self.base_cfg.scale_condition else 1.0
@@ -147,7 +147,7 @@ class EpiDiffGuidance(Guidance):
             else:
                 concat = self.condition_latents(cond_image, self._condition_noise(like, generator))
             drop = _uniform(objects if self.cfg.condition_drop == "object" else 1, like, generator)
-            clean = target_latents(self.vae, batch, generator)
+            clean = target_latents(self.vae, batch, generator, self.cfg.vae_batch)
             draw_on = like.device if generator is None else generator.device
             t = torch.randint(
                 len(self.schedule), (objects,), generator=generator, device=draw_on

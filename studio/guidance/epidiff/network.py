@@ -149,6 +149,8 @@ class Attention(nn.Module):
         if mask is not None:
             bias = torch.zeros(mask.shape, dtype=q.dtype, device=q.device)
             bias = bias.masked_fill(~mask, torch.finfo(q.dtype).min).flatten(0, 1)[:, None, None]
+            if q.dtype == torch.float16:  # whose lowest number does not swallow the scores
+                q = q * mask.any(-1).flatten()[:, None, None, None]
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return self.to_out(out.transpose(1, 2).flatten(2)).reshape(x.shape)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from studio.guidance.ddim import Spacing
 from studio.guidance.epidiff.network import BlockOptions
-from studio.guidance.precision import SamplingOptions
+from studio.guidance.precision import LatentSamplingOptions
 from studio.guidance.zero123.network import FourthNumber
 from studio.guidance.zero123.options import Zero123Config
 from studio.ranges import CountOrZero, Elevation, Fixed, Range, Share, Size
@@ -66,13 +66,13 @@ RELEASED_BASE: dict[str, Any] = {
 
 
 @dataclass
-class EpiDiffConfig(SamplingOptions):
+class EpiDiffConfig(LatentSamplingOptions):
     """Options of EpiDiff; the defaults are the nano model's. Empty ones follow `settings`."""
 
     weights: str = ""
     """Folder of trained blocks, the authors' .ckpt, or either on the hub (owner/name, owner/name:path); empty: untrained blocks."""  # noqa: E501
     base: str = ""
-    """Zero-1-to-3 model that the blocks sit in: folder, .ckpt or owner/name; empty: fresh random weights. The authors' .ckpt holds it."""  # noqa: E501
+    """Zero-1-to-3 model that the blocks sit in: folder, .ckpt or owner/name; empty: fresh random weights. The authors' .ckpt holds it: nothing but options is read from a base beside that."""  # noqa: E501
     allow_pickle: bool = False
     """Open a .ckpt that cannot be read safely, running whatever code it holds."""
     allow_download: bool = False

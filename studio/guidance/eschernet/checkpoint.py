@@ -107,8 +107,11 @@ def with_saved_options(cfg: EscherNetConfig) -> EscherNetConfig:
     cfg = replace(cfg, weights=str(folder))
     if not folder.is_dir():
         return _with_file(cfg, folder)
+    check_there(folder, USES, cfg.variant, "EscherNet")
     if (folder / "config.json").is_file():
         saved = folders.read_config(folder)
+        if "cape" not in saved:
+            _check_cape(cfg)
         return with_saved(cfg, saved, DESCRIBES_NETWORK, folder / "config.json")
     scheduler = folder / "scheduler" / "scheduler_config.json"
     if not scheduler.is_file():
@@ -138,8 +141,8 @@ def _with_file(cfg: EscherNetConfig, file: Path) -> EscherNetConfig:
 def _check_cape(cfg: EscherNetConfig) -> None:
     if not cfg.cape:
         raise ConfigError(
-            f"cape is not given for {cfg.weights}, and it does not tell.",
-            allowed="cape: 6dof or 4dof, as the checkpoint is called",
+            f"system.guidance.cape is not given for {cfg.weights}, and it does not tell.",
+            allowed="6dof or 4dof, as the checkpoint is called",
         )
 
 
@@ -151,7 +154,6 @@ def build_parts(cfg: EscherNetConfig) -> dict[str, Any]:
     """
     source = Path(cfg.weights)
     if cfg.weights and source.is_dir():
-        check_there(source, USES, cfg.variant)
         return {name: read_part(name, source / name, cfg) for name in PARTS}
     if cfg.weights:
         with torch.device("meta"):

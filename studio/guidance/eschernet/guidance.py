@@ -117,7 +117,7 @@ class EscherNetGuidance(Guidance):
             pixels, c2w = batch["cond_image"][:, None], batch["cond_c2w"][:, None]
         draw_on = pixels.device if generator is None else generator.device
         with torch.no_grad():
-            clean = target_latents(self.vae, batch, generator)
+            clean = target_latents(self.vae, batch, generator, self.cfg.vae_batch)
         count = (len(clean),)
         t = torch.randint(len(self.schedule), count, generator=generator, device=draw_on)
         drop = torch.rand(count, generator=generator, device=draw_on)

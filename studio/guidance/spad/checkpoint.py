@@ -93,6 +93,7 @@ def with_saved_options(cfg: SpadConfig) -> SpadConfig:
     source = resolve(cfg.weights, cfg.allow_download, USES, cfg.variant)
     cfg = replace(cfg, weights=str(source))
     if source.is_dir():
+        check_there(source, USES, cfg.variant, "SPAD")
         return with_saved(cfg, read_config(source), DESCRIBES_NETWORK, source / "config.json")
     tensors = read_tensors(source, cfg.allow_pickle)
     entrance = tensors.get(f"{ldm.UNET}input_blocks.0.0.weight")
@@ -109,7 +110,6 @@ def build_parts(cfg: SpadConfig) -> tuple[dict[str, Any], Tokenizer]:
     """
     source = Path(cfg.weights) if cfg.weights else None
     if source is not None and source.is_dir():
-        check_there(source, USES, cfg.variant)
         parts = {name: read_part(name, source / name, cfg) for name in PARTS}
         text = parts["text_encoder"].config
         tokenizer = read_tokenizer(source / "tokenizer", text.max_position_embeddings)

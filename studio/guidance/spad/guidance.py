@@ -168,7 +168,8 @@ class SpadGuidance(Guidance):
                 allowed="fixed, noised",
             )
         pixels = on_white(condition.image[None], self.cfg.resolution).to(noise) * 2 - 1
-        latents = encode(self.vae, pixels) * self.vae.config.scaling_factor
+        latents = encode(self.vae, pixels, batch=self.cfg.vae_batch)
+        latents = latents * self.vae.config.scaling_factor
         return HeldPicture(latents, noise, self.cfg.image_conditioning == "fixed")
 
     @property
@@ -199,7 +200,7 @@ class SpadGuidance(Guidance):
             )
         captions, side = list(batch["caption"]), self.cfg.resolution
         with torch.no_grad():
-            clean = target_latents(self.vae, batch, generator)
+            clean = target_latents(self.vae, batch, generator, self.cfg.vae_batch)
         count, draw_on = len(clean), clean.device if generator is None else generator.device
         t = torch.randint(len(self.schedule), (count,), generator=generator, device=draw_on)
         drop = torch.rand(count, generator=generator, device=draw_on) < self.cfg.text_dropout

@@ -95,7 +95,8 @@ class Sampler:
             picture = blob(self.cfg.resolution, self.cfg.blob_sigma).to(noise)
             flat = noise.flatten(0, 1)
             pixels = picture.expand(len(flat), 3, -1, -1)
-            spot = encode(self.vae, pixels, randn_like(flat, generator)).view_as(noise)
+            draw = randn_like(flat, generator)
+            spot = encode(self.vae, pixels, draw, self.cfg.vae_batch).view_as(noise)
             spot = spot * self.vae.config.scaling_factor
         return abar**0.5 * spot + (1 - abar) ** 0.5 * noise
 

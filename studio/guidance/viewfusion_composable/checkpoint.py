@@ -16,7 +16,7 @@ from studio.files import write_json
 from studio.guidance.folders import read_weights
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import read_json, with_fixed, with_released
-from studio.guidance.needs import Part, model
+from studio.guidance.needs import Part, check_there, model
 from studio.guidance.viewfusion_composable.options import RELEASED, ViewFusionComposableConfig
 from studio.options import parse_config, plain
 from studio.ranges import fixed
@@ -53,12 +53,8 @@ def saved_config(source: Path) -> ViewFusionComposableConfig:
         WeightsError: if there is no such folder or file.
     """
     if source.is_dir():
+        check_there(source, USES, of="composable ViewFusion")
         path = source / "config.json"
-        if not path.is_file():
-            raise WeightsError(
-                f"{source} is no folder of ViewFusion weights: config.json missing.",
-                allowed=f"a folder with config.json and {FILE}, or the authors' .pt",
-            )
         options = {**read_json(path), "weights": str(source)}
         try:
             return parse_config(ViewFusionComposableConfig, options, key=str(path))

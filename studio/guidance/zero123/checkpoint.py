@@ -195,7 +195,6 @@ def build_parts(cfg: Zero123Config) -> dict[str, Any]:
         return fresh
     source = Path(cfg.weights)
     if source.is_dir():
-        check_there(source, USES, cfg.variant)
         how = {"allow_pickle": cfg.allow_pickle, "variant": cfg.variant}
         return {name: read_part(name, part_folder(name, source), **how) for name in PARTS}
     parts = empty_parts(cfg)
@@ -245,6 +244,8 @@ def with_saved_options(cfg: Zero123Config) -> Zero123Config:
         return cfg
     source = resolve(cfg.weights, cfg.allow_download, USES, cfg.variant)
     cfg = replace(cfg, weights=str(source))
+    if source.is_dir():
+        check_there(source, USES, cfg.variant, "Zero-1-to-3")
     if (source / "config.json").is_file():
         return with_saved(cfg, read_config(source), DESCRIBES_NETWORK, source / "config.json")
     known = scheduled(source) if source.is_dir() else {}

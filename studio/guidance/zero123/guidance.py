@@ -110,7 +110,7 @@ class Zero123Guidance(Guidance):
     @torch.no_grad()
     def condition_latents(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c g u"]:
         """Return the latents to concatenate: posterior mode of condition pictures in [-1, 1]."""
-        return self._scaled_condition(encode(self.vae, pixels))
+        return self._scaled_condition(encode(self.vae, pixels, batch=self.cfg.vae_batch))
 
     def _scaled_condition(self, latents: Tensor) -> Tensor:
         return latents * self.vae.config.scaling_factor if self.cfg.scale_condition else latents
@@ -132,7 +132,8 @@ class Zero123Guidance(Guidance):
         cond_image, c2w = batch["cond_image"], batch["c2w"]
         objects, views = c2w.shape[:2]
         with torch.no_grad():
-            clean = target_latents(self.vae, batch, generator).flatten(0, 1)
+            clean = target_latents(self.vae, batch, generator, self.cfg.vae_batch)
+            clean = clean.flatten(0, 1)
             if batch.get("cond_latents") is not None:
                 concat = self._scaled_condition(batch["cond_latents"])
             else:

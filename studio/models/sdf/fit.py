@@ -1,10 +1,10 @@
-"""Fits a geometry to posed views: the loop of the reconstruction system."""
+"""The loop that fits a geometry, seen through a renderer, to posed views."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -13,6 +13,14 @@ from torch import Tensor
 
 from studio.errors import ConfigError, TrainingError
 from studio.geometry.base import Geometry
+from studio.models.base import check_budget
+from studio.models.sdf.given import for_fit, replaced_views
+from studio.models.sdf.loss_options import LossConfig, weights_of
+from studio.models.sdf.losses import eikonal
+from studio.models.sdf.objective import Objective
+from studio.models.sdf.optimizer import FitOptimizerConfig, make_fit_optimizer
+from studio.models.sdf.ray_pool import BACKGROUNDS, SOURCES, RayBatch, RayPool, pixel_side
+from studio.models.sdf.start_shape import HullConfig, check_surroundings, object_in
 from studio.ops.backend import keep_freed_memory
 from studio.ops.random import step_generator
 from studio.ops.visual_hull import cell_centres, hull_distance
@@ -20,13 +28,6 @@ from studio.progress import StageProgress
 from studio.ranges import Factor, OneOf, Range, Share
 from studio.renderers.base import Renderer, RenderOutput
 from studio.schedule import next_ray_count
-from studio.systems.loss_options import LossConfig, weights_of
-from studio.systems.losses import eikonal
-from studio.systems.objective import Objective
-from studio.systems.optim import FitOptimizerConfig, make_fit_optimizer
-from studio.systems.originals import for_fit, replaced_views
-from studio.systems.ray_pool import BACKGROUNDS, SOURCES, RayBatch, RayPool, pixel_side
-from studio.systems.start_shape import HullConfig, check_surroundings, find_object
 from studio.views import ViewSet
 
 
@@ -70,11 +71,8 @@ class Fitter:
         renderer: renders it.
         views: what it has to look like, with masks.
         cfg: options.
-        max_steps: steps in all; 0 leaves only the time budget. It can be set later.
-        time_budget_s: most wall seconds of all steps together; 0 leaves only the steps.
         seed: of all noise.
         originals: given pictures, posed, that the views were generated from.
-        way_back: says from where a run that went wrong can be continued.
     """
 
     def __init__(
@@ -84,23 +82,20 @@ class Fitter:
         views: ViewSet,
         cfg: FitConfig,
         *,
-        max_steps: int = 0,
-        time_budget_s: float = 0.0,
         seed: int = 0,
         originals: Sequence[ViewSet] = (),
-        way_back: Callable[[], str] | None = None,
     ) -> None:
         keep_freed_memory()
         self.geometry, self.renderer, self.cfg = geometry, renderer, cfg
-        self.max_steps, self.time_budget_s, self.seed = max_steps, time_budget_s, seed
+        self.max_steps, self.seconds, self.seed = 0, 0.0, seed
         renderer.seed = seed
-        self.way_back = way_back
+        self.started = False
         self.step_count = 0
         self.elapsed_s = 0.0
+        self._rays_lately, self._spent_lately = 0, 0.0
         self.rays = cfg.rays_per_step or cfg.min_rays
         self.device = next(geometry.parameters()).device
-        with StageProgress("visual hull"):
-            shape = find_object(views, cfg.hull)
+        shape = object_in(views, cfg.hull)
         check_surroundings(views, renderer.sees_outside, "mask" in weights_of(cfg.loss))
         self.frame, self.start_hull, self.lost = shape.frame, shape.hull, shape.lost
         if shape.around is not None:
@@ -133,10 +128,18 @@ class Fitter:
     def _groups(*modules: Geometry | Renderer) -> list[dict[str, Any]]:
         return [group for module in modules for group in module.parameter_groups()]
 
-    def start(self) -> None:
-        """Bring the geometry to the visual hull; does nothing on a resumed run."""
-        if self.max_steps <= 0 and self.time_budget_s <= 0:
-            raise ValueError("a fit needs max_steps or time_budget_s")
+    def start(self, steps: int = 0, seconds: float = 0.0) -> None:
+        """Bring the geometry to the visual hull; of a resumed run, only take the budget.
+
+        Args:
+            steps: steps in all; 0 leaves only the time budget.
+            seconds: most wall seconds of all steps together; 0 leaves only the steps.
+
+        Raises:
+            ConfigError: if both are 0.
+        """
+        check_budget(steps, seconds)
+        self.max_steps, self.seconds, self.started = max(0, steps), seconds, True
         self._warm_up()
         if self.step_count > 0 or self.start_hull is None:
             return
@@ -170,22 +173,22 @@ class Fitter:
     @property
     def progress(self) -> float:
         """Share of the fit that is done, in [0, 1]: of its steps; of time where steps are open."""
-        seconds = self.elapsed_s / self.time_budget_s if self.time_budget_s > 0 else 0.0
+        time_share = self.elapsed_s / self.seconds if self.seconds > 0 else 0.0
         if self.max_steps <= 0:
-            return min(1.0, seconds)
-        return min(1.0, max(self.step_count / self.max_steps, 2.0 * seconds - 1.0))
-
-    @property
-    def done(self) -> bool:
-        """Whether the budget is used up."""
-        return self.progress >= 1.0
+            return min(1.0, time_share)
+        return min(1.0, max(self.step_count / self.max_steps, 2.0 * time_share - 1.0))
 
     def step(self, update: Callable[[], Any] | None = None) -> dict[str, Tensor]:
         """Make one optimiser step and return its (detached) losses.
 
         Args:
             update: what steps the optimiser, where a trainer wraps it.
+
+        Raises:
+            RuntimeError: if the fit has not been started.
         """
+        if not self.started:
+            raise RuntimeError("the fit has not been started: call start(steps, seconds) first")
         began = time.perf_counter()
         step, progress = self.step_count, self.progress
         self.renderer.train()
@@ -203,10 +206,12 @@ class Fitter:
             losses["loss"].backward()
             (update or self.optimizer.step)()
             self.optimizer.zero_grad()
-        self.rays_in_step = len(batch.rays)
+        self._rays_lately += len(batch.rays)
         self._adapt_rays(output.samples)
         self.step_count += 1
-        self.elapsed_s += time.perf_counter() - began
+        spent = time.perf_counter() - began
+        self.elapsed_s += spent
+        self._spent_lately += spent
         return {name: value.detach() for name, value in losses.items()}
 
     @property
@@ -239,25 +244,30 @@ class Fitter:
         values = {name: float(value.detach()) for name, value in losses.items()}
         bad = ", ".join(f"{k} = {v}" for k, v in values.items() if not math.isfinite(v))
         if bad:
-            hint = (
-                "lower system.lr, or look at pictures and cameras for numbers that are not finite"
-            )
             raise TrainingError(
                 f"step {self.step_count} of the fit: {bad}.",
-                hint=hint if self.way_back is None else f"{hint}\n  {self.way_back()}",
+                hint="lower system.lr, or look at pictures and cameras for numbers that are not "
+                "finite",
             )
+
+    def figures(self) -> dict[str, float]:
+        """Rays a second since the last call."""
+        speed = self._rays_lately / max(self._spent_lately, 1e-9)
+        self._rays_lately, self._spent_lately = 0, 0.0
+        return {"rays_per_s": speed}
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs beside the weights and the optimiser."""
         return {
             "step_count": self.step_count,
             "max_steps": self.max_steps,
+            "seconds": self.seconds,
             "elapsed_s": self.elapsed_s,
             "rays": self.rays,
             "seed": self.seed,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
         self.step_count, self.elapsed_s = state["step_count"], state["elapsed_s"]
         self.rays, self.seed = state["rays"], state["seed"]

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from studio.errors import ConfigError
 from studio.geometry.base import Geometry, GeometryOutput
+from studio.models.sdf import losses as L
+from studio.models.sdf.loss_options import TERMS, LossConfig, weights_of
+from studio.models.sdf.ray_pool import RayBatch
 from studio.ops.random import step_generator
 from studio.renderers.base import Renderer, RenderOutput
-from studio.systems import losses as L
-from studio.systems.loss_options import TERMS, LossConfig, weights_of
-from studio.systems.ray_pool import RayBatch
 
 
 class Objective:

@@ -1,4 +1,4 @@
-"""Where the object is and its first shape, from the masks of the views."""
+"""Where the object is, from the masks of the views: its cube and its visual hull."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from studio.errors import ConfigError, DataError
+from studio.errors import DataError
 from studio.ops.visual_hull import (
     Frame,
     agreed_hull,
@@ -19,7 +19,7 @@ from studio.ops.visual_hull import (
     tight_frame,
     visual_hull,
 )
-from studio.ranges import CountOrZero, Range, Share
+from studio.ranges import Range, Share
 from studio.views import ViewSet
 
 logger = logging.getLogger(__name__)
@@ -29,35 +29,29 @@ COARSE = 48
 FULL = 0.995
 """Share of a picture from which on a mask is full and says nothing."""
 SCENE_CONFIG = "configs/reconstruct-scene.yaml"
-NO_HULL = "or set system.hull.enabled=false, to start from a sphere in the whole cube"
+NO_HULL = "or, with reconstruction_type sdf, set system.hull.enabled=false: no hull is needed then"
 
 
 @dataclass
-class HullConfig:
-    """The visual hull: where rays are sampled, and the first shape."""
+class HullOptions:
+    """The visual hull of the masks."""
 
-    enabled: bool = True
-    """Start from the visual hull of the masks; otherwise from the geometry's sphere."""
     agreement: Annotated[float, Range(0.5, 1)] = 1.0
     """Share of the views that must see a cell; 1 for captures, about 0.8 for generated views."""
     coverage: Share = 0.9
     """Share of the masks the hull has to fill; below it, the agreement is relaxed."""
-    dilation_px: Annotated[float, Range(0, 1000)] = 1.5
-    """How far masks are grown for the space that is sampled."""
     resolution: Annotated[int, Range(8, 1024)] = 96
-    """Cells a side of the hull that the first shape is fitted to."""
-    fit_steps: CountOrZero = 120
-    """Optimiser steps of that fit."""
+    """Cells a side of the hull."""
 
 
 @dataclass(frozen=True)
-class StartShape:
+class ObjectHull:
     """The object's cube, the cells of it that may hold the object, and its hull.
 
     Attributes:
         frame: place of the local cube [-1, 1]^3.
         around: cells outside of which nothing is; None where the masks do not tell.
-        hull: the first shape; None where the masks do not tell.
+        hull: cells in the masks of enough views; None where the masks do not tell.
         lost: views that contradict it, as their masks are empty: nothing is learned from them.
     """
 
@@ -67,63 +61,44 @@ class StartShape:
     lost: tuple[int, ...] = ()
 
 
-def find_object(views: ViewSet, cfg: HullConfig) -> StartShape:
+def whole_cube(views: ViewSet) -> ObjectHull:
+    """All of the views' cube, a little larger: what is known without masks."""
+    return ObjectHull(Frame(torch.zeros(3), float(views.bound) * 1.04))
+
+
+def find_object(views: ViewSet, cfg: HullOptions, dilation_px: float = 0.0) -> ObjectHull:
     """Carve the object's cube by the masks.
 
     Views with an empty mask contradict all others, full masks say nothing: neither carves. Where
-    less than half of the views agree on anything, the start is the geometry's own shape in the
-    whole cube.
+    less than half of the views agree on anything, there is no hull, and the cube is the whole one.
+
+    Args:
+        views: posed masks.
+        cfg: how much the views have to agree, and how fine the hull is.
+        dilation_px: how far masks are grown for the cells that may hold the object.
 
     Raises:
         DataError: if the masks say nothing, or the cameras and the cube do not fit together.
     """
-    whole = Frame(torch.zeros(3), float(views.bound) * 1.04)
-    if not cfg.enabled:
-        return StartShape(whole)
+    whole = whole_cube(views).frame
     given, views = views, _useful(views)
     frame, agreement = _locate(views, whole, cfg)
     if agreement == 0:
         _explain(views, whole)
-        logger.warning("the masks have no visual hull: starting from a sphere")
-        return StartShape(whole)
+        return ObjectHull(whole)
     if agreement < cfg.agreement:
         logger.warning(
             "the masks agree only in part: visual hull from %.0f %% of the views", 100 * agreement
         )
     around = visual_hull(
-        views, frame, 64, agreement=agreement, dilation_px=cfg.dilation_px, cover_cells=True
+        views, frame, 64, agreement=agreement, dilation_px=dilation_px, cover_cells=True
     )
     hull = visual_hull(views, frame, cfg.resolution, agreement=agreement, within=around)
     _refuse_cameras_inside(given, frame, hull)
     if len(views) < 3:
         logger.warning("%d view(s): the shape of what no view shows is a guess", len(views))
     lost = [i for i in range(len(given)) if not bool((given.mask[i] > 0.5).any())]
-    return StartShape(frame, around, hull, tuple(lost))
-
-
-def check_surroundings(views: ViewSet, sees_outside: bool, mask_loss: bool) -> None:
-    """Refuse views without masks where nothing stands for what surrounds the object.
-
-    The fit would have to explain walls and sky within the object's cube, as an opaque shell.
-
-    Args:
-        views: what is fitted.
-        sees_outside: the renderer learns what lies outside the cube.
-        mask_loss: the fit is asked to be opaque wherever masks are.
-
-    Raises:
-        ConfigError: naming the options.
-    """
-    if not bool((views.mask > 0.5).all()) or (sees_outside and not mask_loss):
-        return
-    missing = "system.loss.mask=0" if sees_outside else "a renderer that learns a background"
-    raise ConfigError(
-        f"the pictures have no masks, everything in them counts as object, and this needs "
-        f"{missing}.",
-        allowed="system.loss.mask=0 with system.renderer.background.enabled=true (neus-occupancy) "
-        "or system.renderer.outside=32 (neus)",
-        hint=f"{SCENE_CONFIG} has both; or cut the object out.",
-    )
+    return ObjectHull(frame, around, hull, tuple(lost))
 
 
 def _useful(views: ViewSet) -> ViewSet:
@@ -163,7 +138,7 @@ def _named(views: ViewSet, index: list[int]) -> str:
     return ", ".join([*names, "..."] if len(index) > 8 else names)
 
 
-def _locate(views: ViewSet, frame: Frame, cfg: HullConfig) -> tuple[Frame, float]:
+def _locate(views: ViewSet, frame: Frame, cfg: HullOptions) -> tuple[Frame, float]:
     """Find the object's bounding cube, and the agreement of the masks on it (0: none)."""
     agreement = 0.0
     for _ in range(5):  # each look at a small object is closer

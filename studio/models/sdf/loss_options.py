@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from studio.errors import ConfigError
+from studio.models.sdf.losses import COLOUR_ERRORS, MASK_ERRORS
 from studio.ranges import Factor, OneOf, Range, Share, Steps
 from studio.schedule import Schedule
-from studio.systems.losses import COLOUR_ERRORS, MASK_ERRORS
 
 TERMS = (
     "colour",

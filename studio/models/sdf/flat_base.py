@@ -12,14 +12,14 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
+from studio.cameras import Cameras
 from studio.renderers.base import RenderOutput
-from studio.views import ViewSet
 
 
 @torch.no_grad()
 def lowest_seen(
-    render: Callable[[ViewSet, int], RenderOutput],
-    views: ViewSet,
+    see: Callable[[Cameras], RenderOutput],
+    cameras: Cameras,
     *,
     scale: float = 1.0,
     facing: float = 0.25,
@@ -31,8 +31,8 @@ def lowest_seen(
     object cannot be told apart.
 
     Args:
-        render: gives what camera i of the views sees; depths in units of ``scale``.
-        views: cameras that all look from above; world frame, +Z up.
+        see: gives what a camera sees; depths in units of ``scale``.
+        cameras: that all look from above; world frame, +Z up.
         scale: world length of one unit of depth.
         facing: least cosine between the normal and the direction to the camera.
         quantile: share of the seen points that may lie below; single wrong pixels do.
@@ -42,9 +42,9 @@ def lowest_seen(
         or nothing is seen.
     """
     heights = []
-    for i in range(len(views)):
-        output = render(views, i)
-        rays = views.cameras[[i]].to(output.depth.device).rays()
+    for i in range(len(cameras)):
+        output = see(cameras[[i]])
+        rays = cameras[[i]].to(output.depth.device).rays()
         normal = F.normalize(output.normal, dim=-1)
         seen = (output.mask > 0.95) & (-(normal * rays.directions).sum(-1) > facing)
         depth = output.depth / output.mask.clamp(min=1e-6) * scale
@@ -53,4 +53,4 @@ def lowest_seen(
     if len(z) == 0:
         return None
     lowest = float(z.sort().values[int(quantile * (len(z) - 1))])
-    return None if bool((views.cameras.c2w[:, 2, 3] <= lowest).any()) else lowest
+    return None if bool((cameras.c2w[:, 2, 3] <= lowest).any()) else lowest

@@ -1,0 +1,45 @@
+"""Colours that a mesh brings, where its model knows none for baking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from studio.data.render import sample_texture
+from studio.mesh import Mesh
+
+NEIGHBOURS = 3  # vertices whose colours a point between them has
+
+
+def without_seams(mesh: Mesh) -> Mesh:
+    """A textured mesh with vertex colours instead, its vertices joined where charts were cut."""
+    assert mesh.texture is not None and mesh.uv is not None
+    colours = sample_texture(mesh.texture, mesh.uv)
+    where, joined = np.unique(mesh.vertices, axis=0, return_inverse=True)
+    mean = np.stack([np.bincount(joined, colours[:, c]) for c in range(3)], 1)
+    mean = mean / np.bincount(joined)[:, None]
+    faces = joined[mesh.faces].astype(np.int64)
+    return Mesh(where, faces, colours=mean.astype(np.float32)).with_normals()
+
+
+def colours_of_vertices(
+    mesh: Mesh,
+) -> Callable[[Float[Tensor, "n 3"], Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]:
+    """A function of positions (and normals) that blends the colours of the nearest vertices."""
+    from scipy.spatial import KDTree
+
+    assert mesh.colours is not None
+    tree, colours = KDTree(mesh.vertices), mesh.colours
+
+    def colour(points: Tensor, normals: Tensor) -> Tensor:
+        far, near = tree.query(points.cpu().numpy(), k=min(NEIGHBOURS, len(colours)))
+        weight = 1 / np.maximum(far.reshape(len(points), -1), 1e-9)
+        weight /= weight.sum(1, keepdims=True)
+        shown = np.einsum("nk,nkc->nc", weight, colours[near.reshape(len(points), -1)])
+        return torch.from_numpy(shown.astype(np.float32))
+
+    return colour

@@ -1,0 +1,1 @@
+"""The visual hull of the views' masks, with a texture from their pictures: no training."""

@@ -1,0 +1,276 @@
+"""The SDF model: a geometry (signed distance and colours) seen through a renderer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from studio.cameras import Cameras, Rays
+from studio.export.isosurface import extract_mesh
+from studio.geometry.base import Geometry
+from studio.mesh import Mesh, MeshOptions
+from studio.models.base import SceneModel
+from studio.models.sdf.fit import FitConfig, Fitter
+from studio.models.sdf.flat_base import lowest_seen
+from studio.ops.visual_hull import Frame, distance_to_cells
+from studio.registry import build, register
+from studio.renderers.base import Renderer, RenderOutput
+from studio.views import ViewSet
+
+
+@register("model", "sdf")
+class SDFModel(SceneModel):
+    """Signed distance field: geometry × renderer × losses, fitted step by step."""
+
+    @dataclass
+    class Config(FitConfig):
+        """Options of the SDF model."""
+
+        geometry_type: str = "hash-sdf"
+        """Name of a geometry plugin."""
+        geometry: dict[str, Any] = field(default_factory=dict)
+        """Its options."""
+        renderer_type: str = "neus-occupancy"
+        """Name of a renderer plugin."""
+        renderer: dict[str, Any] = field(default_factory=dict)
+        """Its options."""
+        flat_base: bool = False
+        """End the mesh flat below the lowest surface seen; for views that all look from above."""
+
+    unfitted = ("flat_base",)
+    centre: Float[Tensor, 3]
+    half_side: Float[Tensor, ""]
+    cube: Float[Tensor, ""]
+
+    def __init__(self, cfg: Config | None = None) -> None:
+        super().__init__()
+        self.cfg = cfg = self.Config() if cfg is None else cfg
+        self.geometry: Geometry = build(
+            "geometry", cfg.geometry_type, cfg.geometry, key="system.geometry"
+        )
+        self.renderer: Renderer = build(
+            "renderer", cfg.renderer_type, cfg.renderer, key="system.renderer"
+        )
+        self.register_buffer("centre", torch.zeros(3))
+        self.register_buffer("half_side", torch.ones(()))
+        self.register_buffer("cube", torch.ones(()))
+        self.views: ViewSet | None = None
+        self._fitter: Fitter | None = None
+        self._state: Mapping[str, Any] = {}
+        self._hull_distance: Tensor | None = None
+        self._base: tuple[int, float] | None = None  # of a step
+
+    # --- the fit --------------------------------------------------------------------------------
+
+    def begin(self, views: ViewSet, *, originals: Sequence[ViewSet] = (), seed: int = 0) -> None:
+        """Find the object's cube and hull, collect the rays that can meet it."""
+        self._fitter = fitter = Fitter(
+            self.geometry, self.renderer, views, self.cfg, seed=seed, originals=originals
+        )
+        self.views, self.left_out, self._state = views, fitter.lost, {}
+        self.centre.copy_(fitter.frame.centre)
+        self.half_side.fill_(fitter.frame.half)
+        self.cube.fill_(views.bound)
+        self._hull_distance = self._base = None
+
+    @property
+    def fitter(self) -> Fitter:
+        """The loop; there is one after `begin`."""
+        if self._fitter is None:
+            raise RuntimeError("the model has no views yet: call fit, or begin and start")
+        return self._fitter
+
+    def start(self, steps: int = 0, seconds: float = 0.0) -> None:
+        """Bring a new field to the hull of the masks, or go on where the loaded state was."""
+        if self._state:
+            self.fitter.load_state_dict(self._state)
+            self._state = {}
+        self.fitter.start(steps, seconds)
+
+    def step(self, update: Callable[[], Any] | None = None) -> dict[str, Tensor]:
+        """One batch of rays, one step of the optimiser."""
+        return self.fitter.step(update)
+
+    @property
+    def progress(self) -> float:
+        """Share of the steps that is done; of the time where steps are open or far behind."""
+        return self.fitter.progress
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Adam over the groups of geometry and renderer."""
+        return self.fitter.optimizer
+
+    def fit_state(self) -> dict[str, Any]:
+        """Steps, seconds and rays a step so far."""
+        return dict(self._state) or self.fitter.state_dict()
+
+    def load_fit_state(self, state: Mapping[str, Any]) -> None:
+        """Keep it for `start`."""
+        counts = {name: int(state[name]) for name in ("step_count", "max_steps") if name in state}
+        self._state = {**state, **counts}
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        self._hull_distance = self._base = None
+
+    def figures(self) -> dict[str, float]:
+        """Rays a second."""
+        return self.fitter.figures()
+
+    def findings(self) -> list[str]:
+        """Whether the fit ended before its steps were made."""
+        return [] if self._fitter is None else cut_short(self.fit_state())
+
+    # --- pictures -------------------------------------------------------------------------------
+
+    @property
+    def frame(self) -> Frame:
+        """The cube the geometry works in."""
+        return Frame(self.centre, float(self.half_side))
+
+    @property
+    def bound(self) -> float:
+        """Half the side of the cube around the origin that holds the object."""
+        return float(self.cube)
+
+    def see(self, camera: Cameras, background: float = 1.0) -> RenderOutput:
+        """Render what one camera sees; lengths in units of half the cube."""
+        self.renderer.eval()
+        rays = camera.to(self.device).rays()
+        local = Rays(self.frame.to_local(rays.origins), rays.directions)
+        return self.renderer.render_in_chunks(local, self.geometry, background)
+
+    def render(self, cameras: Cameras, background: float | None = None) -> ViewSet:
+        """Render colours, opacity and normals."""
+        h, w = cameras.size
+        images, normals = [], []
+        for i in range(len(cameras)):
+            if background is None:
+                with self.renderer.object_alone():
+                    output = self.see(cameras[[i]], 0.0)
+                alpha = output.mask.clamp(0, 1)
+                rgb = output.rgb / alpha.clamp(min=1e-4)[:, None]
+            else:
+                output = self.see(cameras[[i]], background)
+                rgb, alpha = output.rgb, torch.ones_like(output.mask)
+            solid = (output.mask > 0.5)[:, None]
+            image = torch.cat([rgb.T, alpha[None]])
+            images.append(image.reshape(4, h, w).clamp(0, 1).cpu())
+            normal = F.normalize(output.normal, dim=-1) * solid
+            normals.append(normal.T.reshape(3, h, w).cpu())
+        return ViewSet(
+            torch.stack(images), cameras.to("cpu"), self.bound, normals=torch.stack(normals)
+        )
+
+    # --- the surface ----------------------------------------------------------------------------
+
+    def mesh(
+        self,
+        resolution: int = 192,
+        options: MeshOptions = MeshOptions(),  # noqa: B008 - frozen
+        *,
+        report: Callable[[str], None] | None = None,
+    ) -> Mesh:
+        """Extract the zero level set, without colours."""
+        return extract_mesh(
+            self.sdf,
+            self.bound,
+            resolution,
+            slope=options.slope,
+            keep_components=options.keep_components,
+            views=self.views,
+            smooth=options.smooth,
+            faces=options.faces or None,
+            memory_gb=options.memory_gb,
+            device=self.device,
+            report=report,
+        ).with_normals()
+
+    @torch.no_grad()
+    def sdf(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        """Signed distance at world points, in world units, negative inside.
+
+        Where no ray was ever sampled (outside the visual hull), the field means nothing; the
+        distance to the hull stands in.
+        """
+        local = self.frame.to_local(points.to(self.device))
+        hull = self._distance_to_hull(local)
+        value = hull + 0.25 * self._cell
+        inside = hull <= 0
+        value[inside] = self.geometry.sdf_in_chunks(local[inside])
+        value *= float(self.half_side)
+        return torch.maximum(value, self.base - points[:, 2].to(value))
+
+    @property
+    def base(self) -> float:
+        """Height at which the mesh ends flat, in world units; -inf where it does not."""
+        step = self._fitter.step_count if self._fitter is not None else 0
+        if self._base is None or self._base[0] != step:
+            lowest = None
+            if self.cfg.flat_base and self.views is not None:
+                lowest = lowest_seen(self.see, self.views.cameras, scale=float(self.half_side))
+            self._base = step, -math.inf if lowest is None else lowest
+        return self._base[1]
+
+    @property
+    def _cell(self) -> float:
+        hull = self.renderer.hull
+        return 0.0 if hull is None else 2.0 / hull.shape[0]
+
+    def _distance_to_hull(self, local: Tensor) -> Tensor:
+        """A lower bound of the distance to the sampled cells and the cube, 0 inside."""
+        outside_cube = (local.abs() - 1).clamp(min=0).norm(dim=-1)
+        if self.renderer.hull is None:
+            return outside_cube
+        if self._hull_distance is None:
+            self._hull_distance = distance_to_cells(self.renderer.hull).to(local)
+        grid = self._hull_distance
+        index = ((local + 1) * (0.5 * len(grid))).long().clamp(0, len(grid) - 1)
+        return torch.maximum(outside_cube, grid[index.unbind(-1)])
+
+    @torch.no_grad()
+    def colour(
+        self, points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"]
+    ) -> Float[Tensor, "n 3"]:
+        """Colour of surface points, seen frontally."""
+        local, normals = self.frame.to_local(points.to(self.device)), normals.to(self.device)
+        colours = []
+        for x, n in zip(local.split(65536), normals.split(65536), strict=True):
+            colours.append(self.geometry.colour(x, n, -n, self.geometry(x).feature))
+        return torch.cat(colours) if colours else torch.zeros_like(local)
+
+    # --- files ----------------------------------------------------------------------------------
+
+    def extras(self) -> dict[str, Any]:
+        """The height of the flat base, which only the views tell."""
+        return {"base": self.base if math.isfinite(self.base) else None}
+
+    def load_extras(self, state: Mapping[str, Any]) -> None:
+        """Put the base back."""
+        base = state.get("base")
+        self._base = 0, -math.inf if base is None else float(base)
+
+
+def cut_short(state: Mapping[str, Any]) -> list[str]:
+    """Say that a fit ended before its steps were made, if it did.
+
+    Args:
+        state: of the fit: "step_count" made, "max_steps" planned (0: open), "seconds" at most.
+    """
+    made, planned = int(state.get("step_count", 0)), int(state.get("max_steps", 0))
+    if made >= planned:
+        return []
+    seconds = float(state.get("seconds", 0))
+    budget = f"the time budget of {seconds:g} s ended it" if seconds > 0 else "it was ended"
+    return [
+        f"the fit has made {made:,} of {planned:,} steps: {budget}. Give it more time "
+        "(system.time_budget_s), or fewer steps (trainer.max_steps)."
+    ]
