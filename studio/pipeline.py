@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from studio.config import ExperimentConfig
+from studio.config import ExperimentConfig, parse_config
 from studio.errors import ConfigError
 from studio.guidance.base import Guidance
 from studio.inputs import as_options
 from studio.mesh import Mesh
 from studio.models.base import SceneModel
 from studio.progress import Listener, StageProgress, listening
-from studio.registry import build, find
+from studio.registry import build, config_class, find
 from studio.systems.generated import Findings, check_inputs, compare, make_views, shown
 from studio.systems.originals import posed_originals
 from studio.views import Condition, ViewSet
@@ -64,14 +64,14 @@ class Pipeline:
                 allowed="system_type: image-to-3d, reconstruction",
             )
         self.config, self.device = config, device_named(device)
-        system = config.system
-        self.exporter = build("exporter", system["exporter_type"], system["exporter"])
+        cls = config_class(find("system", config.system_type))
+        self.chain: Any = parse_config(cls, config.system, key="system")
+        chain = self.chain
+        self.exporter = build("exporter", chain.exporter_type, chain.exporter)
         self.guidance: Guidance | None = None
         if config.system_type == "image-to-3d":
             with StageProgress("weights"):
-                made = build(
-                    "guidance", system["guidance_type"], system["guidance"], key="system.guidance"
-                )
+                made = build("guidance", chain.guidance_type, chain.guidance, key="system.guidance")
             self.guidance = made.to(self.device).eval()
 
     def __call__(
@@ -107,8 +107,8 @@ class Pipeline:
             found = Findings()
             originals: list[ViewSet] = []
             if condition is not None:
-                found = compare(condition, views, self.config.system["guidance"])
-                if self.config.system["use_originals"]:
+                found = compare(condition, views, self.chain.guidance)
+                if self.chain.use_originals:
                     originals = posed_originals(condition, views)
             model = self._fitted(views, originals, seed, steps, seconds)
         return Result(self, condition, views, model, originals, found, test)
@@ -138,21 +138,22 @@ class Pipeline:
             if self.guidance is None:
                 return None, data.load(), data.test()
             condition, targets = data.condition(), data.targets()
-        check_inputs(condition, self.guidance.contract.inputs, self.config.system["guidance_type"])
+        check_inputs(condition, self.guidance.contract.inputs, self.chain.guidance_type)
         return condition, make_views(self.guidance, condition, targets, seed=seed), None
 
     def _fitted(
         self, views: ViewSet, originals: list[ViewSet], seed: int, steps: int, seconds: float
     ) -> SceneModel:
         """A new model, fitted."""
-        config = self.config
-        name, options = config.system["reconstruction_type"], config.system["reconstruction"]
+        chain = self.chain
         with torch.random.fork_rng():
             torch.manual_seed(seed)  # weights start as they do from the command line
-            model: SceneModel = build("model", name, options, key="system")
+            model: SceneModel = build(
+                "model", chain.reconstruction_type, chain.reconstruction, key="system"
+            )
         model = model.to(self.device)
-        steps = steps or (0 if seconds else config.trainer.max_steps)
-        seconds = seconds or config.system["time_budget_s"]
+        steps = steps or (0 if seconds else self.config.trainer.max_steps)
+        seconds = seconds or chain.time_budget_s
         with StageProgress("fit") as told:
             model.fit(
                 views,

@@ -152,10 +152,7 @@ class MeshExporter:
         clock, self.figures = _Clock(), {}
         warnings: list[str] = []
         with clock.stage("surface"):
-            options = MeshOptions(
-                cfg.faces, cfg.smooth, cfg.keep_components, cfg.slope, cfg.memory_gb
-            )
-            mesh = source.mesh(cfg.resolution, options, report=warnings.append)
+            mesh = source.mesh(cfg.resolution, self._options, report=warnings.append)
         mesh, textured = self._colour(mesh, source, views, originals, clock)
         with clock.stage("files"):
             written, self.figures["files"] = write_meshes(
@@ -181,6 +178,30 @@ class MeshExporter:
         likeness = "" if seen is None else f", mesh_psnr {seen:.2f} dB against the views"
         _log.info("mesh: %s faces%s", f"{len(mesh.faces):,}", likeness)
         return written
+
+    def mesh(
+        self, source: Meshed, views: ViewSet | None = None, originals: Sequence[ViewSet] = ()
+    ) -> Mesh:
+        """Return the mesh that `export` writes, textured, in the world of the views.
+
+        Args:
+            source: the fitted model.
+            views: see `export`.
+            originals: see `export`.
+
+        Raises:
+            ExportError: if the model has no surface.
+        """
+        clock = _Clock()
+        with clock.stage("surface"):
+            mesh = source.mesh(self.cfg.resolution, self._options)
+        mesh, textured = self._colour(mesh, source, views, originals, clock)
+        return textured or mesh
+
+    @property
+    def _options(self) -> MeshOptions:
+        cfg = self.cfg
+        return MeshOptions(cfg.faces, cfg.smooth, cfg.keep_components, cfg.slope, cfg.memory_gb)
 
     def _colour(
         self,

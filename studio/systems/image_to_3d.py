@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from studio.cameras import Cameras
 from studio.config import plain
 from studio.errors import ConfigError
 from studio.files import atomic_write
-from studio.guidance.hub import in_cache
-from studio.guidance.precision import store_at_precision
 from studio.hashing import hash_of, source_hash
 from studio.images import save_png
-from studio.metrics.consistency import view_consistency
-from studio.metrics.likeness import likeness
 from studio.progress import StageProgress
-from studio.reading import known_json
 from studio.registry import build, find, register
-from studio.systems.findings import contradicting, known_objects, likeness_line, unlike
-from studio.systems.originals import posed_originals, read_cameras, written_cameras
+from studio.systems.generated import check_inputs, compare, make_views, shown, weight_paths
+from studio.systems.originals import posed_originals
 from studio.systems.scene import SceneSystem
 from studio.views import Condition, ViewSet
 
@@ -112,25 +102,9 @@ class ImageTo3D(SceneSystem):
     def _make_views(self, condition: Condition) -> None:
         began = time.monotonic()
         self.run.stage_begins("views")
-        store_at_precision(self._guidance)
         guidance = self._guidance.to(self.device).eval()
-        with StageProgress("views") as progress:
-            views = guidance.generate(
-                condition,
-                self._targets,
-                generator=torch.Generator().manual_seed(self.cfg.seed),
-                progress=progress,
-            )
+        views = make_views(guidance, condition, self._targets, seed=self.cfg.seed)
         guidance.save_extras(self.run.save)
-        meta = {
-            **views.meta,
-            "condition": condition.meta,
-            "seed": self.cfg.seed,
-            "weights": guidance.provenance(),
-        }
-        if (eyes := guidance.condition_cameras(condition)) is not None:
-            meta["condition_cameras"] = written_cameras(eyes)
-        views = ViewSet(views.images, views.cameras, views.bound, meta, views.names)
         views.save(self.run.views)
         self._guidance = None  # its memory is the reconstruction's now
         self.run.stage_done("views", self._views_key, [self.run.views])
@@ -170,39 +144,11 @@ class ImageTo3D(SceneSystem):
         """Write mesh, texture and pictures to the run's export folder; return the main file."""
         condition = self._condition
         assert condition is not None and self.views is not None
-        self._compare(condition, self.views)
+        found = compare(condition, self.views, self.cfg.guidance)
+        self.summary += found.summary
+        self.warnings += found.warnings
+        self.run.write_metrics(found.figures)
         return self._export(shown(condition))
-
-    def _compare(self, condition: Condition, views: ViewSet) -> None:
-        """Measure the views against the condition and against each other."""
-        figures: dict[str, Any] = {}
-        pictures, cameras = prepared_pictures(condition), views.meta.get("condition_cameras")
-        found = None if not cameras else likeness(pictures, read_cameras(cameras), views)
-        if found is not None:
-            figures["input_likeness"] = asdict(found)
-            self.summary.append(likeness_line(found))
-            self.warnings += unlike(found, known_objects(weight_paths(self.cfg.guidance)))
-        if len(views) > 1:
-            agreed = view_consistency(views)
-            figures["view_consistency"] = asdict(agreed)
-            self.warnings += contradicting(agreed)
-        self.run.write_metrics(figures)
-
-
-def check_inputs(condition: Condition, inputs: tuple[str, ...], guidance: str) -> None:
-    """Refuse a condition of a kind that the guidance does not take.
-
-    Raises:
-        ConfigError: naming what it takes.
-    """
-    given = {"image": condition.image, "images": condition.views, "text": condition.text}
-    if not any(given[kind] is not None for kind in inputs):
-        types = {"image": "single-image", "images": "posed-images", "text": "text"}
-        kinds = [kind for kind, value in given.items() if value is not None]
-        raise ConfigError(
-            f"guidance '{guidance}' cannot start from {' or '.join(kinds)}.",
-            allowed="data_type: " + ", ".join(types[kind] for kind in inputs),
-        )
 
 
 def prepared_at(condition: Condition, folder: Path) -> Path:
@@ -221,13 +167,6 @@ def save_condition(condition: Condition, folder: Path) -> None:
             temporary.write_text(condition.text + "\n")
 
 
-def prepared_pictures(condition: Condition) -> list[Float[Tensor, "4 h w"]]:
-    """The pictures of a condition, as guidance was shown them."""
-    if condition.views is not None:
-        return list(condition.views.images)
-    return [] if condition.image is None else [condition.image]
-
-
 def described(condition: Condition) -> str:
     """What a condition was made of, in a few words: a text, files, a folder."""
     meta = condition.meta
@@ -236,41 +175,5 @@ def described(condition: Condition) -> str:
     return ", ".join([*words, *([str(pictured)] if pictured else [])]) or "a picture"
 
 
-def shown(condition: Condition) -> Float[Tensor, "4 h w"] | None:
-    """Return the condition as one picture: itself, up to four references in a square, or None."""
-    if condition.image is not None or condition.views is None:
-        return condition.image
-    some = condition.views.images[:4]
-    if len(some) == 1:
-        return some[0]
-    blank = torch.zeros_like(some[:1]).expand(4 - len(some), -1, -1, -1)
-    rows = torch.cat([some, blank]).unflatten(0, (2, 2))
-    return torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
-
-
 def _numbers(cameras: Cameras) -> list[Any]:
     return [cameras.c2w, cameras.intrinsics, list(cameras.size)]
-
-
-def _named(value: str, folder: Path) -> Path | None:
-    """What an option's text names: a path, or a repository in the hub's cache."""
-    path = folder / value
-    return path if path.exists() else in_cache(value)
-
-
-def weight_paths(options: Mapping[str, Any], folder: Path = Path()) -> list[Path]:
-    """Files and folders that options name, and those that a folder's config.json names in turn.
-
-    Args:
-        options: of a guidance plugin, nested ones included.
-        folder: what relative paths start from.
-    """
-    found: list[Path] = []
-    for value in options.values():
-        if isinstance(value, Mapping):
-            found += weight_paths(value, folder)
-        elif isinstance(value, str) and value and (path := _named(value, folder)) is not None:
-            found.append(path)
-            if (path / "config.json").is_file():
-                found += weight_paths(known_json(path / "config.json"), path)
-    return found

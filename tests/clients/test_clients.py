@@ -33,7 +33,7 @@ from PIL import Image
 
 from studio.cameras import orbit_cameras
 from studio.export.files import write_meshes
-from studio.systems.image_to_3d import written_cameras
+from studio.systems.originals import written_cameras
 from studio.views import ViewSet
 from tests.unit.test_writers import textured_box
 

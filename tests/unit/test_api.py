@@ -50,7 +50,7 @@ def result(model: studio.Pipeline) -> studio.Result:
 
 @pytest.fixture
 def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty working folder and an empty folder for temporary files; both are empty afterwards."""
+    """Empty folders to work in and for temporary files; both are empty afterwards."""
     here, temporary = tmp_path / "here", tmp_path / "temporary"
     here.mkdir()
     temporary.mkdir()

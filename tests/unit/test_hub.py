@@ -304,7 +304,7 @@ def test_a_base_beside_the_blocks_in_a_repository(web: Hub) -> None:
 
 def test_stages_heed_what_lies_in_the_cache(web: Hub, tmp_path: Path) -> None:
     from studio.hashing import hash_of
-    from studio.systems.image_to_3d import weight_paths
+    from studio.systems.generated import weight_paths
 
     snapshot = into_cache(web.cache, "a/b", NANO / "epidiff")
     into_cache(web.cache, "some/base", NANO / "zero123")

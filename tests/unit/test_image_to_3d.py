@@ -18,7 +18,8 @@ from studio.export.readers import read_mesh
 from studio.images import save_png
 from studio.models.sdf.model import SDFModel
 from studio.options import plain
-from studio.systems.image_to_3d import UNFITTED, ImageTo3D, weight_paths
+from studio.systems.generated import weight_paths
+from studio.systems.image_to_3d import UNFITTED, ImageTo3D
 from studio.views import ViewSet
 from tests.unit.test_reconstruction import sphere_views
 

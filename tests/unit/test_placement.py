@@ -22,7 +22,7 @@ from studio.export.readers import read_back, read_exact, read_mesh, read_togethe
 from studio.export.world import transformed
 from studio.export.writers import write_ply
 from studio.mesh import Mesh
-from studio.systems.image_to_3d import written_cameras
+from studio.systems.originals import written_cameras
 from studio.views import ViewSet
 from tests.unit.test_preview import Lamp, lamp_views  # noqa: F401  (a fixture)
 

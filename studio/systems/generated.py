@@ -1,0 +1,156 @@
+"""Views that a guidance makes of a condition, and what is to be said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from studio.cameras import Cameras
+from studio.errors import ConfigError
+from studio.guidance.base import Guidance
+from studio.guidance.hub import in_cache
+from studio.guidance.precision import store_at_precision
+from studio.metrics.consistency import view_consistency
+from studio.metrics.likeness import likeness
+from studio.progress import StageProgress
+from studio.reading import known_json
+from studio.systems.findings import contradicting, known_objects, likeness_line, unlike
+from studio.systems.originals import read_cameras, written_cameras
+from studio.views import Condition, ViewSet
+
+
+@dataclass
+class Findings:
+    """What was found out about generated views.
+
+    Attributes:
+        figures: measured, by name.
+        summary: sentences a person wants to read.
+        warnings: what went wrong, a sentence or two each.
+    """
+
+    figures: dict[str, Any] = field(default_factory=dict)
+    summary: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def make_views(
+    guidance: Guidance, condition: Condition, targets: Cameras | None, *, seed: int
+) -> ViewSet:
+    """Make the views that cameras see of a condition.
+
+    Args:
+        guidance: the method, where it is to compute; its weights are kept at its precision from
+            now on.
+        condition: what it is asked with.
+        targets: the cameras; None leaves them to the method.
+        seed: of all noise.
+
+    Returns:
+        Pictures in steps of 1/255, as files hold them; ``meta`` says what made them.
+    """
+    store_at_precision(guidance)
+    with StageProgress("views") as progress:
+        views = guidance.generate(
+            condition,
+            targets,
+            generator=torch.Generator().manual_seed(seed),
+            progress=progress,
+        )
+    meta = {
+        **views.meta,
+        "condition": condition.meta,
+        "seed": seed,
+        "weights": guidance.provenance(),
+    }
+    if (eyes := guidance.condition_cameras(condition)) is not None:
+        meta["condition_cameras"] = written_cameras(eyes)
+    images = (views.images.cpu().clamp(0, 1) * 255).round() / 255
+    return replace(views, images=images, meta=meta)
+
+
+def compare(condition: Condition, views: ViewSet, options: Mapping[str, Any]) -> Findings:
+    """Measure views against their condition and against each other.
+
+    Args:
+        condition: what they were made of.
+        views: with ``condition_cameras`` in their meta, where those are known.
+        options: of the guidance, whose weights may say what they know.
+    """
+    found = Findings()
+    pictures, cameras = prepared_pictures(condition), views.meta.get("condition_cameras")
+    alike = None if not cameras else likeness(pictures, read_cameras(cameras), views)
+    if alike is not None:
+        found.figures["input_likeness"] = asdict(alike)
+        found.summary.append(likeness_line(alike))
+        found.warnings += unlike(alike, known_objects(weight_paths(options)))
+    if len(views) > 1:
+        agreed = view_consistency(views)
+        found.figures["view_consistency"] = asdict(agreed)
+        found.warnings += contradicting(agreed)
+    return found
+
+
+def check_inputs(condition: Condition, inputs: tuple[str, ...], guidance: str) -> None:
+    """Refuse a condition of a kind that the guidance does not take.
+
+    Raises:
+        ConfigError: naming what it takes.
+    """
+    given = {"image": condition.image, "images": condition.views, "text": condition.text}
+    if not any(given[kind] is not None for kind in inputs):
+        types = {"image": "single-image", "images": "posed-images", "text": "text"}
+        kinds = [kind for kind, value in given.items() if value is not None]
+        raise ConfigError(
+            f"guidance '{guidance}' cannot start from {' or '.join(kinds)}.",
+            allowed="data_type: " + ", ".join(types[kind] for kind in inputs),
+        )
+
+
+def prepared_pictures(condition: Condition) -> list[Float[Tensor, "4 h w"]]:
+    """The pictures of a condition, as guidance was shown them."""
+    if condition.views is not None:
+        return list(condition.views.images)
+    return [] if condition.image is None else [condition.image]
+
+
+def shown(condition: Condition) -> Float[Tensor, "4 h w"] | None:
+    """Return the condition as one picture: itself, up to four references in a square, or None."""
+    if condition.image is not None or condition.views is None:
+        return condition.image
+    some = condition.views.images[:4]
+    if len(some) == 1:
+        return some[0]
+    blank = torch.zeros_like(some[:1]).expand(4 - len(some), -1, -1, -1)
+    rows = torch.cat([some, blank]).unflatten(0, (2, 2))
+    return torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1)
+
+
+def _named(value: str, folder: Path) -> Path | None:
+    """What an option's text names: a path, or a repository in the hub's cache."""
+    path = folder / value
+    return path if path.exists() else in_cache(value)
+
+
+def weight_paths(options: Mapping[str, Any], folder: Path = Path()) -> list[Path]:
+    """Files and folders that options name, and those that a folder's config.json names in turn.
+
+    Args:
+        options: of a guidance plugin, nested ones included.
+        folder: what relative paths start from.
+    """
+    found: list[Path] = []
+    for value in options.values():
+        if isinstance(value, Mapping):
+            found += weight_paths(value, folder)
+        elif isinstance(value, str) and value and (path := _named(value, folder)) is not None:
+            found.append(path)
+            if (path / "config.json").is_file():
+                found += weight_paths(known_json(path / "config.json"), path)
+    return found
