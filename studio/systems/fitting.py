@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -262,3 +262,14 @@ class Fitter:
         self.step_count, self.elapsed_s = state["step_count"], state["elapsed_s"]
         self.rays, self.seed = state["rays"], state["seed"]
         self.renderer.seed = self.seed
+
+
+def checked_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a fit's state as numbers; of earlier versions, without the planned steps.
+
+    Raises:
+        KeyError, TypeError, ValueError: if it is no such state.
+    """
+    counts = {name: int(state[name]) for name in ("step_count", "rays", "seed")}
+    times = {"elapsed_s": float(state["elapsed_s"]), "max_steps": int(state.get("max_steps", 0))}
+    return {**counts, **times}

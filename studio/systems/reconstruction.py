@@ -25,7 +25,7 @@ from studio.registry import build, register
 from studio.renderers.base import Renderer, RenderOutput
 from studio.systems.base import System
 from studio.systems.findings import cut_short
-from studio.systems.fitting import FitConfig, Fitter
+from studio.systems.fitting import FitConfig, Fitter, checked_state
 from studio.systems.flat_base import lowest_seen
 from studio.views import ViewSet
 
@@ -244,10 +244,7 @@ class Reconstruction(System):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Lightning's hook: keep where the fit was, for the start of training."""
         state = checkpoint.get("fitter")
-        if state is not None:
-            counts = (name for name in ("step_count", "max_steps") if name in state)
-            state = {**state, **{name: int(state[name]) for name in counts}}
-        self._fitter_state = state
+        self._fitter_state = None if state is None else checked_state(state)
         self._hull_distance = self._base = None
 
     # --- measuring ------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from studio.geometry.neus_checkpoint import read_neus
 from studio.guidance.hub import cached
 from studio.guidance.licences import CARD, licence_of
 from studio.plugin_sources import MOST_SOURCE, read_source
+from studio.systems.fitting import checked_state
 from tests.conftest import REPOSITORY, environment
 from tests.unit.test_cli import RUN, run_here
 from tests.unit.test_instant_nsr import exported, small, small_renderer
@@ -116,6 +117,16 @@ def test_a_state_of_another_program_is_refused_in_a_sentence(
     assert error.startswith("WeightsError: ") and str(last) in error and "Traceback" not in error
 
 
+@pytest.mark.parametrize("key", ["step_count", "rays", "elapsed_s"])
+def test_the_state_of_a_fit_is_numbers(key: str) -> None:
+    state = {"step_count": 3, "rays": 256, "seed": 0, "elapsed_s": 1.5}
+    assert checked_state(state) == {**state, "max_steps": 0}, "of a version without it"
+    with pytest.raises(ValueError, match="x"):
+        checked_state({**state, key: "x"})
+    with pytest.raises(KeyError):
+        checked_state({k: v for k, v in state.items() if k != key})
+
+
 # --- configs, cards, the hub's cache --------------------------------------------------------------
 
 
@@ -186,6 +197,17 @@ def test_sources_are_small_files(tmp_path: Path) -> None:
     for name in ("a.py", "b.py"):
         with pytest.raises(ValueError, match="it "):
             read_source(tmp_path / name)
+
+
+def test_a_plugin_of_no_kind_is_spoken_of(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = "from studio.registry import register\n@register('nothing', 'odd')\nclass Odd: ...\n"
+    (project / "custom" / "odd.py").write_text(source)
+    assert run_here("--list") == 0
+    assert "custom/odd.py: plugin kind 'nothing' does not exist" in capsys.readouterr().out
+    assert run_here("--config", "tiny.yaml", "--train", "system_type=odd") == 2
+    assert "custom/odd.py" in capsys.readouterr().err
 
 
 def test_a_plugin_that_closes_the_streams_is_listed(project: Path) -> None:
