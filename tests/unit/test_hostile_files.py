@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,12 +19,13 @@ from studio.callbacks.checkpointing import load_checkpoint
 from studio.callbacks.snapshot import pack_code
 from studio.checkpoint_io import _TensorPickle, read_tensors
 from studio.config import MOST_CONFIG, read_experiment
-from studio.errors import ConfigError, WeightsError
+from studio.errors import ConfigError, DataError, WeightsError
 from studio.geometry.instant_nsr_checkpoint import read_instant_nsr
 from studio.geometry.neus_checkpoint import read_neus
 from studio.guidance.hub import cached
 from studio.guidance.licences import CARD, licence_of
 from studio.plugin_sources import MOST_SOURCE, read_source
+from studio.registry import build
 from studio.systems.fitting import checked_state
 from tests.conftest import REPOSITORY, environment
 from tests.unit.test_cli import RUN, run_here
@@ -125,6 +127,13 @@ def test_the_state_of_a_fit_is_numbers(key: str) -> None:
         checked_state({**state, key: "x"})
     with pytest.raises(KeyError):
         checked_state({k: v for k, v in state.items() if k != key})
+
+
+def test_angles_that_are_no_numbers_are_named(tmp_path: Path) -> None:
+    np.save(tmp_path / "angles.npy", np.full((6, 2), np.nan))
+    options = {"root": str(tmp_path), "type": "Franka", "resolution": 16}
+    with pytest.raises(DataError, match=r"angles\.npy holds values that are not finite"):
+        build("data", "eschernet-eval", options, key="data").condition()
 
 
 # --- configs, cards, the hub's cache --------------------------------------------------------------
