@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.config import ExperimentConfig, save_experiment
+from studio.console import say_stopped
 from studio.distributed import end_others, without_company
 from studio.errors import ConfigError, Terminated
 from studio.hashing import hash_of
@@ -246,9 +246,9 @@ class Experiment:
             return 0  # the first process tells; another code would have it killed before it can
         if last.is_file():
             words = [w for w in self.command if not w.startswith("resume=")]
-            print(f"stopped. To go on: {' '.join(words)} resume={last}", file=sys.stderr)
+            say_stopped(f"stopped. To go on: {' '.join(words)} resume={last}")
         else:
-            print("stopped before the first checkpoint.", file=sys.stderr)
+            say_stopped("stopped before the first checkpoint.")
         return 128 + number
 
     def _finish(self, trainer: L.Trainer, system: Any, verbs: Sequence[str]) -> int:

@@ -188,6 +188,8 @@ def _read_unit(catalogue: Catalogue, unit: Unit, *, trusted: bool) -> None:
             catalogue.unclear.add(unit.origin)
         if missing:
             catalogue.fail(unit.origin, f"No module named '{missing[0]}' ({path.name})")
+        for odd in (p.kind for p in plugins if p.kind not in registry.KINDS):
+            catalogue.fail(unit.origin, f"plugin kind {odd!r} does not exist ({path.name})")
         catalogue.plugins += plugins
 
 

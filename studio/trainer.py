@@ -32,6 +32,7 @@ PRECISIONS = {
     "16": "16-mixed",
 }
 """Arithmetics, by all their names."""
+log = logging.getLogger(__name__)
 CHATTY = ("pytorch_lightning", "lightning", "lightning_fabric", "lightning.pytorch")
 
 
@@ -95,7 +96,19 @@ def make_trainer(cfg: ExperimentConfig, run: RunFolder, system: Any) -> L.Traine
     asked = PRECISIONS.get(options.precision, options.precision)
     if trainer.precision != asked and first_process():
         print(f"trainer.precision: {asked} needs a GPU; {trainer.precision} takes its place here")
+    _warn_of_slow_halves(trainer)
     return trainer
+
+
+def _warn_of_slow_halves(trainer: L.Trainer) -> None:
+    from studio.guidance.precision import multiplies_bfloat16
+
+    on_processor = trainer.strategy.root_device.type == "cpu"
+    if trainer.precision == "bf16-mixed" and on_processor and not multiplies_bfloat16():
+        log.warning(
+            "trainer.precision: this processor does not multiply bfloat16; a step may take a "
+            "hundred times as long as with 32-true"
+        )
 
 
 def check_precision(precision: str, system_type: str) -> None:

@@ -194,6 +194,8 @@ def _franka(cfg: EvalConfig, root: Path) -> EvalObject:
             f"{path} holds {tuple(angles.shape)}, images_rgba {len(files)} pictures.",
             allowed="one row (azimuth, elevation) for each frame%06d.png",
         )
+    if not angles.isfinite().all():
+        raise DataError(f"{path} holds values that are not finite.", allowed="angles in radians")
     polar, azimuth = math.pi / 2 - angles[:, 1], angles[:, 0] - math.pi
     given = _around(torch.stack([polar, azimuth], dim=1), tuple(files))
     chosen = chosen_references(cfg, len(given), 5, shuffled=True)

@@ -235,7 +235,7 @@ class LayoutData(SceneData):
             return scene.bound
         if bool((mask > 0.5).all()) and scene.points is not None and len(scene.points):
             return bound_of_points(scene.points, cameras)
-        return guess_bound(mask, cameras)
+        return guess_bound(mask, cameras, scene.source)
 
     def _views(self, scene: Scene, pictures: Pictures) -> ViewSet:
         names = tuple(shot.name for shot in scene.shots)

@@ -272,3 +272,17 @@ class Fitter:
         self.step_count, self.elapsed_s = state["step_count"], state["elapsed_s"]
         self.rays, self.seed = state["rays"], state["seed"]
         self.renderer.seed = self.seed
+
+
+def checked_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a fit's state as numbers; those of earlier versions lack what was planned.
+
+    Raises:
+        KeyError, TypeError, ValueError: if it is no such state.
+    """
+    counts = {name: int(state[name]) for name in ("step_count", "rays", "seed")}
+    planned = {
+        "max_steps": int(state.get("max_steps", 0)),
+        "seconds": float(state.get("seconds", 0)),
+    }
+    return {**counts, **planned, "elapsed_s": float(state["elapsed_s"])}
