@@ -20,7 +20,6 @@ from studio.checkpoint_io import read_tensors
 from studio.errors import WeightsError
 from studio.geometry.density import DensityField
 from studio.geometry.encodings import HashEncoding
-from studio.geometry.instant_nsr import InstantNSR
 from studio.geometry.mlp import FusedMLP
 
 GEOMETRY = {
@@ -50,7 +49,7 @@ UNUSED = (  # the box is compared with the radius; the rest is empty or known
 )
 
 
-def geometry_names(geometry: InstantNSR) -> dict[str, str]:
+def geometry_names(geometry: nn.Module) -> dict[str, str]:
     """Our names of a geometry's tensors, and the authors' (without ``model.``)."""
     names = _translate(geometry, GEOMETRY)
     grid = geometry.encoding
@@ -74,7 +73,7 @@ def _translate(module: nn.Module, table: Mapping[str, str]) -> dict[str, str]:
 
 
 def read_instant_nsr(
-    path: Path | str, geometry: InstantNSR | None = None, renderer: nn.Module | None = None
+    path: Path | str, geometry: nn.Module | None = None, renderer: nn.Module | None = None
 ) -> None:
     """`load_instant_nsr` from a file."""
     load_instant_nsr(read_tensors(path), geometry, renderer, source=path)
@@ -82,7 +81,7 @@ def read_instant_nsr(
 
 def load_instant_nsr(
     tensors: Mapping[str, Tensor],
-    geometry: InstantNSR | None = None,
+    geometry: nn.Module | None = None,
     renderer: nn.Module | None = None,
     *,
     source: Path | str = "the weights",
@@ -149,7 +148,7 @@ def _radius(given: Mapping[str, Tensor]) -> float:
     return 1.0 if box is None else float(box.abs().max())
 
 
-def _check_box(geometry: InstantNSR, given: Mapping[str, Tensor], source: Path | str) -> None:
+def _check_box(geometry: nn.Module, given: Mapping[str, Tensor], source: Path | str) -> None:
     radius, trained = geometry.cfg.radius, _radius(given)
     if "scene_aabb" in given and abs(radius - trained) > 1e-4 * radius:
         raise WeightsError(

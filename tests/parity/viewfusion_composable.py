@@ -46,7 +46,7 @@ def options(case: Case) -> ViewFusionComposableConfig:
 def model(case: Case) -> ViewFusionComposableGuidance:
     """The guidance of a case, filled from its state dict."""
     guidance = ViewFusionComposableGuidance(options(case))
-    load_official_tensors(guidance, case.weights, case.weights_path)
+    load_official_tensors(guidance, guidance.levels, case.weights, case.weights_path)
     return guidance.eval()
 
 

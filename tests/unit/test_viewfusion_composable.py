@@ -532,7 +532,8 @@ def test_every_key_of_the_authors_networks_has_its_place() -> None:
         if (entrance, exit_) not in models:
             models[entrance, exit_] = _full_size(entrance == 9, exit_ == 6)
         tensors = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
-        load_official_tensors(models[entrance, exit_], tensors, path)
+        other = models[entrance, exit_]
+        load_official_tensors(other, other.levels, tensors, path)
         assert len(shapes) == 406, path.name
     counts = {k: sum(p.numel() for p in m.parameters()) for k, m in models.items()}
     assert counts == sizes

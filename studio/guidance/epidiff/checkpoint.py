@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -28,9 +27,6 @@ from studio.guidance.zero123.options import Zero123Config
 from studio.ranges import fixed
 from studio.whole_folders import written_whole
 
-if TYPE_CHECKING:
-    from studio.guidance.epidiff.guidance import EpiDiffGuidance
-
 BLOCKS = "blocks.safetensors"
 USES = model(Part(stem=Path(BLOCKS).stem))
 """What a folder of our own is read from, beside the base."""
@@ -47,19 +43,20 @@ OPTIONAL_PREFIXES = ("val_lpips.", "test_lpips.")  # metrics that Lightning save
 OPTIONAL_KEYS = ("image_encoder.vision_model.embeddings.position_ids",)  # older transformers
 
 
-def save_folder(model: EpiDiffGuidance, folder: Path, full: bool = False) -> None:
+def save_folder(
+    cfg: EpiDiffConfig, base: Zero123Guidance, views: MVModel, folder: Path, full: bool = False
+) -> None:
     """Write the blocks, config.json and, if asked for or needed, the base into `folder`/base."""
-    options = {**plain(model.cfg), "weights": "", "variant": "", "zero123": {}}
-    named = Path(model.cfg.base).resolve() if model.cfg.base else None
+    options = {**plain(cfg), "weights": "", "variant": "", "zero123": {}}
+    named = Path(cfg.base).resolve() if cfg.base else None
     inside = named is not None and named.is_relative_to(folder.resolve())
     with written_whole(folder) as new:
-        if full or inside or named is None or model.cfg.train_unet:
-            base = Zero123Guidance(model.base_cfg, parts_of(model))
+        if full or inside or named is None or cfg.train_unet:
             base.save_pretrained(new / "base")
             options["base"] = "base"
         else:
             options["base"] = os.path.relpath(named, new)
-        write_tensors(new / BLOCKS, block_tensors(model))
+        write_tensors(new / BLOCKS, block_tensors(views))
         write_json(new / "config.json", options)
 
 
@@ -164,46 +161,42 @@ def load_base(
     return base_cfg, {name: getattr(base, name) for name in PARTS}
 
 
-def load_weights(model: EpiDiffGuidance) -> None:
-    """Read `cfg.weights`, a folder or the authors' file, into a finished model."""
-    source = model.cfg.weights
+def load_weights(model: nn.Module, views: MVModel, cfg: EpiDiffConfig) -> None:
+    """Read `cfg.weights`, a folder or the authors' file, into a finished model.
+
+    Args:
+        model: the guidance, whose tensors have the authors' names.
+        views: its network of all views.
+        cfg: its options.
+    """
+    source = cfg.weights
     if source and Path(source).is_dir():
-        load_blocks(model, Path(source))
+        load_blocks(views, Path(source), cfg.variant)
     elif source:
-        load_official(model, source, model.cfg.allow_pickle)
+        load_official(model, source, cfg.allow_pickle)
         materialised(model)
 
 
-def load_blocks(model: EpiDiffGuidance, folder: Path) -> None:
+def load_blocks(views: MVModel, folder: Path, variant: str = "") -> None:
     """Read the blocks of a folder into a model whose base is in place."""
     blocks = nn.ModuleDict()
-    tensors = read_weights(folder, variant=model.cfg.variant, stem=Path(BLOCKS).stem)
+    tensors = read_weights(folder, variant=variant, stem=Path(BLOCKS).stem)
     for name in ("cp_blocks_encoder", "cp_blocks_mid", "cp_blocks_decoder"):
-        blocks[name] = getattr(model.mv_model, name)
+        blocks[name] = getattr(views, name)
     load_strict(blocks, tensors, folder / BLOCKS)
 
 
-def block_tensors(model: EpiDiffGuidance) -> dict[str, Tensor]:
+def block_tensors(views: MVModel) -> dict[str, Tensor]:
     """Return the weights of the inserted blocks by their official names within MVModel."""
     return {
         f"{name}.{key}": value
-        for name, block in model.mv_model.inserted().items()
+        for name, block in views.inserted().items()
         for key, value in block.state_dict().items()
     }
 
 
-def parts_of(model: EpiDiffGuidance) -> dict[str, nn.Module]:
-    """Return the networks of the Zero-1-to-3 model."""
-    return {
-        "unet": model.mv_model.unet,
-        "vae": model.vae,
-        "image_encoder": model.image_encoder,
-        "clip_camera_projection": model.clip_camera_projection,
-    }
-
-
 def load_official(
-    model: EpiDiffGuidance, source: Path | str, allow_pickle: bool = False
+    model: nn.Module, source: Path | str, allow_pickle: bool = False
 ) -> dict[str, list[str]]:
     """Read the authors' Lightning file; every tensor of the model must be in it.
 
@@ -223,7 +216,7 @@ def load_official(
 
 
 def load_official_tensors(
-    model: EpiDiffGuidance, tensors: Mapping[str, Tensor], source: Path | str
+    model: nn.Module, tensors: Mapping[str, Tensor], source: Path | str
 ) -> dict[str, list[str]]:
     """Fill the model from tensors in official names; see `load_official`."""
     kept, left_out = official_tensors(tensors)

@@ -36,7 +36,7 @@ from studio.guidance.epidiff.rigs import RigMaker
 from studio.guidance.json_files import networks_refused
 from studio.guidance.precision import sampled
 from studio.guidance.zero123 import network as zero123
-from studio.guidance.zero123.guidance import condition_pixels
+from studio.guidance.zero123.guidance import Zero123Guidance, condition_pixels
 from studio.registry import register
 from studio.views import Condition, ViewSet
 
@@ -79,7 +79,7 @@ class EpiDiffGuidance(Guidance):
             )
         self.mv_model.gradient_checkpointing = cfg.gradient_checkpointing
         self.rigs = RigMaker(cfg)
-        checkpoint.load_weights(self)
+        checkpoint.load_weights(self, self.mv_model, cfg)
 
     def trainable_parameters(self) -> list[dict[str, Any]]:
         """Return the optimiser groups: the epipolar blocks, and the UNet where it is trained."""
@@ -332,7 +332,14 @@ class EpiDiffGuidance(Guidance):
             folder: where to.
             full: also write the base, into `folder`/base; always done where it has no folder.
         """
-        checkpoint.save_folder(self, Path(folder), full)
+        parts = {
+            "unet": self.mv_model.unet,
+            "vae": self.vae,
+            "image_encoder": self.image_encoder,
+            "clip_camera_projection": self.clip_camera_projection,
+        }
+        base = Zero123Guidance(self.base_cfg, parts)
+        checkpoint.save_folder(self.cfg, base, self.mv_model, Path(folder), full)
 
     @classmethod
     def from_pretrained(cls, source: Path | str) -> Self:

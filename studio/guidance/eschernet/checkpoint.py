@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -30,9 +30,6 @@ from studio.guidance.needs import check_there, model
 from studio.guidance.stable_diffusion import is_full_size, network_kwargs
 from studio.ranges import fixed
 from studio.whole_folders import written_whole
-
-if TYPE_CHECKING:
-    from studio.guidance.eschernet.guidance import EscherNetGuidance
 
 logger = logging.getLogger(__name__)
 
@@ -62,21 +59,20 @@ _SCHEDULER = {
 # -------------------------------------------------------------------- writing
 
 
-def save_folder(model: EscherNetGuidance, folder: Path) -> None:
+def save_folder(parts: Mapping[str, nn.Module], cfg: EscherNetConfig, folder: Path) -> None:
     """Write model_index.json, one folder per part, scheduler/ and our options in config.json."""
-    cfg = model.cfg
     with written_whole(folder) as new:
         for name in ("unet", "vae"):
-            part = getattr(model, name)
+            part: Any = parts[name]
             config = {"_class_name": type(part).__name__, **dict(part.config)}
             folders.write_part(new / name, "diffusion_pytorch_model", config, part)
-        encoder = model.image_encoder
+        encoder: Any = parts["image_encoder"]
         folders.write_part(new / "image_encoder", "model", encoder.config.to_dict(), encoder)
         write_json(new / "scheduler" / "scheduler_config.json", _scheduler(cfg))
         names = ("weights", "vae_weights", "unet_start", "encoder_start", "variant")
         starts = dict.fromkeys(names, "")
         write_json(new / "config.json", {**plain(cfg), **starts})
-        index = {"_class_name": type(model).__name__, **_LIBRARY}
+        index = {"_class_name": "EscherNetGuidance", **_LIBRARY}
         write_json(new / "model_index.json", index)
 
 
@@ -207,15 +203,15 @@ def check_parts(cfg: EscherNetConfig, parts: Mapping[str, Any]) -> None:
     latent_side(parts["vae"], cfg.resolution)
 
 
-def load_released(model: EscherNetGuidance, folder: Path) -> None:
+def load_released(parts: Mapping[str, nn.Module], cfg: EscherNetConfig, folder: Path) -> None:
     """Fill a model's networks from a released folder of the same architecture.
 
     Raises:
         WeightsError: naming every key that is missing, left over or of another shape.
     """
     for name in PARTS:
-        tensors = folders.read_weights(folder / name, model.cfg.allow_pickle, model.cfg.variant)
-        load_part(name, getattr(model, name), tensors, folder / name)
+        tensors = folders.read_weights(folder / name, cfg.allow_pickle, cfg.variant)
+        load_part(name, parts[name], tensors, folder / name)
 
 
 def read_part(name: str, folder: Path, cfg: EscherNetConfig) -> nn.Module:

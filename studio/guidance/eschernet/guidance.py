@@ -280,7 +280,7 @@ class EscherNetGuidance(Guidance):
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write the folder layout of diffusers, plus our options in `config.json`."""
-        checkpoint.save_folder(self, Path(folder))
+        checkpoint.save_folder(self._parts, self.cfg, Path(folder))
 
     @classmethod
     def from_pretrained(cls, source: Path | str, **changes: Any) -> Self:
@@ -301,4 +301,9 @@ class EscherNetGuidance(Guidance):
         Raises:
             WeightsError: naming every key that is missing, left over or of another shape.
         """
-        checkpoint.load_released(self, resolve(source, self.cfg.allow_download))
+        folder = resolve(source, self.cfg.allow_download)
+        checkpoint.load_released(self._parts, self.cfg, folder)
+
+    @property
+    def _parts(self) -> dict[str, torch.nn.Module]:
+        return {name: getattr(self, name) for name in checkpoint.PARTS}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
@@ -36,9 +36,6 @@ from studio.guidance.stable_diffusion import is_full_size, network_kwargs
 from studio.ranges import fixed
 from studio.whole_folders import written_whole
 
-if TYPE_CHECKING:
-    from studio.guidance.spad.guidance import SpadGuidance
-
 log = logging.getLogger(__name__)
 
 PARTS = ("unet", "vae", "text_encoder", "camera_projection")
@@ -60,23 +57,25 @@ _WEIGHTS = "diffusion_pytorch_model"
 # -------------------------------------------------------------------- writing
 
 
-def save_folder(model: SpadGuidance, folder: Path) -> None:
+def save_folder(
+    parts: Mapping[str, Any], tokenizer: Tokenizer, cfg: SpadConfig, folder: Path
+) -> None:
     """Write one folder per part, the tokenizer and our options in config.json.
 
     The folder is written beside `folder` and renamed, so that a killed run leaves no half of it.
     """
     with written_whole(folder) as new:
         for name in ("unet", "vae", "camera_projection"):
-            part = model.denoiser.unet if name == "unet" else getattr(model, name)
+            part = parts[name]
             config = {k: v for k, v in part.config.items() if k != "_use_default_values"}
             write_part(new / name, _WEIGHTS, config, part)
-        encoder = model.text_encoder
+        encoder = parts["text_encoder"]
         write_part(new / "text_encoder", "model", encoder.config.to_dict(), encoder)
         (new / "tokenizer").mkdir()
-        model.tokenizer.save(new / "tokenizer")
+        tokenizer.save(new / "tokenizer")
         names = ("weights", "vae_weights", "unet_start", "text_start", "variant")
         starts = dict.fromkeys(names, "")
-        write_json(new / "config.json", {**plain(model.cfg), **starts})
+        write_json(new / "config.json", {**plain(cfg), **starts})
 
 
 # -------------------------------------------------------------------- reading

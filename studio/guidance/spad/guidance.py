@@ -293,7 +293,9 @@ class SpadGuidance(Guidance):
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write one folder per part, the tokenizer, and our options in `config.json`."""
-        checkpoint.save_folder(self, Path(folder))
+        parts = {name: getattr(self, name) for name in checkpoint.PARTS[1:]}
+        parts["unet"] = self.denoiser.unet
+        checkpoint.save_folder(parts, self.tokenizer, self.cfg, Path(folder))
 
     @classmethod
     def from_pretrained(cls, source: Path | str) -> Self:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from studio.checkpoint_io import load_strict, read_tensors, write_tensors
 from studio.errors import ConfigError, WeightsError
@@ -18,12 +17,10 @@ from studio.guidance.hub import resolve
 from studio.guidance.json_files import read_json, with_fixed, with_released
 from studio.guidance.needs import Part, check_there, model
 from studio.guidance.viewfusion_composable.options import RELEASED, ViewFusionComposableConfig
+from studio.guidance.viewfusion_composable.schedule import NoiseLevels
 from studio.options import parse_config, plain
 from studio.ranges import fixed
 from studio.whole_folders import written_whole
-
-if TYPE_CHECKING:
-    from studio.guidance.viewfusion_composable.guidance import ViewFusionComposableGuidance
 
 FILE = "unet.safetensors"
 USES = model(Part(stem=Path(FILE).stem, optional=("knows.json",)))
@@ -36,11 +33,11 @@ RELEASED_FIX = ("patch", "prediction_type", "clockwise")
 """Options that every authors' file fixes. Its gammas, which are checked, tell the schedule."""
 
 
-def save_folder(model: ViewFusionComposableGuidance, folder: Path) -> None:
+def save_folder(network: nn.Module, cfg: ViewFusionComposableConfig, folder: Path) -> None:
     """Write the network and config.json."""
     with written_whole(folder) as new:
-        write_tensors(new / FILE, model.denoise_fn.state_dict())
-        write_json(new / "config.json", {**plain(model.cfg), "weights": "", "variant": ""})
+        write_tensors(new / FILE, network.state_dict())
+        write_json(new / "config.json", {**plain(cfg), "weights": "", "variant": ""})
 
 
 def saved_config(source: Path) -> ViewFusionComposableConfig:
@@ -100,24 +97,32 @@ def with_saved_options(cfg: ViewFusionComposableConfig) -> ViewFusionComposableC
     return with_released(cfg, RELEASED, names, source, **told_by(tensors))
 
 
-def load_weights(model: ViewFusionComposableGuidance) -> None:
-    """Read `cfg.weights`, a folder or an authors' file, into a finished model."""
-    source = Path(model.cfg.weights)
-    if model.cfg.weights and source.is_dir():
-        tensors = read_weights(source, variant=model.cfg.variant, stem=Path(FILE).stem)
-        load_strict(model.denoise_fn, tensors, source / FILE)
-    elif model.cfg.weights:
-        load_official(model, source)
+def load_weights(model: nn.Module, levels: NoiseLevels, cfg: ViewFusionComposableConfig) -> None:
+    """Read `cfg.weights`, a folder or an authors' file, into a finished model.
+
+    Args:
+        model: the guidance, whose tensors have the authors' names.
+        levels: its noise schedule.
+        cfg: its options.
+    """
+    source = Path(cfg.weights)
+    if cfg.weights and source.is_dir():
+        tensors = read_weights(source, variant=cfg.variant, stem=Path(FILE).stem)
+        load_strict(model.get_submodule("denoise_fn"), tensors, source / FILE)
+    elif cfg.weights:
+        load_official(model, levels, source, cfg.allow_pickle)
 
 
-def load_official(model: ViewFusionComposableGuidance, source: Path) -> None:
+def load_official(
+    model: nn.Module, levels: NoiseLevels, source: Path, allow_pickle: bool = False
+) -> None:
     """Read an authors' checkpoint; see `ViewFusionComposableGuidance.load_official`."""
-    tensors = read_tensors(source, model.cfg.allow_pickle, section=SECTION)
-    load_official_tensors(model, tensors, source)
+    tensors = read_tensors(source, allow_pickle, section=SECTION)
+    load_official_tensors(model, levels, tensors, source)
 
 
 def load_official_tensors(
-    model: ViewFusionComposableGuidance, tensors: Mapping[str, Tensor], source: Path | str
+    model: nn.Module, levels: NoiseLevels, tensors: Mapping[str, Tensor], source: Path | str
 ) -> None:
     """Fill network and schedule tables from a state dict in the authors' names.
 
@@ -125,11 +130,12 @@ def load_official_tensors(
         WeightsError: if a key is missing, unknown or of another shape, or the schedule is not the
             one of the options.
     """
-    wanted = model.levels.buffers()["gammas"]
+    wanted = levels.buffers()["gammas"]
     load_strict(model, tensors, source)
-    if not model.gammas.is_meta and not torch.allclose(model.gammas.cpu(), wanted, atol=1e-6):
+    found = model.get_buffer("gammas")
+    if not found.is_meta and not torch.allclose(found.cpu(), wanted, atol=1e-6):
         raise WeightsError(
             f"{source} was trained on another noise schedule: its gammas end with "
-            f"{float(model.gammas[-1]):.3g}, those of the options with {float(wanted[-1]):.3g}.",
+            f"{float(found[-1]):.3g}, those of the options with {float(wanted[-1]):.3g}.",
             hint="Set beta_schedule, train_timesteps, beta_start and beta_end as in its training.",
         )

@@ -86,7 +86,7 @@ class ViewFusionComposableGuidance(Guidance):
             )
         self.denoise_fn.gradient_checkpointing = cfg.gradient_checkpointing
         self.captured: Capture | None = None
-        checkpoint.load_weights(self)
+        checkpoint.load_weights(self, self.levels, cfg)
 
     # ---------------------------------------------------------------- one evaluation
 
@@ -303,7 +303,7 @@ class ViewFusionComposableGuidance(Guidance):
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write config.json and the network as safetensors, in the authors' names."""
-        checkpoint.save_folder(self, Path(folder))
+        checkpoint.save_folder(self.denoise_fn, self.cfg, Path(folder))
 
     @classmethod
     def from_pretrained(cls, source: Path | str) -> Self:
@@ -317,4 +317,5 @@ class ViewFusionComposableGuidance(Guidance):
             WeightsError: naming every key that is missing, left over or of another shape, or if the
                 checkpoint was trained on another noise schedule.
         """
-        checkpoint.load_official(self, resolve(source, self.cfg.allow_download))
+        path = resolve(source, self.cfg.allow_download)
+        checkpoint.load_official(self, self.levels, path, self.cfg.allow_pickle)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -35,9 +35,6 @@ from studio.guidance.zero123.options import RELEASED, Zero123Config
 from studio.guidance.zero123.start import start_from
 from studio.ranges import fixed
 from studio.whole_folders import written_whole
-
-if TYPE_CHECKING:
-    from studio.guidance.zero123.guidance import Zero123Guidance
 
 PARTS = ("unet", "vae", "image_encoder", "clip_camera_projection")
 USES = model(*PARTS[:3], Part(("clip_camera_projection", "cc_projection")), schedule=True)
@@ -83,15 +80,24 @@ load_official_into = partial(ldm.load_official_into, convert=convert)
 # -------------------------------------------------------------------- writing
 
 
-def save_folder(model: Zero123Guidance, folder: Path) -> None:
-    """Write model_index.json, one folder per part, scheduler/ and our options in config.json."""
+def save_folder(
+    parts: Mapping[str, nn.Module], cfg: Zero123Config, folder: Path, name: str
+) -> None:
+    """Write model_index.json, one folder per part, scheduler/ and our options in config.json.
+
+    Args:
+        parts: the networks, by `PARTS`.
+        cfg: options of the model.
+        folder: where they go.
+        name: of the model's class.
+    """
     with written_whole(folder) as new:
-        for name in PARTS:
-            save_part(name, getattr(model, name), new / name)
-        write_json(new / "scheduler" / "scheduler_config.json", _scheduler(model.cfg))
+        for part in PARTS:
+            save_part(part, parts[part], new / part)
+        write_json(new / "scheduler" / "scheduler_config.json", _scheduler(cfg))
         starts = dict.fromkeys(("weights", "vae_weights", "start", "variant"), "")
-        write_json(new / "config.json", {**plain(model.cfg), **starts})
-        write_json(new / "model_index.json", {"_class_name": type(model).__name__, **_LIBRARY})
+        write_json(new / "config.json", {**plain(cfg), **starts})
+        write_json(new / "model_index.json", {"_class_name": name, **_LIBRARY})
 
 
 def save_part(name: str, module: Any, folder: Path) -> None:

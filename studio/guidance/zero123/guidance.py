@@ -305,7 +305,8 @@ class Zero123Guidance(Guidance):
 
     def save_pretrained(self, folder: Path | str) -> None:
         """Write the folder layout of diffusers, plus our options in `config.json`."""
-        checkpoint.save_folder(self, Path(folder))
+        parts = {name: getattr(self, name) for name in checkpoint.PARTS}
+        checkpoint.save_folder(parts, self.cfg, Path(folder), type(self).__name__)
 
     @classmethod
     def from_pretrained(cls, source: Path | str, **changes: Any) -> Self:
