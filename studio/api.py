@@ -20,6 +20,7 @@ from typing import Any
 
 from studio import shipped
 from studio.config import check_experiment, put, read_experiment
+from studio.data.base import ConditionData, SceneData
 from studio.errors import WeightsError
 from studio.guidance.base import Guidance
 from studio.guidance.json_files import read_json
@@ -58,13 +59,17 @@ def load(
     content = read_experiment(shipped.config_file(path))
     for key, value in (options or {}).items():
         put(content, key, value)
-    if "data_type" in content:  # what has to be given is given with the call
-        brought = find("data", str(content["data_type"]), key="data_type").brought  # type: ignore[attr-defined]
-        given = content.setdefault("data", {})
-        if given.get(brought) == "???":
-            del given[brought]
+    _leave_open(content)
     with listening(progress):
         return Pipeline(check_experiment(content, path), device)
+
+
+def _leave_open(content: dict[str, Any]) -> None:
+    """Drop what a config says has to be given (???): it is given with the call."""
+    cls = find("data", str(content.get("data_type", "")), key="data_type")
+    given = content.setdefault("data", {})
+    if issubclass(cls, ConditionData | SceneData) and given.get(cls.brought) == "???":
+        del given[cls.brought]
 
 
 def reconstruct(

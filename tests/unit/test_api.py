@@ -154,7 +154,7 @@ def test_a_picture_may_come_in_any_form(
         (np.zeros((4, 4), np.int64), "an array of int64 is no picture"),
         (np.full((4, 4, 3), 2.0), r"leaves \[0, 1\]"),
         (torch.full((3, 4, 4), float("nan")), r"leaves \[0, 1\]"),
-        (torch.zeros(4, 4, 3), "is no picture"),
+        (torch.zeros(5, 4, 4), r"a tensor \(5, 4, 4\) is no picture"),
         (3, "a int is no picture"),
         ([CAR, CAR], "2 pictures are given"),
         ("nothing.png", "nothing.png"),
@@ -228,7 +228,7 @@ def test_a_folder_of_weights_is_enough() -> None:
         model = studio.load(REPOSITORY / "load/nano" / name, device="cpu")
         assert model.config.system["guidance_type"] == method
     views = model.views("a red car", seed=0)
-    assert len(views) == 4
+    assert len(views) == 8
 
 
 def test_what_cannot_be_loaded(tmp_path: Path) -> None:
