@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from studio.cameras import orbit_cameras
-from studio.data.procedural_rigs import RIGS
 from studio.errors import ConfigError, WeightsError
 from studio.guidance.backgrounds import views_on_white
 from studio.guidance.viewfusion_composable import conditioning as cond
@@ -29,6 +28,7 @@ from studio.guidance.viewfusion_composable.schedule import NoiseLevels, betas
 from studio.images import read_picture
 from studio.options import parse_config
 from studio.registry import build
+from studio.rigs import RIGS
 from studio.views import Condition, ViewSet
 
 SIDE = 16
