@@ -15,6 +15,7 @@ from typing import Any
 from studio import plugins
 from studio.config import ExperimentConfig, TrainerConfig
 from studio.files import write_text
+from studio.options import beside_slots, plugin_kind
 from studio.ranges import Limit, is_fixed
 from studio.registry import KINDS, config_class, find
 
@@ -47,8 +48,12 @@ def table(cls: type) -> str:
     rows = ["| option | type | allowed | default | |", "| --- | --- | --- | --- | --- |"]
     kinds = typing.get_type_hints(cls, include_extras=True)
     for option in dataclasses.fields(cls):
+        if option.name in beside_slots(cls):
+            continue
         kind, text = kinds[option.name], texts.get(option.name, "")
         text += " *Fixed by the weights.*" if is_fixed(kind) else ""
+        if option.name in [f"{slot}_type" for slot in beside_slots(cls)]:
+            text += f" Its options stand beside this one: see {plugin_kind(option.name)} below."
         cells = [f"`{option.name}`", f"`{type_name(kind)}`", allowed(kind), _default(option), text]
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows)
