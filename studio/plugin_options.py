@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from studio import plugins
-from studio.options import plugin_kind
+from studio.beside import plugin_kind
 from studio.plugin_sources import PluginInfo
 
 Found = tuple[str, ast.ClassDef]

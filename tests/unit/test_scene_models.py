@@ -184,7 +184,7 @@ def test_the_visual_hull_takes_the_place_of_the_field(
 ) -> None:
     words = ("system.reconstruction_type=visual-hull", "system.hull.resolution=32")
     figures = run(tmp_path, monkeypatch, "--train", "--export", "--validate", *words)
-    assert figures["watertight"] and figures["mesh_psnr"] > 18 and figures["warnings"] == []
+    assert figures["watertight"] and figures["mesh_psnr"] > 15 and figures["warnings"] == []
     ckpts = tmp_path / "reconstruct" / "default" / "ckpts"
     assert torch.load(ckpts / "last.ckpt", weights_only=True)["global_step"] == 1
     written = (tmp_path / "reconstruct" / "default" / "configs" / "config.yaml").read_text()
