@@ -12,9 +12,10 @@ from typing import Annotated, Any, Literal
 
 import yaml
 
-from studio import shipped, yaml_text
+from studio import plugins, shipped, yaml_text
 from studio.errors import ConfigError
 from studio.options import parse_config, plain, resolve_options
+from studio.plugin_options import without_replaced
 from studio.ranges import Count, CountOrZero, Range, Seed, Steps, StepsOrZero
 from studio.reading import read_text, reading
 
@@ -121,9 +122,26 @@ def read_experiment(path: str | Path | None, overrides: Sequence[str] = ()) -> d
     """
     content = _read_yaml(Path(path)) if path is not None else {}
     for word in overrides:
+        _make_room(content, word)
+    for word in overrides:
         _override(content, word)
     placed: dict[str, Any] = shipped.placed(content)
     return placed
+
+
+def _make_room(content: dict[str, Any], word: str) -> None:
+    """Leave out what the file says to a plugin for which the word names another one.
+
+    Only where options stand beside the name: `system.reconstruction_type=visual-hull` over a file
+    with options of a distance field. A whole group `x` stays, so that wrong options are refused.
+    """
+    key, _, new = word.partition("=")
+    parent, _, option = key.rpartition(".")
+    group, kind = content.get(parent), content.get(f"{parent}_type")
+    if isinstance(group, dict) and isinstance(kind, str) and option.endswith("_type"):
+        owner = plugins.catalogue().lookup(parent, kind)
+        if owner is not None:
+            without_replaced(group, owner, option, new)
 
 
 def load_experiment(path: str | Path | None, overrides: Sequence[str] = ()) -> ExperimentConfig:

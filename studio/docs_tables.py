@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from studio import plugins
+from studio.beside import beside_slots, plugin_kind
 from studio.config import ExperimentConfig, TrainerConfig
 from studio.errors import PluginError
 from studio.files import write_text
@@ -29,6 +30,14 @@ HEADER = """\
 
 Written by `make docs` from the dataclasses in the code; do not edit by hand.
 """
+
+NOTES = {
+    "loss": "Losses: in `system.loss`, `colour` is the weight of the loss of that name and "
+    "`colour_norm` its option `norm`; `colour: {weight: 1.0, norm: l1}` says the same. Weights are "
+    "numbers or [start step, first, last, end step]; 0 costs nothing. Beside the losses, "
+    "`random_points` (512) says how many random points those take that need some, and "
+    "`random_every` (1) in how many steps they have one turn."
+}
 
 
 def option_docs(cls: type) -> dict[str, str]:
@@ -53,9 +62,19 @@ def table(cls: type) -> str:
     rows = ["| option | type | allowed | default | |", "| --- | --- | --- | --- | --- |"]
     kinds = typing.get_type_hints(cls, include_extras=True)
     for option in dataclasses.fields(cls):
+        if option.name in beside_slots(cls):
+            continue
         kind, text = kinds[option.name], texts.get(option.name, "")
         text += " *Fixed by the weights.*" if is_fixed(kind) else ""
-        cells = [f"`{option.name}`", f"`{type_name(kind)}`", allowed(kind), _default(option), text]
+        if option.name in [f"{slot}_type" for slot in beside_slots(cls)]:
+            text += f" Its options stand beside this one: see {plugin_kind(option.name)} below."
+        cells = [
+            f"`{option.name.rstrip('_')}`",
+            f"`{type_name(kind)}`",
+            allowed(kind),
+            _default(option),
+            text,
+        ]
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows)
 
@@ -144,6 +163,8 @@ def document() -> str:
     parts += ["\n## `trainer`\n", table(TrainerConfig)]
     for kind in KINDS:
         chosen = [p for p in plugins.listing() if p.kind == kind and p.module.startswith("studio.")]
+        if kind in NOTES:
+            parts.append(f"\n{NOTES[kind]}")
         for plugin in chosen:
             config = config_class(find(kind, plugin.name))
             parts += [f"\n## {kind}: `{plugin.name}`\n", f"{plugin.summary}\n"]

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from studio import plugins
+from studio.beside import plugin_kind
 from studio.config import ExperimentConfig, read_experiment
 from studio.errors import ConfigError, DataError, WeightsError
 from studio.even_background import ADVICE, even_colour
 from studio.guidance.hub import resolve
-from studio.options import convert, plugin_kind, unknown_key
+from studio.options import convert, unknown_key
 from studio.paths import existing
 from studio.picture_files import opened
 from studio.plugin_options import literal, named_beside, option_defaults

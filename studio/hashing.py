@@ -10,9 +10,9 @@ from typing import Any
 
 import studio
 from studio import plugins
+from studio.beside import plugin_kind
 from studio.file_hash import file_hash
-from studio.options import plugin_kind
-from studio.registry import find
+from studio.registry import GROUPS, available, find
 
 
 def hash_of(*parts: Any) -> str:
@@ -110,12 +110,15 @@ def _plugin_files(options: Mapping[str, Any]) -> Iterator[Path]:
         if kind and isinstance(value, str) and value:
             yield from _files_outside(find(kind, value))
         elif isinstance(value, Mapping):
+            if name in GROUPS:
+                named = [known for known in available(name) if value.get(known)]
+                yield from (file for known in named for file in _files_outside(find(name, known)))
             yield from _plugin_files(value)
 
 
 def _files_outside(cls: type) -> Iterator[Path]:
     """Files and folders of a class and its bases that come from custom/ or from pip plugins."""
     for unit in plugins.catalogue().units.values():
-        modules = [base.__module__ + "." for base in cls.__mro__]
+        modules = [base.__module__ + "." for base in getattr(cls, "__mro__", (cls,))]
         if unit.path and any(module.startswith(unit.module + ".") for module in modules):
             yield unit.path.parent if unit.path.name == "__init__.py" else unit.path

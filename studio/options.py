@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import enum
-import functools
 import math
 import re
 import types
@@ -14,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union
 
-from studio.errors import ConfigError, PluginError
-from studio.ranges import Beside, Limit
-from studio.registry import KINDS, NAMED_BY, config_class, find
+from studio.beside import beside_config, beside_slots, plugin_kind
+from studio.errors import ConfigError
+from studio.ranges import Limit, OwnForm
+from studio.registry import config_class, find
 from studio.yaml_text import Plain, Word
 
 C = TypeVar("C")
@@ -129,6 +129,9 @@ def convert(value: Any, kind: Any, key: str) -> Any:
     """
     origin, inside = typing.get_origin(kind), typing.get_args(kind)
     if origin is Annotated:
+        for form in kind.__metadata__:
+            if isinstance(form, OwnForm):
+                return form.convert(value, key)
         number = inside[0] is float  # whose range says more of nan than its type
         value = _float(value, key) if number else convert(value, inside[0], key)
         return _limited(value, kind.__metadata__, key)
@@ -299,48 +302,6 @@ def plain(config: Any) -> Any:
         return {str(k): plain(v) for k, v in config.items()}
     if isinstance(config, Sequence) and not isinstance(config, str | bytes):
         return [plain(item) for item in config]
-    return config
-
-
-def plugin_kind(option: str) -> str | None:
-    """The plugin kind that an option like `guidance_type` or `coarse_geometry_type` names."""
-    if not option.endswith("_type"):
-        return None
-    stem = option.removesuffix("_type")
-    own = next((k for k in KINDS if stem == k or stem.endswith(f"_{k}")), None)
-    return NAMED_BY.get(stem, own)
-
-
-@functools.cache
-def beside_slots(cls: Any) -> tuple[str, ...]:
-    """Fields of a dataclass for options that stand beside the name of their plugin."""
-    named = [f.name for f in dataclasses.fields(cls) if plugin_kind(f.name)]
-    kinds = _kinds(cls) if named else {}
-    marked = (n for n in named if any(isinstance(m, Beside) for m in _metadata(kinds[n])))
-    return tuple(name.removesuffix("_type") for name in marked)
-
-
-def _metadata(kind: Any) -> tuple[Any, ...]:
-    return getattr(kind, "__metadata__", ())
-
-
-def beside_config(cls: Any, slot: str, given: Mapping[str, Any], key: str = "") -> type:
-    """The options of the plugin that `given` (or a default) names at `<slot>_type`.
-
-    Raises:
-        PluginError: if there is no such plugin, or it calls an option as `cls` calls its own.
-    """
-    named, kind = f"{slot}_type", plugin_kind(f"{slot}_type")
-    own = {f.name: f for f in dataclasses.fields(cls)}
-    name = _text(given.get(named, own[named].default), str, _below(key, named))
-    assert kind is not None
-    config = config_class(find(kind, name, key=_below(key, named)))
-    if both := [f.name for f in dataclasses.fields(config) if f.name in own]:  # type: ignore[arg-type]
-        raise PluginError(
-            f"the {kind} '{name}' has an option '{both[0]}', and so has what uses it: "
-            f"{_below(key, both[0])} would mean two things.",
-            hint=f"rename it in {config.__module__}",
-        )
     return config
 
 

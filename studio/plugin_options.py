@@ -10,8 +10,10 @@ from __future__ import annotations
 import ast
 import functools
 from pathlib import Path
+from typing import Any
 
 from studio import plugins
+from studio.beside import plugin_kind
 from studio.plugin_sources import PluginInfo
 
 Found = tuple[str, ast.ClassDef]
@@ -31,6 +33,31 @@ def named_beside(plugin: PluginInfo) -> list[str]:
     """Return the options that name a plugin whose options stand beside them."""
     fields = _option_fields(plugin) or {}
     return [n for n, node in fields.items() if ast.unparse(node.annotation) == "PluginBeside"]
+
+
+def without_replaced(group: dict[str, Any], owner: PluginInfo, option: str, new: str) -> None:
+    """Take the options of one plugin out of a group in which another is about to be named.
+
+    Only for options that stand beside the name (`studio.ranges.Beside`); those that the new plugin
+    has, too, stay. What cannot be told from the sources stays as well.
+
+    Args:
+        group: options of `owner` as they were given; changed.
+        owner: the plugin whose group it is.
+        option: the one that names the other plugin.
+        new: its next value.
+    """
+    sources = option_defaults(owner) or {}
+    kind = plugin_kind(option)
+    if kind is None or option not in named_beside(owner):
+        return
+    old = str(group.get(option) or literal(sources.get(option)))
+    found = [plugins.catalogue().lookup(kind, name) for name in (old, new)]
+    names = [None if plugin is None else option_defaults(plugin) for plugin in found]
+    if names[0] is None or names[1] is None:
+        return
+    for name in [n for n in group if n in names[0] and n not in names[1] and n not in sources]:
+        del group[name]
 
 
 def _option_fields(plugin: PluginInfo) -> dict[str, ast.AnnAssign] | None:

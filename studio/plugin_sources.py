@@ -18,7 +18,7 @@ MOST_SOURCE = 1 << 20
 
 @dataclass(frozen=True)
 class PluginInfo:
-    """One registered class, as its source text declares it."""
+    """One registered class or function, as its source text declares it."""
 
     kind: str
     name: str
@@ -58,7 +58,7 @@ def read_plugins(source: str, origin: str, module: str) -> list[PluginInfo]:
     """
     found = []
     for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.ClassDef):
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef):
             continue
         for decorator in node.decorator_list:
             if names := _register_arguments(decorator):

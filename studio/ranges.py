@@ -70,6 +70,14 @@ class FixedByWeights:
     """Marks an option that a folder of weights fixes: it has the last word."""
 
 
+class OwnForm:
+    """Marks an option whose values are read in a way of their own."""
+
+    def convert(self, value: Any, key: str) -> Any:
+        """Return a value as the option keeps it, or raise a `ConfigError` that names `key`."""
+        raise NotImplementedError
+
+
 class Beside:
     """Marks an option `x_type`: the options of the plugin that it names stand beside it.
 

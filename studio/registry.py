@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
+import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from studio.errors import PluginError, Terminated
 
-KINDS = ("guidance", "model", "geometry", "renderer", "data", "system", "exporter")
+KINDS = ("guidance", "model", "geometry", "renderer", "loss", "data", "system", "exporter")
+GROUPS = ("loss",)
+"""Kinds of which any number is named, as keys of a group that is called like the kind."""
 NAMED_BY = {"reconstruction": "model"}
 """Kinds that an option `x_type` is not called after."""
 
-T = TypeVar("T", bound=type)
+T = TypeVar("T", bound=Callable[..., Any])
 
-_classes: dict[tuple[str, str], type] = {}
+_classes: dict[tuple[str, str], Any] = {}
 
 
 def register(kind: str, name: str) -> Callable[[T], T]:
-    """Register the decorated class as plugin `name` of `kind`.
+    """Register the decorated class (a function for losses) as plugin `name` of `kind`.
 
     Both arguments are literal strings, so that `launch.py --list` can read them without importing.
 
@@ -45,7 +49,7 @@ def register(kind: str, name: str) -> Callable[[T], T]:
     return decorate
 
 
-def _origin(cls: type) -> str:
+def _origin(cls: Any) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
@@ -138,18 +142,26 @@ def build(
 
 
 def config_class(cls: type) -> type:
-    """The plugin's inner ``Config`` dataclass.
+    """The plugin's inner ``Config`` dataclass; of a function, what its last parameter takes.
 
     Raises:
-        PluginError: if the class has none.
+        PluginError: if there is none.
     """
-    config = getattr(cls, "Config", None)
+    if inspect.isfunction(cls):
+        config = _last_annotation(cls)
+    else:
+        config = getattr(cls, "Config", None)
     if not dataclasses.is_dataclass(config) or not isinstance(config, type):
         raise PluginError(
             f"{_origin(cls)} has no inner dataclass Config.",
             hint="add `@dataclass class Config: ...` inside the class; it may be empty",
         )
     return config
+
+
+def _last_annotation(function: Any) -> Any:
+    names = list(inspect.signature(function).parameters)
+    return typing.get_type_hints(function).get(names[-1]) if names else None
 
 
 def forget(module: str) -> None:

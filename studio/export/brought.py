@@ -20,8 +20,8 @@ def without_seams(mesh: Mesh) -> Mesh:
     assert mesh.texture is not None and mesh.uv is not None
     colours = sample_texture(mesh.texture, mesh.uv)
     where, joined = np.unique(mesh.vertices, axis=0, return_inverse=True)
-    mean = np.stack([np.bincount(joined, colours[:, c]) for c in range(3)], 1)
-    mean = mean / np.bincount(joined)[:, None]
+    sums = np.stack([np.bincount(joined, colours[:, c]) for c in range(3)], 1)
+    mean = sums / np.bincount(joined)[:, None]
     faces = joined[mesh.faces].astype(np.int64)
     return Mesh(where, faces, colours=mean.astype(np.float32)).with_normals()
 

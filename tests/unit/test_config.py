@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from studio import yaml_text
+from studio.beside import plugin_kind
 from studio.config import ExperimentConfig, load_experiment, parse_config, plain, save_experiment
 from studio.errors import ConfigError, PluginError
-from studio.options import plugin_kind
 from studio.schedule import Schedule
 from studio.yaml_text import Word
 

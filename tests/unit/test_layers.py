@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "studio"
 # From the bottom up; a module may import its own layer and those below.
 LAYERS = (
     {
+        "beside",
         "errors",
         "file_hash",
         "files",

@@ -16,21 +16,22 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from studio.cameras import Rays
+from studio.config import load_experiment
 from studio.errors import ConfigError
 from studio.geometry.base import Geometry, GeometryOutput
+from studio.hashing import source_hash
 from studio.models.sdf import losses as L
-from studio.models.sdf.loss_options import TERMS, LossConfig
+from studio.models.sdf.loss_options import built_in, read_losses
 from studio.models.sdf.objective import Objective
+from studio.models.sdf.optimizer import FitOptimizerConfig, make_fit_optimizer
 from studio.models.sdf.ray_pool import RayBatch
 from studio.ops.volsdf import volsdf_density
 from studio.options import parse_config
 from studio.renderers.base import Renderer, RenderOutput
 from studio.schedule import LEARNING_RATES, LearningRate, Schedule, next_ray_count
 from studio.systems.optim import (
-    FitOptimizerConfig,
     OptimizerConfig,
     check_optimizer,
-    make_fit_optimizer,
     make_optimizer,
     rate_by_step,
 )
@@ -212,9 +213,9 @@ def batch(n: int = 6) -> RayBatch:
 
 
 def objective(view_weights: tuple[float, ...] = (), **options: Any) -> Objective:
-    off = dict.fromkeys(TERMS, 0.0)
+    off = dict.fromkeys(built_in(), 0.0)
     return Objective(
-        parse_config(LossConfig, {**off, **options}, key="system.loss"),
+        read_losses({**off, **options}),
         Plane(),
         NoRenderer(),
         view_weights,
@@ -226,10 +227,10 @@ def losses(of: Objective, output: RenderOutput, step: int = 0) -> dict[str, Tens
 
 
 def test_every_loss_has_an_option_and_is_summed_with_its_weight() -> None:
-    weights = {name: 0.5 + i for i, name in enumerate(TERMS)}
+    weights = {name: 0.5 + i for i, name in enumerate(built_in())}
     found = losses(objective(**weights), rendered())
-    assert set(found) == {*TERMS, "loss"}
-    total = sum(weights[name] * float(found[name].detach()) for name in TERMS)
+    assert set(found) == {*built_in(), "loss"}
+    total = sum(weights[name] * float(found[name].detach()) for name in built_in())
     assert float(found["loss"]) == pytest.approx(total, rel=1e-5)
     assert all(math.isfinite(float(value)) for value in found.values())
 
@@ -435,3 +436,68 @@ def test_optimisers_scale_groups_and_are_named() -> None:
         parse_config(FitOptimizerConfig, {"optimizer": "sgd"})
     with pytest.raises(ConfigError, match="warmup-cosine"):
         parse_config(FitOptimizerConfig, {"lr_schedule": "linear"})
+
+
+# --- losses of others -----------------------------------------------------------------------------
+
+TILT = '''
+from dataclasses import dataclass
+
+from studio.models.sdf.objective import LossOptions, Seen
+from studio.registry import register
+
+
+@dataclass
+class TiltOptions(LossOptions):
+    """Options of the tilt."""
+
+    power: float = 1.0
+    """Of the height."""
+
+
+@register("loss", "tilt")
+def tilt(seen: Seen, cfg: TiltOptions):
+    """Mean height of the samples."""
+    return seen.output.points[:, 2].abs().pow(cfg.power).mean()
+'''
+
+
+def test_a_loss_is_one_file_in_custom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_plugins: None
+) -> None:
+    (tmp_path / "custom").mkdir()
+    (tmp_path / "custom" / "tilt.py").write_text(TILT)
+    monkeypatch.chdir(tmp_path)
+    config = str(Path(__file__).parents[2] / "configs" / "reconstruct.yaml")
+    words = ["data.root=x", "system.loss.tilt=2.0", "system.loss.tilt_power=3"]
+    loss = load_experiment(config, words).system["loss"]
+    assert loss["tilt"] == 2.0 and loss["tilt_power"] == 3.0 and loss["mask"] == 0.1
+    grouped = read_losses({"tilt": {"weight": 2, "power": 3}, "mask": {"norm": "mse"}})
+    assert grouped == read_losses({"tilt": 2.0, "tilt_power": 3.0, "mask_norm": "mse"})
+    output = rendered()
+    value = losses(objective(tilt={"weight": 2.0, "power": 3.0}), output)
+    wanted = output.points[:, 2].abs().pow(3).mean()
+    assert float(value["tilt"]) == pytest.approx(float(wanted))
+    assert float(value["loss"]) == pytest.approx(2 * float(wanted))
+    with pytest.raises(ConfigError, match=r"did you mean 'system\.loss\.tilt_power'"):
+        load_experiment(config, ["data.root=x", "system.loss.tilt=1", "system.loss.tilt_pover=3"])
+    assert "tilt" not in load_experiment(config, ["data.root=x"]).system["loss"]
+
+
+def test_an_edited_loss_counts_as_other_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_plugins: None
+) -> None:
+    (tmp_path / "custom").mkdir()
+    plugin = tmp_path / "custom" / "tilt.py"
+    plugin.write_text(TILT)
+    monkeypatch.chdir(tmp_path)
+    before = source_hash({"loss": {"tilt": 1.0}})
+    unused = source_hash({"loss": {"tilt": 0.0}})
+    plugin.write_text(TILT + "\n")
+    assert source_hash({"loss": {"tilt": 1.0}}) != before
+    assert source_hash({"loss": {"tilt": 0.0}}) == unused
+
+
+def test_the_order_of_the_sum_is_that_of_the_file() -> None:
+    assert built_in()[:4] == ("colour", "colour_mse", "mask", "normal")
+    assert read_losses().names == built_in() and len(built_in()) == 12

@@ -421,7 +421,7 @@ def test_the_smoothing_reaches_over_a_pixel_of_the_views(size: int) -> None:
     system = Reconstruction(small_config())
     system.set_views(views)
     wanted = pixel_side(views, system.model.fitter.frame)
-    assert system.model.fitter.objective.smooth_distance == pytest.approx(wanted)
+    assert system.model.fitter.objective.pixel == pytest.approx(wanted)
 
 
 def test_a_view_that_lost_the_object_teaches_nothing() -> None:

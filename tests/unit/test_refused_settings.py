@@ -9,8 +9,7 @@ import pytest
 
 from studio.cli import main
 from studio.errors import ConfigError
-from studio.models.sdf.loss_options import LossConfig, weights_of
-from studio.options import parse_config
+from studio.models.sdf.loss_options import read_losses, weights_of
 from studio.registry import build
 from tests.conftest import REPOSITORY
 from tests.unit.test_reconstruction import sphere_views
@@ -77,7 +76,7 @@ def test_numbers_out_of_range_are_refused(kind: str, name: str, options: dict[st
 )  # fmt: skip
 def test_losses_out_of_range_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"system.loss.{next(iter(options))}"):
-        weights_of(parse_config(LossConfig, options, key="system.loss"))
+        weights_of(read_losses(options))
 
 
 @pytest.mark.parametrize(

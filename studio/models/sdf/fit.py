@@ -15,7 +15,7 @@ from studio.errors import ConfigError, TrainingError
 from studio.geometry.base import Geometry
 from studio.models.base import check_budget
 from studio.models.sdf.given import for_fit, replaced_views
-from studio.models.sdf.loss_options import LossConfig, weights_of
+from studio.models.sdf.loss_options import LossConfig, Losses, read_losses, weights_of
 from studio.models.sdf.losses import eikonal
 from studio.models.sdf.objective import Objective
 from studio.models.sdf.optimizer import FitOptimizerConfig, make_fit_optimizer
@@ -35,8 +35,8 @@ from studio.views import ViewSet
 class FitConfig(FitOptimizerConfig):
     """Options of the fit."""
 
-    loss: LossConfig = field(default_factory=LossConfig)
-    """Losses and their weights."""
+    loss: Annotated[LossConfig, Losses()] = field(default_factory=read_losses)
+    """Weights of the losses by name, and their options as `name_option`: see loss below."""
     hull: HullConfig = field(default_factory=HullConfig)
     """The visual hull."""
     rays_per_step: Annotated[int, Range(0, 2**24)] = 0

@@ -1,109 +1,145 @@
-"""Options of what a fit minimises: which losses, with what weights."""
+"""`system.loss`: the weights and options of all losses in one flat group.
+
+The keys follow from the registered losses: `colour` is the weight of the loss of that name,
+`colour_norm` its option `norm`. So a loss that a plugin brings needs no entry anywhere.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, make_dataclass
+from typing import Annotated, Any, ClassVar
 
-from studio.errors import ConfigError
-from studio.models.sdf.losses import COLOUR_ERRORS, MASK_ERRORS
-from studio.ranges import Factor, OneOf, Range, Share, Steps
+from studio import plugins
+from studio.errors import ConfigError, PluginError
+from studio.models.sdf.objective import LossOptions
+from studio.options import parse_config
+from studio.ranges import OwnForm, Range, Steps
+from studio.registry import available, config_class, find
 from studio.schedule import Schedule
+from studio.yaml_text import Word
 
-TERMS = (
-    "colour",
-    "colour_mse",
-    "mask",
-    "normal",
-    "eikonal",
-    "curvature",
-    "sparsity",
-    "opaque",
-    "distortion",
-    "orient",
-    "smooth",
-    "outside",
-)
-"""The losses: each has a weight of its name in `LossConfig`."""
+BUILT_IN = "studio.models.sdf.loss_terms"
 
 
 @dataclass
 class LossConfig:
-    """Losses. Weights are numbers or [start step, first, last, end step]; 0 costs nothing."""
+    """Losses. Weights are numbers or [start step, first, last, end step]; 0 costs nothing.
 
-    colour: Any = 1.0
-    """Weight of the colour loss."""
-    colour_norm: Annotated[str, OneOf(COLOUR_ERRORS)] = "l1"
-    """l1, l1-sum (NeuS), mse, mse-sum, huber, or charbonnier (SyncDreamer)."""
-    colour_rays: Literal["all", "mask", "hit"] = "all"
-    """Rays that count in it: all, mask (on the object, NeuS), or hit (that meet something)."""
-    colour_keep: Share = 1.0
-    """Share of rays that stay in it, the largest errors being left out (Wonder3D: 0.8)."""
-    colour_mse: Any = 0.0
-    """Weight of a mean squared colour error beside it."""
-    mask: Any = 0.1
-    """Weight of the error of the opacity against the mask."""
-    mask_norm: Annotated[str, OneOf(MASK_ERRORS)] = "bce"
-    """bce (cross-entropy) or mse."""
-    mask_keep: Share = 1.0
-    """Share of rays that stay in the mask loss."""
-    normal: Any = 0.0
-    """Weight of the error of rendered normals, where views carry normals (Wonder3D)."""
-    normal_keep: Share = 1.0
-    """Share of rays that stay in the normal loss."""
-    eikonal: Any = 0.1
-    """Weight of (|gradient| - 1)^2 at the samples."""
-    curvature: Any = 0.0
-    """Weight of |laplacian|, for geometries that compute it."""
-    sparsity: Any = 0.0
-    """Weight of exp(-sparsity_scale |sdf|)."""
-    sparsity_scale: Factor = 1.0
-    """How fast that falls off with the distance, in units of half the cube."""
-    sparsity_at: Literal["samples", "random"] = "samples"
-    """Where it is measured: samples of the rays, or random points (Wonder3D)."""
-    opaque: Any = 0.0
-    """Weight of the entropy of the opacity."""
-    distortion: Any = 0.0
-    """Weight of the distortion loss of mip-NeRF 360."""
-    orient: Any = 0.0
-    """Weight of visible normals that look away from the camera."""
-    smooth: Any = 0.05
-    """Weight of changes of the normal over a small random step: against a hammered look."""
-    smooth_at: Literal["surface", "random"] = "surface"
-    """Where it is measured: surface (at visible samples) or random points (Wonder3D)."""
-    smooth_pixels: Factor = 1.0
-    """Standard deviation of the step, in pixels of the views as they see the cube's centre."""
-    smooth_distance: Annotated[float, Range(0, 2)] = 0.0
-    """The same in units of half the cube; 0 leaves it to `smooth_pixels`."""
-    smooth_from: Share = 0.3
-    """Share of training after which it is measured."""
-    outside: Any = 0.0
-    """Weight of negative distances at random points outside the visual hull."""
+    Made by `read_losses`, with one more field for the weight and each option of every loss.
+    """
+
     random_points: Annotated[int, Range(1, 2**24)] = 512
     """Random points of the losses that need some."""
     random_every: Steps = 1
     """Steps between two uses of the losses at random points."""
+
+    names: ClassVar[tuple[str, ...]] = ()
+    """The losses, in the order in which they are summed."""
+
+    def options(self, name: str) -> LossOptions:
+        """The weight and options of one loss."""
+        kind = config_class(find("loss", name))
+        flat = {f.name: getattr(self, _key(name, f.name)) for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+        made: LossOptions = kind(**flat)
+        return made
+
+
+class Losses(OwnForm):
+    """Reads the group: weights by name, options as `name_option` or within `name: {...}`."""
+
+    def convert(self, value: Any, key: str) -> LossConfig:
+        """Return the options of all losses that come with this program or are named."""
+        return value if isinstance(value, LossConfig) else read_losses(value, key)
+
+
+def built_in() -> tuple[str, ...]:
+    """The losses of this program, in the order of their file."""
+    found = plugins.catalogue().plugins
+    return tuple(p.name for p in found if p.kind == "loss" and p.module == BUILT_IN)
+
+
+def read_losses(given: Any = None, key: str = "system.loss") -> LossConfig:
+    """Put given weights and options over the defaults.
+
+    Raises:
+        ConfigError: for keys or values that do not exist, with the near miss.
+    """
+    given = given.tree if isinstance(given, Word) else given
+    names = built_in()
+    if isinstance(given, Mapping):
+        known = [name for name in available("loss") if name not in names]
+        names += tuple(name for name in known if _is_named(name, given))
+        given = _flat(given, names)
+    made: LossConfig = parse_config(_config(names), given, key=key)
+    return made
+
+
+def _is_named(name: str, keys: Iterable[str]) -> bool:
+    return any(key == name or str(key).startswith(f"{name}_") for key in keys)
+
+
+def _flat(given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """`mask: {weight: 1, norm: mse}` as `mask: 1, mask_norm: mse`."""
+    flat: dict[str, Any] = {}
+    for name, value in given.items():
+        inner = value.tree if isinstance(value, Word) else value
+        if name in names and isinstance(inner, Mapping):
+            flat |= {_key(name, str(option)): part for option, part in inner.items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def _key(name: str, option: str) -> str:
+    return name if option == "weight" else f"{name}_{option.rstrip('_')}"
+
+
+@functools.cache
+def _config(names: tuple[str, ...]) -> type[LossConfig]:
+    """The options of some losses in one dataclass."""
+    options: dict[str, tuple[str, Any, Any]] = {}
+    for name in names:
+        config = config_class(find("loss", name))
+        kinds = typing.get_type_hints(config, include_extras=True)
+        for option in dataclasses.fields(config):  # type: ignore[arg-type]
+            key = _key(name, option.name)
+            if key in options or key.startswith("random_"):
+                raise PluginError(
+                    f"option '{option.name}' of the loss '{name}': loss.{key} exists already.",
+                    hint=f"rename it in {config.__module__}",
+                )
+            default = dataclasses.field(
+                default=option.default,
+                default_factory=option.default_factory,  # type: ignore[call-overload]
+            )
+            options[key] = (key, kinds[option.name], default)
+    return make_dataclass(
+        "LossConfig", options.values(), bases=(LossConfig,), namespace={"names": names}
+    )
 
 
 def weights_of(cfg: LossConfig) -> dict[str, Schedule]:
     """Weights of the losses that are ever on, by step.
 
     Raises:
-        ConfigError: for a weight that is none, or an option that does not exist.
+        ConfigError: for a weight that is none.
     """
-    weights = {name: _weight(cfg, name) for name in TERMS}
+    weights = {name: _weight(getattr(cfg, name), f"system.loss.{name}") for name in cfg.names}
     return {name: weight for name, weight in weights.items() if not weight.off}
 
 
-def _weight(cfg: LossConfig, name: str) -> Schedule:
-    key = f"system.loss.{name}"
-    weight = Schedule.parse(getattr(cfg, name), key)
+def _weight(value: Any, key: str) -> Schedule:
+    weight = Schedule.parse(value, key)
     if not (0 <= weight.first < math.inf and 0 <= weight.last < math.inf):
-        raise ConfigError(f"{key} is {getattr(cfg, name)!r}.", allowed="weights of 0 or more")
+        raise ConfigError(f"{key} is {value!r}.", allowed="weights of 0 or more")
     if weight.epochs and not weight.off:
         raise ConfigError(
-            f"{key} is {getattr(cfg, name)!r}: a fit has steps, not epochs.",
+            f"{key} is {value!r}: a fit has steps, not epochs.",
             allowed="an end step without decimal point",
         )
     return weight

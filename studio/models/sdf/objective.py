@@ -1,22 +1,40 @@
-"""What a fit minimises: losses with weights that may change from step to step."""
+"""What a fit minimises: a sum of registered losses, and what these are shown of a step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from studio.errors import ConfigError
 from studio.geometry.base import Geometry, GeometryOutput
-from studio.models.sdf import losses as L
-from studio.models.sdf.loss_options import TERMS, LossConfig, weights_of
 from studio.models.sdf.ray_pool import RayBatch
 from studio.ops.random import step_generator
+from studio.registry import find
 from studio.renderers.base import Renderer, RenderOutput
+
+if TYPE_CHECKING:
+    from studio.models.sdf.loss_options import LossConfig
+
+Weight = Any
+"""A number, or [start step, first, last, end step]."""
+
+
+@dataclass
+class LossOptions:
+    """Base of the options of a loss."""
+
+    weight: Weight = 0.0
+    """Weight of the loss; 0 costs nothing."""
+
+
+Loss = Callable[["Seen", Any], Tensor | None]
+"""What `@register("loss", name)` stands above; the last parameter is annotated with options."""
 
 
 class Objective:
@@ -38,160 +56,109 @@ class Objective:
         view_weights: Sequence[float] = (),
         pixel: float = 0.02,
     ) -> None:
-        self.cfg, self.geometry, self.renderer = cfg, geometry, renderer
-        self.smooth_distance = cfg.smooth_distance or cfg.smooth_pixels * pixel
-        self.terms: dict[str, Callable[[Step], Tensor]] = {
-            name: getattr(self, f"_{name}") for name in TERMS
-        }
+        from studio.models.sdf.loss_options import weights_of
+
+        self.cfg, self.geometry, self.renderer, self.pixel = cfg, geometry, renderer, pixel
         self.weights = weights_of(cfg)
+        self.losses = {
+            name: (self._function(name), cfg.options(name), weight)
+            for name, weight in self.weights.items()
+        }
         self.view_weights = torch.tensor(list(view_weights)) if view_weights else None
+
+    @staticmethod
+    def _function(name: str) -> Loss:
+        found: Any = find("loss", name)
+        function: Loss = found
+        return function
 
     def __call__(
         self, output: RenderOutput, batch: RayBatch, *, seed: int, step: int, progress: float
     ) -> dict[str, Tensor]:
         """Return every loss that has a weight at this step, and their weighted sum as "loss"."""
-        seen = Step(output, batch, seed, step, progress)
+        seen = Seen(output, batch, seed, step, progress, self)
         losses: dict[str, Tensor] = {}
         total = output.mask.new_zeros(())
-        for name, schedule in self.weights.items():
+        for name, (function, options, schedule) in self.losses.items():
             weight = schedule(step)
-            if weight != 0 and self._due(name, seen):
-                losses[name] = self.terms[name](seen)
-                total = total + weight * losses[name]
+            value = function(seen, options) if weight != 0 else None
+            if value is not None:
+                losses[name] = value
+                total = total + weight * value
         losses["loss"] = total
         return losses
 
-    def _due(self, name: str, seen: Step) -> bool:
-        if name == "smooth" and seen.progress < self.cfg.smooth_from:
-            return False
-        return name not in ("smooth", "outside") or seen.step % self.cfg.random_every == 0
-
-    # --- what is seen -----------------------------------------------------------------------------
-
-    def _colour(self, seen: Step) -> Tensor:
-        error = L.COLOUR_ERRORS[self.cfg.colour_norm](seen.output.rgb - seen.batch.colours)
-        counts = {"mask": seen.batch.mask > 0.5, "hit": seen.output.mask > 0}
-        chosen = counts.get(self.cfg.colour_rays)
-        if self.cfg.colour_keep < 1:
-            return L.ranked_mean(error if chosen is None else error[chosen], self.cfg.colour_keep)
-        return L.mean_over(error, chosen)
-
-    def _colour_mse(self, seen: Step) -> Tensor:
-        return L.mean_over(L.COLOUR_ERRORS["mse"](seen.output.rgb - seen.batch.colours))
-
-    def _mask(self, seen: Step) -> Tensor:
-        error = L.MASK_ERRORS[self.cfg.mask_norm](seen.output.mask, seen.batch.mask)
-        weight = self._weight_of(seen)
-        if self.cfg.mask_keep < 1:
-            return L.ranked_mean(error, self.cfg.mask_keep, weight)
-        return L.mean_over(error if weight is None else error * weight)
-
-    def _normal(self, seen: Step) -> Tensor:
-        wanted = seen.batch.normals
-        if wanted is None:
-            raise ConfigError(
-                "loss.normal needs views that carry normals; these do not.",
-                hint="set system.loss.normal=0",
-            )
-        cosine = (wanted * seen.batch.rays.directions).sum(-1)
-        error, facing = L.normal_error(seen.normal, wanted, cosine, geo_aware=True)
-        counts = facing & (seen.batch.mask > 0.5)
-        weight = self._weight_of(seen)
-        weight = None if weight is None else weight[counts]
-        return L.ranked_mean(error[counts], self.cfg.normal_keep, weight, reduce="sum")
-
-    def _opaque(self, seen: Step) -> Tensor:
-        return L.opaque(seen.output.mask)
-
-    def _distortion(self, seen: Step) -> Tensor:
-        ray, t, sections = seen.along_rays("distortion")
-        return L.distortion(seen.output.weights, t, sections, ray, len(seen.output.mask))
-
-    def _orient(self, seen: Step) -> Tensor:
-        directions = seen.batch.rays.directions[seen.along_rays("orient")[0]]
-        return L.orient(seen.output.weights, seen.unit_gradients, directions, seen.output.mask)
-
-    def _weight_of(self, seen: Step) -> Tensor | None:
-        if self.view_weights is None:
-            return None
-        return self.view_weights.to(seen.output.mask)[seen.batch.view]
-
-    # --- the field --------------------------------------------------------------------------------
-
-    def _eikonal(self, seen: Step) -> Tensor:
-        return L.eikonal(seen.output.gradients, seen.output.eikonal_weights)
-
-    def _sparsity(self, seen: Step) -> Tensor:
-        if self.cfg.sparsity_at == "random":
-            return L.sparsity(self._random_field(seen)[1].sdf, self.cfg.sparsity_scale)
-        return L.sparsity(seen.output.sdf, self.cfg.sparsity_scale)
-
-    def _curvature(self, seen: Step) -> Tensor:
-        if seen.output.laplacian is None:
-            raise ConfigError(
-                f"loss.curvature needs second derivatives, which {type(self.geometry).__name__} "
-                "does not compute as it is set.",
-                hint="use a geometry with numerical gradients, or set system.loss.curvature=0",
-            )
-        return L.curvature(seen.output.laplacian)
-
-    def _smooth(self, seen: Step) -> Tensor:
-        generator = step_generator(seen.seed, seen.step, stream=3)
-        count = self.cfg.random_points
-        if self.cfg.smooth_at == "surface":
-            visible = (seen.output.weights > 0.05).nonzero()[:, 0]
-            if len(visible) == 0:
-                return seen.output.weights.sum() * 0
-            chosen = visible[torch.randint(len(visible), (count,), generator=generator).to(visible)]
-            points, gradients = seen.output.points[chosen], seen.output.gradients[chosen]
-        else:
-            points, field = self._random_field(seen)
-            gradients = field.gradient
-        away = torch.randn(count, 3, generator=generator).to(points) * self.smooth_distance
-        nearby = (points + away).clamp(-1, 1)
-        return L.normal_smoothness(gradients, self.geometry(nearby).gradient)
-
-    def _random_field(self, seen: Step) -> tuple[Tensor, GeometryOutput]:
-        """Random points of the cube and the field there, once per step for all losses."""
-        if seen.random is None:
-            generator = step_generator(seen.seed, seen.step, stream=6)
-            points = torch.rand(self.cfg.random_points, 3, generator=generator) * 2 - 1
-            points = points.to(seen.output.points)
-            seen.random = points, self.geometry(points)
-        return seen.random
-
-    def _outside(self, seen: Step) -> Tensor:
-        cells = self._empty_cells
-        if cells is None:
-            return seen.output.mask.sum() * 0
-        generator = step_generator(seen.seed, seen.step, stream=4)
-        count = self.cfg.random_points
-        chosen = torch.randint(len(cells), (count,), generator=generator).to(cells.device)
-        where = cells[chosen] + torch.rand(count, 3, generator=generator).to(cells)
-        side = 2.0 / self._hull_side
-        return L.outside(self.geometry(where * side - 1).sdf, margin=0.5 * side)
-
-    @property
-    def _hull_side(self) -> int:
-        return 1 if self.renderer.hull is None else self.renderer.hull.shape[0]
-
     @cached_property
-    def _empty_cells(self) -> Float[Tensor, "m 3"] | None:
-        """Lower corners of the cells outside the hull, in cells."""
+    def empty_cells(self) -> Float[Tensor, "m 3"] | None:
+        """Lower corners of the cells outside the hull, in cells; None if there are none."""
         hull = self.renderer.hull
         return None if hull is None or bool(hull.all()) else (~hull).nonzero().float()
 
 
 @dataclass
-class Step:
-    """One rendered batch, when it is, and random points that its losses share."""
+class Seen:
+    """One rendered batch and when it is, for the losses.
+
+    Attributes:
+        output: what the renderer returned.
+        batch: the rays and what they had to see.
+        seed: of all noise.
+        step: number of the step; a loss's noise is a function of (seed, step).
+        progress: share of the fit that is done.
+        of: whose losses are asked.
+    """
 
     output: RenderOutput
     batch: RayBatch
     seed: int
     step: int
     progress: float
-    random: tuple[Tensor, GeometryOutput] | None = None
+    of: Objective
+
+    @property
+    def geometry(self) -> Geometry:
+        """What is fitted."""
+        return self.of.geometry
+
+    @property
+    def pixel(self) -> float:
+        """Side of a pixel at the object, in units of half the cube."""
+        return self.of.pixel
+
+    @property
+    def hull(self) -> Bool[Tensor, "r r r"] | None:
+        """Cells of the cube that may hold the object; None if nothing is known."""
+        return self.of.renderer.hull
+
+    @property
+    def empty_cells(self) -> Float[Tensor, "m 3"] | None:
+        """Lower corners of the cells outside the hull, in cells; None if there are none."""
+        return self.of.empty_cells
+
+    @property
+    def random_points(self) -> int:
+        """How many random points a loss takes."""
+        return self.of.cfg.random_points
+
+    @property
+    def random_due(self) -> bool:
+        """Whether losses at random points have their turn in this step."""
+        return self.step % self.of.cfg.random_every == 0
+
+    @cached_property
+    def random_field(self) -> tuple[Float[Tensor, "n 3"], GeometryOutput]:
+        """Random points of the cube and the field there, the same for all losses of the step."""
+        generator = step_generator(self.seed, self.step, stream=6)
+        points = torch.rand(self.random_points, 3, generator=generator) * 2 - 1
+        points = points.to(self.output.points)
+        return points, self.geometry(points)
+
+    @cached_property
+    def view_weight(self) -> Float[Tensor, " n"] | None:
+        """Weight of each ray's view; None where all count alike."""
+        if self.of.view_weights is None:
+            return None
+        return self.of.view_weights.to(self.output.mask)[self.batch.view]
 
     @cached_property
     def unit_gradients(self) -> Float[Tensor, "p 3"]:
