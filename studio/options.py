@@ -73,11 +73,8 @@ def _values(cls: Any, given: Any, key: str) -> dict[str, Any]:
         )
     kinds = _kinds(cls)
     values: dict[str, Any] = {slot: {} for slot in slots}
-    beside = {
-        option.name: slot
-        for slot in slots
-        for option in dataclasses.fields(beside_config(cls, slot, given, key))  # type: ignore[arg-type]
-    }
+    configs = {slot: beside_config(cls, slot, given, key) for slot in slots}
+    beside = {f.name: slot for slot in slots for f in dataclasses.fields(configs[slot])}  # type: ignore[arg-type]
     for name, value in given.items():
         full = _below(key, str(name))
         if name in beside:
@@ -95,7 +92,7 @@ def _values(cls: Any, given: Any, key: str) -> dict[str, Any]:
             if isinstance(value, dict) and isinstance(default, dict):
                 value = {**default, **value}
         values[str(name)] = value
-    return values
+    return values | {slot: _values(configs[slot], values[slot], key) for slot in slots}
 
 
 def _kinds(cls: Any) -> dict[str, Any]:

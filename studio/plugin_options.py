@@ -16,8 +16,8 @@ from studio import plugins
 from studio.beside import plugin_kind
 from studio.plugin_sources import PluginInfo
 
-Found = tuple[str, ast.ClassDef]
-"""A class and the module that defines it."""
+Found = tuple[str, ast.ClassDef | ast.FunctionDef]
+"""A class or function and the module that defines it."""
 
 
 def option_defaults(plugin: PluginInfo) -> dict[str, ast.expr | None] | None:
@@ -91,7 +91,7 @@ def _find(module: str, name: str) -> Found | None:
     """A class by the name that a module knows it under."""
     tree = _parsed(module)
     for node in tree.body if tree else ():
-        if isinstance(node, ast.ClassDef) and node.name == name:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
             return module, node
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
             for alias in node.names:
@@ -110,7 +110,10 @@ def _named(module: str, expression: ast.expr) -> Found | None:
     return None
 
 
-def _config_of(module: str, owner: ast.ClassDef) -> Found | None:
+def _config_of(module: str, owner: ast.ClassDef | ast.FunctionDef) -> Found | None:
+    if isinstance(owner, ast.FunctionDef):
+        last = owner.args.args[-1].annotation if owner.args.args else None
+        return None if last is None else _named(module, last)
     for node in owner.body:
         if isinstance(node, ast.ClassDef) and node.name == "Config":
             return module, node
@@ -124,8 +127,10 @@ def _config_of(module: str, owner: ast.ClassDef) -> Found | None:
     return None
 
 
-def _fields(module: str, config: ast.ClassDef) -> dict[str, ast.AnnAssign] | None:
+def _fields(module: str, config: ast.ClassDef | ast.FunctionDef) -> dict[str, ast.AnnAssign] | None:
     fields: dict[str, ast.AnnAssign] = {}
+    if isinstance(config, ast.FunctionDef):
+        return None
     for base in config.bases:
         inherited = _named(module, base)
         further = inherited and _fields(*inherited)
