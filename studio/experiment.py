@@ -16,9 +16,10 @@ from studio.distributed import end_others, without_company
 from studio.errors import ConfigError, Terminated
 from studio.hashing import hash_of
 from studio.progress import StageProgress
-from studio.registry import build
+from studio.registry import build, find
 from studio.run import choose_run, find_resume, first_process
 from studio.trainer import (
+    PRECISIONS,
     check_precision,
     has_begun,
     make_loggers,
@@ -94,6 +95,8 @@ class Experiment:
     def _run(self, verbs: Sequence[str], start: Path | None) -> int:
         cfg, run = self.cfg, self.run_folder
         data, system = self._build()
+        if "export" in verbs and first_process():
+            system.check_export()
         trainer = make_trainer(cfg, run, system)
         if trainer.is_global_zero:
             run.create()
@@ -142,7 +145,10 @@ class Experiment:
 
     def _build(self) -> tuple[Any, Any]:
         cfg = self.cfg
-        check_precision(cfg.trainer.precision, cfg.system_type)
+        cls = find("system", cfg.system_type)
+        check_precision(
+            cfg.trainer.precision, cfg.system_type, getattr(cls, "precisions", PRECISIONS)
+        )
         data = build("data", cfg.data_type, cfg.data, key="data")
         if hasattr(data, "check"):
             with StageProgress("reading data"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -37,10 +38,26 @@ def register(kind: str, name: str) -> Callable[[T], T]:
             from studio.plugins import duplicate_error
 
             raise duplicate_error(kind, name, _origin(other), _origin(cls))
-        _classes[kind, name] = cls
+        _classes[kind, name] = _checking(cls)
         return cls
 
     return decorate
+
+
+def _checking(cls: T) -> T:
+    """Let a plugin check its options' values, also of a `Config` that was made in Python."""
+    make = cls.__init__  # type: ignore[misc]
+
+    @functools.wraps(make)
+    def init(self: Any, cfg: Any, *args: Any, **kwargs: Any) -> None:
+        from studio.options import parse_config
+
+        if dataclasses.is_dataclass(cfg) and not isinstance(cfg, type):
+            parse_config(type(cfg), cfg)
+        make(self, cfg, *args, **kwargs)
+
+    cls.__init__ = init  # type: ignore[misc]
+    return cls
 
 
 def _origin(cls: type) -> str:

@@ -61,6 +61,7 @@ class EscherNetGuidance(Guidance):
         super().__init__()
         self.cfg = cfg = checked(checkpoint.with_saved_options(cfg))
         self.schedule = NoiseSchedule.of(cfg)
+        self.plan()  # refuses steps that cannot be placed, before weights are read
         self.contract = ViewContract(
             ("image", "images"),
             cfg.azimuths * len(cfg.elevations_deg),
