@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.config import ExperimentConfig, save_experiment
 from studio.console import say_stopped
-from studio.distributed import end_others, without_company
+from studio.distributed import check_devices, end_others, without_company
 from studio.errors import ConfigError, Terminated
 from studio.hashing import hash_of
 from studio.progress import StageProgress
@@ -73,6 +73,7 @@ class Experiment:
         from pytorch_lightning import seed_everything
 
         cfg = self.cfg
+        check_devices(cfg.trainer)
         if cfg.trainer.threads:
             torch.set_num_threads(cfg.trainer.threads)
         torch.set_float32_matmul_precision("high" if cfg.trainer.tf32 else "highest")
