@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.config import ExperimentConfig, save_experiment
+from studio.config_changes import say_changes
 from studio.console import say_stopped
 from studio.distributed import check_devices, end_others, without_company
 from studio.errors import ConfigError, Terminated
@@ -100,6 +101,8 @@ class Experiment:
             system.check_export()
         trainer = make_trainer(cfg, run, system)
         if trainer.is_global_zero:
+            if self.resume is not None:
+                say_changes(self.resume, cfg)
             run.create()
             self._write_provenance()
         trainer.loggers = make_loggers(cfg, run)

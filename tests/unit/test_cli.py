@@ -202,6 +202,18 @@ def test_a_signal_saves_and_tells_how_to_go_on(
     assert_same_weights(RUN / "ckpts" / "last.ckpt", Path("outputs/tiny/whole/ckpts/last.ckpt"))
 
 
+def test_going_on_with_other_options_is_said(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here("--config", "tiny.yaml", "--train", "trainer.max_steps=10") == 0
+    on = ("--config", "tiny.yaml", "--train", "resume=last")
+    capsys.readouterr()
+    assert run_here(*on, "trainer.max_steps=20") == 0
+    assert "WARNING" not in capsys.readouterr().out
+    assert run_here(*on, "trainer.max_steps=30", "system.lr=0.5", "seed=7") == 0
+    assert "other options: seed 0 -> 7; system.lr 0.01 -> 0.5\n" in capsys.readouterr().out
+
+
 def test_truncated_checkpoint_names_the_previous_one(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,6 +23,7 @@ LAYERS = (
         "reading",
         "registry",
         "config",
+        "config_changes",
         "options",
         "ranges",
         "plugins",

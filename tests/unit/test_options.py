@@ -223,7 +223,7 @@ ALLOWED: list[tuple[str, str, dict[str, list[str]]]] = [
     (
         "guidance",
         "viewfusion-interpolated",
-        {"order": ["spin", "path", "[]", "[[0, 30], [90, -20, 1.5]]"], "window_deg": ["0", "360"]},
+        {"order": ["spin", "path", "[]", "[[0, 30], [90, -20, 1.5]]"], "window_deg": ["0", "1000"]},
     ),
     ("geometry", "implicit-sdf", {"semi_axes": ["[0.5]", "[1, 2, 3]"]}),
     ("renderer", "neus-occupancy", {"sharpness_limit": ["[]", "[0, 100, 1000]"]}),

@@ -154,7 +154,7 @@ def test_several_inputs_share_by_their_angle() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"order": "zigzag"}, "spin, path, or poses"),
+        ({"order": "zigzag"}, "spin, path; or a list"),
         ({"order": [[1]]}, "azimuth_deg, elevation_deg, distance"),
         ({"order": [[0, 90]]}, "between -89.9 and 89.9"),
         ({"order": 3}, "order is 3"),

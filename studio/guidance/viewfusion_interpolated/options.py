@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from studio.cameras import CANONICAL_RADIUS
 from studio.guidance.zero123.options import RELEASED as ZERO123
 from studio.guidance.zero123.options import Zero123Config
-from studio.ranges import Limit, Range, Size
+from studio.ranges import Factor, Limit, Size
 
 RELEASED: dict[str, Any] = {**ZERO123, "views": 36, "view_temperature": 1.0}
 """What the authors' script for real pictures runs with, where it differs from the defaults."""
@@ -41,7 +41,7 @@ class ViewFusionInterpolatedConfig(Zero123Config):
     noise: Literal["shared", "independent"] = "shared"
     """Fresh noise while sampling (eta > 0): shared by all conditions of a view, or independent,
     whose mean has less spread (the authors' evaluation)."""
-    window_deg: Annotated[float, Range(0, 360)] = 125.0
+    window_deg: Factor = 125.0
     """Made views serve as conditions of views less than this far away, in degrees."""
     input_temperature: Size = 0.5
     """How slowly the input's weight falls along the order (tau of the condition)."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from studio.options import Checked
-from studio.ranges import Range, Size
+from studio.ranges import Factor, Size
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Fusion(Checked):
 
     input_temperature: Size = 0.5
     view_temperature: Size = 0.5
-    window_deg: Annotated[float, Range(0, 360)] = 125.0
+    window_deg: Factor = 125.0
 
 
 def share_by_order(place: int, count: int, inputs: int, temperature: float) -> float:

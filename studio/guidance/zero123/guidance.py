@@ -16,7 +16,7 @@ from studio.errors import ConfigError
 from studio.guidance.autoencoder import decode, encode, latent_side
 from studio.guidance.backgrounds import views_on_white
 from studio.guidance.base import Guidance, Progress, ViewContract
-from studio.guidance.ddim import DDIMStep, OnStep, ddim_plan, ddim_sample
+from studio.guidance.ddim import DDIMStep, OnStep, ddim_plan, ddim_sample, ddim_timesteps
 from studio.guidance.diffusion import NoiseSchedule, guided_prediction, randn_like, target_latents
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import networks_refused
@@ -53,7 +53,8 @@ class Zero123Guidance(Guidance):
         cfg = cfg if parts else checkpoint.with_saved_options(cfg)
         self.cfg = cfg
         self.schedule = NoiseSchedule.of(cfg)
-        self.plan()  # refuses steps that cannot be placed, before weights are read
+        # refuses steps that cannot be placed, before weights are read
+        ddim_timesteps(cfg.steps, cfg.timestep_spacing, len(self.schedule))
         self.contract = ViewContract(
             ("image",), cfg.views, cfg.rig_elevation_deg, resolution=cfg.resolution
         )
