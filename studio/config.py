@@ -58,6 +58,9 @@ Devices = (
     | Annotated[list[Annotated[int, Range(0, 10_000)]], Length(1, 10_000)]
     | Annotated[str, Pattern(r"\d+(,\d+)+", "numbers with commas between")]
 )
+Accelerator = Annotated[
+    str, Pattern("auto|cpu|gpu|cuda", "auto, cpu, gpu or cuda; an Apple GPU has no float64")
+]
 Strategy = Literal[
     "auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false"
 ]
@@ -83,7 +86,7 @@ class TrainerConfig:
 
     max_steps: Steps = 1000
     """Optimiser steps in all, those before a resume included; a run that has them is done."""
-    accelerator: Literal["auto", "cpu", "gpu", "cuda"] = "auto"
+    accelerator: Accelerator = "auto"
     """auto takes an NVIDIA GPU when there is one. Apple GPUs are not used: they have no float64."""
     devices: Devices = 1
     """How many devices, or their numbers, or auto or -1 for all. Where `accelerator: auto` finds fewer, they accumulate the batches of the others."""  # noqa: E501
