@@ -11,7 +11,7 @@ from pathlib import Path
 
 import studio
 from studio import progress
-from studio.console import check_text, guarded
+from studio.console import check_text, guarded, say_stopped
 from studio.errors import ConfigError, StudioError, Terminated
 from studio.files import explained
 
@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise
             return _refuse(clear, verbose)
         except (KeyboardInterrupt, Terminated) as stop:
-            print("\nstopped.", file=sys.stderr)
+            say_stopped("\nstopped.")
             return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
 
 

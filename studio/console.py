@@ -130,6 +130,16 @@ def _send_again(dropped: sys.UnraisableHookArgs) -> None:
     again.start()
 
 
+def say_stopped(text: str) -> None:
+    """Say that a signal ended the work.
+
+    What it left half made, as by numba, may complain when it goes: no news from here on.
+    """
+    print(text, file=sys.stderr)
+    if sys.unraisablehook is _send_again:  # `guarded` puts another one back
+        sys.unraisablehook = lambda _: None
+
+
 def check_text(words: list[str]) -> None:
     """Refuse words that are no UTF-8, which libraries that read and write files cannot take.
 

@@ -188,8 +188,10 @@ def released_weights(advice: list[str]) -> list[str]:
                 path = resolve(name)
                 licence = licence_of(str(path), licence)
                 found = faults(path, weights=option in WEIGHTS)
-                state = "; ".join([f"{_bytes(path) / 1e9:.2f} GB, {path}", *found])
-                advice += [f"{method}, {option}: {fault}: fetch it again" for fault in found]
+                inside = [f.replace(f"{path}/", "").replace(f"{path} ", "it ") for f in found]
+                state = "; ".join([f"{_bytes(path) / 1e9:.2f} GB, {path}", *inside])
+                again = "remove it, with what it links to, and fetch it again"
+                advice += [f"{method}, {option}: {fault}: {again}" for fault in found]
             except StudioError:
                 state = f"not here{', ' * bool(size)}{size}"
             told = f"; licence: {licence}" if licence else ""

@@ -39,8 +39,8 @@ class EvaluateConfig:
     """What is judged: a mesh file, a folder with transforms.json, or a folder of pictures."""
     reference: str = ""
     """What it is judged against, of the same kind."""
-    protocol: str = "studio"
-    """studio, eschernet, syncdreamer or viewfusion."""
+    protocol: Literal["studio", "eschernet", "syncdreamer", "viewfusion"] = "studio"
+    """What is measured, and how."""
     out: str = "evaluation.json"
     """Where the result is written."""
     pred_up: Literal["auto", "+y", "+z"] = "auto"
@@ -67,8 +67,6 @@ def run_evaluation(words: Sequence[str]) -> int:
     cfg = parse_config(EvaluateConfig, dict(word.split("=", 1) for word in words))
     from studio.metrics.protocols import PROTOCOLS
 
-    if cfg.protocol not in PROTOCOLS:
-        raise ConfigError(f"protocol is '{cfg.protocol}'.", allowed=", ".join(PROTOCOLS))
     kinds = {name: _kind(name, getattr(cfg, name)) for name in ("pred", "reference")}
     if len(set(kinds.values())) > 1:
         raise ConfigError(

@@ -211,9 +211,11 @@ def read_transforms(
     if bound is None:
         bound = believed_bound(scene.bound, mask, pictures.cameras, scene.source, ABSURD)
     if bound is None:
-        bound = guess_bound(mask, pictures.cameras)
+        bound = guess_bound(mask, pictures.cameras, scene.source)
     if not 0 < bound < math.inf:
-        raise DataError(f"bound is {bound:g}.", allowed="a positive number, world units")
+        raise DataError(
+            f"{scene.source}: bound is {bound:g}.", allowed="a positive number, world units"
+        )
     names = tuple(shot.name for shot in scene.shots)
     meta = scene.meta if scene.to_world is None else scene.record
     return ViewSet(pictures.images, pictures.cameras, float(bound), meta, names, pictures.normals)

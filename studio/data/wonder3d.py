@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -39,7 +40,6 @@ VIEWS = {
     "front_left": (225.0, 1.3 * math.sqrt(2)),
 }
 ORTHO_SCALE = 1.35  # official: picture side over the object's longest side
-SYSTEMS = ("front", "self")
 
 
 @register("data", "wonder3d")
@@ -52,7 +52,7 @@ class Wonder3DData(LayoutData):
     class Config(CaptureConfig):
         """How normals are read."""
 
-        normal_system: str = "front"
+        normal_system: Literal["front", "self"] = "front"
         """Axes of the normals: front (all in the front camera's) or self (each in its own)."""
         poses: str | None = None
         """Folder of 000_<view>_RT.txt (3x4 world-to-camera, Blender axes); null: Wonder3D's own."""
@@ -67,8 +67,6 @@ class Wonder3DData(LayoutData):
         if split != "train":
             return None
         root, system = existing(Path(self.cfg.root)), self.cfg.normal_system
-        if system not in SYSTEMS:
-            raise DataError(f"data.normal_system is {system!r}.", allowed=", ".join(SYSTEMS))
         poses = fixed_poses() if self.cfg.poses is None else read_poses(Path(self.cfg.poses))
         shots = []
         for view, pose in poses.items():

@@ -11,19 +11,22 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from studio.systems.fitting import checked_state
 
 from studio.callbacks.checkpointing import load_checkpoint
 from studio.callbacks.snapshot import pack_code
 from studio.checkpoint_io import _TensorPickle, read_tensors
 from studio.config import MOST_CONFIG, read_experiment
-from studio.errors import ConfigError, WeightsError
+from studio.errors import ConfigError, DataError, WeightsError
 from studio.geometry.instant_nsr_checkpoint import read_instant_nsr
 from studio.geometry.neus_checkpoint import read_neus
 from studio.guidance.hub import cached
 from studio.guidance.licences import CARD, licence_of
 from studio.plugin_sources import MOST_SOURCE, read_source
+from studio.registry import build
 from tests.conftest import REPOSITORY, environment
 from tests.unit.test_cli import RUN, run_here
 from tests.unit.test_instant_nsr import exported, small, small_renderer
@@ -116,6 +119,23 @@ def test_a_state_of_another_program_is_refused_in_a_sentence(
     assert error.startswith("WeightsError: ") and str(last) in error and "Traceback" not in error
 
 
+@pytest.mark.parametrize("key", ["step_count", "rays", "elapsed_s"])
+def test_the_state_of_a_fit_is_numbers(key: str) -> None:
+    state = {"step_count": 3, "rays": 256, "seed": 0, "elapsed_s": 1.5}
+    assert checked_state(state) == {**state, "max_steps": 0}, "of a version without it"
+    with pytest.raises(ValueError, match="x"):
+        checked_state({**state, key: "x"})
+    with pytest.raises(KeyError):
+        checked_state({k: v for k, v in state.items() if k != key})
+
+
+def test_angles_that_are_no_numbers_are_named(tmp_path: Path) -> None:
+    np.save(tmp_path / "angles.npy", np.full((6, 2), np.nan))
+    options = {"root": str(tmp_path), "type": "Franka", "resolution": 16}
+    with pytest.raises(DataError, match=r"angles\.npy holds values that are not finite"):
+        build("data", "eschernet-eval", options, key="data").condition()
+
+
 # --- configs, cards, the hub's cache --------------------------------------------------------------
 
 
@@ -186,6 +206,17 @@ def test_sources_are_small_files(tmp_path: Path) -> None:
     for name in ("a.py", "b.py"):
         with pytest.raises(ValueError, match="it "):
             read_source(tmp_path / name)
+
+
+def test_a_plugin_of_no_kind_is_spoken_of(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = "from studio.registry import register\n@register('nothing', 'odd')\nclass Odd: ...\n"
+    (project / "custom" / "odd.py").write_text(source)
+    assert run_here("--list") == 0
+    assert "custom/odd.py: plugin kind 'nothing' does not exist" in capsys.readouterr().out
+    assert run_here("--config", "tiny.yaml", "--train", "system_type=odd") == 2
+    assert "custom/odd.py" in capsys.readouterr().err
 
 
 def test_a_plugin_that_closes_the_streams_is_listed(project: Path) -> None:

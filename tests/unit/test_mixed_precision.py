@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from studio.cameras import orbit_cameras
+from studio.config import ExperimentConfig, TrainerConfig
 from studio.data.rings import Rings
 from studio.errors import ConfigError
 from studio.guidance.epidiff.conditioning import turn_world
 from studio.guidance.spad.scenes import SceneMaker
 from studio.options import parse_config
 from studio.registry import build
+from studio.run import RunFolder
 from studio.systems.optim import OptimizerConfig
 from studio.systems.reconstruction import Reconstruction
 from studio.systems.training import TrainingConfig, TrainingSystem
-from studio.trainer import check_precision
+from studio.trainer import check_precision, make_trainer
 from tests.unit import test_viewfusion_composable
 from tests.unit.test_cli import run_here
 from tests.unit.test_predictions import METHODS
@@ -203,3 +206,16 @@ def test_float16_without_a_gpu_is_said(project: Path, capsys: pytest.CaptureFixt
 def test_numbers_with_which_no_fit_begins_are_refused(option: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"system.{option} is {value}"):
         parse_config(Reconstruction.Config, {option: value}, key="system")
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_processor_that_is_slow_in_half_precision_says_so(
+    fast: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("studio.guidance.precision.multiplies_bfloat16", lambda: fast)
+    system = SimpleNamespace(callbacks=list)
+    for precision, slow in (("bf16-mixed", not fast), ("32-true", False)):
+        caplog.clear()
+        trainer = TrainerConfig(accelerator="cpu", precision=precision)
+        make_trainer(ExperimentConfig(trainer=trainer), RunFolder(tmp_path), system)
+        assert ("does not multiply bfloat16" in caplog.text) is slow

@@ -155,6 +155,33 @@ def test_other_exceptions_that_python_drops_are_reported(
     assert "ValueError: of the finalizer" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("place", ["def prepare(self, data):", "def train_dataloader(self):"])
+def test_what_a_signal_leaves_half_made_does_not_complain(
+    project: Path, capsys: pytest.CaptureFixture[str], number: int, place: str
+) -> None:
+    plugin = project / "custom/tiny-net/__init__.py"
+    half_made = f"""
+class HalfMade:
+    def __init__(self):
+        os.kill(os.getpid(), {number})
+        self.handle = 1
+
+    def __del__(self):
+        del self.handle
+
+
+@register("system", "tiny")"""
+    text = plugin.read_text().replace('@register("system", "tiny")', half_made[1:], 1)
+    assert place in text
+    plugin.write_text(text.replace(place, f"{place}\n        HalfMade()", 1))
+    plugins.reset()
+    assert run_here("--config", "tiny.yaml", "--train") == 128 + number
+    error = capsys.readouterr().err
+    assert error.startswith("stopped before the first") or error == "\nstopped.\n"
+    assert "Exception ignored" not in error
+
+
 def test_a_termination_signal_is_not_a_plugin_that_ends_the_program(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

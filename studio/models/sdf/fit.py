@@ -272,3 +272,15 @@ class Fitter:
         self.step_count, self.elapsed_s = state["step_count"], state["elapsed_s"]
         self.rays, self.seed = state["rays"], state["seed"]
         self.renderer.seed = self.seed
+
+
+def checked_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a fit's state as numbers; of earlier versions, without the planned steps or seconds.
+
+    Raises:
+        KeyError, TypeError, ValueError: if it is no such state.
+    """
+    counts = {name: int(state[name]) for name in ("step_count", "rays", "seed")}
+    planned = {"max_steps": int(state.get("max_steps", 0))}
+    seconds = {"elapsed_s": float(state["elapsed_s"]), "seconds": float(state.get("seconds", 0))}
+    return {**counts, **planned, **seconds}

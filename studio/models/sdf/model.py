@@ -17,7 +17,7 @@ from studio.export.isosurface import extract_mesh
 from studio.geometry.base import Geometry
 from studio.mesh import Mesh, MeshOptions
 from studio.models.base import SceneModel
-from studio.models.sdf.fit import FitConfig, Fitter
+from studio.models.sdf.fit import FitConfig, Fitter, checked_state
 from studio.models.sdf.flat_base import lowest_seen
 from studio.ops.visual_hull import Frame, distance_to_cells
 from studio.registry import build, register
@@ -114,8 +114,7 @@ class SDFModel(SceneModel):
 
     def load_fit_state(self, state: Mapping[str, Any]) -> None:
         """Keep it for `start`."""
-        counts = {name: int(state[name]) for name in ("step_count", "max_steps") if name in state}
-        self._state = {**state, **counts}
+        self._state = checked_state(state)
 
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
