@@ -44,6 +44,18 @@ MISTAKES: dict[str, tuple[str, ...]] = {
     "a missing capture": (*CAPTURE, "data.root={folder}/nothing"),
     "a config that does not exist": ("--config", "configs/epidif-neus.yaml", "--train"),
     "a word without =": (*PICTURE, "data.image"),
+    "no steps": (*PICTURE, "data.image=load/images/car.png", "system.guidance.steps=0"),
+    "an endless scale": (*TEXT, "data.text=a car", "system.guidance.cfg_scale=.inf"),
+    "a number that is text": (*PICTURE, "data.image=load/images/car.png", "seed=one"),
+    "an accelerator that is none": (*CAPTURE, "data.root=load/posed/car", "trainer.accelerator=x"),
+    "threads below none": (*CAPTURE, "data.root=load/posed/car", "trainer.threads=-1"),
+    "no devices": (*CAPTURE, "data.root=load/posed/car", "trainer.devices=0"),
+    "a strategy that is none": (*CAPTURE, "data.root=load/posed/car", "trainer.strategy=dpd"),
+    "an arithmetic that a fit is not computed in": (
+        *CAPTURE,
+        "data.root=load/posed/car",
+        "trainer.precision=bf16",
+    ),
 }
 
 
@@ -80,7 +92,7 @@ def main(runs: int = 3) -> None:
                 message = answer.stderr.strip().splitlines()[0][:90]
                 assert answer.returncode == 2, answer.stderr
             wall = f"{min(seconds):6.2f} {max(seconds):6.2f} s"
-            print(f"{mistake:<30}{wall}, CPU {min(worked):5.2f} s  {message}", flush=True)
+            print(f"{mistake:<45}{wall}, CPU {min(worked):5.2f} s  {message}", flush=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,18 @@ from studio import plugins, shipped, yaml_text
 from studio.errors import ConfigError
 from studio.options import parse_config, plain, resolve_options
 from studio.plugin_options import without_replaced
-from studio.ranges import Count, CountOrZero, Range, Seed, Steps, StepsOrZero
+from studio.ranges import (
+    Count,
+    CountOrZero,
+    Installed,
+    Length,
+    Limit,
+    Pattern,
+    Range,
+    Seed,
+    Steps,
+    StepsOrZero,
+)
 from studio.reading import read_text, reading
 
 __all__ = [
@@ -36,6 +47,38 @@ MOST_CONFIG = 1 << 19
 """Bytes of a config file; ours have some thousand."""
 LONGEST = 200
 """Bytes of a name or tag; file systems allow 255, and the time comes behind it."""
+LOGGERS: dict[str, tuple[str, ...]] = {
+    "csv": (),
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "wandb": ("wandb",),
+}
+"""Logs, and the packages of which one writes it."""
+Devices = (
+    Literal["auto", -1]
+    | Annotated[int, Range(1, 10_000)]
+    | Annotated[list[Annotated[int, Range(0, 10_000)]], Length(1, 10_000)]
+    | Annotated[str, Pattern(r"\d+(,\d+)+", "numbers with commas between")]
+)
+Accelerator = Annotated[
+    str, Pattern("auto|cpu|gpu|cuda", "auto, cpu, gpu or cuda; an Apple GPU has no float64")
+]
+Strategy = Literal[
+    "auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false"
+]
+
+
+class FolderName(Limit):
+    """Texts that can name a folder."""
+
+    def holds(self, value: str) -> bool:
+        """Whether every file system that counts takes it."""
+        if not value or value in {".", ".."} or set(value) & set(FORBIDDEN):
+            return False
+        return len(value.encode()) <= LONGEST
+
+    def __str__(self) -> str:
+        unfit = " ".join(FORBIDDEN.strip(chr(0)))
+        return f"a folder name: not empty, without {unfit}, of at most {LONGEST} bytes"
 
 
 @dataclass
@@ -44,18 +87,18 @@ class TrainerConfig:
 
     max_steps: Steps = 1000
     """Optimiser steps in all, those before a resume included; a run that has them is done."""
-    accelerator: str = "auto"
-    """auto, cpu or gpu; auto takes an NVIDIA GPU when there is one. Apple GPUs are not used: they have no float64."""  # noqa: E501
-    devices: Any = 1
-    """How many devices, or a list of their numbers, or auto for all. Where `accelerator: auto` finds fewer, they accumulate the batches of the others."""  # noqa: E501
-    strategy: str = "auto"
+    accelerator: Accelerator = "auto"
+    """auto takes an NVIDIA GPU when there is one. Apple GPUs are not used: they have no float64."""
+    devices: Devices = 1
+    """How many devices, or their numbers, or auto or -1 for all. Where `accelerator: auto` finds fewer, they accumulate the batches of the others."""  # noqa: E501
+    strategy: Strategy = "auto"
     """How several devices share the work: auto, ddp, or ddp_find_unused_parameters_true for a method that leaves trained weights without a gradient in some steps."""  # noqa: E501
     num_nodes: Annotated[int, Range(1, 10_000)] = 1
     """Machines that train together."""
     timeout_minutes: Annotated[float, Range(0, 1e6, above=True)] = 10.0
     """How long one of several processes waits for the others before all end."""
-    precision: str = "32-true"
-    """32-true, bf16-mixed or 16-mixed; 32, bf16 and 16 for short. A fit to views wants 32-true."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16"] = "32-true"
+    """The last three are short for the others. A fit to views wants 32-true."""
     tf32: bool = False
     """Let NVIDIA GPUs multiply float32 matrices as TensorFloat-32, faster and to three digits; convolutions do so anyway."""  # noqa: E501
     threads: Annotated[int, Range(0, 1024)] = 0
@@ -76,7 +119,7 @@ class TrainerConfig:
     """Batches of one validation; 0 takes all."""
     preview_every: StepsOrZero = 0
     """Steps between two preview pictures in save/; 0 makes none."""
-    logger: Literal["csv", "tensorboard", "wandb"] = "csv"
+    logger: Annotated[str, Installed(LOGGERS)] = "csv"
     """csv; tensorboard or wandb write their log in addition."""
 
 
@@ -84,9 +127,9 @@ class TrainerConfig:
 class ExperimentConfig:
     """One YAML file: one experiment."""
 
-    name: str = "experiment"
+    name: Annotated[str, FolderName()] = "experiment"
     """First part of the run folder, exp_root_dir/name/tag@time."""
-    tag: str = "run"
+    tag: Annotated[str, FolderName()] = "run"
     """Second part of the run folder."""
     seed: Seed = 0
     """Seed of every random number."""
@@ -179,11 +222,9 @@ def check_experiment(content: dict[str, Any], path: str | Path | None = None) ->
                 hint=f"add {missing[0]}=... to the command line, or set it in the file",
             )
         resolved = resolve_options(ExperimentConfig, content, "")
-        experiment = parse_config(ExperimentConfig, resolved)
-        _check(experiment)
+        return parse_config(ExperimentConfig, resolved)
     except ConfigError as error:
         raise ConfigError(f"{error}{_where(path)}") from error
-    return experiment
 
 
 def _where(path: str | Path | None) -> str:
@@ -278,17 +319,6 @@ def put(content: dict[str, Any], key: str, value: Any) -> None:
             raise ConfigError(f"'{key}={value}': {where} is {inner!r}, which has no options.")
         target = inner
     target[last] = value
-
-
-def _check(experiment: ExperimentConfig) -> None:
-    for key, value in (("name", experiment.name), ("tag", experiment.tag)):
-        if not value or set(value) & set(FORBIDDEN) or value in {".", ".."}:
-            raise ConfigError(
-                f"{key} is '{value}', which cannot be a folder name.",
-                allowed=f"a non-empty word without {' '.join(FORBIDDEN.strip(chr(0)))}",
-            )
-        if len(value.encode()) > LONGEST:
-            raise ConfigError(f"{key} is too long for a folder's name.", allowed=f"{LONGEST} bytes")
 
 
 def save_experiment(experiment: ExperimentConfig, path: Path) -> None:

@@ -53,6 +53,37 @@ def _no_apple(accelerator: str) -> ConfigError:
     )
 
 
+def check_devices(options: TrainerConfig) -> None:
+    """Refuse devices that are not here, before data and weights are read.
+
+    Raises:
+        ConfigError: saying which.
+    """
+    import torch
+
+    cuda, apple = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if options.accelerator == "gpu" and apple and not cuda:
+        raise _no_apple(options.accelerator)
+    here = {"auto": True, "cpu": True, "gpu": cuda, "cuda": cuda}
+    hint = "`python launch.py --doctor` tells what this machine has"
+    if not here[options.accelerator]:
+        raise ConfigError(
+            f"trainer.accelerator is '{options.accelerator}', and there is none here.",
+            allowed=", ".join(name for name, there in here.items() if there),
+            hint=hint,
+        )
+    asked, gpus = options.devices, torch.cuda.device_count() if cuda else 0
+    if not gpus or options.accelerator == "cpu":
+        return  # processes on the processor are as many as one likes
+    numbers = asked.split(",") if isinstance(asked, str) and asked != "auto" else asked
+    if isinstance(numbers, list):
+        beyond = max(map(int, numbers)) >= gpus
+    else:  # `shared_out` brings a number down for `accelerator: auto`
+        beyond = isinstance(asked, int) and asked > gpus and options.accelerator != "auto"
+    if beyond:
+        raise ConfigError(f"trainer.devices is {asked}; GPUs here: {gpus}.", hint=hint)
+
+
 def shared_out(options: TrainerConfig) -> TrainerConfig:
     """Return the options with the devices that are here, where a recipe asks for more of them.
 

@@ -134,7 +134,7 @@ def allowed(kind: Any) -> str:
     """The choices or ranges in an annotation."""
     inside = typing.get_args(kind)
     if typing.get_origin(kind) is typing.Literal:
-        return ", ".join(word or "(empty)" for word in inside)
+        return ", ".join(str(word) or "(empty)" for word in inside)
     found = [allowed(part) for part in inside if not isinstance(part, str)]
     found += [str(m) for m in getattr(kind, "__metadata__", ()) if isinstance(m, Limit)]
     return "; ".join(part for part in found if part)

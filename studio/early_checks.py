@@ -1,8 +1,8 @@
 """A user's usual mistakes, told before torch is loaded.
 
-Loading torch, Lightning and diffusers takes seconds; a misspelt option, an empty text, a missing
-picture, folder or weights, and an uneven background need none of them. Nothing is allowed here that
-the full checks refuse, and nothing refused that they allow: what cannot be told is left to them.
+Loading torch, Lightning and diffusers takes seconds; a misspelt option, one out of its range, an
+empty text, a missing picture, folder or weights, and an uneven background need none of them.
+Nothing is refused here that the full checks allow: what cannot be told is left to them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from studio.config import ExperimentConfig, read_experiment
 from studio.errors import ConfigError, DataError, WeightsError
 from studio.even_background import ADVICE, even_colour
 from studio.guidance.hub import resolve
-from studio.options import convert, unknown_key
+from studio.options import convert, parse_config, unknown_key
 from studio.paths import existing
 from studio.picture_files import opened
-from studio.plugin_options import literal, named_beside, option_defaults
+from studio.plugin_options import Option, class_value, literal, named_beside, options_of
 from studio.plugin_sources import PluginInfo
 from studio.registry import unknown
+from studio.trainer import check_precision
 from studio.yaml_text import Plain, Word
 
 WEIGHTS = ("weights", "base", "vae_weights", "unet_start", "encoder_start", "text_start")
@@ -45,7 +46,12 @@ def check_early(path: str | Path | None, overrides: Sequence[str] = ()) -> None:
     """
     content = read_experiment(path, overrides)
     try:
-        groups = list(_groups(content, [f.name for f in dataclasses.fields(ExperimentConfig)], ""))
+        names = [f.name for f in dataclasses.fields(ExperimentConfig)]
+        groups = list(_groups(content, names, ""))
+        own = {k: v for k, v in content.items() if k not in ("data", "system")}
+        _check_trainer(parse_config(ExperimentConfig, own), groups)
+        for group in groups:
+            _check_values(group.options, group.given, group.key)
     except ConfigError as error:
         raise ConfigError(f"{error}" + (f"\n  in: {path}" if path else "")) from error
     for group in groups:
@@ -66,11 +72,13 @@ class Group:
     kind: str
     name: str
     given: Mapping[str, Any]
-    defaults: Mapping[str, Any]
+    options: Mapping[str, Option]
+    plugin: PluginInfo
 
     def text(self, option: str) -> str:
         """The text of an option, its default where it is not given, "" where it has none."""
-        text = _text(self.given[option] if option in self.given else self.defaults.get(option))
+        default = literal(self.options[option].default) if option in self.options else None
+        text = _text(self.given.get(option, default))
         return "" if text == "???" else text
 
 
@@ -94,29 +102,25 @@ def _groups(given: Mapping[str, Any], names: list[str] | None, key: str) -> Iter
         value = given.get(slot)
         value = value.tree if isinstance(value, Word) else value
         inner: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
-        sources = option_defaults(plugin)
-        defaults = {name: literal(source) for name, source in (sources or {}).items()}
-        names_there = _names(plugin, sources, inner)
-        yield Group(f"{prefix}{slot}", kind, name, inner, defaults)
+        options = _options(plugin, inner)
+        names_there = None if options is None else list(options)
+        yield Group(f"{prefix}{slot}", kind, name, inner, options or {}, plugin)
         yield from _groups(inner, names_there, f"{prefix}{slot}")
 
 
-def _names(
-    plugin: PluginInfo, sources: Mapping[str, Any] | None, given: Mapping[str, Any]
-) -> list[str] | None:
-    """All names that may stand in a group, those of plugins beside included; None: not known."""
-    if sources is None:
-        return None
-    beside = named_beside(plugin)
-    names = [name for name in sources if f"{name}_type" not in beside]
-    for option in beside:
-        named = _text(given.get(option)) or str(literal(sources[option]))
+def _options(plugin: PluginInfo, given: Mapping[str, Any]) -> dict[str, Option] | None:
+    """All options that may stand in a group, those of plugins beside included; None: not known."""
+    options = options_of(plugin)
+    for option in named_beside(plugin):
+        assert options is not None
+        named = _text(given.get(option)) or str(literal(options[option].default))
         other = plugins.catalogue().lookup(plugin_kind(option) or "", named)
-        further = None if other is None else option_defaults(other)
+        further = None if other is None else options_of(other)
         if further is None:
             return None
-        names += further
-    return names
+        slot = option.removesuffix("_type")
+        options = {n: o for n, o in options.items() if n != slot} | further
+    return options
 
 
 def _text(value: Any) -> str:
@@ -127,6 +131,28 @@ def _text(value: Any) -> str:
     return ""
 
 
+def _check_values(options: Mapping[str, Option], given: Mapping[str, Any], key: str) -> None:
+    """Refuse values that the types of their options do not allow, as far as these are known."""
+    for name, value in given.items():
+        if (option := options.get(name)) is None or plugin_kind(f"{name}_type"):
+            continue
+        value = value.tree if isinstance(value, Word) and option.group else value
+        if option.group and isinstance(value, Mapping):
+            for inner in value:
+                if inner not in option.group:
+                    raise unknown_key(f"{key}.{name}.{inner}", list(option.group))
+            _check_values(option.group, value, f"{key}.{name}")
+        elif option.kind is not None:
+            convert(value, option.kind, f"{key}.{name}")
+
+
+def _check_trainer(experiment: ExperimentConfig, groups: Sequence[Group]) -> None:
+    for group in groups:
+        can = class_value(group.plugin, "precisions") if group.kind == "system" else None
+        if isinstance(can, tuple):
+            check_precision(experiment.trainer.precision, group.name, can)
+
+
 def _check_data(group: Group) -> None:
     """Say what is missing: a text, a picture, a folder."""
     if group.name == "text" and not group.text("text").strip():
@@ -134,9 +160,9 @@ def _check_data(group: Group) -> None:
     if group.name == "single-image" and not group.text("image"):
         raise DataError("data.image is not given.", hint="Add data.image=<picture>.")
     image, root = group.text("image"), group.text("root")
-    if image and "image" in group.defaults:
+    if image and "image" in group.options:
         _check_background(group, Path(image))
-    if root and "root" in group.defaults and "://" not in root:
+    if root and "root" in group.options and "://" not in root:
         existing(Path(root))
 
 
@@ -160,7 +186,7 @@ def _check_weights(group: Group) -> None:
     if group.text("allow_download").lower() in ("true", "yes", "on", "1"):
         return
     for option in WEIGHTS:
-        if option in group.defaults and (text := group.text(option)):
+        if option in group.options and (text := group.text(option)):
             try:
                 resolve(text)
             except WeightsError as error:

@@ -12,7 +12,7 @@ import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from studio.config import parse_config
 from studio.data.capture import CaptureData
 from studio.errors import ConfigError, DataError
 from studio.files import atomic_write
-from studio.guidance.spad.epipolar import LEVELS, epipolar_mask
+from studio.guidance.spad.epipolar import epipolar_mask
 from studio.images import to_uint8
 from studio.ranges import Range
 from studio.views import ViewSet
@@ -47,8 +47,8 @@ class PictureConfig:
     """Folder of the pictures; empty: outputs/epipolar/<name of the folder>."""
     side: Annotated[int, Range(2, 64)] = 32
     """Tokens on a side of each view (SPAD's latents: 32)."""
-    level: Annotated[int, Range(1, 8)] = 2
-    """Coarser level shown beside the full one: 2, 4 or 8; 1 shows none."""
+    level: Literal[1, 2, 4, 8] = 2
+    """Coarser level shown beside the full one; 1 shows none."""
     points: Annotated[int, Range(1, 10_000)] = 6
     """Pixels that are followed, spread over the object."""
     at: str = ""
@@ -57,6 +57,13 @@ class PictureConfig:
     """Pictures of walk.gif; 0 writes none."""
     tile: Annotated[int, Range(32, 2048)] = 320
     """Height of each view in the pictures, px."""
+
+    def __post_init__(self) -> None:
+        """Check what belongs together."""
+        if self.side % self.level:
+            raise ConfigError(
+                f"level is {self.level}, side {self.side}.", allowed="a level that divides the side"
+            )
 
 
 def run_pictures(folder: str, words: Sequence[str]) -> int:
@@ -70,7 +77,6 @@ def run_pictures(folder: str, words: Sequence[str]) -> int:
         StudioError: if a word or the folder cannot be used.
     """
     cfg = parse_config(PictureConfig, dict(word.split("=", 1) for word in words))
-    _check(cfg)
     views = CaptureData(CaptureData.Config(root=folder, masks="optional")).load()
     pair = views.select(_pair(cfg.views, len(views)))
     pixels = _given(cfg.at, pair) if cfg.at else spread_pixels(pair.mask[0], cfg.points)
@@ -296,14 +302,6 @@ def _column(rows: Sequence[Picture]) -> Picture:
 
 
 # --- words ----------------------------------------------------------------------------------------
-
-
-def _check(cfg: PictureConfig) -> None:
-    if cfg.level not in LEVELS or cfg.side % cfg.level:
-        raise ConfigError(
-            f"level={cfg.level} side={cfg.side}.",
-            allowed="levels 1, 2, 4 or 8 that divide the side",
-        )
 
 
 def _pair(text: str, count: int) -> list[int]:

@@ -41,8 +41,8 @@ class EvaluateConfig:
     """What is judged: a mesh file, a folder with transforms.json, or a folder of pictures."""
     reference: str = ""
     """What it is judged against, of the same kind."""
-    protocol: str = "studio"
-    """studio, eschernet, syncdreamer or viewfusion."""
+    protocol: Literal["studio", "eschernet", "syncdreamer", "viewfusion"] = "studio"
+    """What is measured, and how."""
     out: str = "evaluation.json"
     """Where the result is written."""
     pred_up: Literal["auto", "+y", "+z"] = "auto"
@@ -88,8 +88,6 @@ def measured(cfg: EvaluateConfig, pred: Judged, reference: Judged) -> dict[str, 
     """Measure as `evaluate` does, by checked options."""
     from studio.metrics.protocols import PROTOCOLS
 
-    if cfg.protocol not in PROTOCOLS:
-        raise ConfigError(f"protocol is '{cfg.protocol}'.", allowed=", ".join(PROTOCOLS))
     kinds = {"pred": _kind("pred", pred), "reference": _kind("reference", reference)}
     if len(set(kinds.values())) > 1:
         raise ConfigError(

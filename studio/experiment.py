@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.config import ExperimentConfig, save_experiment
+from studio.config_changes import say_changes
 from studio.console import say_stopped
-from studio.distributed import end_others, without_company
+from studio.distributed import check_devices, end_others, without_company
 from studio.errors import ConfigError, Terminated
 from studio.hashing import hash_of
 from studio.progress import StageProgress
-from studio.registry import build
+from studio.registry import build, find
 from studio.run import choose_run, find_resume, first_process
 from studio.trainer import (
+    PRECISIONS,
     check_precision,
     has_begun,
     make_loggers,
@@ -72,6 +74,7 @@ class Experiment:
         from pytorch_lightning import seed_everything
 
         cfg = self.cfg
+        check_devices(cfg.trainer)
         if cfg.trainer.threads:
             torch.set_num_threads(cfg.trainer.threads)
         torch.set_float32_matmul_precision("high" if cfg.trainer.tf32 else "highest")
@@ -94,8 +97,12 @@ class Experiment:
     def _run(self, verbs: Sequence[str], start: Path | None) -> int:
         cfg, run = self.cfg, self.run_folder
         data, system = self._build()
+        if "export" in verbs and first_process():
+            system.check_export()
         trainer = make_trainer(cfg, run, system)
         if trainer.is_global_zero:
+            if self.resume is not None:
+                say_changes(self.resume, cfg)
             run.create()
             self._write_provenance()
         trainer.loggers = make_loggers(cfg, run)
@@ -142,7 +149,10 @@ class Experiment:
 
     def _build(self) -> tuple[Any, Any]:
         cfg = self.cfg
-        check_precision(cfg.trainer.precision, cfg.system_type)
+        cls = find("system", cfg.system_type)
+        check_precision(
+            cfg.trainer.precision, cfg.system_type, getattr(cls, "precisions", PRECISIONS)
+        )
         data = build("data", cfg.data_type, cfg.data, key="data")
         if hasattr(data, "check"):
             with StageProgress("reading data"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -13,7 +14,9 @@ from torch import Tensor
 
 from studio.errors import DataError
 from studio.foreground import METHODS, foreground
+from studio.options import Checked
 from studio.picture_files import opened
+from studio.ranges import OneOf, Share
 
 BORDER = 0.9  # share of its outermost pixels from which on a mask covers a picture's border
 CLEAR = 0.5  # share of its outermost pixels below which a mask leaves the border free
@@ -25,7 +28,7 @@ FEW_COLOURS = 16  # (of 32 levels each) that make up 90 % of a coloured mask; a 
 
 
 @dataclass(frozen=True)
-class Cutting:
+class Cutting(Checked):
     """How the object is told from the background in the pictures of a capture.
 
     Attributes:
@@ -40,21 +43,12 @@ class Cutting:
         holes: enclosed areas of exactly an even background's colour are background, too.
     """
 
-    background: str = "auto"
-    tolerance: float = 0.08
+    background: Annotated[str, OneOf(METHODS)] = "auto"
+    tolerance: Share = 0.08
     model: str | None = None
     required: bool = True
     inverted: bool | None = None
     holes: bool = True
-
-    def __post_init__(self) -> None:
-        """Check the method's name.
-
-        Raises:
-            DataError: if there is no such method.
-        """
-        if self.background not in METHODS:
-            raise DataError(f"data.background is {self.background!r}.", allowed=", ".join(METHODS))
 
     @property
     def uses_masks(self) -> bool:

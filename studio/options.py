@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union
 
 from studio.beside import beside_config, beside_slots, plugin_kind
 from studio.errors import ConfigError
-from studio.ranges import Limit, OwnForm
+from studio.ranges import Limit, OwnForm, described
 from studio.registry import config_class, find
 from studio.yaml_text import Plain, Word
 
@@ -51,10 +51,27 @@ def parse_config(cls: type[C], given: Mapping[str, Any] | C | None, *, key: str 
     return _made(cls, key, **values)
 
 
+class Checked:
+    """Base of a dataclass whose values are checked however it is made; see `studio.ranges`.
+
+    Raises:
+        ConfigError: if a value is of another type, or out of range.
+    """
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        parse_config(type(self), self)
+
+
 def _made(make: Any, key: str, *args: Any, **values: Any) -> Any:
+    """Make options; what their own `__post_init__` refuses gets the key before it."""
     try:
         return make(*args, **values)
-    except (ValueError, TypeError) as error:  # a plugin's own __post_init__ refuses a value
+    except ConfigError as error:
+        names = {option.name for option in dataclasses.fields(make if not args else args[0])}
+        between = "." if str(error).partition(" ")[0] in names else ": "
+        raise ConfigError(f"{key}{between}{error}" if key else str(error)) from error
+    except (ValueError, TypeError) as error:
         raise ConfigError(f"{key or 'config'}: {error}") from error
 
 
@@ -73,11 +90,8 @@ def _values(cls: Any, given: Any, key: str) -> dict[str, Any]:
         )
     kinds = _kinds(cls)
     values: dict[str, Any] = {slot: {} for slot in slots}
-    beside = {
-        option.name: slot
-        for slot in slots
-        for option in dataclasses.fields(beside_config(cls, slot, given, key))  # type: ignore[arg-type]
-    }
+    configs = {slot: beside_config(cls, slot, given, key) for slot in slots}
+    beside = {f.name: slot for slot in slots for f in dataclasses.fields(configs[slot])}  # type: ignore[arg-type]
     for name, value in given.items():
         full = _below(key, str(name))
         if name in beside:
@@ -95,7 +109,7 @@ def _values(cls: Any, given: Any, key: str) -> dict[str, Any]:
             if isinstance(value, dict) and isinstance(default, dict):
                 value = {**default, **value}
         values[str(name)] = value
-    return values
+    return values | {slot: _values(configs[slot], values[slot], key) for slot in slots}
 
 
 def _kinds(cls: Any) -> dict[str, Any]:
@@ -116,29 +130,30 @@ def _below(key: str, name: str) -> str:
 # --- values ---------------------------------------------------------------------------------------
 
 
-def convert(value: Any, kind: Any, key: str) -> Any:
+def convert(value: Any, kind: Any, key: str, whole: Any = None) -> Any:
     """Return a given value as an option's type wants it; a `str` keeps the text that was typed.
 
     Args:
         value: from YAML (see `studio.yaml_text`), the command line or Python.
         kind: the option's annotation.
         key: of the option, for errors.
+        whole: the annotation that `kind` is part of, for errors; `kind` where it is None.
 
     Raises:
         ConfigError: if the value is of another type, or out of range.
     """
     origin, inside = typing.get_origin(kind), typing.get_args(kind)
+    whole = kind if whole is None else whole
     if origin is Annotated:
         for form in kind.__metadata__:
             if isinstance(form, OwnForm):
                 return form.convert(value, key)
-        number = inside[0] is float  # whose range says more of nan than its type
-        value = _float(value, key) if number else convert(value, inside[0], key)
-        return _limited(value, kind.__metadata__, key)
+        made = convert(value, inside[0], key, whole)
+        return _limited(value, made, kind.__metadata__, key, whole)
     if origin in (Union, types.UnionType):
-        return _one_of(value, inside, kind, key)
+        return _one_of(value, inside, key, whole)
     if origin is Literal:
-        return _literal(value, inside, key)
+        return _literal(value, inside, key, whole)
     if kind in (str, Path):
         return _text(value, kind, key)
     value = value.tree if isinstance(value, Word) else value
@@ -146,18 +161,18 @@ def convert(value: Any, kind: Any, key: str) -> Any:
         return untyped(value, key)
     if dataclasses.is_dataclass(kind):
         return parse_config(kind, value, key=key)  # type: ignore[arg-type]
-    return _plain_kind(value, origin or kind, inside, key)
+    return _plain_kind(value, origin or kind, inside, key, whole)
 
 
-def _limited(value: Any, metadata: tuple[Any, ...], key: str) -> Any:
+def _limited(given: Any, made: Any, metadata: tuple[Any, ...], key: str, whole: Any) -> Any:
     """Return a value that all limits of its annotation hold for."""
     for limit in metadata:
-        if value is not None and isinstance(limit, Limit) and not limit.holds(value):
-            raise ConfigError(f"{key} is {value!r}.", allowed=str(limit))
-    return value
+        if made is not None and isinstance(limit, Limit) and not limit.holds(made):
+            raise _refusal(given, key, whole)
+    return made
 
 
-def _plain_kind(value: Any, kind: Any, inside: tuple[Any, ...], key: str) -> Any:
+def _plain_kind(value: Any, kind: Any, inside: tuple[Any, ...], key: str, whole: Any) -> Any:
     """A number, truth value, list or group."""
     nothing = value is None or (isinstance(value, Plain) and value.value is None)
     if kind in (list, tuple, set, frozenset, Sequence):
@@ -170,43 +185,43 @@ def _plain_kind(value: Any, kind: Any, inside: tuple[Any, ...], key: str) -> Any
             item = inside[1] if inside else Any
             return {str(k): convert(v, item, _below(key, str(k))) for k, v in (value or {}).items()}
     elif nothing:
-        raise ConfigError(f"{key} is empty.", allowed=_allowed(kind))
+        raise ConfigError(f"{key} is empty.", allowed=described(whole))
     elif kind is bool:
         word = value.lower() if isinstance(value, str) else str(value).lower()
         if word in TRUTH and isinstance(value, str | int):
             return TRUTH[word]
     elif kind is int:
-        if isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d[\d_]*\s*", value):
-            return int(value)
-        meant = value.value if isinstance(value, Plain) else value
-        if isinstance(meant, int) and not isinstance(meant, bool):
-            return meant
+        if (number := _whole_number(value)) is not None:
+            return number
     elif kind is float:
-        number = _float(value, key)
-        if math.isnan(number):
-            raise ConfigError(f"{key} is nan, which is not a number.", allowed=_allowed(float))
-        return number
+        return _float(value, key, whole)
     elif isinstance(kind, type) and issubclass(kind, enum.Enum):
         for member in kind:
             if value is member or str(value) in (member.name, str(member.value)):
                 return member
-        raise _refusal(value, key, ", ".join(member.name for member in kind))
     elif not isinstance(kind, type) or isinstance(value, kind):
         return untyped(value, key)
-    raise _refusal(value, key, _allowed(kind, inside))
+    raise _refusal(value, key, whole, "which is not a whole number" if kind is int else "")
 
 
-def _float(value: Any, key: str) -> float:
-    value = value.tree if isinstance(value, Word) else value
+def _whole_number(value: Any) -> int | None:
+    """The whole number that a value is, None for others, such as 1e5 and 1.0."""
+    if isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d[\d_]*\s*", value):
+        return int(value) if len(value) < 1000 else None
+    meant = value.value if isinstance(value, Plain) else value
+    return meant if isinstance(meant, int) and not isinstance(meant, bool) else None
+
+
+def _float(value: Any, key: str, whole: Any) -> float:
     number = value.value if isinstance(value, Plain) else value
-    if number is None:
-        raise ConfigError(f"{key} is empty.", allowed=_allowed(float))
     try:
         if isinstance(number, bool):
             raise ValueError
         number = float(number)
-    except (ValueError, TypeError):
-        raise _refusal(value, key, _allowed(float)) from None
+    except (ValueError, TypeError, OverflowError):
+        raise _refusal(value, key, whole, "which is not a number") from None
+    if math.isnan(number):
+        raise _refusal(number, key, whole, "which is not a number")
     return float(number)
 
 
@@ -214,37 +229,42 @@ def _text(value: Any, kind: Any, key: str) -> Any:
     if value is None:
         return kind("")
     if not isinstance(value, str | int | float | bool | Path):
-        raise _refusal(value, key, _allowed(kind))
+        raise _refusal(value, key, str)
     return kind(value.text if isinstance(value, Word) else str(value))
 
 
-def _literal(value: Any, allowed: tuple[Any, ...], key: str) -> Any:
+def _literal(value: Any, allowed: tuple[Any, ...], key: str, whole: Any) -> Any:
     typed = value.text if isinstance(value, Word) else value
     meant = typed.value if isinstance(typed, Plain) else typed
     for one in allowed:
         if typed == one or str(typed) == str(one) or (type(meant) is type(one) and meant == one):
             return one
-    raise _refusal(value, key, ", ".join(map(str, allowed)))
+    raise _refusal(typed, key, whole)
 
 
-def _one_of(value: Any, kinds: tuple[Any, ...], whole: Any, key: str) -> Any:
+def _one_of(value: Any, kinds: tuple[Any, ...], key: str, whole: Any) -> Any:
     """The first type that takes the value; a text only where no other keeps what was typed."""
     meant = value.value if isinstance(value, Plain) else value
     if type(None) in kinds and meant is None:
         return None
     others = [kind for kind in kinds if kind is not type(None)]
     if len(others) == 1:
-        return convert(value, others[0], key)
-    for kind in sorted(others, key=lambda kind: kind in (str, Path)):
+        return convert(value, others[0], key, whole)
+    texts = [kind for kind in others if _is_text(kind)]
+    for kind in [*(kind for kind in others if kind not in texts), *texts]:
         try:
             made = convert(value, kind, key)
         except ConfigError:
             continue
-        if str in others and isinstance(value, str) and isinstance(made, bool | int | float):
+        if texts and isinstance(value, str) and isinstance(made, bool | int | float):
             if str(made).lower() != str(value).lower():
                 continue
         return made
-    raise _refusal(value, key, _allowed(whole))
+    raise _refusal(value, key, whole)
+
+
+def _is_text(kind: Any) -> bool:
+    return kind in (str, Path) or typing.get_args(kind)[:1] == (str,)
 
 
 def untyped(value: Any, key: str) -> Any:
@@ -260,15 +280,15 @@ def untyped(value: Any, key: str) -> Any:
     return value
 
 
-def _refusal(value: Any, key: str, allowed: str) -> ConfigError:
-    kind = "str" if isinstance(value, str) else type(value).__name__
-    return ConfigError(f"{key or 'the value'} is {value!r} ({kind}).", allowed=allowed)
-
-
-def _allowed(kind: Any, inside: tuple[Any, ...] = ()) -> str:
-    name = kind.__name__ if isinstance(kind, type) else str(kind)
-    within = ", ".join(getattr(part, "__name__", str(part)) for part in inside)
-    return f"a value of type {name}" + (f"[{within}]" if within else "")
+def _refusal(value: Any, key: str, whole: Any, why: str = "") -> ConfigError:
+    """The error for a value that an annotation does not allow; numbers are shown as typed."""
+    meant = value.value if isinstance(value, Plain) else value
+    shown = str(value) if isinstance(meant, int | float) else repr(value)
+    if why and isinstance(meant, float) and meant.is_integer():
+        why += " in digits"
+    return ConfigError(
+        f"{key or 'the value'} is {shown}{f', {why}' if why else ''}.", allowed=described(whole)
+    )
 
 
 def unknown_key(full: str, names: Sequence[str]) -> ConfigError:

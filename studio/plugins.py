@@ -162,6 +162,8 @@ def _reason(error: BaseException, file: str = "") -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{file or error.filename} cannot be read: {error.strerror}"
     text = str(error).split("\n", 1)[0] or type(error).__name__
+    if isinstance(error, UnicodeDecodeError):
+        return f"{file or 'its source'} is not UTF-8 (byte {error.start + 1}: {error.reason})"
     if type(error) is ValueError and file:
         return f"{file} cannot be read: {text}"
     plain = isinstance(error, ImportError | PluginError)
@@ -261,11 +263,21 @@ def _import_custom(unit: Unit, path: Path) -> None:
             importlib.import_module(f"{unit.module}.{inner}")
 
 
+def _check_readable(unit: Unit) -> None:
+    """Refuse what Python may import although it cannot be listed: its source has to be read."""
+    for path in _files(unit):
+        try:
+            read_source(path)
+        except (ValueError, OSError) as error:
+            raise PluginError(_reason(error, path.name)) from error
+
+
 def load_unit(unit: Unit) -> None:
     """Import a custom or pip unit; a failure is remembered under its origin, not raised."""
     found = catalogue()
     try:
         with _staying_alive():
+            _check_readable(unit)
             if unit.module.startswith(f"{CUSTOM_PACKAGE}.") and unit.path is not None:
                 _import_custom(unit, unit.path)
             else:

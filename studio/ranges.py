@@ -1,23 +1,37 @@
 """What an option may be, written in its annotation: `levels: Annotated[int, Range(1, 64)] = 16`.
 
-`studio.options` checks it wherever options are parsed, `studio.docs_tables` shows it. A closed set
-of words is a `Literal`, or `OneOf` where a table in the code has the words already.
+`studio.options` checks it wherever options are parsed and wherever a plugin is made from a `Config`
+of Python; `studio.docs_tables` shows it. A closed set of words is a `Literal`, or `OneOf` where a
+table in the code has the words already. What two options must be together is said by the
+`__post_init__` of their dataclass, which raises a `ConfigError` that begins with an option's name.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import enum
+import importlib.util
 import math
+import re
+import types
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 T = TypeVar("T")
 
 
+class Limit:
+    """Says of a value whether it is allowed, and in words what is; a plugin may have its own."""
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value, of the annotation's type, is allowed."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Range:
+class Range(Limit):
     """Bounds of a number, or of each number of a list; infinity and nan are in none."""
 
     low: float
@@ -38,7 +52,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Length:
+class Length(Limit):
     """Bounds of the number of items of a list."""
 
     low: int
@@ -49,10 +63,29 @@ class Length:
         return self.low <= len(value) <= self.high
 
     def __str__(self) -> str:
-        return f"{self.low} items" if self.low == self.high else f"{self.low} to {self.high} items"
+        if self.low != self.high:
+            return f"{self.low} to {self.high} items"
+        return f"{self.low} item{'' if self.low == 1 else 's'}"
 
 
-class OneOf:
+@dataclass(frozen=True)
+class Pattern(Limit):
+    """Texts of one form."""
+
+    form: str
+    """Regular expression of the whole text."""
+    words: str
+    """What it says, for people."""
+
+    def holds(self, value: str) -> bool:
+        """Whether a text has the form."""
+        return re.fullmatch(self.form, value) is not None
+
+    def __str__(self) -> str:
+        return self.words
+
+
+class OneOf(Limit):
     """The words of a table."""
 
     def __init__(self, words: Collection[str]) -> None:
@@ -64,6 +97,27 @@ class OneOf:
 
     def __str__(self) -> str:
         return ", ".join(self.words)
+
+
+class Installed(OneOf):
+    """The words of a table of which some need a package that may be missing here."""
+
+    def __init__(self, packages: Mapping[str, Sequence[str]]) -> None:
+        """Take each word with the packages of which one has to be installed, none for no need."""
+        super().__init__(tuple(packages))
+        self.packages = packages
+
+    def holds(self, value: str) -> bool:
+        """Whether it is one of the words, and can be used here."""
+        return value in self.words and not self._lacks(value)
+
+    def _lacks(self, word: str) -> bool:
+        wanted = self.packages[word]
+        return bool(wanted) and not any(importlib.util.find_spec(name) for name in wanted)
+
+    def __str__(self) -> str:
+        needs = {w: f" (pip install {p[0]})" if p else "" for w, p in self.packages.items()}
+        return ", ".join(word + needs[word] for word in self.words)
 
 
 class FixedByWeights:
@@ -89,8 +143,6 @@ class Beside:
 def _shown(bound: float) -> str:
     return str(bound) if isinstance(bound, int) and abs(bound) < 100_000 else f"{bound:.10g}"
 
-
-Limit = Range | Length | OneOf
 
 Fixed = Annotated[T, FixedByWeights()]
 """An option that a folder of weights fixes."""
@@ -120,8 +172,8 @@ Factor = Annotated[float, Range(0, 1e6)]
 """A weight or scale that 0 switches off."""
 Size = Annotated[float, Range(0, 1e6, above=True)]
 """A length, distance or scale."""
-Elevation = Annotated[float, Range(-90, 90)]
-"""Degrees above the ground."""
+Elevation = Annotated[float, Range(-89.9, 89.9)]
+"""Degrees above the ground; straight up and down is no view with an upright."""
 Angle = Annotated[float, Range(-360, 360)]
 """Degrees."""
 FieldOfView = Annotated[float, Range(0.1, 179)]
@@ -134,6 +186,38 @@ def limits(kind: Any) -> list[Limit]:
     for inner in typing.get_args(kind):
         found += limits(inner)
     return found
+
+
+_NAMES: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    dict: "a group of options",
+    type(None): "null",
+}
+
+
+def described(kind: Any) -> str:
+    """An annotation in words, for the refusal of a value."""
+    origin, inside = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        found = [part for part in kind.__metadata__ if isinstance(part, Limit)]
+        told = ", ".join(map(str, found))
+        if any(not isinstance(part, Range | Length) for part in found):
+            return told  # which says all
+        name = described(inside[0])
+        return f"{name}{' ' if told.startswith('above') else ', '}{told}" if told else name
+    if origin is typing.Literal:
+        return ", ".join(str(word) or "(empty)" for word in inside)
+    if origin in (typing.Union, types.UnionType):
+        return "; or ".join(described(part) for part in inside)
+    if origin in (list, tuple, set, frozenset, Sequence):
+        return f"a list, each item {described(inside[0])}" if inside else "a list"
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return ", ".join(member.name for member in kind)
+    plain = Mapping if origin in (dict, Mapping) else kind
+    return _NAMES.get(dict if plain is Mapping else plain, getattr(kind, "__name__", str(kind)))
 
 
 def fixed(cls: type) -> tuple[str, ...]:

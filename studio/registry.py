@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
@@ -43,10 +44,29 @@ def register(kind: str, name: str) -> Callable[[T], T]:
             from studio.plugins import duplicate_error
 
             raise duplicate_error(kind, name, _origin(other), _origin(cls))
-        _classes[kind, name] = cls
+        _classes[kind, name] = _checking(cls)
         return cls
 
     return decorate
+
+
+def _checking(cls: T) -> T:
+    """Let a plugin check its options' values, also of a `Config` that was made in Python."""
+    if not isinstance(cls, type):
+        return cls
+    make = cls.__init__  # type: ignore[misc]
+
+    @functools.wraps(make)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        from studio.options import parse_config
+
+        for cfg in args[:1]:
+            if dataclasses.is_dataclass(cfg) and not isinstance(cfg, type):
+                parse_config(type(cfg), cfg)
+        make(self, *args, **kwargs)
+
+    cls.__init__ = init  # type: ignore[misc]
+    return cls
 
 
 def _origin(cls: Any) -> str:

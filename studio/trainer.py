@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,6 @@ from studio.config import ExperimentConfig
 from studio.distributed import limit_waiting, shared_out, without_apple
 from studio.errors import ConfigError, WeightsError
 from studio.reading import reading
-from studio.registry import find
 from studio.run import RunFolder, first_process
 
 if TYPE_CHECKING:
@@ -55,7 +53,6 @@ def make_trainer(cfg: ExperimentConfig, run: RunFolder, system: Any) -> L.Traine
     from studio.callbacks.snapshot import Snapshot
 
     options = without_apple(shared_out(cfg.trainer))
-    _check_logger(options.logger)
     callbacks: list[Any] = [Snapshot(run), NanGuard(), *system.callbacks(), RngState()]
     if options.preview_every and hasattr(system, "validation_pictures"):
         callbacks.append(Preview(run, options.preview_every))
@@ -111,17 +108,22 @@ def _warn_of_slow_halves(trainer: L.Trainer) -> None:
         )
 
 
-def check_precision(precision: str, system_type: str) -> None:
+def check_precision(precision: str, system_type: str, can: Collection[str]) -> None:
     """Refuse an arithmetic that the system does not compute in, before anything is read.
 
+    Args:
+        precision: one of the names of an arithmetic.
+        system_type: the system.
+        can: full names of those that it computes in.
+
     Raises:
-        ConfigError: naming those that it does.
+        ConfigError: naming these.
     """
-    can = getattr(find("system", system_type), "precisions", tuple(PRECISIONS))
-    name = PRECISIONS.get(precision)
-    if name is None or name not in can:
-        who = f", in which system '{system_type}' does not compute" if name else ""
-        raise ConfigError(f"trainer.precision is '{precision}'{who}.", allowed=", ".join(can))
+    if PRECISIONS[precision] not in can:
+        raise ConfigError(
+            f"trainer.precision is '{precision}', which system '{system_type}' cannot compute in.",
+            allowed=", ".join(can),
+        )
 
 
 def _validation_batches(cfg: ExperimentConfig) -> int | float:
@@ -151,15 +153,6 @@ def make_loggers(cfg: ExperimentConfig, run: RunFolder) -> list[Any]:
     elif options.logger == "wandb":
         loggers.append(WandbLogger(name=cfg.tag, project=cfg.name, save_dir=run.logs))
     return loggers
-
-
-def _check_logger(name: str) -> None:
-    packages = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}.get(name, ())
-    if packages and not any(importlib.util.find_spec(package) for package in packages):
-        raise ConfigError(
-            f"trainer.logger is '{name}', which is not installed.",
-            hint=f"pip install {name}, or trainer.logger=csv",
-        )
 
 
 def restore(system: Any, trainer: L.Trainer, path: Path, *, allow_pickle: bool = False) -> None:

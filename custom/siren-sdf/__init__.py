@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from studio.geometry.base import Geometry, GeometryOutput
+from studio.ranges import Range, Width
 from studio.registry import register
 
 
@@ -34,17 +36,20 @@ class SirenSDF(Geometry):
 
     @dataclass
     class Config:
-        """Options; YAML sets them under `geometry:`, the command line with dotted words."""
+        """Options; YAML sets them under `geometry:`, the command line with dotted words.
 
-        hidden: int = 64
+        What stands beside a type is checked wherever the option is given (`studio.ranges`).
+        """
+
+        hidden: Width = 64
         """Units of each layer."""
-        layers: int = 3
+        layers: Annotated[int, Range(1, 32)] = 3
         """Sine layers."""
-        features: int = 16
+        features: Width = 16
         """Numbers handed to the colour network."""
-        omega: float = 15.0
+        omega: Annotated[float, Range(0, 1000, above=True)] = 15.0
         """Frequency of the layers; higher follows finer detail and is harder to fit."""
-        radius: float = 0.6
+        radius: Annotated[float, Range(0, 2, above=True)] = 0.6
         """Radius of the sphere it starts from; the object's cube is [-1, 1]."""
 
     def __init__(self, cfg: Config) -> None:

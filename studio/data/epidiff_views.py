@@ -16,12 +16,13 @@ from studio.data.base import ViewPairData
 from studio.data.epidiff_layout import ObjectViews, read_index
 from studio.data.rings import Rings
 from studio.errors import DataError
-from studio.ranges import CountOrZero, Pixels, Range
+from studio.ranges import CountOrZero, Length, Pixels, Range, Share
 from studio.registry import register
 
 RING = tuple(6 * a + 4 for a in range(16))  # the views at elevation 30
 REFERENCE = 64  # official: azimuth 225, elevation 30 degrees
 _GREYS = {"white": 1.0, "black": 0.0, "gray": 0.5}
+Views = Annotated[list[CountOrZero], Length(1, 1000)]
 
 
 @register("data", "epidiff-views")
@@ -40,14 +41,16 @@ class EpiDiffViews(ViewPairData):
         """List of validation objects."""
         resolution: Pixels = 256
         """Height and width of the pictures in pixels."""
-        views: list[CountOrZero] = field(default_factory=lambda: list(RING))
+        views: Annotated[list[CountOrZero], Length(1, 1000)] = field(
+            default_factory=lambda: list(RING)
+        )
         """Target views; the default is the ring at elevation 30 (released)."""
         random_views: CountOrZero = 0
         """Take that many random target views instead (paper: 16); 0: those of `views`."""
         reference: Annotated[int, Range(-1, 1_000_000)] = REFERENCE
         """Condition view; -1: a random one of all views."""
-        background: str = "white"
-        """white, black, gray, random, random_gray or a grey level from 0 to 1."""
+        background: Literal["white", "black", "gray", "random", "random_gray"] | Share = "white"
+        """A colour, drawn for each object where it is random, or a grey level."""
 
     def __init__(self, cfg: Config) -> None:
         """Check the options; files are read when a split is asked for."""
@@ -56,7 +59,6 @@ class EpiDiffViews(ViewPairData):
                 f"data.root {cfg.root!r} is no folder.",
                 allowed="a folder of <shard>/<object id>/ and caption files",
             )
-        _background(cfg.background)
         self.cfg = cfg
 
     def objects(self, split: str) -> list[ObjectViews]:
@@ -128,25 +130,10 @@ def _cameras(thing: ObjectViews, views: Sequence[int], side: int) -> Cameras:
     return Cameras(c2w, thing.intrinsics(side, side).expand(len(c2w), 3, 3), (side, side))
 
 
-def _background(name: str) -> float | list[float]:
-    """Return the grey level or colour of a background by name; random ones are drawn.
-
-    Raises:
-        DataError: if there is no such background.
-    """
-    if name in _GREYS:
-        return _GREYS[name]
-    if name == "random":
+def _background(given: str | float) -> float | list[float]:
+    """Return the grey level or colour of a background; random ones are drawn."""
+    if given == "random":
         return torch.rand(3).tolist()
-    if name == "random_gray":
+    if given == "random_gray":
         return float(torch.rand(()))
-    try:
-        level = float(name)
-    except ValueError:
-        level = -1.0
-    if not 0 <= level <= 1:
-        raise DataError(
-            f"data.background is {name!r}.",
-            allowed="white, black, gray, random, random_gray or a number from 0 to 1",
-        )
-    return level
+    return _GREYS[given] if isinstance(given, str) else given

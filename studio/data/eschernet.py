@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -28,8 +29,6 @@ from studio.registry import register
 from studio.shots import Scene, Shot
 from studio.transforms_cameras import rigid
 
-AXES = ("auto", "blender", "opencv")
-
 
 @register("data", "eschernet")
 class EscherNetData(LayoutData):
@@ -41,8 +40,8 @@ class EscherNetData(LayoutData):
     class Config(CaptureConfig):
         """How pose files are read."""
 
-        axes: str = "auto"
-        """Camera axes of the matrices: blender, opencv, or auto: what makes cameras see the origin."""  # noqa: E501
+        axes: Literal["auto", "blender", "opencv"] = "auto"
+        """Camera axes of the matrices; auto: what makes cameras see the origin."""  # noqa: E501
         poses: str | None = None
         """Folder of the NNN.npy files, where they do not lie beside the pictures (or strip)."""
         pixel_centre: Share = 0.5
@@ -58,8 +57,6 @@ class EscherNetData(LayoutData):
         if split != "train":
             return None
         cfg, root = self.cfg, existing(Path(self.cfg.root))
-        if cfg.axes not in AXES:
-            raise DataError(f"data.axes is {cfg.axes!r}.", allowed=", ".join(AXES))
         folder = existing(Path(cfg.poses)) if cfg.poses else _pose_folder(root)
         if folder is None:
             raise DataError(f"{root} has no pose files.", allowed=self.looks_for)

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 SPIRAL_VIEWS, SPIRAL_LENGTH, SPIRAL_START = 100, 40.0, 0.01  # official
 
+SetName = Literal["GSO25", "GSO3D", "GSO100", "NeRF", "RTMV", "Franka", "MVDream", "Text2Img"]
+
 
 @dataclass
 class EvalConfig:
@@ -36,8 +38,8 @@ class EvalConfig:
 
     root: str = ""
     """Folder of one object."""
-    type: str = "GSO25"
-    """Layout of the folder: GSO25, GSO3D, GSO100, NeRF, RTMV, Franka, MVDream or Text2Img."""
+    type: SetName = "GSO25"
+    """Layout of the folder."""
     references: CountOrZero = 0
     """Number of reference views; 0: what the set usually has (3; Franka 5, MVDream 4, Text2Img 1)."""  # noqa: E501
     reference_views: list[CountOrZero] = field(default_factory=list)

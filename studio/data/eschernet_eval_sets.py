@@ -26,6 +26,7 @@ from studio.data.eschernet_eval_frames import (
     EvalConfig,
     EvalObject,
     Frames,
+    SetName,
     chosen_references,
     first_targets,
     spherical_poses,
@@ -33,7 +34,7 @@ from studio.data.eschernet_eval_frames import (
 )
 from studio.data.fixed_rigs import BOUND, rendered_intrinsics
 from studio.data.layouts import natural
-from studio.errors import ConfigError, DataError
+from studio.errors import DataError
 from studio.paths import existing
 from studio.reading import parse_json, read_text, reading
 from studio.shots import Shot
@@ -47,10 +48,7 @@ def read_object(cfg: EvalConfig) -> EvalObject:
 
     Raises:
         DataError: if something is missing or broken, or there are not so many views.
-        ConfigError: if there is no such type.
     """
-    if cfg.type not in SETS:
-        raise ConfigError(f"data.type is {cfg.type!r}.", allowed=", ".join(SETS))
     if not cfg.root:
         raise DataError("data.root is not given.", allowed="the folder of one object")
     return SETS[cfg.type](cfg, existing(Path(cfg.root)))
@@ -232,7 +230,7 @@ def _spiral(cfg: EvalConfig) -> Frames:
     return _around(spiral(cfg.targets or SPIRAL_VIEWS))
 
 
-SETS: dict[str, Callable[[EvalConfig, Path], EvalObject]] = {
+SETS: dict[SetName, Callable[[EvalConfig, Path], EvalObject]] = {
     "GSO25": _gso("render_mvs_25", range(10, 25)),
     "GSO3D": _gso("render_sync_36_single", None),
     "GSO100": _gso("render_spiral_100", None),

@@ -105,8 +105,8 @@ def run_filter(root: str, words: Sequence[str]) -> int:
     write_json(folder / cfg.out, valid)
     if cfg.move:
         _move(folder, folder / cfg.move, [f.name for f in findings if f.state != VALID])
-    remove(_journal(folder, cfg))
     _report(folder, cfg, findings)
+    remove(_journal(folder, cfg))  # last: without it the next run knows nothing of moved objects
     if not valid:
         raise DataError(f"no object of {folder} is valid.", hint=f"see {folder / cfg.invalid}")
     return 0

@@ -11,7 +11,7 @@ import re
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -55,7 +55,7 @@ class CaptureConfig:
     """What becomes +Z: keep, upright (level pictures), positions (mean camera) or +x .. -z; auto: keep where the layout fixes it, else upright."""  # noqa: E501
     views: list[CountOrZero] | None = None
     """Positions of the training views to use; null for all."""
-    holdout: CountOrZero = 0
+    holdout: Literal[0] | Annotated[int, Range(2, 1_000_000)] = 0
     """Keep every n-th view back to measure on, where there are no test views; 0 for none."""
     background: Annotated[str, OneOf(METHODS)] = "auto"
     """How the object is told from the background: auto (masks or alpha, else an even border colour), alpha (masks or alpha alone), border, rembg, or none: everything counts as object."""  # noqa: E501
@@ -90,8 +90,6 @@ class LayoutData(SceneData):
         """Check the options; nothing is read before `load`."""
         if not cfg.root:
             raise DataError("data.root is not given.", allowed=f"a folder with {self.looks_for}")
-        if cfg.holdout == 1:
-            raise DataError(f"data.holdout is {cfg.holdout}.", allowed="0, or 2 and more")
         self.cfg = cfg
         self._cutting = Cutting(
             cfg.background,

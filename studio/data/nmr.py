@@ -65,14 +65,17 @@ class NMRData(ViewPairData):
         """right, or released: `relative_angle` where the target is drawn anew is the released
         loader's, which does not belong to the pictures."""
 
+        def __post_init__(self) -> None:
+            """Check what belongs together."""
+            for key in ("targets", "val_targets"):
+                count = getattr(self, key)
+                if count + self.inputs > VIEWS:
+                    raise ConfigError(
+                        f"{key} is {count} and inputs {self.inputs}.",
+                        allowed=f"1 or more each, {VIEWS} together",
+                    )
+
     def __init__(self, cfg: Config) -> None:
-        for key in ("targets", "val_targets"):
-            count = getattr(cfg, key)
-            if count + cfg.inputs > VIEWS:
-                raise ConfigError(
-                    f"data.{key} is {count} and data.inputs {cfg.inputs}.",
-                    allowed=f"1 or more each, {VIEWS} together",
-                )
         self.cfg = cfg
         self._archive: Archive | None = None
 

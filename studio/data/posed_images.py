@@ -12,10 +12,11 @@ from torch import Tensor
 from studio.cameras import CANONICAL_RADIUS
 from studio.data.base import ConditionData
 from studio.data.capture import CaptureData
+from studio.data.placement import CENTRES
 from studio.errors import DataError
 from studio.foreground import METHODS
 from studio.images import resize
-from studio.ranges import CountOrZero, OneOf, Pixels, Range, Share
+from studio.ranges import CountOrZero, OneOf, Pixels, Share
 from studio.registry import register
 from studio.views import Condition, Original, ViewSet
 
@@ -44,11 +45,11 @@ class PosedImagesData(ConditionData):
         """Folder of a capture: any layout, see docs/captures.md."""
         references: list[CountOrZero] = field(default_factory=list)
         """Positions of the pictures to use, 0 is the first; empty: `count` evenly spread ones."""
-        count: Annotated[int, Range(1, 1000)] = 3
+        count: CountOrZero = 3
         """How many pictures are used where `references` is empty; 0: all."""
         resolution: Pixels = 256
         """Side of the prepared pictures in pixels."""
-        centre: str = "auto"
+        centre: Annotated[str, OneOf(CENTRES)] = "auto"
         """What becomes the origin: see `data_type: capture`."""
         background: Annotated[str, OneOf(METHODS)] = "auto"
         """How the object is told from the background: see `data_type: capture`."""
@@ -65,10 +66,6 @@ class PosedImagesData(ConditionData):
 
     def __init__(self, cfg: Config) -> None:
         """Find the capture; its pictures are read by `condition`."""
-        if not 8 <= cfg.resolution <= 4096:
-            raise DataError(f"data.resolution is {cfg.resolution}.", allowed="8 to 4096 px")
-        if cfg.count < 0:
-            raise DataError(f"data.count is {cfg.count}.", allowed="0 (all pictures) or more")
         self.cfg = cfg
         shared = {name: getattr(cfg, name) for name in SHARED}
         self.data = CaptureData(CaptureData.Config(**shared))

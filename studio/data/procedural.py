@@ -25,7 +25,7 @@ from studio.data.rings import Inputs, Rings, on_white
 from studio.errors import ConfigError, DataError
 from studio.files import atomic_write, reserve
 from studio.progress import StageProgress
-from studio.ranges import Count, CountOrZero, Elevation, OneOf, Pixels, Range, Seed
+from studio.ranges import Count, CountOrZero, Elevation, Length, OneOf, Pixels, Range, Seed
 from studio.reading import read_json, reading
 from studio.registry import register
 from studio.rigs import RIGS
@@ -79,6 +79,9 @@ def caster_of(thing: ProceduralObject, look: str) -> RayCaster:
     return RayCaster(vertices, faces, colours, normals=normals)
 
 
+Kinds = Annotated[list[Annotated[str, OneOf(categories())]], Length(1, 1000)]
+
+
 @register("data", "procedural")
 class ProceduralData(ViewPairData):
     """Endless toy objects (cars, houses, animals, ...) rendered on the fly; needs no download."""
@@ -87,9 +90,7 @@ class ProceduralData(ViewPairData):
     class Config:
         """Options of the procedural data set."""
 
-        categories: list[Annotated[str, OneOf(categories())]] = field(
-            default_factory=lambda: ["car", "house", "armchair", "animal"]
-        )
+        categories: Kinds = field(default_factory=lambda: ["car", "house", "armchair", "animal"])
         """Kinds of objects; object i is of kind i modulo their number."""
         objects: Count = 2000
         """Objects of the training split."""
@@ -121,17 +122,18 @@ class ProceduralData(ViewPairData):
         captions: bool = False
         """Add a caption to each item."""
 
+        def __post_init__(self) -> None:
+            """Check what belongs together."""
+            rig = RIGS.get(self.rig)
+            if rig and self.input_elevation_deg not in rig.elevations:
+                raise ConfigError(
+                    f"input_elevation_deg is {self.input_elevation_deg}, not in rig {self.rig}.",
+                    allowed=", ".join(str(e) for e in rig.elevations),
+                )
+
     def __init__(self, cfg: Config) -> None:
-        if not cfg.categories:
-            raise ConfigError("data.categories is empty.", allowed=", ".join(categories()))
-        rig = RIGS[cfg.rig]
-        if cfg.input_elevation_deg not in rig.elevations:
-            raise ConfigError(
-                f"data.input_elevation_deg is {cfg.input_elevation_deg}, not in rig {cfg.rig}.",
-                allowed=", ".join(str(e) for e in rig.elevations),
-            )
-        self.cfg = cfg
-        self.rig, self.cameras = rig, rig.cameras(cfg.resolution)
+        self.cfg, self.rig = cfg, RIGS[cfg.rig]
+        self.cameras = self.rig.cameras(cfg.resolution)
         self._views: dict[str, NDArray[np.uint8]] = {}
         self._shots: dict[str, NDArray[np.float32]] = {}
 

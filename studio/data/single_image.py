@@ -24,8 +24,6 @@ from studio.ranges import Angle, Elevation, OneOf, Pixels, Range, Share
 from studio.registry import register
 from studio.views import Condition, Original
 
-FITS = ("box", "breadth")
-
 
 @register("data", "single-image")
 class SingleImageData(ConditionData):
@@ -61,17 +59,9 @@ class SingleImageData(ConditionData):
         """PNG file that receives the prepared picture, to look at."""
 
     def __init__(self, cfg: Config) -> None:
-        """Check the numbers; the picture is read by `condition`."""
+        """Take the options; the picture is read by `condition`."""
         if not cfg.image:
             raise DataError("data.image is not given.", hint="Add data.image=<picture>.")
-        if not -90 < cfg.elevation_deg < 90:
-            raise DataError(
-                f"data.elevation_deg is {cfg.elevation_deg:g}.", allowed="between -90 and 90"
-            )
-        if cfg.fit not in FITS:
-            raise DataError(f"data.fit is {cfg.fit!r}.", allowed=", ".join(FITS))
-        if not 8 <= cfg.resolution <= 4096:
-            raise DataError(f"data.resolution is {cfg.resolution}.", allowed="8 to 4096 px")
         self.cfg = cfg
 
     def condition(self) -> Condition:

@@ -165,13 +165,15 @@ class SpadData(ViewPairData):
         broken: Literal["raise", "skip"] = "raise"
         """What an object with a missing or broken file or too few views does: raise, or skip to the next one, with a warning."""  # noqa: E501
 
+        def __post_init__(self) -> None:
+            """Check what belongs together."""
+            if self.views > 4 and self.setup != "random":
+                raise ConfigError(
+                    f"views is {self.views} with setup {self.setup}.", allowed="1 to 4"
+                )
+
     def __init__(self, cfg: Config) -> None:
-        """Check the options and read the lists; no picture is opened."""
-        most = 12 if cfg.setup == "random" else 4
-        if not 1 <= cfg.views <= most:
-            raise ConfigError(
-                f"data.views is {cfg.views} with setup {cfg.setup}.", allowed=f"1 to {most}"
-            )
+        """Read the lists; no picture is opened."""
         root = Path(cfg.root)
         if not root.is_dir():
             raise DataError(f"data.root {cfg.root!r} is no folder.", allowed="<object>/images/ ...")

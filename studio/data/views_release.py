@@ -82,16 +82,19 @@ class ViewsReleaseData(ViewPairData):
         broken: Literal["raise", "skip"] = "raise"
         """What an object with a missing or broken file does: raise, or skip to the next one, counted."""  # noqa: E501
 
+        def __post_init__(self) -> None:
+            """Check what belongs together."""
+            given = max(self.references, 1)
+            most = self.total_view if self.replacement else self.total_view - given
+            if self.targets > most:
+                raise ConfigError(
+                    f"targets is {self.targets} and references {self.references} "
+                    f"of {self.total_view} views.",
+                    allowed=f"1 to {most} targets with {given} other views",
+                )
+
     def __init__(self, cfg: Config) -> None:
-        """Check the options and read the lists; no picture is opened."""
-        given = max(cfg.references, 1)
-        most = cfg.total_view if cfg.replacement else cfg.total_view - given
-        if cfg.targets > most:
-            raise ConfigError(
-                f"data.targets is {cfg.targets} and data.references {cfg.references} "
-                f"of {cfg.total_view} views.",
-                allowed=f"1 to {most} targets with {given} other views",
-            )
+        """Read the lists; no picture is opened."""
         self.cfg = cfg
         root = Path(cfg.root)
         self.paths = read_names(root / cfg.objects)

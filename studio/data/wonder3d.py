@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -33,7 +34,6 @@ MOST_POSE = 1 << 16  # bytes of a file of twelve numbers
 RIG = RIGS["wonder3d"]
 FRONT_DEG = 270.0  # azimuth of the front camera in the world of the files; official: fixed_poses
 DIAGONAL = math.sqrt(2)  # official: cameras between two sides stand so much farther away
-SYSTEMS = ("front", "self")
 
 
 @register("data", "wonder3d")
@@ -46,7 +46,7 @@ class Wonder3DData(LayoutData):
     class Config(CaptureConfig):
         """How normals are read."""
 
-        normal_system: str = "front"
+        normal_system: Literal["front", "self"] = "front"
         """Axes of the normals: front (all in the front camera's) or self (each in its own)."""
         poses: str | None = None
         """Folder of 000_<view>_RT.txt (3x4 world-to-camera, Blender axes); null: Wonder3D's own."""
@@ -61,8 +61,6 @@ class Wonder3DData(LayoutData):
         if split != "train":
             return None
         root, system = existing(Path(self.cfg.root)), self.cfg.normal_system
-        if system not in SYSTEMS:
-            raise DataError(f"data.normal_system is {system!r}.", allowed=", ".join(SYSTEMS))
         poses = fixed_poses() if self.cfg.poses is None else read_poses(Path(self.cfg.poses))
         shots = []
         for view, pose in poses.items():

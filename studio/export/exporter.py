@@ -23,13 +23,13 @@ from studio.export.readers import read_back
 from studio.export.texture import ColourFn, TextureBaker, fitting_size, query_colours
 from studio.export.unwrap import unwrap
 from studio.export.view_colours import Footage
-from studio.export.world import WORLDS, check_world
+from studio.export.world import WORLDS
 from studio.files import atomic_write
 from studio.mesh import Mesh, MeshOptions
 from studio.metrics.renders import mesh_psnr
 from studio.metrics.solidity import solidity
 from studio.progress import StageProgress
-from studio.ranges import CountOrZero, Factor, OneOf, Range, Share
+from studio.ranges import CountOrZero, Factor, Length, OneOf, Range, Share
 from studio.registry import register
 from studio.views import ViewSet
 
@@ -78,7 +78,7 @@ class MeshExporter:
         """Largest gradient length expected of the field; raise it if parts are missing."""
         memory_gb: Annotated[float, Range(1e-3, 1e6)] = 4.0
         """Refuse resolutions whose sampling grids would need more than this."""
-        formats: list[Annotated[str, OneOf(FORMATS)]] = field(
+        formats: Annotated[list[Annotated[str, OneOf(FORMATS)]], Length(1, 9)] = field(
             default_factory=lambda: ["glb", "ply"]
         )
         """Any of glb, ply, obj."""
@@ -107,11 +107,19 @@ class MeshExporter:
         psnr_views: CountOrZero = 16
         """Views that the finished file is compared with, for mesh_psnr; 0 does not compare."""
 
+        def __post_init__(self) -> None:
+            """Check what belongs together."""
+            if self.height and self.world == "capture":
+                raise ConfigError(
+                    f"height is {self.height:g} and world 'capture'.",
+                    allowed="a height with world auto, ground or views",
+                    hint="A capture's world has a scale of its own; leave one of the two out.",
+                )
+
     def __init__(self, cfg: Config) -> None:
-        """Check the options."""
+        """Take the options."""
         self.cfg = cfg
         self.figures: dict[str, Any] = {}
-        check_world(cfg.world, cfg.height)
 
     def export(
         self,

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from studio.errors import ConfigError
 from studio.mesh import Mesh
 from studio.similarity import FAR
 from studio.views import ViewSet
@@ -108,11 +107,7 @@ def place(
             `height` on the ground, captures in their own world, but files that viewers show (glb,
             obj) in the views' world where the capture's +Z is not up.
         height: of the object along +Z in the file, 0 for the size that the world gives it.
-
-    Raises:
-        ConfigError: for another word, or a height in the capture's world.
     """
-    check_world(world, height)
     to_capture = np.eye(4) if views is None else views.to_world.numpy()
     if world == "auto":
         world = _usual_world(views, kind, to_capture, height)
@@ -124,20 +119,6 @@ def place(
         z = transformed(mesh, to_file).vertices[:, 2]
         to_file = np.diag([height / float(np.ptp(z))] * 3 + [1.0]) @ to_file
     return Placement(world, to_file, to_capture, far_offset(mesh, to_file))
-
-
-def check_world(world: str, height: float) -> None:
-    """Refuse unknown worlds and heights that cannot be.
-
-    Raises:
-        ConfigError: naming what is allowed.
-    """
-    if height and world == "capture":
-        raise ConfigError(
-            f"exporter.height is {height:g} and exporter.world is 'capture'.",
-            allowed="a height with world auto, ground or views",
-            hint="A capture's world has a scale of its own; leave one of the two out.",
-        )
 
 
 def transformed(mesh: Mesh, matrix: Matrix) -> Mesh:

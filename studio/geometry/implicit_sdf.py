@@ -9,15 +9,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.errors import ConfigError
 from studio.geometry.base import Geometry, GeometryOutput
 from studio.geometry.encodings import HashEncoding, differentiate
 from studio.geometry.finite_differences import central_differences
 from studio.geometry.mlp import VanillaMLP
 from studio.ops.backend import BACKENDS
 from studio.ops.hash_grid import FINEST, MOST_LEVELS, HashGridLayout, Interpolation
-from studio.ranges import OneOf, Range, Size, Steps, StepsOrZero, Width
+from studio.ranges import Length, OneOf, Range, Size, Steps, StepsOrZero, Width
 from studio.registry import register
+
+OneOrThree = Annotated[list[Size], Length(1, 1)] | Annotated[list[Size], Length(3, 3)]
 
 
 @register("geometry", "implicit-sdf")
@@ -48,7 +49,7 @@ class ImplicitSDF(Geometry):
         """Hidden units of the networks."""
         features: Annotated[int, Range(3, 65536)] = 3
         """Numbers from the feature network; with 3 they are the colour before the sigmoid."""
-        semi_axes: list[Size] = field(default_factory=lambda: [0.5])
+        semi_axes: OneOrThree = field(default_factory=lambda: [0.5])
         """Of the ellipsoid it starts from; one number is a sphere's radius."""
         gradient: Literal["analytic", "finite-difference"] = "analytic"
         """analytic (outwards; the released code returns its negative), or finite-difference."""
@@ -61,11 +62,6 @@ class ImplicitSDF(Geometry):
 
     def __init__(self, cfg: Config) -> None:
         super().__init__()
-        if len(cfg.semi_axes) not in (1, 3) or not min(cfg.semi_axes) > 0:
-            raise ConfigError(
-                f"implicit-sdf: semi_axes is {list(cfg.semi_axes)}.",
-                allowed="one or three positive numbers",
-            )
         self.cfg = cfg
         layout = HashGridLayout(
             cfg.levels,

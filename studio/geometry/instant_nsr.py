@@ -99,13 +99,21 @@ class InstantNSR(Geometry):
         backend: Annotated[str, OneOf(BACKENDS)] = "auto"
         """Of the hash grid: auto, cpu (numba), triton, tcnn or torch (reference)."""
 
+        def __post_init__(self) -> None:
+            """Check what belongs together."""
+            if self.difference != "fixed" and self.encoding != "hash":
+                raise ConfigError(
+                    f"difference is {self.difference!r}.",
+                    allowed=f"fixed, with encoding: {self.encoding}",
+                )
+            if self.interpolation != "linear" and self.encoding == "nerfstudio-hash":
+                raise ConfigError(
+                    f"interpolation is {self.interpolation!r}.",
+                    allowed="linear, with encoding: nerfstudio-hash",
+                )
+
     def __init__(self, cfg: Config) -> None:
         super().__init__()
-        if cfg.difference != "fixed" and cfg.encoding != "hash":
-            raise ConfigError(
-                f"instant-nsr: difference is {cfg.difference!r}.",
-                allowed=f"fixed, with encoding: {cfg.encoding}",
-            )
         self.cfg = cfg
         self.encoding = position_encoding(cfg)
         self.network = VanillaMLP(
@@ -230,11 +238,6 @@ def position_encoding(
         cfg.interpolation,
     )
     if cfg.encoding == "nerfstudio-hash":
-        if cfg.interpolation != "linear":
-            raise ConfigError(
-                f"instant-nsr: interpolation is {cfg.interpolation!r}.",
-                allowed="linear, with encoding: nerfstudio-hash",
-            )
         finest = round(cfg.base_resolution * cfg.growth ** (cfg.levels - 1))
         return NerfstudioHashEncoding(
             cfg.levels, cfg.base_resolution, finest, cfg.log2_rows, cfg.level_features

@@ -69,18 +69,21 @@ class NeuSMLP(Geometry):
         weights: str | None = None
         """Checkpoint of NeuS (.pth), SyncDreamer or Wonder3D's NeuS (.ckpt) to start from."""
 
+        def __post_init__(self) -> None:
+            """Check what belongs together."""
+            if not all(1 <= i <= self.layers for i in self.skips):
+                raise ConfigError(
+                    f"skips is {self.skips}.", allowed=f"layers from 1 to {self.layers}"
+                )
+            embedded = embedding_width(3, self.octaves)
+            if self.skips and self.hidden <= embedded:
+                raise ConfigError(
+                    f"hidden is {self.hidden}.",
+                    allowed=f"more than {embedded}, the width of the embedded point, or skips: []",
+                )
+
     def __init__(self, cfg: Config) -> None:
         super().__init__()
-        if not all(1 <= i <= cfg.layers for i in cfg.skips):
-            raise ConfigError(
-                f"geometry.skips is {cfg.skips}.", allowed=f"layers from 1 to {cfg.layers}"
-            )
-        embedded = embedding_width(3, cfg.octaves)
-        if cfg.skips and cfg.hidden <= embedded:
-            raise ConfigError(
-                f"geometry.hidden is {cfg.hidden}.",
-                allowed=f"more than {embedded}, the width of the embedded point, or skips: []",
-            )
         self.cfg = cfg
         self.sdf_network = SDFNetwork(
             cfg.hidden,

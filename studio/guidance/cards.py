@@ -26,6 +26,10 @@ python launch.py --config configs/{config}-neus.yaml --train --export \\
 {started}{figures}"""
 
 
+REPOSITORY = r"|[\w-][\w.-]*/[\w-][\w.-]*"
+"""Form of the hub's names of repositories, or nothing."""
+
+
 def write_card(
     folder: Path,
     method: str,
@@ -60,6 +64,32 @@ def write_card(
         figures=table,
     )
     write_text(folder / CARD, text.rstrip() + "\n")
+
+
+def check_push(repository: str) -> None:
+    """Make sure, before hours of training, that the hub answers and knows who sends.
+
+    Args:
+        repository: "owner/name" that weights are to be sent to.
+
+    Raises:
+        WeightsError: if there is no token, it may only read, or the hub cannot be reached.
+    """
+    from huggingface_hub import HfApi, get_token
+
+    try:
+        if not get_token():
+            raise ValueError("there is no token")
+        token = HfApi().whoami().get("auth", {}).get("accessToken", {})
+        if token.get("role") == "read":
+            raise ValueError("the token may read only")
+    except Exception as error:  # the hub client raises its own and its transport's errors
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise WeightsError(
+            f"system.push_to_hub is {repository}, which the hub would not take: {reason}.",
+            hint="`hf auth login` stores a token that may write; without push_to_hub the weights "
+            "stay in their folder.",
+        ) from error
 
 
 def push(folder: Path, repository: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from studio.checkpoint_io import load_strict, read_tensors, write_tensors
 from studio.errors import WeightsError
@@ -14,13 +14,10 @@ from studio.reading import read_json
 from studio.registry import build, name_of
 from studio.whole_folders import written_whole
 
-if TYPE_CHECKING:
-    from studio.models.base import SceneModel
-
 TENSORS, CONFIG = "model.safetensors", "config.json"
 
 
-def save_model(model: SceneModel, folder: Path) -> Path:
+def save_model(model: Any, folder: Path) -> Path:
     """Write a model; what was in the folder before is replaced in one step."""
     content = {
         "model": name_of("model", type(model)),
@@ -33,7 +30,7 @@ def save_model(model: SceneModel, folder: Path) -> Path:
     return folder
 
 
-def load_model(folder: Path, wanted: type) -> SceneModel:
+def load_model(folder: Path, wanted: type) -> Any:
     """Read a model that is an instance of `wanted`.
 
     Raises:
@@ -46,8 +43,9 @@ def load_model(folder: Path, wanted: type) -> SceneModel:
             f"{folder / CONFIG} does not say which model this is.",
             allowed="a folder that SceneModel.save wrote",
         )
-    model: SceneModel = build("model", name, content.get("options") or {}, key="options")
-    if not isinstance(model, wanted):
+    model: Any = build("model", name, content.get("options") or {}, key="options")
+    fits = isinstance(model, wanted)
+    if not fits:
         raise WeightsError(
             f"{folder} holds the model '{name}' ({type(model).__name__}), not a {wanted.__name__}.",
             hint="load it with SceneModel.load",

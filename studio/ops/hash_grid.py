@@ -20,7 +20,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ from torch import Tensor
 
 from studio.errors import ConfigError
 from studio.ops.backend import choose_backend, kernels, ready
+from studio.options import Checked
+from studio.ranges import Range
 
 Interpolation = Literal["linear", "smoothstep"]
 MOST_LEVELS = 128  # tiny-cuda-nn's
@@ -37,32 +39,23 @@ MOST_NUMBERS = 2**31  # in a table: tiny-cuda-nn counts in 32 bits
 
 
 @dataclass(frozen=True)
-class HashGridLayout:
+class HashGridLayout(Checked):
     """Sizes of every level of a hash grid, computed as tiny-cuda-nn does (in float32).
 
     Raises:
         ConfigError: for a grid that cannot be.
     """
 
-    levels: int = 8
-    base_resolution: int = 16
-    growth: float = 1.5
-    log2_rows: int = 15
-    features: int = 2
-    interpolation: str = "linear"
+    levels: Annotated[int, Range(1, MOST_LEVELS)] = 8
+    base_resolution: Annotated[int, Range(1, FINEST)] = 16
+    growth: Annotated[float, Range(1, FINEST)] = 1.5
+    log2_rows: Annotated[int, Range(1, 31)] = 15
+    features: Annotated[int, Range(1, 64)] = 2
+    interpolation: Interpolation = "linear"
 
     def __post_init__(self) -> None:
-        """Check every number."""
-        bounds = {
-            "levels": (1, MOST_LEVELS),
-            "base_resolution": (1, FINEST),
-            "growth": (1, FINEST),
-            "log2_rows": (1, 31),
-            "features": (1, 64),
-        }
-        for name, (low, high) in bounds.items():
-            if not low <= getattr(self, name) <= high:  # also nan
-                raise _refused(name, getattr(self, name), f"{low} to {high}")
+        """Check every number, and what belongs together."""
+        super().__post_init__()
         finest = math.log2(self.base_resolution) + (self.levels - 1) * math.log2(self.growth)
         if finest > math.log2(FINEST):
             raise ConfigError(

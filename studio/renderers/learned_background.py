@@ -56,17 +56,19 @@ class BackgroundConfig:
     threshold: Factor = 0.01
     """Density times `shortest` above which a cell is sampled."""
 
+    def __post_init__(self) -> None:
+        """Check what belongs together."""
+        if self.far <= self.near:
+            raise ConfigError(
+                f"far is {self.far}.", allowed=f"more than near, which is {self.near}"
+            )
+
 
 class LearnedBackground(nn.Module):
     """Renders what lies behind the object's cube from a density field of contracted space."""
 
     def __init__(self, cfg: BackgroundConfig) -> None:
         super().__init__()
-        if cfg.far <= cfg.near:
-            raise ConfigError(
-                f"renderer.background.far is {cfg.far}.",
-                allowed=f"more than near, which is {cfg.near}",
-            )
         self.cfg = cfg
         layout = HashGridLayout(
             cfg.levels,

@@ -101,9 +101,23 @@ class NeuSRenderer(Renderer):
         weights: str | None = None
         """Published checkpoint to take sharpness and background of; see neus-mlp."""
 
+        def __post_init__(self) -> None:
+            """Check what belongs together."""
+            if self.importance % self.rounds:
+                raise ConfigError(
+                    f"importance is {self.importance}, in {self.rounds} rounds.",
+                    allowed="the same number in each round",
+                )
+            if self.outside > 0 and self.gate != "sphere":
+                raise ConfigError(
+                    f"outside is {self.outside} with a cube as gate.",
+                    allowed="gate: sphere, or outside: 0",
+                )
+            if self.far and not self.near < self.far:
+                raise ConfigError(f"near is {self.near}, far {self.far}.", allowed="near < far")
+
     def __init__(self, cfg: Config) -> None:
         super().__init__()
-        _check(cfg)
         self.cfg = cfg
         self.sharpness = LearnedSharpness(cfg.variance)
         self.background: BackgroundNeRF | None = None
@@ -311,17 +325,3 @@ class NeuSRenderer(Renderer):
         each = self.cfg.samples + self.cfg.importance + self.cfg.outside
         chunk = max(1, min(chunk, POINTS // each))
         return super().render_in_chunks(rays, geometry, background, chunk)
-
-
-def _check(cfg: NeuSRenderer.Config) -> None:
-    if cfg.importance % cfg.rounds:
-        raise ConfigError(
-            f"renderer.importance is {cfg.importance}, in {cfg.rounds} rounds.",
-            allowed="the same number in each round",
-        )
-    if cfg.outside > 0 and cfg.gate != "sphere":
-        raise ConfigError(
-            "renderer.outside is given with a cube as gate.", allowed="gate: sphere, or outside: 0"
-        )
-    if cfg.far and not cfg.near < cfg.far:
-        raise ConfigError(f"renderer.near is {cfg.near}, far {cfg.far}.", allowed="near < far")

@@ -30,13 +30,16 @@ from studio.ops.field import length
 from studio.ops.packed import visible
 from studio.ops.random import step_generator
 from studio.ops.ray_march import RaySamples, march
-from studio.ranges import Factor, OneOf, Range, Share, Steps, StepsOrZero
+from studio.ranges import Factor, Length, OneOf, Range, Share, Steps, StepsOrZero
 from studio.registry import register
 from studio.renderers.base import Renderer, RenderOutput, nothing_seen
 from studio.renderers.learned_background import BackgroundConfig, LearnedBackground
 from studio.renderers.occupancy import MOST_CELLS, OccupancyGrid
 from studio.renderers.occupancy_ema import RunningOccupancy
 from studio.renderers.sharpness import LearnedSharpness
+
+Bound = Annotated[float, Range(0, 1e9)]
+NoneOrThree = Annotated[list[Bound], Length(0, 0)] | Annotated[list[Bound], Length(3, 3)]
 
 
 @register("renderer", "neus-occupancy")
@@ -57,7 +60,7 @@ class NeuSOccupancyRenderer(Renderer):
         """Sharpness at the end; in between log-linear in the progress."""
         variance: Annotated[float, Range(-1.4, 1.4)] = 0.3
         """Learned sharpness: s = exp(10 variance) at the start."""
-        sharpness_limit: list[Annotated[float, Range(0, 1e9)]] = field(default_factory=list)
+        sharpness_limit: NoneOrThree = field(default_factory=list)
         """Learned sharpness: none, or [start step, reach step, largest s] of a growing limit."""
         sharpness_lr_scale: Factor = 0.1
         """Learned sharpness: factor of its learning rate."""
@@ -90,15 +93,18 @@ class NeuSOccupancyRenderer(Renderer):
         backend: Annotated[str, OneOf(BACKENDS)] = "auto"
         """auto, cpu (numba kernels) or torch (reference)."""
 
+        def __post_init__(self) -> None:
+            """Check what belongs together."""
+            if self.step_max < self.step_min:
+                raise ConfigError(
+                    f"step_max is {self.step_max}.",
+                    allowed=f"step_min, which is {self.step_min}, or more",
+                )
+
     progress: Tensor
 
     def __init__(self, cfg: Config) -> None:
         super().__init__()
-        if cfg.step_max < cfg.step_min:
-            raise ConfigError(
-                f"renderer.step_max is {cfg.step_max}.",
-                allowed=f"step_min, which is {cfg.step_min}, or more",
-            )
         self.cfg = cfg
         self.grid: OccupancyGrid | RunningOccupancy = OccupancyGrid(cfg.grid_resolution)
         if cfg.occupancy == "opacity":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ class AutoencoderTraining(TrainingSystem):
 
         autoencoder: dict[str, Any] = field(default_factory=dict)
         """Arguments of diffusers' AutoencoderKL."""
-        start: str = "random"
+        start: Literal["random", "pca"] = "random"
         """First weights: random, or pca (of pixel blocks; one-level autoencoders only)."""
         train_encoder: bool = True
         """False trains the decoder alone, so that latents stay what they are from the start."""

@@ -40,6 +40,9 @@ class System(pl.LightningModule):
         """Read what is to be learned from a data plugin; called once, before training starts."""
         raise NotImplementedError(f"{type(self).__name__} reads no data")
 
+    def check_export(self) -> None:
+        """Refuse, before hours of training, what `export` could not do."""
+
     def export(self) -> Path:
         """Write the results of training and return the main file or folder."""
         raise NotImplementedError(f"{type(self).__name__} exports nothing")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -17,9 +17,10 @@ from studio.data.rings import Rings
 from studio.errors import ConfigError
 from studio.files import atomic_write, write_json
 from studio.guidance.autoencoder import encode
-from studio.guidance.cards import push, write_card
+from studio.guidance.cards import REPOSITORY, check_push, push, write_card
 from studio.hashing import hash_of
 from studio.progress import StageProgress
+from studio.ranges import Pattern
 from studio.reading import reading
 from studio.registry import build, register
 from studio.systems.findings import KNOWS
@@ -41,7 +42,7 @@ class GuidanceTraining(TrainingSystem):
         """Its options."""
         cache_latents: bool = False
         """Encode the training pictures once; possible while the VAE is frozen."""
-        push_to_hub: str = ""
+        push_to_hub: Annotated[str, Pattern(REPOSITORY, "owner/name, or nothing")] = ""
         """Repository of the hub, owner/name, that exported weights are sent to; a new one is private."""  # noqa: E501
 
     def __init__(self, cfg: Config, *, run: Any = None) -> None:
@@ -114,6 +115,15 @@ class GuidanceTraining(TrainingSystem):
                 hint="Add data.captions: true, or a CSV file where data_type reads files.",
             )
         return Condition(text=found.caption), found.views
+
+    def check_export(self) -> None:
+        """Make sure that the hub would take the weights.
+
+        Raises:
+            WeightsError: if it would not.
+        """
+        if self.cfg.push_to_hub:
+            check_push(self.cfg.push_to_hub)
 
     def save(self, folder: Path) -> None:
         """Write the guidance as a folder of safetensors, configs and a model card."""

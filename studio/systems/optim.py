@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 
-from studio.errors import ConfigError
-from studio.ranges import Factor, Length, Range
+from studio.ranges import Factor, Installed, Length, Range
 from studio.schedule import Betas, LearningRateConfig
 
 Fall = Annotated[list[Annotated[float, Range(0, 1e9, above=True)]], Length(2, 2)]
+
+
+OPTIMIZERS: dict[str, tuple[str, ...]] = {"adamw": (), "adamw-8bit": ("bitsandbytes",)}
+"""Optimisers of training, and the package that has one."""
 
 
 @dataclass
 class OptimizerConfig(LearningRateConfig):
     """AdamW of a training, and its learning rate."""
 
-    optimizer: Literal["adamw", "adamw-8bit"] = "adamw"
+    optimizer: Annotated[str, Installed(OPTIMIZERS)] = "adamw"
     """adamw, or adamw-8bit: bitsandbytes' (NVIDIA GPUs), with a quarter of the memory for its moments."""  # noqa: E501
     lr: Annotated[float, Range(0, 1e3, above=True)] = 4e-4
     """Learning rate at its highest; groups of parameters scale it."""
@@ -59,19 +61,6 @@ def make_optimizer(
         eight_bit: torch.optim.Optimizer = bitsandbytes.optim.AdamW8bit(trained, lr=lr, **rest)
         return eight_bit
     return torch.optim.AdamW(trained, lr=lr, fused=fused, **rest)
-
-
-def check_optimizer(cfg: OptimizerConfig) -> None:
-    """Refuse an optimiser that is not installed, before data are read.
-
-    Raises:
-        ConfigError: saying which.
-    """
-    if cfg.optimizer == "adamw-8bit" and importlib.util.find_spec("bitsandbytes") is None:
-        raise ConfigError(
-            "optimizer.optimizer is 'adamw-8bit', which needs bitsandbytes.",
-            hint="pip install bitsandbytes, or optimizer.optimizer=adamw",
-        )
 
 
 def rate_by_step(cfg: OptimizerConfig, max_steps: int) -> Callable[[int], float]:

@@ -21,7 +21,6 @@ from studio.ranges import CountOrZero, Length, Range, Seed, StepsOrZero
 from studio.systems.base import System
 from studio.systems.optim import (
     OptimizerConfig,
-    check_optimizer,
     make_optimizer,
     rate_by_step,
 )
@@ -70,7 +69,6 @@ class TrainingSystem(System):
 
     def __init__(self, cfg: Any, *, run: Any = None) -> None:
         super().__init__(cfg, run=run)
-        check_optimizer(cfg.optimizer)
         check_output(cfg.output)
         self._fingerprint: str | None = None
 

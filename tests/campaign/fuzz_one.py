@@ -60,7 +60,7 @@ def judged(
     if os.WIFSIGNALED(status):
         return Outcome("fault", f"signal {os.WTERMSIG(status)}", said)
     code = os.WEXITSTATUS(status)
-    threads = "Exception in thread" in said  # of a plugin's own
+    threads = "STUDIO_CUSTOM" in kind.environment and "Exception in thread" in said
     if "Traceback (most recent call last)" in said and not (kind.shows or threads):
         return Outcome("fault", f"traceback: {last}", said)
     if ("MemoryError" in said or "RecursionError" in said) and not kind.shows:

@@ -310,7 +310,7 @@ def interpolated_denoising(case: Case) -> dict[str, Tensor]:
             eta=eta,
         )
         assert isinstance(guidance, ViewFusionInterpolatedGuidance)
-        plan = guidance.denoising_steps()
+        plan = guidance.plan()
         context = guidance.clip_camera_projection(inputs["clip_emb"][:, 0], inputs["T"])
         noise = inputs[f"noise_{name}"] if eta else inputs["noise_shared"]
         trace: list[tuple[DDIMStep, dict[str, Tensor]]] = []
@@ -360,7 +360,7 @@ def run_loop(case: Case, name: str, run: Settings) -> dict[str, Tensor]:
     guidance.double()
     ring = ring_poses(run["degree_steps"], 30.0, 1.5)
     plan = make_plan(ring[:1], ring, "spin", guidance.fusion)
-    steps, latents = len(guidance.denoising_steps()), []
+    steps, latents = len(guidance.plan()), []
     noise = case.inputs[f"{name}.noise"]
     pictures = guidance.make_views(
         plan,

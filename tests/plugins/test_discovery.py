@@ -271,7 +271,7 @@ def test_children_of_a_plugin_end_as_they_want(write: Write) -> None:
     [
         (lambda p: p.symlink_to("nowhere.py"), "odd.py cannot be read"),
         (lambda p: os.mkfifo(p), "not a file"),
-        (lambda p: p.write_bytes(b"x = '\xff'"), "utf-8"),
+        (lambda p: p.write_bytes(b"x = '\xff'"), "odd.py is not UTF-8"),
         (lambda p: p.write_text("x=" + "-" * 100_000 + "1"), "nested too deeply"),
         (lambda p: p.write_text("x=" + "(" * 1000 + ")" * 1000), "odd.py"),
         (lambda p: p.write_bytes(b"x = 1\0"), "null bytes"),
@@ -295,6 +295,25 @@ def test_odd_files_are_listed_as_failing(
     assert build("exporter", "made", {}, key="x").cfg.size == 1
     if not folder:
         assert build("exporter", "also", {}, key="x").cfg.size == 1
+
+
+@pytest.mark.parametrize("where", ["odd.py", "odd/__init__.py", "odd/inner.py"])
+@pytest.mark.parametrize(
+    ("rest", "words"), [(b"# \xe9\xff", "is not UTF-8"), (b"#" * (1 << 20), "cannot be read")]
+)
+def test_what_cannot_be_listed_is_not_imported(
+    write: Write, where: str, rest: bytes, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python imports it: comments may hold any bytes, and files any number of them."""
+    with write(where).open("ab") as file:
+        file.write(rest)
+    plugins.reset()
+    for more in ([], ["--verbose"]):
+        assert main(["--list", *more]) == 0
+        shown = capsys.readouterr().out
+        assert f"custom/{where.split('/')[0]}: {Path(where).name} {words}" in shown
+    with pytest.raises(PluginError, match=words):
+        find("exporter", "made")
 
 
 def test_a_folder_of_odd_folders(write: Write, capsys: pytest.CaptureFixture[str]) -> None:

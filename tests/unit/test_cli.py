@@ -114,7 +114,7 @@ def test_a_reader_that_leaves_is_no_error(project: Path) -> None:
         (["--config", "tiny.yaml", "--train", "resume=x.ckpt"], "x.ckpt does not exist"),
         (["--config", "tiny.yaml", "--train", "checkpoint=x.ckpt"], "x.ckpt does not exist"),
         (["--config", "tiny.yaml", "--export"], "--export needs something trained"),
-        (["--config", "tiny.yaml", "--train", "trainer.accelerator=abacus"], "trainer:"),
+        (["--config", "tiny.yaml", "--train", "trainer.accelerator=abacus"], "is 'abacus'"),
         (["--config", "tiny.yaml", "--train", "trainer.accelerator=mps"], "has no float64"),
         (["--config", "tiny.yaml", "--train", "trainer.precision=17"], "trainer.precision is '17'"),
     ],
@@ -200,6 +200,18 @@ def test_a_signal_saves_and_tells_how_to_go_on(
     assert run_here("--config", "tiny.yaml", "--train", "tag=whole") == 0
     assert run_here("--config", "tiny.yaml", "--train", "resume=last") == 0
     assert_same_weights(RUN / "ckpts" / "last.ckpt", Path("outputs/tiny/whole/ckpts/last.ckpt"))
+
+
+def test_going_on_with_other_options_is_said(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here("--config", "tiny.yaml", "--train", "trainer.max_steps=10") == 0
+    on = ("--config", "tiny.yaml", "--train", "resume=last")
+    capsys.readouterr()
+    assert run_here(*on, "trainer.max_steps=20") == 0
+    assert "WARNING" not in capsys.readouterr().out
+    assert run_here(*on, "trainer.max_steps=30", "system.lr=0.5", "seed=7") == 0
+    assert "other options: seed 0 -> 7; system.lr 0.01 -> 0.5\n" in capsys.readouterr().out
 
 
 def test_truncated_checkpoint_names_the_previous_one(

@@ -12,13 +12,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from studio.cli import main
 from studio.config import ExperimentConfig, TrainerConfig
-from studio.distributed import shared_out, without_apple
+from studio.distributed import check_devices, shared_out, without_apple
 from studio.errors import ConfigError
 from studio.run import RUN_VARIABLE, RunFolder
 from studio.trainer import make_trainer
@@ -293,6 +294,36 @@ def test_a_run_beside_an_apple_gpu_is_on_the_processor(
     config.trainer.accelerator = "mps"
     with pytest.raises(ConfigError, match="no float64"):
         make_trainer(config, RunFolder(tmp_path), system)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "given", "message"),
+    [
+        (0, {"accelerator": "gpu"}, "accelerator is 'gpu', and there is none.*\n.*auto, cpu"),
+        (0, {"accelerator": "cuda"}, "accelerator is 'cuda'"),
+        (0, {"devices": 8}, None),
+        (0, {"accelerator": "cpu", "devices": 2}, None),
+        (2, {"accelerator": "gpu", "devices": 3}, "devices is 3; GPUs here: 2"),
+        (2, {"devices": [0, 2]}, r"devices is \[0, 2\]; GPUs here: 2"),
+        (2, {"devices": "1,2"}, "devices is 1,2; GPUs here: 2"),
+        (2, {"devices": 8}, None),
+        (2, {"accelerator": "gpu", "devices": "auto"}, None),
+        (2, {"accelerator": "cuda", "devices": -1}, None),
+        (2, {"devices": "0,1"}, None),
+    ],
+)
+def test_devices_that_are_not_here_are_refused(
+    gpus: int, given: dict[str, Any], message: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    options = TrainerConfig(**given)
+    if message is None:
+        check_devices(options)
+        return
+    with pytest.raises(ConfigError, match=message):
+        check_devices(options)
 
 
 def test_a_recipe_for_more_devices_than_there_are_keeps_its_joint_batch(

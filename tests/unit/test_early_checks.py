@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from benchmarks.mistakes import MISTAKES, ROOT, make_files, words_of
 from studio import plugins
 from studio.early_checks import check_early
 from studio.errors import ConfigError
-from studio.plugin_options import literal, option_defaults
+from studio.plugin_options import class_value, literal, options_of
+from studio.ranges import described
 from studio.registry import config_class, find
 
 HEAVY = ("torch", "pytorch_lightning", "diffusers", "transformers", "numba")
@@ -43,14 +45,39 @@ def test_mistakes_are_told_without_torch(mistake: str, folder: Path) -> None:
 @pytest.mark.parametrize("plugin", plugins.listing(), ids=lambda p: f"{p.kind}-{p.name}")
 def test_options_read_from_source_are_those_of_the_plugin(plugin: plugins.PluginInfo) -> None:
     if plugin.origin in plugins.catalogue().units:
-        assert option_defaults(plugin) is None
+        assert options_of(plugin) is None
         return
     fields = dataclasses.fields(config_class(find(plugin.kind, plugin.name)))
-    found = option_defaults(plugin)
+    found = options_of(plugin)
     assert found is not None and list(found) == [field.name for field in fields]
     for field in fields:
-        if field.default is not dataclasses.MISSING and literal(found[field.name]) is not None:
-            assert literal(found[field.name]) == field.default
+        default = literal(found[field.name].default)
+        if field.default is not dataclasses.MISSING and default is not None:
+            assert default == field.default
+
+
+# Losses are read as one group, when torch is there.
+READ_EARLY = [plugin for plugin in plugins.listing() if plugin.kind != "loss"]
+
+
+@pytest.mark.parametrize("plugin", READ_EARLY, ids=lambda p: f"{p.kind}-{p.name}")
+def test_types_read_from_source_are_those_of_the_plugin(plugin: plugins.PluginInfo) -> None:
+    kinds = typing.get_type_hints(config_class(find(plugin.kind, plugin.name)), include_extras=True)
+    found = options_of(plugin) or {}
+    told = {name: option.kind for name, option in found.items() if option.kind is not None}
+    for name, kind in told.items():
+        assert described(kind) == described(kinds[name])
+    groups = [name for name, option in found.items() if option.group]
+    assert all(dataclasses.is_dataclass(kinds[name]) for name in groups)
+    assert len(told) + len(groups) >= 0.8 * len(found)
+
+
+def test_arithmetics_of_a_system_are_read_from_its_source() -> None:
+    systems = {p.name: p for p in plugins.listing() if p.kind == "system"}
+    for name in ("image-to-3d", "reconstruction", "guidance-training"):
+        cls = find("system", name)
+        assert class_value(systems[name], "precisions") in (cls.precisions, None)
+    assert class_value(systems["image-to-3d"], "precisions") == ("32-true",)
 
 
 CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.yaml"))

@@ -21,7 +21,7 @@ from studio.data.epidiff_layout import (
     write_object,
 )
 from studio.data.epidiff_views import EpiDiffViews
-from studio.errors import DataError
+from studio.errors import ConfigError, DataError
 from studio.options import parse_config
 from studio.rigs import RIGS
 
@@ -132,7 +132,7 @@ def test_backgrounds() -> None:
 def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no folder"):
         plugin(tmp_path / "none")
-    with pytest.raises(DataError, match=r"data\.background"):
+    with pytest.raises(ConfigError, match=r"background is 'pink'"):
         plugin(tmp_path, background="pink")
     (tmp_path / "caption_train.txt").write_text("00/aaa a cup\n")
     with pytest.raises(DataError, match="line 1"):

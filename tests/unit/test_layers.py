@@ -24,6 +24,7 @@ LAYERS = (
         "reading",
         "registry",
         "config",
+        "config_changes",
         "options",
         "ranges",
         "plugins",

@@ -382,7 +382,7 @@ def test_pictures_of_other_sizes_are_resized(packed: Path) -> None:
 
 
 def test_impossible_counts_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"data.targets is 4 and data.inputs 21"):
+    with pytest.raises(ConfigError, match=r"targets is 4 and inputs 21"):
         NMRData(NMRData.Config(targets=4, inputs=21))
     with pytest.raises(ConfigError, match=r"data.lists is 'srt'"):
         parse_config(NMRData.Config, {"lists": "srt"}, key="data")

@@ -11,7 +11,7 @@ import torch
 
 from studio.cameras import Cameras, orbit_cameras
 from studio.data.posed_images import PosedImagesData
-from studio.errors import DataError
+from studio.errors import ConfigError, DataError
 from studio.views import Condition, ViewSet
 
 
@@ -61,7 +61,7 @@ def test_cameras_that_look_away_are_refused(tmp_path: Path) -> None:
 def test_numbers_of_pictures(tmp_path: Path) -> None:
     root = save(tmp_path, orbit_cameras([0.0, 90.0], 20.0))
     assert len(condition(root, count=0).views or ()) == 2
-    with pytest.raises(DataError, match="count is -1"):
+    with pytest.raises(ConfigError, match="count is -1"):
         condition(root, count=-1)
     with pytest.raises(DataError, match="0 to 1"):
         condition(root, references=[2])

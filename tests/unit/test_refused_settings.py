@@ -9,7 +9,7 @@ import pytest
 
 from studio.cli import main
 from studio.errors import ConfigError
-from studio.models.sdf.loss_options import read_losses, weights_of
+from studio.models.sdf.loss_options import read_losses
 from studio.registry import build
 from tests.conftest import REPOSITORY
 from tests.unit.test_reconstruction import sphere_views
@@ -41,6 +41,12 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("geometry", "instant-nsr", {"encoding": "frequency", "difference": "level"}),
     ("geometry", "neus-mlp", {"layers": 0, "skips": []}),
     ("geometry", "neus-mlp", {"octaves": -1}),
+    ("geometry", "neus-mlp", {"skips": [9]}),
+    ("geometry", "siren-sdf", {"layers": 0}),
+    ("geometry", "siren-sdf", {"omega": INFINITE}),
+    ("geometry", "implicit-sdf", {"semi_axes": [1.0, 1.0]}),
+    ("renderer", "neus-occupancy", {"sharpness_limit": [1.0, 2.0]}),
+    ("exporter", "mesh", {"formats": []}),
     ("renderer", "neus-occupancy", {"grid_resolution": 0}),
     ("renderer", "neus-occupancy", {"grid_resolution": 100_000}),
     ("renderer", "neus-occupancy", {"sharpness_start": -1}),
@@ -71,12 +77,13 @@ def test_numbers_out_of_range_are_refused(kind: str, name: str, options: dict[st
 
 @pytest.mark.parametrize(
     "options",
-    [{"colour": -1}, {"mask": NAN}, {"eikonal": [0, 0.1, INFINITE, 10]}, {"colour_keep": 1.5},
+    [{"colour": -1}, {"colour": "high"}, {"colour": [0, 1, 0, 2.5]},
+     {"mask": NAN}, {"eikonal": [0, 0.1, INFINITE, 10]}, {"colour_keep": 1.5},
      {"random_every": 0}, {"random_points": 0}, {"sparsity_scale": NAN}],
 )  # fmt: skip
 def test_losses_out_of_range_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"system.loss.{next(iter(options))}"):
-        weights_of(read_losses(options))
+        read_losses(options)
 
 
 @pytest.mark.parametrize(

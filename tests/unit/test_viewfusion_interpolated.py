@@ -154,7 +154,7 @@ def test_several_inputs_share_by_their_angle() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"order": "zigzag"}, "spin, path, or poses"),
+        ({"order": "zigzag"}, "spin, path; or a list"),
         ({"order": [[1]]}, "azimuth_deg, elevation_deg, distance"),
         ({"order": [[0, 90]]}, "between -89.9 and 89.9"),
         ({"order": 3}, "order is 3"),
@@ -225,7 +225,7 @@ def test_independent_noise_has_less_spread() -> None:
     weights = torch.full((25,), 1 / 25)
     for noise in ("shared", "independent"):
         model = counting(noise=noise, guidance_scale=1.0, steps=1, timestep_spacing="trailing")
-        plan = model.denoising_steps()
+        plan = model.plan()
         end = model.sample_fused(
             torch.zeros(25, 1, 768),
             torch.zeros(25, 4, 32, 32),
@@ -435,7 +435,7 @@ def test_a_full_size_spin_costs_what_was_counted() -> None:
     """36 views: 443 conditions, 76 steps; each view is encoded once, by the VAE and by CLIP."""
     model = counting()
     assert (model.cfg.views, model.cfg.resolution, model.cfg.eta) == (36, 256, 1.0)
-    assert len(model.denoising_steps()) == 76
+    assert len(model.plan()) == 76
     views = model.generate(Condition(image=torch.rand(4, 256, 256)), generator=seeded())
     assert len(views) == 36 and views.meta["conditions"] == 443
     unet, vae, clip = model.unet, model.vae, model.image_encoder

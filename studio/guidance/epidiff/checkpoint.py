@@ -14,6 +14,7 @@ from studio.checkpoint_io import load_strict, read_tensors, write_tensors
 from studio.config import parse_config, plain
 from studio.errors import ConfigError, WeightsError
 from studio.files import write_json
+from studio.guidance.ddim import ddim_timesteps
 from studio.guidance.epidiff.network import DEAD_PREFIXES, EpipolarModule, MVModel
 from studio.guidance.epidiff.options import RELEASED, RELEASED_BASE, SETTINGS, EpiDiffConfig
 from studio.guidance.folders import current_vae_name, materialised, read_weights
@@ -147,18 +148,32 @@ def load_base(
         base_cfg = parse_config(Zero123Config, {**saved, **cfg.zero123, "weights": ""}, key=key)
         names = (*BASE_FIX, *(zero123.RELEASED_SIZE if is_released_size(cfg) else ()))
         base_cfg = with_released(base_cfg, RELEASED_BASE, names, Path(cfg.weights))
+        _check_steps(cfg, base_cfg)
         with networks_refused(""):
             empty = zero123.empty_parts(base_cfg, folder)
         base = Zero123Guidance(base_cfg, empty)
     elif cfg.base and parts is None:
         how = {"variant": cfg.variant, "allow_download": cfg.allow_download}
-        base = Zero123Guidance.from_pretrained(cfg.base, **how)
-        options = {**plain(base.cfg), **cfg.zero123, "weights": ""}
-        base_cfg = parse_config(Zero123Config, options, key=key)
+        found = zero123.with_saved_options(
+            zero123.pretrained_options(Zero123Config, cfg.base, **how)
+        )
+        base_cfg = parse_config(
+            Zero123Config, {**plain(found), **cfg.zero123, "weights": ""}, key=key
+        )
+        _check_steps(cfg, base_cfg)
+        base = Zero123Guidance(found)
     else:
-        base = Zero123Guidance(parse_config(Zero123Config, cfg.zero123, key=key), parts)
+        base_cfg = parse_config(Zero123Config, cfg.zero123, key=key)
+        _check_steps(cfg, base_cfg)
+        base = Zero123Guidance(base_cfg, parts)
         base_cfg = base.cfg
     return base_cfg, {name: getattr(base, name) for name in PARTS}
+
+
+def _check_steps(cfg: EpiDiffConfig, base: Zero123Config) -> None:
+    """Refuse sampling steps that cannot be placed, before weights are read."""
+    spacing = cfg.timestep_spacing or base.timestep_spacing
+    ddim_timesteps(cfg.steps, spacing, base.train_timesteps)
 
 
 def load_weights(model: nn.Module, views: MVModel, cfg: EpiDiffConfig) -> None:

@@ -9,6 +9,7 @@ Official: EpiDiff, arXiv 2312.06725, section 3.2 (epipolar-constrained attention
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,27 +17,28 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from studio.errors import ConfigError
+from studio.options import Checked
+from studio.ranges import Count, Size
 
 OCTAVES = 6  # official: HarmonicEmbedding(n_harmonic_functions=6)
 POINT_CLAMP = 10.0  # projections are kept within +-10 picture sides
 EMBEDDING_WIDTH = (6 + 1) * (2 * OCTAVES + 1)  # Pluecker line and depth: 91
-RAY_AXES = ("image", "swapped")
 NEAR_DISTANCES = ("sphere", "plane")
 
 
 @dataclass(frozen=True)
-class RayOptions:
+class RayOptions(Checked):
     """How rays are laid out and sampled; the defaults are the paper's mathematics."""
 
-    ray_start: float = 0.5
+    ray_start: Size = 0.5
     """Distance of the first sample from the camera centre, world units."""
-    ray_end: float = 2.8
+    ray_end: Size = 2.8
     """Distance of the last sample."""
-    n_samples: int = 8
+    n_samples: Count = 8
     """Samples per ray, both ends included."""
     disparity_space_sampling: bool = False
     """Space the samples evenly in 1/distance."""
-    ray_axes: str = "image"
+    ray_axes: Literal["image", "swapped"] = "image"
     """"image": columns are x, rows are y. "swapped": the released code's mirrored layout."""
     align_corners: bool = False
     """Bilinear sampling of feature maps; true in the released code (shrinks views a little)."""
@@ -47,12 +49,11 @@ class RayOptions:
         Raises:
             ConfigError: if a value is impossible.
         """
-        if self.ray_axes not in RAY_AXES:
-            raise ConfigError(f"ray_axes is {self.ray_axes!r}.", allowed=", ".join(RAY_AXES))
-        if not 0 < self.ray_start < self.ray_end or self.n_samples < 1:
+        super().__post_init__()
+        if not self.ray_start < self.ray_end:
             raise ConfigError(
-                f"ray_start {self.ray_start}, ray_end {self.ray_end}, n_samples {self.n_samples}.",
-                allowed="0 < ray_start < ray_end and n_samples >= 1",
+                f"ray_start is {self.ray_start}, ray_end {self.ray_end}.",
+                allowed="ray_start < ray_end",
             )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -23,11 +23,9 @@ from torch import Tensor, nn
 from studio.errors import ConfigError
 from studio.guidance.diffusion import recomputed
 from studio.guidance.epidiff.geometry import EMBEDDING_WIDTH, EpipolarGeometry, Rig
+from studio.options import Checked
+from studio.ranges import Count, CountOrZero, Width
 
-STAGES = ("down", "mid", "up")
-NEIGHBOUR_FEATURES = ("gather", "own")
-ARITHMETICS = ("fast", "reference")
-POSITIONS = ("abs", "ref")  # in the order of the channels
 Contexts = Sequence[Callable[[], Tensor]]
 Tokens = Callable[[slice], tuple[Tensor, Contexts]]
 """From a slice of rays to query tokens and, for each block, what makes the keys and values of its
@@ -36,42 +34,25 @@ DEAD_PREFIXES = ("HW.", "norm.", "t_proj.")  # computed and thrown away by the r
 
 
 @dataclass(frozen=True)
-class BlockOptions:
+class BlockOptions(Checked):
     """Options of one epipolar block."""
 
-    depth: int = 2
+    depth: Count = 2
     """Transformer blocks."""
     use_resnet: bool = True
     """A residual convolution block, before the attention (after it in variant k)."""
-    positions: tuple[str, ...] = ("abs",)
+    positions: tuple[Literal["abs", "ref"], ...] = ("abs",)
     """Embeddings beside the features: of the view's own ray ("abs"), of the near view's ("ref")."""
-    neighbour_features: str = "gather"
+    neighbour_features: Literal["gather", "own"] = "gather"
     """Features sampled: of the near views ("gather", paper) or the view's own ("own", released)."""
-    head_width: int = 64
+    head_width: Width = 64
     """Channels per attention head."""
-    time_width: int = 1280
+    time_width: Width = 1280
     """Width of the UNet's time embedding."""
-    ray_chunk: int = 0
+    ray_chunk: CountOrZero = 0
     """Rays handled at once where gradients are off; 0: all."""
-    arithmetic: str = "fast"
+    arithmetic: Literal["fast", "reference"] = "fast"
     """"fast": linear maps before sampling; "reference": after it, in the released code's order."""
-
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ConfigError: if a name is unknown.
-        """
-        unknown = [p for p in self.positions if p not in POSITIONS]
-        if unknown:
-            raise ConfigError(f"pos_encs holds {unknown[0]!r}.", allowed=", ".join(POSITIONS))
-        if self.neighbour_features not in NEIGHBOUR_FEATURES:
-            raise ConfigError(
-                f"neighbour_features is {self.neighbour_features!r}.",
-                allowed=", ".join(NEIGHBOUR_FEATURES),
-            )
-        if self.arithmetic not in ARITHMETICS:
-            raise ConfigError(f"arithmetic is {self.arithmetic!r}.", allowed=", ".join(ARITHMETICS))
 
 
 def sample_map(
@@ -505,9 +486,6 @@ class MVModel(nn.Module):
         super().__init__()
         self.gradient_checkpointing = False
         widths = list(unet.config.block_out_channels)
-        unknown = [s for s in stages if s not in STAGES]
-        if unknown:
-            raise ConfigError(f"insert_stages holds {unknown[0]!r}.", allowed=", ".join(STAGES))
         if any(not 0 <= i < len(widths) for i in up_layers):
             raise ConfigError(
                 f"insert_up_layers is {list(up_layers)}, the UNet has {len(widths)} up blocks.",

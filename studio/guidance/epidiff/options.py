@@ -127,7 +127,7 @@ class EpiDiffConfig(LatentSamplingOptions):
     """Rays handled at once when sampling; 0: all. Lower it when memory is short."""
     arithmetic: Literal["fast", "reference"] = "fast"
     """fast, or reference: the released code's order of operations, 1.6 times slower."""
-    k_near_views: Fixed[Annotated[int, Range(2, 1000)]] = 5
+    k_near_views: Fixed[Annotated[int, Range(1, 1000)]] = 5
     """Near views per view, itself included (released: 16)."""
     add_global_k: Fixed[Annotated[int, Range(0, 1000)]] = 0
     """Additional near views: the last ones, for every view."""
@@ -151,8 +151,8 @@ class EpiDiffConfig(LatentSamplingOptions):
     """Also train the base's UNet, at 0.01 of the learning rate."""
     steps: Annotated[int, Range(1, 100_000)] = 50
     """Sampling steps."""
-    guidance_scale: Annotated[float, Range(-1000, 1000)] = 3.0
-    """Classifier-free guidance; 1 skips the unconditional pass."""
+    guidance_scale: Annotated[float, Range(0, 1000)] = 3.0
+    """Classifier-free guidance; 0 ignores the condition, 1 skips the unconditional pass."""
     timestep_spacing: Spacing | None = None
     """Choice of timesteps: leading (released) or trailing; empty: the base's own."""
     batched_guidance: bool = True

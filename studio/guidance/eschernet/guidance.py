@@ -23,7 +23,7 @@ from studio.guidance import folders
 from studio.guidance.autoencoder import decode, latent_side
 from studio.guidance.backgrounds import views_on_white
 from studio.guidance.base import Guidance, Progress, ViewContract
-from studio.guidance.ddim import DDIMStep, OnStep, ddim_plan, ddim_sample
+from studio.guidance.ddim import DDIMStep, OnStep, ddim_plan, ddim_sample, ddim_timesteps
 from studio.guidance.diffusion import NoiseSchedule, guided_prediction, randn_like, target_latents
 from studio.guidance.eschernet import checkpoint
 from studio.guidance.eschernet import conditioning as cond
@@ -61,6 +61,8 @@ class EscherNetGuidance(Guidance):
         super().__init__()
         self.cfg = cfg = checked(checkpoint.with_saved_options(cfg))
         self.schedule = NoiseSchedule.of(cfg)
+        # refuses steps that cannot be placed, before weights are read
+        ddim_timesteps(cfg.steps, cfg.timestep_spacing, len(self.schedule))
         self.contract = ViewContract(
             ("image", "images"),
             cfg.azimuths * len(cfg.elevations_deg),

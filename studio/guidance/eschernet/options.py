@@ -76,8 +76,8 @@ class EscherNetConfig(ScheduleOptions):
     """Probability that an object's reference tokens are dropped; its cameras never are."""
     steps: Annotated[int, Range(1, 100_000)] = 10
     """Sampling steps (released: 50)."""
-    guidance_scale: Annotated[float, Range(-1000, 1000)] = 1.0
-    """Classifier-free guidance; 1 skips the unconditional pass (released: 3)."""
+    guidance_scale: Annotated[float, Range(0, 1000)] = 1.0
+    """Classifier-free guidance; 0 ignores the condition, 1 skips a pass (released: 3)."""
     timestep_spacing: Spacing = "trailing"
     """Choice of timesteps: leading (released), trailing or zero123."""
     group: CountOrZero = 0

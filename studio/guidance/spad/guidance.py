@@ -19,6 +19,7 @@ from studio.errors import ConfigError
 from studio.guidance.autoencoder import decode, encode, latent_side
 from studio.guidance.backgrounds import views_on_white
 from studio.guidance.base import Guidance, Progress, ViewContract
+from studio.guidance.ddim import ddim_timesteps
 from studio.guidance.diffusion import NoiseSchedule, randn_like, target_latents
 from studio.guidance.folders import read_config
 from studio.guidance.hub import resolve
@@ -66,6 +67,8 @@ class SpadGuidance(Guidance):
         cfg = cfg if parts else checkpoint.with_saved_options(cfg)
         self.cfg = cfg
         self.schedule = NoiseSchedule.of(cfg)
+        # refuses steps that cannot be placed, before weights are read
+        ddim_timesteps(cfg.steps, cfg.timestep_spacing, len(self.schedule))
         self.contract = ViewContract(
             ("text",), cfg.views, cfg.rig_elevation_deg, cfg.fov_deg, cfg.radius, cfg.resolution
         )

@@ -102,8 +102,8 @@ class SpadConfig(ScheduleOptions):
     """Learning rate of the camera projection relative to the UNet's (released: 10)."""
     steps: Annotated[int, Range(1, 100_000)] = 25
     """Requested sampling steps (released: 100)."""
-    cfg_scale: Annotated[float, Range(-1000, 1000)] = 3.0
-    """Classifier-free guidance; 1 skips the unconditional pass (released: 7.5, 3 to 9)."""
+    cfg_scale: Annotated[float, Range(0, 1000)] = 3.0
+    """Classifier-free guidance; 0 ignores the text, 1 skips a pass (released: 7.5, 3 to 9)."""
     timestep_spacing: Spacing = "trailing"
     """Choice of timesteps: ldm (released), leading or trailing."""
     blob_sigma: Factor = 0.5

@@ -61,6 +61,7 @@ class ViewFusionComposableGuidance(Guidance):
                 cfg.beta_schedule, cfg.train_timesteps, cfg.beta_start, cfg.beta_end, cfg.cosine_s
             )
         )
+        self.levels.times(cfg.steps)  # refuses what cannot be, before weights are read
         self.contract = ViewContract(
             ("image", "images"),
             cfg.views,

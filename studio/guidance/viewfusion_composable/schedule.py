@@ -100,6 +100,18 @@ class NoiseLevels:
             }
         return {name: torch.from_numpy(table).float() for name, table in tables.items()}
 
+    def times(self, steps: int) -> list[int]:
+        """Return evenly spaced steps of the chain, the last one first; 0 asks for all.
+
+        Raises:
+            ConfigError: if the chain has fewer.
+        """
+        total = len(self)
+        if not 0 <= steps <= total:
+            raise ConfigError(f"steps is {steps}.", allowed=f"1 to {total}, or 0 for all")
+        steps = steps or total
+        return [round(total - i * total / steps) - 1 for i in range(steps)]
+
     def plan(self, sampler: Literal["ancestral", "ddim"], steps: int = 0) -> list[Step]:
         """Work out a sampling run, noisiest step first.
 
@@ -112,11 +124,7 @@ class NoiseLevels:
         Raises:
             ConfigError: if there are not as many steps.
         """
-        total = len(self)
-        if not 0 <= steps <= total:
-            raise ConfigError(f"steps is {steps}.", allowed=f"1 to {total}, or 0 for all")
-        steps = steps or total
-        times = [round(total - i * total / steps) - 1 for i in range(steps)]
+        times = self.times(steps)
         gamma = self.gammas.tolist()
         levels = [gamma[t] for t in times]
         lower = [*levels[1:], 1.0]

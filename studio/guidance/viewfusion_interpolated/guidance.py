@@ -19,7 +19,7 @@ from studio.errors import ConfigError
 from studio.guidance.autoencoder import decode, latent_side
 from studio.guidance.backgrounds import views_on_white
 from studio.guidance.base import Progress
-from studio.guidance.ddim import DDIMStep, OnStep, ddim_plan, ddim_update
+from studio.guidance.ddim import DDIMStep, OnStep, ddim_update
 from studio.guidance.diffusion import guide, randn_like
 from studio.guidance.precision import sampled, whole
 from studio.guidance.viewfusion_interpolated.encodings import EncodedViews
@@ -30,7 +30,6 @@ from studio.guidance.viewfusion_interpolated.options import (
 from studio.guidance.viewfusion_interpolated.orders import (
     Plan,
     camera_poses,
-    listed_poses,
     make_plan,
 )
 from studio.guidance.viewfusion_interpolated.weights import Fusion
@@ -57,7 +56,6 @@ class ViewFusionInterpolatedGuidance(Zero123Guidance):
             ConfigError: if an option cannot be used.
         """
         super().__init__(cfg, parts)
-        listed_poses(cfg.order, cfg.input_distance)  # refuses what cannot be used
         self.fusion = Fusion(cfg.input_temperature, cfg.view_temperature, cfg.window_deg)
         self.contract = replace(self.contract, inputs=("image", "images"))
 
@@ -156,7 +154,7 @@ class ViewFusionInterpolatedGuidance(Zero123Guidance):
         views = EncodedViews(self, pixels)
         side = latent_side(self.vae, pixels.shape[-1])
         like = pixels.new_empty(1, self.vae.config.latent_channels, side, side)
-        steps = self.denoising_steps()
+        steps = self.plan()
         centres = plan.centres.to(pixels.device)
         for k, made in enumerate(plan.steps):
             embedding, concat = views.encodings(made.conditions)
@@ -212,7 +210,7 @@ class ViewFusionInterpolatedGuidance(Zero123Guidance):
             for camera, view in enumerate(plan.targets):
                 if view >= plan.inputs:
                     start[view - plan.inputs] = noise[camera][None]
-        total = len(plan.steps) * len(self.denoising_steps())
+        total = len(plan.steps) * len(self.plan())
         done = iter(range(1, total + 1))
         images = self.make_views(
             plan,
@@ -227,11 +225,6 @@ class ViewFusionInterpolatedGuidance(Zero123Guidance):
             if view < plan.inputs:  # with its own alpha
                 views.images[camera] = resize(given[view], side, side)
         return views
-
-    def denoising_steps(self) -> list[DDIMStep]:
-        """Return the steps by which one view is made."""
-        cfg = self.cfg
-        return ddim_plan(self.schedule, cfg.steps, cfg.timestep_spacing, cfg.eta)
 
     def inputs(self, condition: Condition) -> tuple[list[Tensor], Float[Tensor, "i 3"]]:
         """Return the given pictures [4, h, w] and their poses (see `orders`).

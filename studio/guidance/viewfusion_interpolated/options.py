@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from studio.cameras import CANONICAL_RADIUS
 from studio.guidance.zero123.options import RELEASED as ZERO123
 from studio.guidance.zero123.options import Zero123Config
-from studio.ranges import Range, Size
+from studio.ranges import Factor, Limit, Size
 
 RELEASED: dict[str, Any] = {**ZERO123, "views": 36, "view_temperature": 1.0}
 """What the authors' script for real pictures runs with, where it differs from the defaults."""
+
+
+class Pose(Limit):
+    """A pose of a camera."""
+
+    def holds(self, value: list[float]) -> bool:
+        """Whether it is one that can be made."""
+        if not 2 <= len(value) <= 3 or not all(map(math.isfinite, value)):
+            return False
+        return abs(value[1]) < 89.9 and all(distance > 0 for distance in value[2:])
+
+    def __str__(self) -> str:
+        return (
+            "[azimuth_deg, elevation_deg] or [azimuth_deg, elevation_deg, distance], with "
+            "elevations between -89.9 and 89.9"
+        )
 
 
 @dataclass
 class ViewFusionInterpolatedConfig(Zero123Config):
     """Options of ViewFusion-interpolated; the defaults are the nano model's."""
 
-    order: Any = "spin"
+    order: Literal["spin", "path"] | list[Annotated[list[float], Pose()]] = "spin"
     """spin (all views, nearest to the input first), path (each view by steps from the input), or
-    poses [azimuth_deg, elevation_deg, distance] to make first, as a list."""
+    poses to make first, as a list."""
     noise: Literal["shared", "independent"] = "shared"
     """Fresh noise while sampling (eta > 0): shared by all conditions of a view, or independent,
     whose mean has less spread (the authors' evaluation)."""
-    window_deg: Annotated[float, Range(0, 360)] = 125.0
+    window_deg: Factor = 125.0
     """Made views serve as conditions of views less than this far away, in degrees."""
     input_temperature: Size = 0.5
     """How slowly the input's weight falls along the order (tau of the condition)."""

@@ -10,14 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from studio.cameras import Cameras, spherical_to_cartesian
-from studio.errors import ConfigError
 from studio.guidance.viewfusion_interpolated.weights import (
     Fusion,
     fusion_weights,
@@ -25,7 +23,6 @@ from studio.guidance.viewfusion_interpolated.weights import (
     share_by_order,
 )
 
-ORDERS = ("spin", "path")
 PATH_STEP_DEG = 10.0  # official: largest change of an angle from one view of a path to the next
 SAME_DEG, SAME_DISTANCE = 0.05, 1e-3  # below these two poses are one
 
@@ -90,9 +87,6 @@ def make_plan(
             [azimuth_deg, elevation_deg, distance] is made first, wanted or not, then the rest as in
             a spin.
         fusion: window and temperatures.
-
-    Raises:
-        ConfigError: if the order is unknown or a pose of it is impossible.
     """
     fusion = fusion or Fusion()
     inputs, targets = inputs.double(), targets.double()
@@ -171,31 +165,14 @@ def camera_poses(cameras: Cameras) -> Float[Tensor, "v 3"]:
     return torch.stack(cameras.to("cpu").spherical(), -1).double().round(decimals=3)
 
 
-def listed_poses(order: Any, distance: float) -> Float[Tensor, "n 3"]:
+def listed_poses(order: str | Sequence[Sequence[float]], distance: float) -> Float[Tensor, "n 3"]:
     """Return the poses that an order lists, none for an order with a name.
 
     Args:
         order: see `make_plan`.
         distance: of poses that give none.
-
-    Raises:
-        ConfigError: if the order is unknown or a pose is impossible.
     """
-    if isinstance(order, str):
-        if order not in ORDERS:
-            raise ConfigError(f"order is {order!r}.", allowed=f"{', '.join(ORDERS)}, or poses")
-        return torch.empty(0, 3, dtype=torch.float64)
-    try:
-        poses = [[float(x) for x in (*pose, distance)[:3]] for pose in order]
-        good = all(2 <= len(pose) <= 3 for pose in order)
-    except (TypeError, ValueError):
-        poses, good = [], False
-    if not good or not all(abs(e) < 89.9 and d > 0 for _, e, d in poses):
-        raise ConfigError(
-            f"order is {order!r}.",
-            allowed=f"{', '.join(ORDERS)}, or a list of [azimuth_deg, elevation_deg, distance]; "
-            "the distance may be left out, elevations lie between -89.9 and 89.9",
-        )
+    poses = [] if isinstance(order, str) else [[*pose, distance][:3] for pose in order]
     return torch.tensor(poses, dtype=torch.float64).reshape(-1, 3)
 
 

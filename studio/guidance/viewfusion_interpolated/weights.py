@@ -13,11 +13,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.errors import ConfigError
+from studio.options import Checked
+from studio.ranges import Factor, Size
 
 
 @dataclass(frozen=True)
-class Fusion:
+class Fusion(Checked):
     """What the weights depend on beside the cameras.
 
     Attributes:
@@ -26,23 +27,9 @@ class Fusion:
         window_deg: made views this far from the target, or farther, do not count.
     """
 
-    input_temperature: float = 0.5
-    view_temperature: float = 0.5
-    window_deg: float = 125.0
-
-    def __post_init__(self) -> None:
-        """Check the numbers.
-
-        Raises:
-            ConfigError: naming the one that cannot be used.
-        """
-        for name in ("input_temperature", "view_temperature"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}.", allowed="above 0; 0.5 and 1.0 are usual"
-                )
-        if not self.window_deg >= 0:
-            raise ConfigError(f"window_deg is {self.window_deg}.", allowed="0 or more; 125 usually")
+    input_temperature: Size = 0.5
+    view_temperature: Size = 0.5
+    window_deg: Factor = 125.0
 
 
 def share_by_order(place: int, count: int, inputs: int, temperature: float) -> float:

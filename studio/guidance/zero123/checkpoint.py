@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -35,6 +35,8 @@ from studio.guidance.zero123.options import RELEASED, Zero123Config
 from studio.guidance.zero123.start import start_from
 from studio.ranges import fixed
 from studio.whole_folders import written_whole
+
+C = TypeVar("C", bound=Zero123Config)
 
 PARTS = ("unet", "vae", "image_encoder", "clip_camera_projection")
 USES = model(*PARTS[:3], Part(("clip_camera_projection", "cc_projection")), schedule=True)
@@ -189,8 +191,6 @@ def build_parts(cfg: Zero123Config) -> dict[str, Any]:
     Raises:
         WeightsError: if the weights are missing, damaged or of another architecture.
     """
-    if cfg.weights and cfg.start:
-        raise ConfigError("weights and start are both given.", allowed="one of them")
     if not cfg.weights:
         fresh = fresh_parts(cfg)
         if cfg.start:
@@ -238,6 +238,13 @@ def fresh_parts(cfg: Zero123Config) -> dict[str, nn.Module]:
         "image_encoder": image_encoder,
         "clip_camera_projection": net.CLIPCameraProjection(image_encoder.config.projection_dim),
     }
+
+
+def pretrained_options(cls: type[C], source: Path | str, **changes: Any) -> C:
+    """Return the options of finished weights; see `Zero123Guidance.from_pretrained`."""
+    path = resolve(source, changes.get("allow_download", False), USES, changes.get("variant", ""))
+    saved = read_config(path) if (path / "config.json").is_file() else RELEASED
+    return parse_config(cls, {**saved, **changes, "weights": str(path)}, key=str(path))
 
 
 def with_saved_options(cfg: Zero123Config) -> Zero123Config:

@@ -12,14 +12,12 @@ from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
 from studio.cameras import CANONICAL_RADIUS, Cameras, orbit_cameras
-from studio.config import parse_config
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import decode, encode, latent_side
 from studio.guidance.backgrounds import views_on_white
 from studio.guidance.base import Guidance, Progress, ViewContract
-from studio.guidance.ddim import DDIMStep, OnStep, ddim_plan, ddim_sample
+from studio.guidance.ddim import DDIMStep, OnStep, ddim_plan, ddim_sample, ddim_timesteps
 from studio.guidance.diffusion import NoiseSchedule, guided_prediction, randn_like, target_latents
-from studio.guidance.folders import read_config
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import networks_refused
 from studio.guidance.precision import sampled
@@ -55,6 +53,8 @@ class Zero123Guidance(Guidance):
         cfg = cfg if parts else checkpoint.with_saved_options(cfg)
         self.cfg = cfg
         self.schedule = NoiseSchedule.of(cfg)
+        # refuses steps that cannot be placed, before weights are read
+        ddim_timesteps(cfg.steps, cfg.timestep_spacing, len(self.schedule))
         self.contract = ViewContract(
             ("image",), cfg.views, cfg.rig_elevation_deg, resolution=cfg.resolution
         )
@@ -273,7 +273,7 @@ class Zero123Guidance(Guidance):
         context = self.clip_camera_projection(embedding.expand(len(pose), -1), pose)
         if noise is None:
             noise = randn_like(concat.expand(len(pose), -1, -1, -1), generator)
-        plan = ddim_plan(self.schedule, self.cfg.steps, self.cfg.timestep_spacing, self.cfg.eta)
+        plan = self.plan()
         parts = list(range(0, len(pose), self.cfg.view_batch))
         done, images = 0, []
 
@@ -308,6 +308,11 @@ class Zero123Guidance(Guidance):
         parts = {name: getattr(self, name) for name in checkpoint.PARTS}
         checkpoint.save_folder(parts, self.cfg, Path(folder), type(self).__name__)
 
+    def plan(self) -> list[DDIMStep]:
+        """Return the steps of a run."""
+        cfg = self.cfg
+        return ddim_plan(self.schedule, cfg.steps, cfg.timestep_spacing, cfg.eta)
+
     @classmethod
     def from_pretrained(cls, source: Path | str, **changes: Any) -> Self:
         """Read a folder of `save_pretrained`, a diffusers-format copy, or a released .ckpt.
@@ -315,11 +320,7 @@ class Zero123Guidance(Guidance):
         A folder of our own brings all its options; anything else gets those of `released`;
         `changes` go over both.
         """
-        flags = changes.get("allow_download", False), checkpoint.USES, changes.get("variant", "")
-        path = resolve(source, *flags)
-        saved = read_config(path) if (path / "config.json").is_file() else RELEASED
-        options = {**saved, **changes, "weights": str(path)}
-        return cls(parse_config(cls.Config, options, key=str(path)))
+        return cls(checkpoint.pretrained_options(cls.Config, source, **changes))
 
     def load_official(self, source: Path | str) -> None:
         """Fill the networks from an authors' checkpoint; options `ema`, `allow_pickle` apply.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from studio.errors import ConfigError
 from studio.guidance.ddim import Spacing
 from studio.guidance.diffusion import ScheduleOptions
 from studio.guidance.zero123.network import FourthNumber
@@ -72,11 +73,16 @@ class Zero123Config(ScheduleOptions):
     """Learning rate of the camera projection relative to the UNet's (released: 10)."""
     steps: Annotated[int, Range(1, 100_000)] = 25
     """Requested sampling steps (released: 75)."""
-    guidance_scale: Annotated[float, Range(-1000, 1000)] = 3.0
-    """Classifier-free guidance; 1 skips the unconditional pass."""
+    guidance_scale: Annotated[float, Range(0, 1000)] = 3.0
+    """Classifier-free guidance; 0 ignores the condition, 1 skips the unconditional pass."""
     eta: Share = 0.0
     """Fresh noise while sampling: 0 none (DDIM), 1 as DDPM (released)."""
     timestep_spacing: Spacing = "trailing"
     """Choice of timesteps: zero123 (released), leading or trailing."""
     view_batch: Annotated[int, Range(1, 1000)] = 16
     """Views denoised at once; lower it when memory is short."""
+
+    def __post_init__(self) -> None:
+        """Check what belongs together."""
+        if self.weights and self.start:
+            raise ConfigError("weights is given, and so is start.", allowed="one of them")

@@ -275,14 +275,12 @@ class Fitter:
 
 
 def checked_state(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a fit's state as numbers; those of earlier versions lack what was planned.
+    """Return a fit's state as numbers; of earlier versions, without the planned steps or seconds.
 
     Raises:
         KeyError, TypeError, ValueError: if it is no such state.
     """
     counts = {name: int(state[name]) for name in ("step_count", "rays", "seed")}
-    planned = {
-        "max_steps": int(state.get("max_steps", 0)),
-        "seconds": float(state.get("seconds", 0)),
-    }
-    return {**counts, **planned, "elapsed_s": float(state["elapsed_s"])}
+    planned = {"max_steps": int(state.get("max_steps", 0))}
+    seconds = {"elapsed_s": float(state["elapsed_s"]), "seconds": float(state.get("seconds", 0))}
+    return {**counts, **planned, **seconds}

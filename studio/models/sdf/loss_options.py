@@ -16,14 +16,40 @@ from typing import Annotated, Any, ClassVar
 
 from studio import plugins
 from studio.errors import ConfigError, PluginError
-from studio.models.sdf.objective import LossOptions
 from studio.options import parse_config
-from studio.ranges import OwnForm, Range, Steps
+from studio.ranges import Limit, OwnForm, Range, Steps
 from studio.registry import available, config_class, find
 from studio.schedule import Schedule
 from studio.yaml_text import Word
 
 BUILT_IN = "studio.models.sdf.loss_terms"
+
+
+class WeightByStep(Limit):
+    """A loss' weight, fixed or from one value to another; a fit has steps, no epochs."""
+
+    def holds(self, value: Any) -> bool:
+        """Whether it is one."""
+        try:
+            weight = Schedule.parse(value)
+        except ConfigError:
+            return False
+        inside = all(0 <= w < math.inf for w in (weight.first, weight.last))
+        return inside and (weight.off or not weight.epochs)
+
+    def __str__(self) -> str:
+        return "a number from 0, or [start step, first, last, end step] with a whole end step"
+
+
+Weight = Annotated[Any, WeightByStep()]
+
+
+@dataclass
+class LossOptions:
+    """Base of the options of a loss."""
+
+    weight: Weight = 0.0
+    """Weight of the loss; 0 costs nothing."""
 
 
 @dataclass
@@ -54,7 +80,9 @@ class Losses(OwnForm):
 
     def convert(self, value: Any, key: str) -> LossConfig:
         """Return the options of all losses that come with this program or are named."""
-        return value if isinstance(value, LossConfig) else read_losses(value, key)
+        if isinstance(value, LossConfig):
+            return parse_config(type(value), value, key=key)
+        return read_losses(value, key)
 
 
 def built_in() -> tuple[str, ...]:
@@ -124,22 +152,6 @@ def _config(names: tuple[str, ...]) -> type[LossConfig]:
 
 
 def weights_of(cfg: LossConfig) -> dict[str, Schedule]:
-    """Weights of the losses that are ever on, by step.
-
-    Raises:
-        ConfigError: for a weight that is none.
-    """
-    weights = {name: _weight(getattr(cfg, name), f"system.loss.{name}") for name in cfg.names}
+    """Weights of the losses that are ever on, by step."""
+    weights = {n: Schedule.parse(getattr(cfg, n), f"system.loss.{n}") for n in cfg.names}
     return {name: weight for name, weight in weights.items() if not weight.off}
-
-
-def _weight(value: Any, key: str) -> Schedule:
-    weight = Schedule.parse(value, key)
-    if not (0 <= weight.first < math.inf and 0 <= weight.last < math.inf):
-        raise ConfigError(f"{key} is {value!r}.", allowed="weights of 0 or more")
-    if weight.epochs and not weight.off:
-        raise ConfigError(
-            f"{key} is {value!r}: a fit has steps, not epochs.",
-            allowed="an end step without decimal point",
-        )
-    return weight

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from studio.errors import ConfigError
 from studio.models.sdf import losses as L
-from studio.models.sdf.objective import LossOptions, Seen, Weight
+from studio.models.sdf.loss_options import LossOptions, Weight
+from studio.models.sdf.objective import Seen
 from studio.ops.random import step_generator
 from studio.ranges import Factor, OneOf, Range, Share
 from studio.registry import register

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,25 +13,11 @@ from torch import Tensor
 
 from studio.errors import ConfigError
 from studio.geometry.base import Geometry, GeometryOutput
+from studio.models.sdf.loss_options import LossConfig, weights_of
 from studio.models.sdf.ray_pool import RayBatch
 from studio.ops.random import step_generator
 from studio.registry import find
 from studio.renderers.base import Renderer, RenderOutput
-
-if TYPE_CHECKING:
-    from studio.models.sdf.loss_options import LossConfig
-
-Weight = Any
-"""A number, or [start step, first, last, end step]."""
-
-
-@dataclass
-class LossOptions:
-    """Base of the options of a loss."""
-
-    weight: Weight = 0.0
-    """Weight of the loss; 0 costs nothing."""
-
 
 Loss = Callable[["Seen", Any], Tensor | None]
 """What `@register("loss", name)` stands above; the last parameter is annotated with options."""
@@ -56,8 +42,6 @@ class Objective:
         view_weights: Sequence[float] = (),
         pixel: float = 0.02,
     ) -> None:
-        from studio.models.sdf.loss_options import weights_of
-
         self.cfg, self.geometry, self.renderer, self.pixel = cfg, geometry, renderer, pixel
         self.weights = weights_of(cfg)
         self.losses = {
