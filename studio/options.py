@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union
 
 from studio.errors import ConfigError
-from studio.ranges import Limit
+from studio.ranges import Limit, Registered
 from studio.registry import KINDS, config_class, find
 from studio.yaml_text import Plain, Word
 
@@ -139,7 +139,11 @@ def convert(value: Any, kind: Any, key: str) -> Any:
 def _limited(value: Any, metadata: tuple[Any, ...], key: str) -> Any:
     """Return a value that all limits of its annotation hold for."""
     for limit in metadata:
-        if value is not None and isinstance(limit, Limit) and not limit.holds(value):
+        if value is None or not isinstance(limit, Limit) or limit.holds(value):
+            continue
+        if isinstance(limit, Registered):
+            find(limit.kind, value, key=key)  # says what there is; some show up on import only
+        else:
             raise ConfigError(f"{key} is {value!r}.", allowed=str(limit))
     return value
 

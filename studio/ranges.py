@@ -13,6 +13,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
+from studio.registry import available
+
 T = TypeVar("T")
 
 
@@ -66,6 +68,20 @@ class OneOf:
         return ", ".join(self.words)
 
 
+@dataclass(frozen=True)
+class Registered:
+    """The names of all plugins of a kind, those in custom/ included; none of them is imported."""
+
+    kind: str
+
+    def holds(self, value: str) -> bool:
+        """Whether it is one of them."""
+        return value in available(self.kind)
+
+    def __str__(self) -> str:
+        return ", ".join(available(self.kind))
+
+
 class FixedByWeights:
     """Marks an option that a folder of weights fixes: it has the last word."""
 
@@ -74,7 +90,7 @@ def _shown(bound: float) -> str:
     return str(bound) if isinstance(bound, int) and abs(bound) < 100_000 else f"{bound:.10g}"
 
 
-Limit = Range | Length | OneOf
+Limit = Range | Length | OneOf | Registered
 
 Fixed = Annotated[T, FixedByWeights()]
 """An option that a folder of weights fixes."""

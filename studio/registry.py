@@ -13,7 +13,19 @@ from typing import Any, TypeVar
 
 from studio.errors import PluginError, Terminated
 
-KINDS = ("guidance", "geometry", "renderer", "data", "system", "exporter")
+KINDS = (
+    "guidance",
+    "geometry",
+    "renderer",
+    "data",
+    "system",
+    "exporter",
+    "format",
+    "unwrap",
+    "baker",
+)
+OPTIONLESS = ("format", "unwrap", "baker")
+"""Kinds whose classes have no `Config`: what uses them constructs them itself."""
 
 T = TypeVar("T", bound=type)
 
@@ -47,16 +59,18 @@ def _origin(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def find(kind: str, name: str, *, key: str | None = None) -> type:
+def find(kind: str, name: str, *, key: str | None = None, base: type = object) -> type:
     """Return the plugin class `name` of `kind`, importing its module if needed.
 
     Args:
         kind: one of `KINDS`.
         name: the name given in YAML.
         key: the config key that asked for it, named in the error.
+        base: what the class has to inherit from.
 
     Raises:
         PluginError: if there is none; names the near misses and the plugins that failed to import.
+            If it does not inherit from `base`.
     """
     from studio import plugins
 
@@ -65,9 +79,15 @@ def find(kind: str, name: str, *, key: str | None = None) -> type:
         plugins.load(found)
     if (kind, name) not in _classes:
         plugins.load_all()  # a name that is not literal in the source shows up on import only
-    if (kind, name) in _classes:
-        return _classes[kind, name]
-    raise unknown(kind, name, key=key)
+    if (kind, name) not in _classes:
+        raise unknown(kind, name, key=key)
+    cls = _classes[kind, name]
+    if not issubclass(cls, base):
+        raise PluginError(
+            f"the {kind} '{name}' ({_origin(cls)}) is no {base.__name__}.",
+            hint=f"let it inherit from {_origin(base)}",
+        )
+    return cls
 
 
 def unknown(kind: str, name: str, *, key: str | None = None) -> PluginError:
