@@ -46,9 +46,10 @@ def unit_normals(mesh: Mesh) -> Float[np.ndarray, "n 3"]:
 
 
 def welded(mesh: Mesh) -> tuple[Float[np.ndarray, "k 3"], Int64[np.ndarray, " n"]]:
-    """Distinct positions, and which of them every vertex has."""
-    positions, index = np.unique(mesh.vertices, axis=0, return_inverse=True)
-    return positions, index.reshape(-1)
+    """Distinct positions in the order of the vertices, and which of them every vertex has."""
+    _, first, index = np.unique(mesh.vertices, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return mesh.vertices[first[order]], np.argsort(order)[index.reshape(-1)]
 
 
 def srgb_to_linear(colours: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
