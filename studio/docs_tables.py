@@ -23,7 +23,7 @@ from studio.config import ExperimentConfig, TrainerConfig
 from studio.errors import PluginError
 from studio.files import write_text
 from studio.ranges import Limit, is_fixed
-from studio.registry import KINDS, config_class, find
+from studio.registry import KINDS, OPTIONLESS, config_class, find
 
 HEADER = """\
 # All options
@@ -166,8 +166,11 @@ def document() -> str:
         if kind in NOTES:
             parts.append(f"\n{NOTES[kind]}")
         for plugin in chosen:
-            config = config_class(find(kind, plugin.name))
             parts += [f"\n## {kind}: `{plugin.name}`\n", f"{plugin.summary}\n"]
+            if kind in OPTIONLESS:
+                parts.append("No options.")
+                continue
+            config = config_class(find(kind, plugin.name))
             parts.append(table(config) if dataclasses.fields(config) else "No options.")
             for inner in nested(config):
                 summary = (inner.__doc__ or "").split("\n", 1)[0]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
+
+from studio.registry import find
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,28 @@ class Mesh:
         """Return the mesh with all faces turned inside out."""
         normals = None if self.normals is None else -self.normals
         return replace(self, faces=np.ascontiguousarray(self.faces[:, ::-1]), normals=normals)
+
+    def save(self, path: str | Path, format: str | None = None) -> Path:
+        """Write a file, in the format that its suffix names: `mesh.save("car.glb")`.
+
+        Args:
+            path: of the file; its folder is made if missing. Formats with pictures of their own
+                (obj) put these beside it.
+            format: name of a registered format, for files whose suffix is not its name.
+
+        Returns:
+            The path.
+
+        Raises:
+            PluginError: if there is no such format; names those that there are.
+            ExportError: if the mesh is empty or holds a NaN.
+            StudioError: if the system refuses to write.
+        """
+        path = Path(path)
+        name = format or path.suffix[1:].lower()
+        kind = find("format", name, key="format" if format else f"the suffix of {path}")
+        main: Path = kind().write(self, path)[0]
+        return main
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union
 
 from studio.beside import beside_config, beside_slots, plugin_kind
 from studio.errors import ConfigError
-from studio.ranges import Limit, OwnForm, described
+from studio.ranges import Limit, OwnForm, Registered, described
 from studio.registry import config_class, find
 from studio.yaml_text import Plain, Word
 
@@ -167,7 +167,11 @@ def convert(value: Any, kind: Any, key: str, whole: Any = None) -> Any:
 def _limited(given: Any, made: Any, metadata: tuple[Any, ...], key: str, whole: Any) -> Any:
     """Return a value that all limits of its annotation hold for."""
     for limit in metadata:
-        if made is not None and isinstance(limit, Limit) and not limit.holds(made):
+        if made is None or not isinstance(limit, Limit) or limit.holds(made):
+            continue
+        if isinstance(limit, Registered):
+            find(limit.kind, made, key=key)  # says what there is; some show up on import only
+        else:
             raise _refusal(given, key, whole)
     return made
 

@@ -28,6 +28,8 @@ class PluginInfo:
     module: str
     """Module whose import registers the class."""
     class_name: str
+    bases: tuple[str, ...] = ()
+    """Names of the classes that it inherits from, without their modules."""
     error: str = ""
     """Why it cannot be used; empty when nothing is known against it."""
 
@@ -63,7 +65,8 @@ def read_plugins(source: str, origin: str, module: str) -> list[PluginInfo]:
         for decorator in node.decorator_list:
             if names := _register_arguments(decorator):
                 summary = (ast.get_docstring(node) or "").strip().split("\n", 1)[0]
-                found.append(PluginInfo(*names, summary, origin, module, node.name))
+                bases = tuple(ast.unparse(base).rpartition(".")[2] for base in node.bases)
+                found.append(PluginInfo(*names, summary, origin, module, node.name, bases))
     return found
 
 

@@ -19,6 +19,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
+from studio.registry import available
+
 T = TypeVar("T")
 
 
@@ -118,6 +120,20 @@ class Installed(OneOf):
     def __str__(self) -> str:
         needs = {w: f" (pip install {p[0]})" if p else "" for w, p in self.packages.items()}
         return ", ".join(word + needs[word] for word in self.words)
+
+
+@dataclass(frozen=True)
+class Registered(Limit):
+    """The names of all plugins of a kind, those in custom/ included; none of them is imported."""
+
+    kind: str
+
+    def holds(self, value: str) -> bool:
+        """Whether it is one of them."""
+        return value in available(self.kind)
+
+    def __str__(self) -> str:
+        return ", ".join(available(self.kind))
 
 
 class FixedByWeights:

@@ -16,11 +16,25 @@ from typing import Any, TypeVar
 
 from studio.errors import PluginError, Terminated
 
-KINDS = ("guidance", "model", "geometry", "renderer", "loss", "data", "system", "exporter")
+KINDS = (
+    "guidance",
+    "model",
+    "geometry",
+    "renderer",
+    "loss",
+    "data",
+    "system",
+    "exporter",
+    "format",
+    "unwrap",
+    "baker",
+)
 GROUPS = ("loss",)
 """Kinds of which any number is named, as keys of a group that is called like the kind."""
 NAMED_BY = {"reconstruction": "model"}
 """Kinds that an option `x_type` is not called after."""
+OPTIONLESS = ("format", "unwrap", "baker")
+"""Kinds whose classes have no `Config`: what uses them constructs them itself."""
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -73,16 +87,18 @@ def _origin(cls: Any) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def find(kind: str, name: str, *, key: str | None = None) -> type:
+def find(kind: str, name: str, *, key: str | None = None, base: type = object) -> type:
     """Return the plugin class `name` of `kind`, importing its module if needed.
 
     Args:
         kind: one of `KINDS`.
         name: the name given in YAML.
         key: the config key that asked for it, named in the error.
+        base: what the class has to inherit from.
 
     Raises:
         PluginError: if there is none; names the near misses and the plugins that failed to import.
+            If it does not inherit from `base`.
     """
     from studio import plugins
 
@@ -91,9 +107,15 @@ def find(kind: str, name: str, *, key: str | None = None) -> type:
         plugins.load(found)
     if (kind, name) not in _classes:
         plugins.load_all()  # a name that is not literal in the source shows up on import only
-    if (kind, name) in _classes:
-        return _classes[kind, name]
-    raise unknown(kind, name, key=key)
+    if (kind, name) not in _classes:
+        raise unknown(kind, name, key=key)
+    cls = _classes[kind, name]
+    if base is not object and not (isinstance(cls, type) and issubclass(cls, base)):
+        raise PluginError(
+            f"the {kind} '{name}' ({_origin(cls)}) is no {base.__name__}.",
+            hint=f"let it inherit from {_origin(base)}",
+        )
+    return cls
 
 
 def name_of(kind: str, cls: type) -> str:

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from studio.data.base import SceneData
+from studio import plugins
+from studio.data.base import ConditionData, SceneData, ViewPairData
 from studio.data.layouts import CaptureConfig, LayoutData
-from studio.errors import DataError
+from studio.errors import DataError, PluginError
 from studio.paths import existing
 from studio.reading import reading
 from studio.registry import config_class, find, register
 from studio.views import ViewSet
 
-# In this order: a COLMAP project may hold a transforms.json that was made of it.
-LAYOUTS = (
-    "transforms",
-    "dtu",
-    "colmap",
-    "wonder3d",
-    "eschernet",
-    "syncdreamer-16",
-    "spin-36",
-    "photos",
-)
+logger = logging.getLogger(__name__)
 
 
 @register("data", "capture")
@@ -40,7 +32,7 @@ class CaptureData(SceneData):
         if not cfg.root:
             raise DataError("data.root is not given.", allowed="the folder of a capture")
         self.layout = recognise(Path(cfg.root))
-        cls = _plugin(self.layout)
+        cls = find("data", self.layout)
         given = {f.name: getattr(cfg, f.name) for f in dataclasses.fields(CaptureConfig)}
         self.data: LayoutData = cls(config_class(cls)(**given))
 
@@ -56,16 +48,20 @@ class CaptureData(SceneData):
 def recognise(root: Path) -> str:
     """Return the name of the layout of a folder (or file).
 
+    All layouts are asked, those in custom/ and of pip packages included, from the highest
+    `LayoutData.priority` down.
+
     Raises:
         DataError: if it is none of the known ones; says what was looked for and what is there.
     """
     existing(root)
+    known = layouts()
     with reading(root, raised=OSError):
-        for name in LAYOUTS:
-            if _plugin(name).recognises(root):
+        for name, layout in known.items():
+            if layout.recognises(root):
                 return name
         there = sorted(p.name + "/" * p.is_dir() for p in root.iterdir()) if root.is_dir() else []
-    wanted = "\n".join(f"    {name}: {_plugin(name).looks_for}" for name in LAYOUTS)
+    wanted = "\n".join(f"    {name}: {layout.looks_for}" for name, layout in known.items())
     holds = f"it holds {_some(there)}" if root.is_dir() else "it is a single file"
     raise DataError(
         f"{root} is no capture of a known layout; {holds}.",
@@ -74,10 +70,24 @@ def recognise(root: Path) -> str:
     )
 
 
-def _plugin(name: str) -> type[LayoutData]:
-    cls = find("data", name)
-    assert issubclass(cls, LayoutData)
-    return cls
+def layouts() -> dict[str, type[LayoutData]]:
+    """Return every layout by its name, in the order in which they are asked.
+
+    Data plugins whose source shows that they are none are not imported; of those that may be one
+    and do not load a warning tells.
+    """
+    others = {cls.__name__ for cls in (SceneData, ConditionData, ViewPairData)}
+    may_be = (p for p in plugins.listing() if p.kind == "data" and not set(p.bases) <= others)
+    found: list[tuple[str, type[LayoutData]]] = []
+    for name in dict.fromkeys(plugin.name for plugin in may_be):
+        try:
+            cls = find("data", name)
+        except PluginError as error:
+            logger.warning("layout '%s' is not asked: %s", name, str(error).splitlines()[0])
+            continue
+        if issubclass(cls, LayoutData):
+            found.append((name, cls))
+    return dict(sorted(found, key=lambda pair: (-pair[1].priority, pair[0])))
 
 
 def _some(names: list[str]) -> str:

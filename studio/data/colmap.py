@@ -36,6 +36,7 @@ class ColmapData(LayoutData):
     """A COLMAP project: sparse model (text or binary), images and masks; lenses are undistorted."""
 
     looks_for = "sparse/0/cameras.bin (or .txt), images/ and masks/"
+    priority = 60
     auto_centre = "masks"
     auto_up = "upright"
 

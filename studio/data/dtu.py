@@ -32,6 +32,7 @@ class DTUData(LayoutData):
     """DTU as IDR and NeuS lay it out: cameras_sphere.npz, image/, mask/; the object's sphere is 1."""  # noqa: E501
 
     looks_for = "cameras_sphere.npz (or cameras.npz), image/ and mask/"
+    priority = 70
     auto_up = "upright"
 
     @dataclass

@@ -35,6 +35,7 @@ class EscherNetData(LayoutData):
     """EscherNet's views of an object: NNN.png with NNN.npy (render_mvs_25, render_sync_36, ...)."""
 
     looks_for = "NNN.png beside NNN.npy (3x4 world-to-camera), at most two folders below"
+    priority = 40
 
     @dataclass
     class Config(CaptureConfig):

@@ -79,6 +79,7 @@ class SyncDreamerData(RigData):
 
     rig = RIGS["syncdreamer-16"]
     looks_for = "one PNG strip of 16 square tiles, or 16 square pictures and nothing else"
+    priority = 30
 
     @dataclass
     class Config(RigConfig):
@@ -91,6 +92,7 @@ class Spin36Data(RigData):
 
     rig = RIGS["spin-36"]
     looks_for = "36 square pictures and nothing else, or one PNG strip of 36 square tiles"
+    priority = 20
 
     @dataclass
     class Config(RigConfig):

@@ -77,8 +77,11 @@ class LayoutData(SceneData):
     """Posed views in a folder of some layout."""
 
     Config: ClassVar[type] = CaptureConfig
-    looks_for: ClassVar[str]
+    looks_for: ClassVar[str] = "files of that layout"
     """What has to lie in a folder of this layout, for messages."""
+    priority: ClassVar[int] = 100
+    """`data_type: capture` asks the layouts from the highest down; those of this package, whose
+    folders may hold each other's files, have 10 to 80."""
     auto_centre: ClassVar[str] = "keep"
     """What `centre: auto` means: keep where the layout puts the object at the origin."""
     snug: ClassVar[float | None] = None

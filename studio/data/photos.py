@@ -26,6 +26,7 @@ class PhotosData(ColmapData):
     """A folder of plain photos; COLMAP (the program or pycolmap) finds their cameras, once."""
 
     looks_for = "3 or more photos, whose cameras COLMAP then finds"
+    priority = 10  # other layouts hold photos, too
 
     @dataclass
     class Config(ColmapData.Config):

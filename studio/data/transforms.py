@@ -17,6 +17,7 @@ class TransformsData(LayoutData):
     """Posed RGBA pictures in a transforms.json folder (nerfstudio, instant-ngp, NeRF-synthetic)."""
 
     looks_for = "transforms.json or transforms_train.json"
+    priority = 80  # before colmap: its projects may hold a transforms.json made of them
     snug = SNUG
 
     @dataclass

@@ -41,6 +41,7 @@ class Wonder3DData(LayoutData):
     """Wonder3D's six orthographic views: colours and normal maps."""
 
     looks_for = "rgb_000_front.png, normals_000_front.png and the other five views"
+    priority = 50
 
     @dataclass
     class Config(CaptureConfig):

@@ -18,19 +18,19 @@ from torch import Tensor
 from studio.errors import ConfigError, ExportError
 from studio.export.brought import colours_of_vertices, without_seams
 from studio.export.cleanup import vertex_normals
-from studio.export.files import FORMATS, remove_others, write_meshes
-from studio.export.readers import read_back
-from studio.export.texture import ColourFn, TextureBaker, fitting_size, query_colours
-from studio.export.unwrap import unwrap
+from studio.export.files import mesh_format, remove_others, write_meshes
+from studio.export.readers import FORMATS, read_exact
+from studio.export.texture import Baker, ColourFn, fitting_size, query_colours
+from studio.export.unwrap import Unwrapper, unwrap
 from studio.export.view_colours import Footage
-from studio.export.world import WORLDS
+from studio.export.world import WORLDS, transformed
 from studio.files import atomic_write
 from studio.mesh import Mesh, MeshOptions
 from studio.metrics.renders import mesh_psnr
 from studio.metrics.solidity import solidity
 from studio.progress import StageProgress
-from studio.ranges import CountOrZero, Factor, Length, OneOf, Range, Share
-from studio.registry import register
+from studio.ranges import CountOrZero, Factor, Length, OneOf, Range, Registered, Share
+from studio.registry import find, register
 from studio.views import ViewSet
 
 _log = logging.getLogger(__name__)
@@ -78,12 +78,12 @@ class MeshExporter:
         """Largest gradient length expected of the field; raise it if parts are missing."""
         memory_gb: Annotated[float, Range(1e-3, 1e6)] = 4.0
         """Refuse resolutions whose sampling grids would need more than this."""
-        formats: Annotated[list[Annotated[str, OneOf(FORMATS)]], Length(1, 9)] = field(
+        formats: Annotated[list[Annotated[str, Registered("format")]], Length(1, 100)] = field(
             default_factory=lambda: ["glb", "ply"]
         )
-        """Any of glb, ply, obj."""
+        """Kinds of files, by the names of their plugins; the first one is measured."""
         world: Annotated[str, OneOf(WORLDS)] = "auto"
-        """Where the files lie: ground (base at height 0, the input's view in front), capture (where the capture's own cameras are), views (upright, as fitted), or auto: generated objects on the ground, captures where they are, but glb and obj upright where the capture is not."""  # noqa: E501
+        """Where the files lie: ground (base at height 0, the input's view in front), capture (where the capture's own cameras are), views (upright, as fitted), or auto: generated objects on the ground, captures where they are, but files of +y up (glb, obj, usdz) upright where the capture is not."""  # noqa: E501
         height: Factor = 0.0
         """Height of the object in metres; 0 keeps the size that views or capture give it."""
         texture_size: Annotated[int, Range(0, 1 << 14)] = 0
@@ -92,8 +92,10 @@ class MeshExporter:
         """field: its own colours; views: those, corrected by the pictures; auto: views, if any."""
         texture_margin: Annotated[float, Range(0, 1000)] = 0.0
         """Pixels beside outlines that the texture leaves out; blurred pictures need one."""
-        unwrap: Literal["auto", "xatlas", "box"] = "auto"
+        unwrap: Annotated[str, Registered("unwrap")] = "auto"
         """xatlas, box (fast, more seams), or auto: xatlas up to 60,000 faces."""
+        baker: Annotated[str, Registered("baker")] = "texels"
+        """What makes the texture."""
         turntable: bool = True
         """Write turntable.mp4 (turntable.gif where ffmpeg is missing)."""
         turntable_frames: Annotated[int, Range(1, 10_000)] = 36
@@ -120,6 +122,15 @@ class MeshExporter:
         """Take the options."""
         self.cfg = cfg
         self.figures: dict[str, Any] = {}
+        find("unwrap", cfg.unwrap, base=Unwrapper)
+        self.baker: type[Baker] = find("baker", cfg.baker, base=Baker)
+        self.formats = {name: mesh_format(name) for name in cfg.formats}
+        suffixes = [kind.suffix for kind in self.formats.values()]
+        if twice := {suffix for suffix in suffixes if suffixes.count(suffix) > 1}:
+            raise ConfigError(
+                f"exporter.formats is {list(self.formats)}: two of them write model{twice.pop()}.",
+                allowed="formats whose files have different suffixes",
+            )
 
     def export(
         self,
@@ -142,11 +153,11 @@ class MeshExporter:
             notes: sentences that belong below the preview.
 
         Returns:
-            Path by what it is: ``glb, ply, obj, inspect, turntable, preview``. What was measured
-            lies in ``figures``: of the first file, read back, ``mesh_psnr`` against the views and
-            what `solidity` tells; ``mesh_psnr_field`` of the field's own colours, faces, seconds
-            per part, and under ``files`` where each lies (`Placement.record`); ``warnings``,
-            sentences on what was lost.
+            Path by what it is: names of formats, ``inspect, turntable, preview``. What was measured
+            lies in ``figures``: of the first file, read back where that is possible (``measured``
+            says), ``mesh_psnr`` against the views and what `solidity` tells; ``mesh_psnr_field`` of
+            the field's own colours, faces, seconds per part, and under ``files`` where each lies
+            (`Placement.record`); ``warnings``, sentences on what was lost.
 
         Raises:
             ExportError: if the model has no surface.
@@ -163,8 +174,12 @@ class MeshExporter:
             mesh = source.mesh(cfg.resolution, self._options, report=warnings.append)
         mesh, textured = self._colour(mesh, source, views, originals, clock)
         with clock.stage("files"):
-            written, self.figures["files"] = write_meshes(
-                {kind: mesh if kind == "ply" else textured or mesh for kind in cfg.formats},
+            meshes = {
+                name: (textured or mesh) if kind.wants_texture else mesh
+                for name, kind in self.formats.items()
+            }
+            written, self.figures["files"], files = write_meshes(
+                meshes,
                 views,
                 Path(folder),
                 inspected=(textured or mesh) if cfg.inspect else None,
@@ -176,9 +191,9 @@ class MeshExporter:
             written |= self._write_pictures(
                 textured or mesh, views, Path(folder), input_picture, notes
             )
-            remove_others(Path(folder), written)
+            remove_others(Path(folder), [*files, *written.values()])
         with clock.stage("measuring"):
-            self._measure(written, views)
+            self._measure(written, meshes[cfg.formats[0]], views)
         self.figures |= {"mesh_faces": len(mesh.faces), "export_s": clock.laps}
         self.figures["warnings"] = warnings
         _log.debug("seconds: %s", clock)
@@ -229,18 +244,19 @@ class MeshExporter:
         with clock.stage("vertex colours"):
             if painted is not None:
                 footage = Footage(mesh, painted, cfg.texture_margin, originals)
-            if "ply" in cfg.formats or footage is not None:
+            plain = not all(kind.wants_texture for kind in self.formats.values())
+            if plain or footage is not None:
                 normals = vertex_normals(mesh)
                 colours = query_colours(mesh.vertices, normals, colour, device=device)
                 mesh = replace(mesh, colours=colours)
                 mesh = mesh if footage is None else footage.refine_vertices(mesh)
-        if not {"glb", "obj"} & set(cfg.formats):
+        if not any(kind.wants_texture for kind in self.formats.values()):
             return mesh, None
         size = cfg.texture_size or fitting_size(mesh, views, originals if footage else ())
         with clock.stage("unwrap"):
             cut = unwrap(replace(mesh, colours=None), size, method=cfg.unwrap)
         with clock.stage("bake"):
-            baker = TextureBaker(cut, size)
+            baker = self.baker(cut, size)
             texels = baker.query(colour, device=device)
         if painted is not None and footage is not None:
             with clock.stage("views"):
@@ -250,16 +266,26 @@ class MeshExporter:
                 texels = baker.refined(texels, footage, mesh)
         return mesh, baker.textured(texels)
 
-    def _measure(self, written: dict[str, Path], views: ViewSet | None) -> None:
-        """Read the main file back: is it a solid, and does it look like the views?"""
+    def _measure(self, written: dict[str, Path], mesh: Mesh, views: ViewSet | None) -> None:
+        """Is the main file a solid, and does it look like the views?
+
+        It is read back for that. Where no reader knows its format, or it holds no colours, the mesh
+        that was written stands in for it, and ``measured`` says so.
+        """
         path = written[self.cfg.formats[0]]
-        mesh, placement = read_back(path), self.figures["files"][path.name]
-        scale = np.linalg.det(np.array(placement["to_views"])[:3, :3])  # of volumes
-        self.figures |= solidity(mesh)
+        to_views = np.array(self.figures["files"][path.name]["to_views"])
+        if path.suffix in FORMATS:
+            found, said = transformed(read_exact(path), to_views), f"{path.name}, read back"
+        else:
+            found, said = mesh, f"the mesh itself: {path.name} cannot be read back"
+        scale = np.linalg.det(to_views[:3, :3])  # of volumes
+        self.figures |= solidity(found)
         self.figures["volume"] /= float(scale)
-        if views is None or not self.cfg.psnr_views:
-            return
-        self.figures["mesh_psnr"] = mesh_psnr(mesh, views, self.cfg.psnr_views)
+        if views is not None and self.cfg.psnr_views:
+            if found.texture is None and found.colours is None:
+                found, said = mesh, f"{said}; its colours on the mesh itself, as it has none"
+            self.figures["mesh_psnr"] = mesh_psnr(found, views, self.cfg.psnr_views)
+        self.figures["measured"] = said
 
     def _write_pictures(
         self,

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from studio.errors import PluginError
+from studio.export.formats.base import MeshFormat
 from studio.export.inspection import write_inspection
 from studio.export.notes import notes_of
 from studio.export.world import place
-from studio.export.writers import write_glb, write_obj, write_ply
 from studio.files import remove
 from studio.mesh import Mesh
+from studio.registry import available, find
 from studio.views import ViewSet
 
 _log = logging.getLogger(__name__)
 
-_WRITERS = {"glb": write_glb, "ply": write_ply, "obj": write_obj}
-FORMATS = tuple(_WRITERS)
-OURS = (
-    *(f"model.{suffix}" for suffix in (*FORMATS, "mtl", "png")),
-    *("inspect.glb", "turntable.mp4", "turntable.gif", "preview.png"),
-)
-"""All names that an export may write."""
+PICTURES = ("inspect.glb", "turntable.mp4", "turntable.gif", "preview.png")
+"""What an export may write beside `model.*`."""
 
 
 def write_meshes(
@@ -35,11 +33,11 @@ def write_meshes(
     inspected: Mesh | None = None,
     world: str = "auto",
     height: float = 0.0,
-) -> tuple[dict[str, Path], dict[str, dict[str, Any]]]:
-    """Write `model.<kind>` for every kind of file and, where there are views, `inspect.glb`.
+) -> tuple[dict[str, Path], dict[str, dict[str, Any]], list[Path]]:
+    """Write `model.<suffix>` in every format and, where there are views, `inspect.glb`.
 
     Args:
-        meshes: by kind (glb, ply, obj), in the world of the views.
+        meshes: by the name of their format, in the world of the views.
         views: what they were made of.
         folder: where the files go.
         inspected: mesh of `inspect.glb`; None does not write it.
@@ -47,46 +45,66 @@ def write_meshes(
         height: see there.
 
     Returns:
-        paths by kind (`inspect` among them), and by file name where it lies (`Placement.record`).
+        main files by format (`inspect` among them), by file name where it lies
+        (`Placement.record`), and all files.
     """
     notes = notes_of(views)
     written: dict[str, Path] = {}
     records: dict[str, dict[str, Any]] = {}
-    for kind, mesh in meshes.items():
-        placement = place(mesh, views, kind, world, height)
-        path = folder / f"model.{kind}"
-        _WRITERS[kind](placement.mesh(mesh), path, replace(notes, placement=placement))
-        written[kind], records[path.name] = path, placement.record(kind)
+    everything: list[Path] = []
+    for name, mesh in meshes.items():
+        kind = mesh_format(name)
+        placement = place(mesh, views, kind.up, world, height)
+        path = folder / f"model{kind.suffix}"
+        placed = placement.mesh(mesh)
+        everything += kind.write(placed, path, replace(notes, placement=placement))
+        written[name], records[path.name] = path, kind.record(placement)
+        _say_offset(path, records[path.name], kind.holds_offset)
     if inspected is not None and views is not None:
-        placement = place(inspected, views, "glb", world, height)
+        kind = mesh_format("glb")
+        placement = place(inspected, views, kind.up, world, height)
         shown = placement.mesh(inspected), placement.views(views)
         path = folder / "inspect.glb"
         write_inspection(*shown, path, replace(notes, placement=placement))
-        written["inspect"], records[path.name] = path, placement.record("glb")
-    for name, record in records.items():
-        _say_offset(name, record)
-    return written, records
+        written["inspect"], records[path.name] = path, kind.record(placement)
+        _say_offset(path, records[path.name], kind.holds_offset)
+    return written, records, [*everything, *written.values()]
 
 
-def remove_others(folder: Path, written: Mapping[str, Path]) -> None:
+def mesh_format(name: str) -> MeshFormat:
+    """Return the format of a name.
+
+    Raises:
+        PluginError: if there is none, or it is not a `MeshFormat`.
+    """
+    made: MeshFormat = find("format", name, base=MeshFormat)()
+    return made
+
+
+def remove_others(folder: Path, written: Iterable[Path]) -> None:
     """Remove what an export with other settings left there, so that nothing old looks new."""
-    kept = {path.name for path in written.values()}
-    if "obj" in written:
-        with written["obj"].open(encoding="utf-8", errors="replace") as file:
-            head = file.read(1 << 13)
-        kept |= {"model.mtl", "model.png"} if "\nmtllib " in head else set()
-    for name in OURS:
-        if name not in kept:
-            remove(folder / name)
+    kept = {path.name for path in written}
+    for name in sorted(_all_names() - kept):
+        remove(folder / name)
 
 
-def _say_offset(name: str, record: dict[str, Any]) -> None:
+def _all_names() -> set[str]:
+    """All names of files that an export may write."""
+    names = set(PICTURES)
+    for name in available("format"):
+        with contextlib.suppress(PluginError):  # what does not load has written nothing
+            kind = mesh_format(name)
+            names |= {f"model{suffix}" for suffix in (kind.suffix, *kind.beside)}
+    return names
+
+
+def _say_offset(path: Path, record: dict[str, Any], held: bool) -> None:
     """Tell of a file whose vertices are counted from a point far from its world's origin."""
     if any(record["offset"]):
         _log.info(
-            "%s: vertices are counted from %s, as float32 cannot hold them so far away; %s has that"
-            " point (and metrics.json: files)",
-            name,
+            "%s: vertices are counted from %s, as float32 cannot hold them so far away; %s"
+            " (metrics.json: files)",
+            path.name,
             tuple(record["offset"]),
-            "a node" if name.endswith(".glb") else "its header",
+            "the file adds that point" if held else "its header names that point",
         )

@@ -7,19 +7,18 @@ far from the origin that float32 would round it stands under a node that moves i
 
 from __future__ import annotations
 
-import io
 import json
 import struct
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
-from PIL import Image
 
+from studio.export.attributes import png_bytes, srgb_to_linear, unit_normals, welded
+from studio.export.cleanup import open_edges
 from studio.export.notes import GENERATOR, Notes
 from studio.export.world import Z_UP_TO_Y_UP
-from studio.files import write_bytes
+from studio.mesh import Mesh
 
 ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER = 34962, 34963  # glTF 2.0, section 3.6.2
 FLOAT, UNSIGNED_INT = 5126, 5125
@@ -28,7 +27,7 @@ LINEAR, LINEAR_MIPMAP_LINEAR, CLAMP_TO_EDGE = 9729, 9987, 33071
 
 
 class GltfScene:
-    """Collects what a file holds; :meth:`write` packs it."""
+    """Collects what a file holds; :meth:`content` packs it."""
 
     def __init__(self, notes: Notes | None = None) -> None:
         """Start an empty scene.
@@ -42,13 +41,30 @@ class GltfScene:
         asset: dict[str, Any] = {"version": "2.0", "generator": GENERATOR}
         if notes.copyright:
             asset["copyright"] = notes.copyright
-        asset["extras"] = {"studio": notes.placement.record("glb")}
+        asset["extras"] = {"studio": notes.placement.record("+y", True)}
         self._document: dict[str, Any] = {
             "asset": asset,
             "scene": 0,
             "scenes": [{"nodes": []}],
             "nodes": [],
         }
+
+    def add_object(self, mesh: Mesh) -> None:
+        """Add a mesh with its texture or vertex colours, under the name in the notes.
+
+        The material is fully rough and not metallic, and shows from both sides where the surface is
+        open. Vertex colours are stored linear, as glTF defines them; textures are sRGB.
+        """
+        attributes = {"POSITION": mesh.vertices, "NORMAL": unit_normals(mesh)}
+        picture = None
+        if mesh.texture is not None and mesh.uv is not None:
+            picture = mesh.texture
+            attributes["TEXCOORD_0"] = np.stack([mesh.uv[:, 0], 1 - mesh.uv[:, 1]], axis=1)
+        elif mesh.colours is not None:
+            attributes["COLOR_0"] = srgb_to_linear(mesh.colours)
+        name, is_open = self.notes.name, len(open_edges(welded(mesh)[1][mesh.faces])) > 0
+        material = self.add_material(f"{name} surface", picture, both_sides=is_open)
+        self.add_mesh(name, attributes, mesh.faces.reshape(-1), material)
 
     def add_mesh(
         self,
@@ -114,16 +130,15 @@ class GltfScene:
             self._document["extensionsUsed"] = ["KHR_materials_unlit"]
         return self._append("materials", material)
 
-    def write(self, path: str | Path) -> Path:
-        """Write the file (glTF 2.0, section 4.4: a JSON and a binary chunk)."""
+    def content(self) -> bytes:
+        """The whole file (glTF 2.0, section 4.4: a JSON and a binary chunk)."""
         binary = b"".join(self._chunks)
         document = self._placed() | {"buffers": [{"byteLength": len(binary)}]}
         text = json.dumps(document, separators=(",", ":")).encode()
         text += b" " * (-len(text) % 4)
         head = struct.pack("<4sII", b"glTF", 2, 12 + 8 + len(text) + 8 + len(binary))
         parts = [head, struct.pack("<I4s", len(text), b"JSON"), text]
-        write_bytes(path, b"".join([*parts, struct.pack("<I4s", len(binary), b"BIN\0"), binary]))
-        return Path(path)
+        return b"".join([*parts, struct.pack("<I4s", len(binary), b"BIN\0"), binary])
 
     def _placed(self) -> dict[str, Any]:
         """The document, all under one node that adds the offset if there is one."""
@@ -175,10 +190,3 @@ class GltfScene:
         self._chunks.append(content + b"\0" * (-len(content) % 4))
         self._length += len(self._chunks[-1])
         return self._append("bufferViews", view)
-
-
-def png_bytes(picture: UInt8[np.ndarray, "h w c"]) -> bytes:
-    """A picture as PNG; fast rather than small."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, format="PNG", compress_level=4)
-    return buffer.getvalue()

@@ -12,9 +12,10 @@ from jaxtyping import Float, UInt8
 from torch.nn.functional import interpolate
 
 from studio.cameras import Cameras
+from studio.export.formats.base import check_writable
 from studio.export.gltf import LINES, GltfScene
 from studio.export.notes import Notes
-from studio.export.writers import add_object, check_mesh
+from studio.files import write_bytes
 from studio.mesh import Mesh
 from studio.views import ViewSet
 
@@ -43,10 +44,10 @@ def write_inspection(
     Raises:
         ExportError: if the mesh is empty or holds a NaN.
     """
-    check_mesh(mesh, path)
+    check_writable(mesh, path)
     cameras = views.cameras.to("cpu")
     scene = GltfScene(notes)
-    add_object(scene, mesh)
+    scene.add_object(mesh)
     centre = (mesh.vertices.min(0) + mesh.vertices.max(0)) / 2
     corners = _picture_corners(cameras, centre)
     _add_frusta(scene, cameras, corners)
@@ -54,7 +55,8 @@ def write_inspection(
     for i in range(len(views)):
         name = views.names[i] if views.names else f"view_{i:03d}"
         scene.add_camera(name, cameras.c2w[i].numpy(), _lens(cameras, i))
-    return scene.write(path)
+    write_bytes(path, scene.content())
+    return Path(path)
 
 
 def _picture_corners(cameras: Cameras, centre: np.ndarray) -> Float[np.ndarray, "v 4 3"]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import unescape
 
 import numpy as np
 from jaxtyping import Float
@@ -45,9 +48,12 @@ class Notes:
         """The name without spaces, at which names in OBJ and MTL end."""
         return re.sub(r"\s+", "_", self.name)
 
-    def lines(self, kind: str) -> list[str]:
-        """Return the comment lines of a text header: who wrote it, which way is up, the record."""
-        record = self.placement.record(kind)
+    def lines(self, record: dict[str, Any]) -> list[str]:
+        """Return the comment lines of a text header: who wrote it, which way is up, the record.
+
+        Args:
+            record: of the `placement`, see `Placement.record`.
+        """
         lines = [f"{GENERATOR}: {record['up']} is up"]
         lines += [f"studio.{key} {json.dumps(value)}" for key, value in record.items()]
         return lines + ([f"copyright: {self.copyright}"] if self.copyright else [])
@@ -59,6 +65,8 @@ def read_record(path: Path) -> dict[str, Any] | None:
     Programs that read such a file and write it again leave the record out, or their own name; what
     they wrote may have been moved.
     """
+    if path.suffix.lower() == ".3mf":
+        return _of_3mf(path)
     with path.open("rb") as file:
         head = file.read(20)
         if path.suffix.lower() == ".glb":
@@ -80,6 +88,22 @@ def _of_gltf(text: bytes) -> dict[str, Any] | None:
         ours = str(asset.get("generator", "")).startswith("studio ")
         return _checked(asset["extras"]["studio"]) if ours else None
     except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _of_3mf(path: Path) -> dict[str, Any] | None:
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("3D/3dmodel.model") as part:
+            head = part.read(1 << 14).decode("utf-8", "replace")
+    except (zipfile.BadZipFile, KeyError, OSError, zlib.error, RuntimeError, NotImplementedError):
+        return None
+    ours = re.search(r'<metadata name="Application">studio [\d.]+', head)
+    found = re.search(r'<metadata name="studio:record">([^<]*)</metadata>', head)
+    if not ours or not found:
+        return None
+    try:
+        return _checked(parse_json(unescape(found[1])))
+    except ValueError:
         return None
 
 

@@ -1,4 +1,4 @@
-"""Reading meshes: GLB, PLY, OBJ and what else trimesh knows, into the world's axes (+Z up).
+"""Reading meshes: GLB, PLY, OBJ, 3MF and what else trimesh knows, into the world's axes (+Z up).
 
 Files of this program say which way is up and how to come back to the cameras that they were made
 from (`studio.export.notes`). Of others, glTF is +Y up by definition, the rest is taken as it is.
@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 
 from studio.errors import DataError
+from studio.export.attributes import linear_to_srgb
 from studio.export.mesh_limits import check_mesh
 from studio.export.notes import read_record
+from studio.export.threemf_reader import read_3mf
 from studio.export.world import Z_UP_TO_Y_UP, far_offset, moved, transformed
-from studio.export.writers import linear_to_srgb
 from studio.mesh import Mesh
 from studio.picture_files import allowed_formats, check_size
 from studio.reading import reading
 
-FORMATS = (".glb", ".gltf", ".ply", ".obj", ".stl", ".off")
-
+FORMATS = (".glb", ".gltf", ".ply", ".obj", ".stl", ".off", ".3mf")
 
 UPS = ("auto", "+y", "+z")
 
@@ -109,6 +109,10 @@ def read_exact(path: Path) -> Mesh:
         raise DataError(f"mesh {path} has an unknown format.", allowed=", ".join(FORMATS))
     with reading(path, problem="is broken", hint="Export it again."), allowed_formats():
         check_mesh(path)
+        if path.suffix.lower() == ".3mf":
+            mesh = read_3mf(path)
+            _check_numbers(path, mesh)
+            return mesh
         # trimesh keeps an OBJ's order by giving every vertex one of its texture coordinates
         keep_order = path.suffix.lower() != ".obj"
         scene = trimesh.load_scene(path, process=False, maintain_order=keep_order)

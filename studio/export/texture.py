@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from studio.export.raster import covered_texels
 from studio.export.shots import Hits
 from studio.export.view_colours import Footage
 from studio.mesh import Mesh
+from studio.registry import register
 from studio.views import ViewSet
 
 ColourFn = Callable[[Float[Tensor, "n 3"], Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
@@ -115,8 +118,11 @@ def bake_texture(
     )
 
 
-class TextureBaker:
-    """Texel colours of one unwrapped mesh, from several sources.
+class Baker(ABC):
+    """Makes the texture of one unwrapped mesh; registered as `@register("baker", "<name>")`.
+
+    What `query` returns is handed through `refined`, where there are pictures, to `textured`; what
+    it holds is the baker's own affair.
 
     Args:
         mesh: with ``uv``.
@@ -124,7 +130,36 @@ class TextureBaker:
     """
 
     def __init__(self, mesh: Mesh, size: int = 1024) -> None:
-        self.mesh, self.texels = mesh, rasterise_uv(mesh, size)
+        self.mesh, self.size = mesh, size
+
+    @abstractmethod
+    def query(
+        self, colour_fn: ColourFn, chunk: int = 2**18, device: torch.device | str = "cpu"
+    ) -> Any:
+        """Colours from a function of position and normal, asked on `device`, `chunk` at a time."""
+
+    def refined(self, colours: Any, footage: Footage, whole: Mesh | None = None) -> Any:
+        """Colours corrected by what pictures show of them; as they are, if a baker can do no more.
+
+        Args:
+            colours: to start from.
+            footage: the pictures.
+            whole: the mesh before it was cut, its faces in the same order, with vertex colours.
+        """
+        return colours
+
+    @abstractmethod
+    def textured(self, colours: Any) -> Mesh:
+        """The mesh with a texture of these colours."""
+
+
+@register("baker", "texels")
+class TextureBaker(Baker):
+    """A colour for every texel of the charts; pictures correct what they see."""
+
+    def __init__(self, mesh: Mesh, size: int = 1024) -> None:
+        super().__init__(mesh, size)
+        self.texels = rasterise_uv(mesh, size)
         self._spread = _Spread(self.texels.covered)
 
     def query(

@@ -18,8 +18,6 @@ from studio.similarity import FAR
 from studio.views import ViewSet
 
 WORLDS = ("auto", "ground", "capture", "views")
-Y_UP_KINDS = ("glb", "obj")
-"""Files whose readers take +Y for up; PLY has no such custom and keeps the world's +Z."""
 Z_UP_TO_Y_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=np.float64)
 """-90 degrees about X. Blender's importers turn it back, so coordinates agree."""
 UPRIGHT = 0.996  # cosine of 5 degrees
@@ -70,22 +68,23 @@ class Placement:
             normals=None,
         )
 
-    def record(self, kind: str) -> dict[str, Any]:
+    def record(self, up: str = "+z", holds_offset: bool = False) -> dict[str, Any]:
         """Return plain values that lead back from a file's coordinates as its readers see them.
 
         Args:
-            kind: glb, ply or obj. Of these glb alone has a node that holds the offset; elsewhere
-                `to_capture` and `to_views` add it.
+            up: which way is up there: "+y" or "+z".
+            holds_offset: whether the file has a node that adds the offset; elsewhere `to_capture`
+                and `to_views` add it.
         """
         turn = np.eye(4)
-        if kind in Y_UP_KINDS:
+        if up == "+y":
             turn[:3, :3] = Z_UP_TO_Y_UP.T
-        added = np.eye(4) if kind == "glb" else moved(self.offset)
+        added = np.eye(4) if holds_offset else moved(self.offset)
         to_views = np.linalg.inv(self.to_file)
         to_capture = np.eye(4) if self.world == "capture" else self.to_capture @ to_views
         return {
             "world": self.world,
-            "up": "+y" if kind in Y_UP_KINDS else "+z",
+            "up": up,
             "offset": self.offset.tolist(),
             "to_views": (to_views @ added @ turn + 0.0).tolist(),
             "to_capture": (to_capture @ added @ turn + 0.0).tolist(),
@@ -93,24 +92,24 @@ class Placement:
 
 
 def place(
-    mesh: Mesh, views: ViewSet | None, kind: str, world: str = "auto", height: float = 0.0
+    mesh: Mesh, views: ViewSet | None, up: str, world: str = "auto", height: float = 0.0
 ) -> Placement:
     """Decide where a file lies.
 
     Args:
         mesh: in the world of the views.
         views: what the mesh was made of.
-        kind: of the file: glb, ply or obj.
+        up: which way is up in the file: "+y" or "+z".
         world: "ground": upright, its base at height 0 and its middle above the origin, the input's
             (or first) view in front, which is -Y here and +Z in Y-up files. "capture": where the
             capture's cameras are. "views": as fitted. "auto": generated objects and those with a
-            `height` on the ground, captures in their own world, but files that viewers show (glb,
-            obj) in the views' world where the capture's +Z is not up.
+            `height` on the ground, captures in their own world, but files that viewers show (+y up)
+            in the views' world where the capture's +Z is not up.
         height: of the object along +Z in the file, 0 for the size that the world gives it.
     """
     to_capture = np.eye(4) if views is None else views.to_world.numpy()
     if world == "auto":
-        world = _usual_world(views, kind, to_capture, height)
+        world = _usual_world(views, up, to_capture, height)
     if world == "ground":
         to_file = _on_the_ground(mesh, views)
     else:
@@ -136,11 +135,11 @@ def transformed(mesh: Mesh, matrix: Matrix) -> Mesh:
     return replace(mesh, vertices=vertices.astype(np.float32), normals=normals)
 
 
-def _usual_world(views: ViewSet | None, kind: str, to_capture: Matrix, height: float) -> str:
+def _usual_world(views: ViewSet | None, up: str, to_capture: Matrix, height: float) -> str:
     if height or (views is not None and "guidance" in views.meta):
         return "ground"
-    up = to_capture[2, 2] / np.linalg.norm(to_capture[:3, 2])
-    return "views" if kind in Y_UP_KINDS and up <= UPRIGHT else "capture"
+    upright = to_capture[2, 2] / np.linalg.norm(to_capture[:3, 2]) > UPRIGHT
+    return "views" if up == "+y" and not upright else "capture"
 
 
 def _on_the_ground(mesh: Mesh, views: ViewSet | None) -> Matrix:

@@ -20,7 +20,6 @@ import torch
 from PIL import Image
 
 from studio.cameras import opencv_to_opengl, orbit_cameras
-from studio.export.writers import write_glb, write_obj, write_ply
 from studio.mesh import Mesh
 from studio.transforms import write_transforms
 from tests import nmr_files
@@ -232,10 +231,10 @@ def mesh(suffix: str) -> Callable[[Path], None]:
         texture = np.full((8, 8, 3), 99, np.uint8)
         painted = dataclasses.replace(plain, colours=None, uv=uv, texture=texture)
         path = folder / f"m{suffix}"
-        if suffix == ".ply":
-            write_ply(plain, path)
-        elif suffix in (".obj", ".glb"):
-            (write_obj if suffix == ".obj" else write_glb)(painted, path)
+        if suffix in (".ply", ".stl"):
+            plain.save(path)
+        elif suffix in (".obj", ".glb", ".3mf"):
+            painted.save(path)
         else:
             ball.export(path)
 

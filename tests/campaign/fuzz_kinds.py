@@ -115,7 +115,7 @@ MESHES = [
     Kind(f"mesh{suffix}", made.mesh(suffix), (
         "launch.py", "--evaluate", f"pred={{in}}/m{suffix}", f"reference={{in}}/m{suffix}",
         "out={out}/e.json"), share=0.5)
-    for suffix in (".obj", ".ply", ".glb", ".gltf", ".stl", ".off")
+    for suffix in (".obj", ".ply", ".glb", ".gltf", ".stl", ".off", ".3mf")
 ] + [
     Kind("evaluate-views", made.views, (
         "launch.py", "--evaluate", "pred={in}/views", "reference={in}/views", "out={out}/e.json"),

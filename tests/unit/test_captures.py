@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from studio.cameras import Cameras, opencv_to_opengl, orbit_cameras, spherical_to_cartesian
-from studio.data.capture import LAYOUTS, recognise
+from studio.data.capture import layouts, recognise
 from studio.data.colmap_cameras import MODELS
 from studio.data.colmap_files import read_sparse
 from studio.data.dtu import decompose
@@ -602,11 +602,25 @@ def test_up_by_name_and_by_positions() -> None:
     torch.testing.assert_close(back[:3, 3], ELSEWHERE[:3, 3], atol=1e-3, rtol=0)
 
 
+def test_layouts_that_hold_each_others_files_are_asked_in_order() -> None:
+    """Photos lie in most of them, a COLMAP project may hold a transforms.json made of it."""
+    assert [name for name, layout in layouts().items() if layout.priority <= 80] == [
+        "transforms",
+        "dtu",
+        "colmap",
+        "wonder3d",
+        "eschernet",
+        "syncdreamer-16",
+        "spin-36",
+        "photos",
+    ]
+
+
 def test_unknown_folders_are_told_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "photo.txt").write_text("nothing")
     with pytest.raises(DataError, match="holds photo.txt") as caught:
         recognise(tmp_path)
-    assert all(f"{name}: " in str(caught.value) for name in LAYOUTS)
+    assert all(f"{name}: " in str(caught.value) for name in layouts())
     with pytest.raises(StudioError, match=r"does not exist"):
         recognise(tmp_path / "nowhere")
     with pytest.raises(StudioError, match="data.centre is 'middle'"):

@@ -20,7 +20,6 @@ from studio.export.exporter import MeshExporter
 from studio.export.notes import notes_of, read_record
 from studio.export.readers import read_back, read_exact, read_mesh, read_together
 from studio.export.world import transformed
-from studio.export.writers import write_ply
 from studio.mesh import Mesh
 from studio.systems.originals import written_cameras
 from studio.views import ViewSet
@@ -39,7 +38,7 @@ BARE = {
 
 
 def exported_with(folder: Path, views: ViewSet, **options) -> tuple[dict[str, Path], MeshExporter]:
-    config = MeshExporter.Config(**{**BARE, "formats": ["glb", "ply", "obj"], **options})
+    config = MeshExporter.Config(**{**BARE, "formats": ["glb", "ply", "obj", "3mf"], **options})
     exporter = MeshExporter(config)
     return exporter.export(Lamp(), views, folder), exporter
 
@@ -66,11 +65,11 @@ def home(tmp_path_factory, lamp_views) -> dict[str, Mesh]:  # noqa: F811
 @pytest.mark.parametrize(
     ("axis", "world", "moved"),
     [
-        ("z", "auto", {"glb": True, "obj": True, "ply": True}),
+        ("z", "auto", {"glb": True, "obj": True, "ply": True, "3mf": True}),
         # +Z is not up there: viewers get it upright
-        ("x", "auto", {"glb": False, "obj": False, "ply": True}),
-        ("x", "capture", {"glb": True, "obj": True, "ply": True}),
-        ("z", "views", {"glb": False, "obj": False, "ply": False}),
+        ("x", "auto", {"glb": False, "obj": False, "ply": True, "3mf": True}),
+        ("x", "capture", {"glb": True, "obj": True, "ply": True, "3mf": True}),
+        ("z", "views", {"glb": False, "obj": False, "ply": False, "3mf": False}),
     ],
 )
 def test_files_lie_in_the_captures_own_world(tmp_path, lamp_views, home, axis, world, moved):  # noqa: F811
@@ -89,6 +88,24 @@ def test_files_lie_in_the_captures_own_world(tmp_path, lamp_views, home, axis, w
     assert exporter.figures["mesh_psnr"] > 25 and exporter.figures["outward"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("stl", "model.stl, read back; its colours on the mesh itself, as it has none"),
+        ("usdz", "the mesh itself: model.usdz cannot be read back"),
+    ],
+)
+def test_files_that_tell_less_are_measured_with_the_mesh_itself(tmp_path, lamp_views, kind, said):  # noqa: F811
+    views = replace(lamp_views, meta={"to_world": similarity("z", 120.0).tolist()})
+    _, exporter = exported_with(tmp_path, views, formats=[kind])
+    figures = exporter.figures
+    assert figures["measured"] == said
+    assert figures["watertight"] and figures["outward"] and figures["mesh_psnr"] > 25
+    _, other = exported_with(tmp_path, views, formats=["ply"])
+    assert figures["volume"] == pytest.approx(other.figures["volume"], rel=1e-4)  # the file's
+    assert other.figures["measured"] == "model.ply, read back"
+
+
 def asked_from(azimuth_deg: float) -> dict:
     return {"condition_cameras": written_cameras(orbit_cameras([azimuth_deg], 20.0, size=8))}
 
@@ -98,7 +115,8 @@ def test_generated_objects_stand_on_the_ground_and_show_their_front(tmp_path, la
     """The picture's camera is on +z of Y-up files, as glTF's front is, and on -y of PLY."""
     meta = {"guidance": "epidiff"} | ({} if front is None else asked_from(front))
     views = replace(lamp_views, meta=meta).select([2, 1, 3])  # the first one at 80 degrees
-    written, exporter = exported_with(tmp_path, views, height=1.8)
+    formats = ["glb", "ply", "obj"]  # which trimesh reads without further packages
+    written, exporter = exported_with(tmp_path, views, height=1.8, formats=formats)
     azimuth = math.radians(80.0 if front is None else front)
     camera = np.array([math.cos(azimuth), math.sin(azimuth), 0.0])
     for kind, path in written.items():
@@ -127,7 +145,7 @@ def test_the_front_of_a_picture_from_above_is_what_is_low_in_it(lamp_views, elev
     views = ViewSet(torch.zeros(1, 4, 4, 4), cameras, meta={"guidance": "zero123"})
     mesh = Mesh(np.eye(3, dtype=np.float32), np.array([[0, 1, 2]]))
     angle = math.radians(30.0)
-    front = place(mesh, views, "ply").to_file[:3, :3] @ [math.cos(angle), math.sin(angle), 0]
+    front = place(mesh, views, "+z").to_file[:3, :3] @ [math.cos(angle), math.sin(angle), 0]
     np.testing.assert_allclose(front, [0, -1, 0], atol=1e-4)
 
 
@@ -141,7 +159,7 @@ def far_views(views: ViewSet) -> tuple[ViewSet, np.ndarray]:
     return replace(views, meta={"to_world": matrix.tolist()}), matrix.numpy()
 
 
-@pytest.mark.parametrize("kind", ["glb", "ply", "obj"])
+@pytest.mark.parametrize("kind", ["glb", "ply", "obj", "3mf"])
 def test_far_from_the_origin_the_offset_is_kept_apart(tmp_path, lamp_views, home, kind, caplog):  # noqa: F811
     """float32 would merge the vertices."""
     views, matrix = far_views(lamp_views)
@@ -167,10 +185,10 @@ def test_the_parts_of_a_far_inspection_file_stay_together(tmp_path, lamp_views):
     assert np.ptp(scene.bounds, axis=0).max() < 20 and np.abs(scene.bounds).max() > 4e6
 
 
-@pytest.mark.parametrize("kind", ["glb", "ply", "obj"])
+@pytest.mark.parametrize("kind", ["glb", "ply", "obj", "3mf"])
 def test_evaluation_compares_where_the_cameras_are(tmp_path, lamp_views, home, kind):  # noqa: F811
     """A generated object is on the ground in its file, a capture elsewhere; truth is at home."""
-    write_ply(home[kind], tmp_path / "home.ply")
+    home[kind].save(tmp_path / "home.ply")
     generated = replace(lamp_views, meta={"guidance": "epidiff"} | asked_from(75.0))
     captured, matrix = far_views(lamp_views)
     truth = trimesh.Trimesh(home[kind].vertices, home[kind].faces, process=False)

@@ -5,7 +5,6 @@ import errno
 import json
 import os
 import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,17 @@ import trimesh
 from studio.cameras import orbit_cameras
 from studio.data.render import render_mesh
 from studio.errors import DataError, ExportError, StudioError
-from studio.export.inspection import write_inspection
-from studio.export.readers import read_mesh
-from studio.export.writers import (
+from studio.export.attributes import (
     linear_to_srgb,
     smooth_normals,
     srgb_to_linear,
     texture_colours,
-    write_glb,
-    write_obj,
-    write_ply,
 )
+from studio.export.inspection import write_inspection
+from studio.export.readers import read_mesh
 from studio.mesh import Mesh
 
-WRITERS = {"glb": write_glb, "ply": write_ply, "obj": write_obj}
+FORMATS = ("3mf", "glb", "obj", "ply", "stl", "usdz")
 SIZE = (0.2, 0.5, 0.9)  # of the box along x, y, z
 TILES = {  # colour of the tile of each side, by its outward axis
     (0, 1): (255, 0, 0),
@@ -88,11 +84,11 @@ def colour_at(mesh: Mesh, point: np.ndarray) -> np.ndarray:
     return mesh.texture[int((1 - v) * height), int(u * width)]
 
 
-@pytest.mark.parametrize("kind", ["glb", "obj"])
+@pytest.mark.parametrize("kind", ["glb", "obj", "3mf"])
 def test_texture_lands_where_it_was(tmp_path: Path, kind: str) -> None:
     """The classic trap: V flipped, axes swapped or mirrored would show another colour."""
     mesh = textured_box()
-    WRITERS[kind](mesh, tmp_path / f"box.{kind}")
+    mesh.save(tmp_path / f"box.{kind}")
     loaded = read_mesh(tmp_path / f"box.{kind}")
     for (axis, sign), colour in TILES.items():
         free = [a for a in range(3) if a != axis]
@@ -110,7 +106,7 @@ def test_texture_lands_where_it_was(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["glb", "obj", "ply"])
 def test_geometry_round_trip_and_outward_faces(tmp_path: Path, kind: str) -> None:
     mesh = textured_box()
-    WRITERS[kind](mesh, tmp_path / f"box.{kind}")
+    mesh.save(tmp_path / f"box.{kind}")
     loaded = read_mesh(tmp_path / f"box.{kind}")
     np.testing.assert_allclose(loaded.vertices, mesh.vertices, atol=1e-7)
     assert np.array_equal(loaded.faces, mesh.faces)
@@ -144,7 +140,7 @@ def floats(document: dict[str, Any], binary: bytes, name: str) -> np.ndarray:
 
 def test_glb_is_y_up_with_unit_outward_normals(tmp_path: Path) -> None:
     mesh = textured_box()
-    document, binary = glb_parts(write_glb(mesh, tmp_path / "box.glb"))
+    document, binary = glb_parts(mesh.save(tmp_path / "box.glb"))
     position, normal = (floats(document, binary, n) for n in ("POSITION", "NORMAL"))
     np.testing.assert_allclose(np.ptp(position, axis=0), (SIZE[0], SIZE[2], SIZE[1]), rtol=1e-5)
     x, y, z = mesh.vertices.T
@@ -178,7 +174,7 @@ def test_vertex_colours(tmp_path: Path) -> None:
     colours = (vertices * 0.5 + 0.5).astype(np.float32)
     mesh = Mesh(vertices, np.asarray(ball.faces, dtype=np.int64), colours=colours)
     for kind, tolerance in (("ply", 0.0021), ("obj", 0.0021), ("glb", 1e-5)):
-        WRITERS[kind](mesh, tmp_path / f"b.{kind}")
+        mesh.save(tmp_path / f"b.{kind}")
         loaded = read_mesh(tmp_path / f"b.{kind}")
         assert loaded.texture is None and loaded.colours is not None
         np.testing.assert_allclose(loaded.colours, colours, atol=tolerance, err_msg=kind)
@@ -196,7 +192,7 @@ def test_srgb_curve() -> None:
 
 def test_ply_takes_its_colours_from_the_texture(tmp_path: Path) -> None:
     mesh = textured_box()
-    write_ply(mesh, tmp_path / "box.ply")
+    mesh.save(tmp_path / "box.ply")
     loaded = read_mesh(tmp_path / "box.ply")
     assert loaded.colours is not None
     tiles = np.repeat(list(TILES.values()), 4, axis=0)
@@ -208,14 +204,17 @@ def test_ply_takes_its_colours_from_the_texture(tmp_path: Path) -> None:
 
 
 def test_obj_names_its_material_and_texture(tmp_path: Path) -> None:
-    write_obj(textured_box(), tmp_path / "my box.obj")
+    textured_box().save(tmp_path / "my box.obj")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["my box.obj", "my_box.mtl", "my_box.png"]
     assert "mtllib my_box.mtl" in (tmp_path / "my box.obj").read_text()
     assert "map_Kd my_box.png" in (tmp_path / "my_box.mtl").read_text()
 
 
-@pytest.mark.parametrize("write", WRITERS.values(), ids=list(WRITERS))
-def test_refusals(tmp_path: Path, write: Callable[[Mesh, Path], Path]) -> None:
+@pytest.mark.parametrize("kind", FORMATS)
+def test_refusals(tmp_path: Path, kind: str) -> None:
+    def write(mesh: Mesh, path: Path) -> None:
+        mesh.save(path, format=kind)
+
     mesh = textured_box()
     empty = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int64))
     with pytest.raises(ExportError, match="the mesh is empty(.|\n)*data.bound"):
@@ -231,7 +230,7 @@ def test_refusals(tmp_path: Path, write: Callable[[Mesh, Path], Path]) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("kind", FORMATS)
 def test_full_disk_leaves_the_old_file(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,7 +242,7 @@ def test_full_disk_leaves_the_old_file(
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(StudioError, match="disk is full"):
-        WRITERS[kind](textured_box(), path)
+        textured_box().save(path)
     monkeypatch.undo()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
@@ -354,6 +353,6 @@ def test_spot_keeps_its_texture_coordinates(tmp_path: Path) -> None:
     np.testing.assert_allclose(mesh.uv[mesh.faces], uv, atol=1e-6)
     grid = np.add.outer(np.arange(64) * 3, np.arange(64)).astype(np.uint8)
     mesh = dataclasses.replace(mesh, texture=np.stack([grid, grid.T, grid], axis=-1))
-    loaded = read_mesh(write_glb(mesh, tmp_path / "spot.glb"))
+    loaded = read_mesh(mesh.save(tmp_path / "spot.glb"))
     np.testing.assert_allclose(loaded.uv, mesh.uv, atol=1e-6)
     assert loaded.volume == pytest.approx(mesh.volume, rel=1e-5)

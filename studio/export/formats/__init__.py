@@ -1,0 +1,1 @@
+"""Kinds of mesh files, one a module: each a plugin, found by its name."""
