@@ -65,7 +65,9 @@ def read_plugins(source: str, origin: str, module: str) -> list[PluginInfo]:
         for decorator in node.decorator_list:
             if names := _register_arguments(decorator):
                 summary = (ast.get_docstring(node) or "").strip().split("\n", 1)[0]
-                bases = tuple(ast.unparse(base).rpartition(".")[2] for base in node.bases)
+                bases = tuple(
+                    ast.unparse(base).rpartition(".")[2] for base in getattr(node, "bases", ())
+                )
                 found.append(PluginInfo(*names, summary, origin, module, node.name, bases))
     return found
 
