@@ -146,10 +146,10 @@ def _all_names(root: Path, cfg: FilterConfig, gone: Mapping[str, Finding]) -> li
     """The objects to look at, with those that an earlier run has left out or moved already."""
     known = {**gone, **_resumed(_journal(root, cfg), cfg)}
     if not cfg.objects:
-        names = {*object_folders(root), *known}
-        shards = names & {name.rpartition("/")[0] for name in names}
+        found = {*object_folders(root), *known}
+        shards = found & {name.rpartition("/")[0] for name in found}
         emptied = {shard for shard in shards if not any((root / shard).glob("*"))}  # by moving
-        return sorted(names - emptied, key=lambda name: name.split("/"))
+        return sorted(found - emptied, key=lambda name: name.split("/"))
     names = read_names(root / cfg.objects, may_be_empty=bool(gone))
     more = known if cfg.objects == cfg.out else gone
     left_out = (name for name, finding in more.items() if finding.state != VALID)
