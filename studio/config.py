@@ -292,7 +292,7 @@ def check_overrides(words: Sequence[str]) -> None:
         if not _WORD.fullmatch(word):
             kind = "an option that does not exist" if word.startswith("-") else "not key=value"
             raise ConfigError(
-                f"'{word}' is {kind}.",
+                f"{word!r} is {kind}.",
                 allowed="key=value with a dotted key, for example data.image=picture.png",
                 hint="`python launch.py --help` lists the options",
             )
