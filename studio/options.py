@@ -15,15 +15,9 @@ from typing import Annotated, Any, Literal, TypeVar, Union
 
 from studio.beside import beside_config, beside_slots, plugin_kind
 from studio.errors import ConfigError
-<<<<<<< HEAD
 from studio.ranges import Limit, OwnForm, described
 from studio.registry import config_class, find
-from studio.yaml_text import Plain, Word
-=======
-from studio.ranges import Limit, described
-from studio.registry import KINDS, config_class, find
 from studio.yaml_text import MOST_DIGITS, Plain, Word
->>>>>>> origin/main
 
 C = TypeVar("C")
 

@@ -128,7 +128,7 @@ def test_a_state_of_another_program_is_refused_in_a_sentence(
 @pytest.mark.parametrize("key", ["step_count", "rays", "elapsed_s"])
 def test_the_state_of_a_fit_is_numbers(key: str) -> None:
     state = {"step_count": 3, "rays": 256, "seed": 0, "elapsed_s": 1.5}
-    assert checked_state(state) == {**state, "max_steps": 0}, "of a version without it"
+    assert checked_state(state) == {**state, "max_steps": 0, "seconds": 0.0}, "of earlier versions"
     with pytest.raises(ValueError, match="x"):
         checked_state({**state, key: "x"})
     with pytest.raises(KeyError):
