@@ -67,9 +67,7 @@ def _is_off(target: Float[Tensor, " 3"], half: float) -> bool:
     return target.norm().item() > 0.35 * half
 
 
-def guess_bound(
-    mask: Float[Tensor, "v h w"], cameras: Cameras, source: object = "the views"
-) -> float:
+def guess_bound(mask: Float[Tensor, "v h w"], cameras: Cameras) -> float:
     """Return half the side of the cube around the origin that holds the object.
 
     The cameras must look at the origin. The cube starts as wide as the pictures are at the origin
@@ -82,7 +80,7 @@ def guess_bound(
     if _is_off(target, half):
         at = ", ".join(f"{x:.3g}" for x in target.tolist())
         raise DataError(
-            f"{source}: the cameras look at ({at}), not at the origin, and no bound is given.",
+            f"the cameras look at ({at}), not at the origin, and no bound is given.",
             hint="Set data.centre=masks to move the object to the origin, or give its half size\n"
             "  with data.bound=<world units>.",
         )

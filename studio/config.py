@@ -6,16 +6,17 @@ import difflib
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 
 from studio import plugins, shipped, yaml_text
+from studio.beside import plugin_kind
 from studio.errors import ConfigError
 from studio.options import parse_config, plain, resolve_options
-from studio.plugin_options import without_replaced
+from studio.plugin_options import literal, named_beside, options_of
 from studio.ranges import (
     Count,
     CountOrZero,
@@ -29,6 +30,7 @@ from studio.ranges import (
     StepsOrZero,
 )
 from studio.reading import read_text, reading
+from studio.registry import available, config_class, find
 
 __all__ = [
     "ExperimentConfig",
@@ -155,36 +157,60 @@ class ExperimentConfig:
     """Load checkpoints that need pickle, which can run code; only for files you trust."""
 
 
-def read_experiment(path: str | Path | None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def read_experiment(
+    path: str | Path | None, overrides: Sequence[str] = (), *, importing: bool = False
+) -> dict[str, Any]:
     """Read a YAML file and put `key=value` words over it; no option is checked.
 
     Paths below `load/` that are not in the working folder are the program's own.
+
+    Args:
+        path: the YAML file.
+        overrides: the words.
+        importing: import plugins of others, to know the options of one that a word names anew.
 
     Raises:
         ConfigError: if the file or a word cannot be read.
     """
     content = _read_yaml(Path(path)) if path is not None else {}
     for word in overrides:
-        _make_room(content, word)
+        _make_room(content, word, importing=importing)
     for word in overrides:
         _override(content, word)
     placed: dict[str, Any] = shipped.placed(content)
     return placed
 
 
-def _make_room(content: dict[str, Any], word: str) -> None:
+def _make_room(content: dict[str, Any], word: str, *, importing: bool) -> None:
     """Leave out what the file says to a plugin for which the word names another one.
 
     Only where options stand beside the name: `system.reconstruction_type=visual-hull` over a file
-    with options of a distance field. A whole group `x` stays, so that wrong options are refused.
+    with options of a distance field. What the new plugin has, too, stays. A whole group `x` stays
+    as well, so that wrong options are refused.
     """
     key, _, new = word.partition("=")
     parent, _, option = key.rpartition(".")
-    group, kind = content.get(parent), content.get(f"{parent}_type")
-    if isinstance(group, dict) and isinstance(kind, str) and option.endswith("_type"):
-        owner = plugins.catalogue().lookup(parent, kind)
-        if owner is not None:
-            without_replaced(group, owner, option, new)
+    group, named, kind = content.get(parent), content.get(f"{parent}_type"), plugin_kind(option)
+    if not isinstance(group, dict) or not isinstance(named, str) or kind is None:
+        return
+    owner = plugins.catalogue().lookup(parent, named)
+    own = None if owner is None else options_of(owner)
+    if owner is None or own is None or option not in named_beside(owner):
+        return
+    old = str(group.get(option) or literal(own[option].default))
+    theirs, others = (_option_names(kind, name, importing=importing) for name in (old, new))
+    if theirs is not None and others is not None:
+        for name in theirs - others - set(own):
+            group.pop(name, None)
+
+
+def _option_names(kind: str, name: str, *, importing: bool) -> set[str] | None:
+    """Names of a plugin's options; None where that takes an import, or there is no such plugin."""
+    plugin = plugins.catalogue().lookup(kind, name)
+    found = None if plugin is None else options_of(plugin)
+    if found is None and importing and name in available(kind):
+        return {option.name for option in fields(config_class(find(kind, name)))}  # type: ignore[arg-type]
+    return None if found is None else set(found)
 
 
 def load_experiment(path: str | Path | None, overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -198,7 +224,7 @@ def load_experiment(path: str | Path | None, overrides: Sequence[str] = ()) -> E
         ConfigError: if the file, an option or a value cannot be used.
         PluginError: if a plugin that it names does not exist.
     """
-    return check_experiment(read_experiment(path, overrides), path)
+    return check_experiment(read_experiment(path, overrides, importing=True), path)
 
 
 def check_experiment(content: dict[str, Any], path: str | Path | None = None) -> ExperimentConfig:
@@ -284,7 +310,7 @@ def check_overrides(words: Sequence[str]) -> None:
         if not _WORD.fullmatch(word):
             kind = "an option that does not exist" if word.startswith("-") else "not key=value"
             raise ConfigError(
-                f"'{word}' is {kind}.",
+                f"{word!r} is {kind}.",
                 allowed="key=value with a dotted key, for example data.image=picture.png",
                 hint="`python launch.py --help` lists the options",
             )

@@ -18,7 +18,7 @@ import numpy as np
 from studio import plugins
 from studio.beside import plugin_kind
 from studio.config import ExperimentConfig, read_experiment
-from studio.errors import ConfigError, DataError, WeightsError
+from studio.errors import ConfigError, DataError, PluginError, WeightsError
 from studio.even_background import ADVICE, even_colour
 from studio.guidance.hub import resolve
 from studio.options import convert, parse_config, unknown_key
@@ -52,8 +52,8 @@ def check_early(path: str | Path | None, overrides: Sequence[str] = ()) -> None:
         _check_trainer(parse_config(ExperimentConfig, own), groups)
         for group in groups:
             _check_values(group.options, group.given, group.key)
-    except ConfigError as error:
-        raise ConfigError(f"{error}" + (f"\n  in: {path}" if path else "")) from error
+    except (ConfigError, PluginError) as error:
+        raise type(error)(f"{error}" + (f"\n  in: {path}" if path else "")) from error
     for group in groups:
         if group.key == "data":
             _check_data(group)

@@ -1,5 +1,10 @@
 """Errors that are the user's to mend: one clear message, exit code 2, no traceback."""
 
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
 LONGEST_LINE = 1500
 """Characters of a line of a message."""
 
@@ -24,6 +29,17 @@ class StudioError(Exception):
         if hint:
             lines.append(f"  {hint}")
         super().__init__("\n".join(_cut(line) for line in "\n".join(lines).splitlines()))
+
+
+@contextlib.contextmanager
+def about(source: object) -> Iterator[None]:
+    """Name the file or folder first in errors of code that is not told what it works on."""
+    try:
+        yield
+    except StudioError as error:
+        if str(source) in str(error):
+            raise
+        raise type(error)(f"{source}: {error}") from error
 
 
 def _cut(line: str) -> str:

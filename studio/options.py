@@ -17,7 +17,7 @@ from studio.beside import beside_config, beside_slots, plugin_kind
 from studio.errors import ConfigError
 from studio.ranges import Limit, OwnForm, Registered, described
 from studio.registry import config_class, find
-from studio.yaml_text import Plain, Word
+from studio.yaml_text import MOST_DIGITS, Plain, Word
 
 C = TypeVar("C")
 
@@ -211,7 +211,7 @@ def _plain_kind(value: Any, kind: Any, inside: tuple[Any, ...], key: str, whole:
 def _whole_number(value: Any) -> int | None:
     """The whole number that a value is, None for others, such as 1e5 and 1.0."""
     if isinstance(value, str) and re.fullmatch(r"\s*[-+]?\d[\d_]*\s*", value):
-        return int(value) if len(value) < 1000 else None
+        return int(value) if len(value) < MOST_DIGITS else None
     meant = value.value if isinstance(value, Plain) else value
     return meant if isinstance(meant, int) and not isinstance(meant, bool) else None
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from studio import plugins
-from studio.beside import plugin_kind
 from studio.plugin_sources import PluginInfo
 
 Found = tuple[str, ast.ClassDef | ast.FunctionDef]
@@ -63,30 +62,6 @@ def named_beside(plugin: PluginInfo) -> list[str]:
     """Return the options that name a plugin whose options stand beside them."""
     options = options_of(plugin) or {}
     return [n for n, option in options.items() if ast.unparse(option.annotation) == "PluginBeside"]
-
-
-def without_replaced(group: dict[str, Any], owner: PluginInfo, option: str, new: str) -> None:
-    """Take the options of one plugin out of a group in which another is about to be named.
-
-    Only for options that stand beside the name (`studio.ranges.Beside`); those that the new plugin
-    has, too, stay. What cannot be told from the sources stays as well.
-
-    Args:
-        group: options of `owner` as they were given; changed.
-        owner: the plugin whose group it is.
-        option: the one that names the other plugin.
-        new: its next value.
-    """
-    own, kind = options_of(owner) or {}, plugin_kind(option)
-    if kind is None or option not in named_beside(owner):
-        return
-    old = str(group.get(option) or literal(own[option].default))
-    found = [plugins.catalogue().lookup(kind, name) for name in (old, new)]
-    theirs = [None if plugin is None else options_of(plugin) for plugin in found]
-    if theirs[0] is None or theirs[1] is None:
-        return
-    for name in [n for n in group if n in theirs[0] and n not in theirs[1] and n not in own]:
-        del group[name]
 
 
 def class_value(plugin: PluginInfo, name: str) -> object:

@@ -62,6 +62,8 @@ def reading(
         raise
     except raised as caught:
         advice = hint or (None if allowed else "Copy it again, or have it written anew.")
+        if isinstance(caught, OSError) and caught.strerror:
+            problem = "cannot be read"
         if isinstance(caught, PermissionError):
             advice = "Check who may read the folder and its files."
         raise error(

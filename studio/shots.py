@@ -18,7 +18,7 @@ from torch import Tensor
 
 from studio.cameras import Cameras
 from studio.capture_files import is_turned, orientation, same_shape, turn
-from studio.errors import DataError
+from studio.errors import DataError, about
 from studio.images import read_rgba_or_rgb, resize, resize_8bit
 from studio.lens import Distortion, Lens, Undistorter, check_lens
 from studio.masks import Cutting, checked_masks, read_mask
@@ -163,12 +163,13 @@ def read_shots(
         checked_masks(scene.source, alphas, files, pictures, cutting.inverted)
     size = _common_size(scene, [(rgba.shape[1], rgba.shape[2]) for rgba, _, _ in loaded])
     loaded = [_scaled(*one, size, kind) for one in loaded]
-    cameras = Cameras(
-        torch.stack([shot.c2w for shot in shots]).float(),
-        torch.stack([intrinsics for _, _, intrinsics in loaded]).float(),
-        size,
-        _ortho_scales(scene),
-    )
+    with about(scene.source):  # finite numbers may be infinite in float32
+        cameras = Cameras(
+            torch.stack([shot.c2w for shot in shots]).float(),
+            torch.stack([intrinsics for _, _, intrinsics in loaded]).float(),
+            size,
+            _ortho_scales(scene),
+        )
     normals = [normal for _, normal, _ in loaded if normal is not None]
     return Pictures(
         torch.stack([rgba for rgba, _, _ in loaded]),

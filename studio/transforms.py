@@ -20,7 +20,7 @@ from torch import Tensor
 from studio.bounds import ABSURD, believed_bound, guess_bound
 from studio.cameras import opencv_to_opengl
 from studio.capture_files import MASK_FOLDERS, check_name, find_mask, find_picture, leave_out
-from studio.errors import DataError
+from studio.errors import DataError, about
 from studio.files import json_text, make_folder, remove, write_text
 from studio.images import save_png
 from studio.reading import known_json
@@ -211,7 +211,8 @@ def read_transforms(
     if bound is None:
         bound = believed_bound(scene.bound, mask, pictures.cameras, scene.source, ABSURD)
     if bound is None:
-        bound = guess_bound(mask, pictures.cameras, scene.source)
+        with about(scene.source):
+            bound = guess_bound(mask, pictures.cameras)
     if not 0 < bound < math.inf:
         raise DataError(
             f"{scene.source}: bound is {bound:g}.", allowed="a positive number, world units"

@@ -21,6 +21,8 @@ MOST_LEVELS = 64
 """Levels of nesting that are read; configs have about six."""
 MOST_VALUES = 100_000
 """Values that are read, those repeated by aliases counted each time."""
+MOST_DIGITS = 1000
+"""Characters of a whole number; a longer one is a word, as Python reads no endless ones."""
 _TOO_MANY = f"it makes too many values: more than {MOST_VALUES:,}, aliases counted each time"
 
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+|0o[0-7]+|0b[01]+)")
@@ -46,7 +48,7 @@ class Plain(str):
         text = str(self)
         if text in (text.lower(), text.title(), text.upper()) and text.lower() in _NAMED:
             return _NAMED[text.lower()]
-        if _INTEGER.fullmatch(text):
+        if len(text) < MOST_DIGITS and _INTEGER.fullmatch(text):
             return int(text.replace("_", ""), 0)
         if _FLOAT.fullmatch(text):
             named = {"inf": math.inf, "nan": math.nan}.get(text.lower()[-3:])

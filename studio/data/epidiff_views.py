@@ -15,7 +15,7 @@ from studio.cameras import Cameras
 from studio.data.base import ViewPairData
 from studio.data.epidiff_layout import ObjectViews, read_index
 from studio.data.rings import Rings
-from studio.errors import DataError
+from studio.errors import DataError, about
 from studio.ranges import CountOrZero, Length, Pixels, Range, Share
 from studio.registry import register
 
@@ -127,7 +127,8 @@ def _cameras(thing: ObjectViews, views: Sequence[int], side: int) -> Cameras:
             f"{thing.folder} has no view {unknown[0]}.", allowed=f"0 to {len(thing.files) - 1}"
         )
     c2w = thing.c2w[list(views)]
-    return Cameras(c2w, thing.intrinsics(side, side).expand(len(c2w), 3, 3), (side, side))
+    with about(thing.folder):
+        return Cameras(c2w, thing.intrinsics(side, side).expand(len(c2w), 3, 3), (side, side))
 
 
 def _background(given: str | float) -> float | list[float]:

@@ -18,6 +18,7 @@ from studio.data.eschernet_eval_sets import read_object
 from studio.data.exr import read_exr
 from studio.data.views_files import read_rgba8, whitened
 from studio.data.views_release import resized_8bit
+from studio.errors import about
 from studio.images import read_rgba, resize
 from studio.registry import register
 from studio.views import Condition, ViewSet
@@ -72,7 +73,8 @@ class EscherNetEvalData(ConditionData):
     def _cameras(self, frames: Frames) -> Cameras:
         side = self.cfg.resolution
         scale = torch.tensor([side, side, 1.0], dtype=torch.float64)[:, None]
-        return Cameras(frames.c2w.float(), (frames.intrinsics * scale).float(), (side, side))
+        with about(self.cfg.root):  # finite numbers may be infinite in float32
+            return Cameras(frames.c2w.float(), (frames.intrinsics * scale).float(), (side, side))
 
     def _views(self, frames: Frames, kind: Image.Resampling) -> ViewSet:
         cfg = self.cfg

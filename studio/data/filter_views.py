@@ -2,41 +2,33 @@
 
 EscherNet leaves out Objaverse objects that have not all 12 views, or of which at least 3 views show
 nothing. Here every file is opened, so broken ones are found, too. What is found out goes line by
-line to a progress file, so a scan of days may be stopped and started again. Needs no torch.
+line to a progress file, so a scan of days may be stopped and started again. What an earlier run has
+moved or struck off its list is known from the list of the others. Needs no torch.
 """
 
 from __future__ import annotations
 
-import errno
-import filecmp
+import contextlib
 import json
 import multiprocessing
 import os
-import shutil
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, TextIO
 
 from studio.config import parse_config
+from studio.data.moving import move_folders
 from studio.data.views_files import read_matrix, read_names, read_rgba8
 from studio.errors import ConfigError, DataError
-from studio.files import (
-    make_folder,
-    refused,
-    remove,
-    remove_temporaries,
-    temporary_name,
-    write_json,
-)
+from studio.files import make_folder, refused, remove, write_json
 from studio.progress import StageProgress
 from studio.ranges import Range
-from studio.reading import read_text, reading
+from studio.reading import read_json, read_text, reading
 
 VALID, FEW, TRANSPARENT, UNREADABLE = "valid", "too_few_views", "transparent", "unreadable"
 REASONS = {
@@ -95,18 +87,20 @@ def run_filter(root: str, words: Sequence[str]) -> int:
     cfg = parse_config(FilterConfig, dict(word.split("=", 1) for word in words))
     folder = Path(root)
     _check(folder, cfg)
-    names = _all_names(folder, cfg)
+    gone = _gone(folder, cfg)
+    names = _all_names(folder, cfg, gone)
     if not names:
         raise DataError(f"{folder} holds no object folders.", allowed="<object id>/000.png ...")
-    findings = scan(folder, names, cfg)
+    findings = scan(folder, names, cfg, gone)
     valid = [f.name for f in findings if f.state == VALID]
     bad = {why: [f.name for f in findings if f.state == why] for why in REASONS}
     write_json(folder / cfg.invalid, bad)
     write_json(folder / cfg.out, valid)
     if cfg.move:
-        _move(folder, folder / cfg.move, [f.name for f in findings if f.state != VALID])
+        others = [f.name for f in findings if f.state != VALID]
+        move_folders(folder, folder / cfg.move, others)
     _report(folder, cfg, findings)
-    remove(_journal(folder, cfg))  # last: without it the next run knows nothing of moved objects
+    remove(_journal(folder, cfg))
     if not valid:
         raise DataError(f"no object of {folder} is valid.", hint=f"see {folder / cfg.invalid}")
     return 0
@@ -128,15 +122,38 @@ def _check(folder: Path, cfg: FilterConfig) -> None:
         )
 
 
-def _all_names(root: Path, cfg: FilterConfig) -> list[str]:
-    """The objects to look at, with those that an interrupted run has left out or moved already."""
-    known = _resumed(_journal(root, cfg), cfg)
+def _gone(root: Path, cfg: FilterConfig) -> dict[str, Finding]:
+    """What an earlier run found of objects that it has moved, or struck off its own list."""
+    path = root / cfg.invalid
+    if not path.is_file():
+        return {}
+    text = '{"too_few_views": ["id", ...], ...} as this command writes it'
+    old = read_json(path, f"{text}, or invalid=<another name>")
+    lists = [old[why] for why in REASONS if isinstance(old.get(why), list)]
+    names = [name for names in lists for name in names]
+    if len(lists) < len(old) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(
+            f"{path} exists and was not written by this command.", allowed="invalid=<another name>"
+        )
+    listed = read_names(root / cfg.objects, may_be_empty=True) if cfg.objects == cfg.out else names
+    away = set(names) - set(listed)
+    if cfg.move:
+        away |= {n for n in names if (root / cfg.move / n).is_dir() and not (root / n).is_dir()}
+    return {n: Finding(n, why, "from before") for why in old for n in old[why] if n in away}
+
+
+def _all_names(root: Path, cfg: FilterConfig, gone: Mapping[str, Finding]) -> list[str]:
+    """The objects to look at, with those that an earlier run has left out or moved already."""
+    known = {**gone, **_resumed(_journal(root, cfg), cfg)}
     if not cfg.objects:
-        return sorted({*object_folders(root), *known}, key=lambda name: name.split("/"))
-    names = read_names(root / cfg.objects)
-    if cfg.objects != cfg.out:
-        return names
-    return [*names, *(n for n, f in known.items() if f.state != VALID and n not in names)]
+        found = {*object_folders(root), *known}
+        shards = found & {name.rpartition("/")[0] for name in found}
+        emptied = {shard for shard in shards if not any((root / shard).glob("*"))}  # by moving
+        return sorted(found - emptied, key=lambda name: name.split("/"))
+    names = read_names(root / cfg.objects, may_be_empty=bool(gone))
+    more = known if cfg.objects == cfg.out else gone
+    left_out = (name for name, finding in more.items() if finding.state != VALID)
+    return list(dict.fromkeys([*names, *left_out]))
 
 
 def object_folders(root: Path) -> Iterator[str]:
@@ -170,19 +187,28 @@ def inspect(root: Path, cfg: FilterConfig, name: str) -> Finding:
     return Finding(name, VALID)
 
 
-def scan(root: Path, names: Sequence[str], cfg: FilterConfig) -> list[Finding]:
+def scan(
+    root: Path, names: Sequence[str], cfg: FilterConfig, known: Mapping[str, Finding] | None = None
+) -> list[Finding]:
     """Look at all objects, going on from where an earlier scan of the same options stopped.
+
+    Args:
+        root: the views_release folder.
+        names: of the objects, folders below it.
+        cfg: what is asked of them.
+        known: findings of objects that are not to be looked at.
 
     Returns:
         a finding for each name, in the same order.
     """
     journal = _journal(root, cfg)
-    found = _resumed(journal, cfg)
+    resumed = _resumed(journal, cfg)
+    found = {**(known or {}), **resumed}
     left = [name for name in names if name not in found]
     if len(left) < len(names):
         print(f"filter-views: {len(names) - len(left)} objects are known from an earlier scan")
     with (
-        _appending(journal, cfg, fresh=not found) as file,
+        _appending(journal, cfg, fresh=not resumed) as file,
         _workers(cfg, len(left)) as each,
         StageProgress("filter-views", len(left)) as progress,
     ):
@@ -216,7 +242,7 @@ def _resumed(journal: Path, cfg: FilterConfig) -> dict[str, Finding]:
     return {finding.name: finding for finding in findings}
 
 
-@contextmanager
+@contextlib.contextmanager
 def _appending(journal: Path, cfg: FilterConfig, fresh: bool) -> Iterator[TextIO]:
     """Open the progress file for whole lines; a cut one is ended first."""
     make_folder(journal.parent)
@@ -233,7 +259,7 @@ def _appending(journal: Path, cfg: FilterConfig, fresh: bool) -> Iterator[TextIO
         yield file
 
 
-@contextmanager
+@contextlib.contextmanager
 def _workers(cfg: FilterConfig, jobs: int) -> Iterator[Map]:
     """A map over worker processes, in any order; over this process where one is enough."""
     processes = min(cfg.processes or os.cpu_count() or 1, max(1, jobs // 8))
@@ -246,48 +272,6 @@ def _workers(cfg: FilterConfig, jobs: int) -> Iterator[Map]:
 
 
 # --- afterwards -----------------------------------------------------------------------------------
-
-
-def _move(root: Path, target: Path, names: Sequence[str]) -> None:
-    for name in names:
-        source, place = root / name, target / name
-        if not source.is_dir():
-            continue
-        if place.exists() and not _part_of(source, place):
-            raise DataError(f"{place} exists, so {source} stays where it is.")
-        make_folder(place.parent)
-        try:
-            if place.exists():  # moved to another disk, but for a rest
-                shutil.rmtree(source)
-            else:
-                _move_folder(source, place)
-        except OSError as error:
-            raise refused(error, place) from error
-
-
-def _move_folder(source: Path, place: Path) -> None:
-    """Move a folder, so that it is whole at its place whenever the process ends."""
-    try:
-        source.rename(place)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        remove_temporaries(place.parent)
-        copy = temporary_name(place)
-        try:
-            shutil.copytree(source, copy, symlinks=True)
-            copy.rename(place)
-        finally:
-            shutil.rmtree(copy, ignore_errors=True)
-        shutil.rmtree(source)
-
-
-def _part_of(source: Path, place: Path) -> bool:
-    """Whether all files below a folder lie below another one, too, with the same content."""
-    files = [p for p in source.rglob("*") if p.is_file()]
-    others = [place / p.relative_to(source) for p in files]
-    same = (o.is_file() and filecmp.cmp(p, o, False) for p, o in zip(files, others, strict=True))
-    return all(same)
 
 
 def _report(root: Path, cfg: FilterConfig, findings: Sequence[Finding]) -> None:

@@ -27,7 +27,7 @@ from studio.cameras import Cameras
 from studio.capture_files import is_picture, without_companions
 from studio.data.base import SceneData
 from studio.data.placement import CENTRES, UPS, placement, tells_up
-from studio.errors import DataError
+from studio.errors import DataError, about
 from studio.foreground import METHODS
 from studio.masks import Cutting
 from studio.ranges import CountOrZero, OneOf, Range, Share, Size
@@ -132,9 +132,10 @@ class LayoutData(SceneData):
             scene.bound, pictures.images[:, 3], pictures.cameras, scene.source, snug=self.snug
         )
         far = not torch.equal(nearer, torch.eye(4).double())
-        scene, pictures = self._placed(replace(scene, bound=said), pictures, far)
-        self._to_world = nearer @ self._to_world
-        self._bound = self._find_bound(scene, pictures)
+        with about(scene.source):
+            scene, pictures = self._placed(replace(scene, bound=said), pictures, far)
+            self._to_world = nearer @ self._to_world
+            self._bound = self._find_bound(scene, pictures)
         views = self._views(scene, pictures)
         self._loaded = True
         if self.cfg.holdout and self.scene("test") is None:
@@ -236,7 +237,7 @@ class LayoutData(SceneData):
             return scene.bound
         if bool((mask > 0.5).all()) and scene.points is not None and len(scene.points):
             return bound_of_points(scene.points, cameras)
-        return guess_bound(mask, cameras, scene.source)
+        return guess_bound(mask, cameras)
 
     def _views(self, scene: Scene, pictures: Pictures) -> ViewSet:
         names = tuple(shot.name for shot in scene.shots)

@@ -12,7 +12,7 @@ from torch import Tensor
 from studio.cameras import Cameras
 from studio.data.arrays import read_npz
 from studio.data.nmr_index import VIEWS
-from studio.errors import DataError
+from studio.errors import DataError, about
 from studio.reading import reading
 from studio.rigs import RIGS
 
@@ -73,4 +73,5 @@ def read_cameras(data: bytes, size: int, source: str = "cameras.npz") -> Cameras
     scale = torch.from_numpy(np.abs(focal[:, [0, 1], [0, 1]])) * size / 2
     k[:, 0, 0], k[:, 1, 1] = scale.unbind(-1)
     k[:, :2, 2], k[:, 2, 2] = size / 2, 1.0
-    return Cameras(c2w.float(), k.float(), (size, size))
+    with about(source):
+        return Cameras(c2w.float(), k.float(), (size, size))

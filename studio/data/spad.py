@@ -31,7 +31,7 @@ from studio.data.captions import read_captions, without_3d
 from studio.data.exr import read_exr
 from studio.data.spad_files import is_placed, read_blender_camera
 from studio.data.views_files import read_names
-from studio.errors import ConfigError, DataError
+from studio.errors import ConfigError, DataError, about
 from studio.images import composite, read_rgba, resize
 from studio.ranges import Count, Pixels, Range, Share
 from studio.registry import register
@@ -65,7 +65,8 @@ class SpadObject:
     def cameras(self, views: list[int], size: int) -> Cameras:
         """Return the cameras of some views (positions in `numbers`)."""
         lenses = [pinhole_intrinsics(self.fov_deg[view], (size, size)) for view in views]
-        return Cameras(self.c2w[views], torch.stack(lenses), (size, size))
+        with about(self.folder):
+            return Cameras(self.c2w[views], torch.stack(lenses), (size, size))
 
     def picture(self, view: int, size: int) -> Float[Tensor, "3 size size"]:
         """Return a view on white, in [-1, 1].

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import build_vae, decode, encode, start_from_pca, vae_patch
+from studio.guidance.json_files import networks_refused
 from studio.ranges import Factor
 from studio.registry import register
 from studio.systems.training import TrainingConfig, TrainingSystem
@@ -42,7 +43,8 @@ class AutoencoderTraining(TrainingSystem):
 
     def __init__(self, cfg: Config, *, run: Any = None) -> None:
         super().__init__(cfg, run=run)
-        self.vae = build_vae(cfg.autoencoder)
+        with networks_refused(""):
+            self.vae = build_vae(cfg.autoencoder)
         if not cfg.train_encoder:
             self.vae.encoder.requires_grad_(False)
             self.vae.quant_conv.requires_grad_(False)

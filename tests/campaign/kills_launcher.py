@@ -91,7 +91,7 @@ def run(words: Sequence[str], folder: Path, kill: Kill | None = None) -> Ended:
     code, after_signal = _wait(pid, began, kill)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)  # helpers such as ffmpeg
-    events = int(counted.read_text()) if counted.exists() else 0
+    events = int(counted.read_text() or 0) if counted.exists() else 0
     said = log.read_text(errors="replace")
     if kill is None:
         reached = False
@@ -146,6 +146,8 @@ def _become(
 
         os.write(ready, b"x")
         code = main(list(words))
+        for number in (signal.SIGINT, signal.SIGTERM):  # the command is over
+            signal.signal(number, signal.SIG_IGN)
         sys.stdout.flush()
         counted.write_text(str(count()))
     except SystemExit as stop:

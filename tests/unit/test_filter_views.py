@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import shutil
 import time
 from pathlib import Path
+from shutil import copytree
+from typing import Any
 
 import numpy as np
 import pytest
@@ -195,3 +198,122 @@ def test_a_kill_while_objects_are_moved_loses_no_name(
     assert sorted(sum(invalid.values(), [])) == ["c", "d", "f", "g", "h"]
     assert sorted(p.name for p in (root.parent / "invalid").iterdir()) == ["c", "d", "f", "g", "h"]
     assert not [p for p in root.iterdir() if p.name in "cdfgh" or "progress" in p.name]
+
+
+def state(root: Path) -> dict[str, bytes | None]:
+    """Everything beside and below the root, by path."""
+    found = sorted(root.parent.rglob("*"))
+    return {str(p.relative_to(root.parent)): p.read_bytes() if p.is_file() else None for p in found}
+
+
+COMMANDS = {
+    "all": (),
+    "moved": ("move=../invalid",),
+    "listed": ("objects=all.txt", "move=../invalid"),
+    "itself": ("objects=valid_paths.json", "move=../invalid"),
+    "itself, in place": ("objects=valid_paths.json",),
+}
+
+
+@pytest.fixture(params=COMMANDS)
+def command(request: pytest.FixtureRequest, root: Path) -> list[str]:
+    """A command on objects of which whole shards are invalid, and one of a list is not there."""
+    for name in ("b", "d", "g"):  # fewer will do
+        shutil.rmtree(root / name)
+    for name in ("lost/i", "lost/j"):
+        make_object(root / name, 3)
+    words = COMMANDS[request.param]
+    names = ["shard/e", "lost/j", "c", "nowhere", "a", "lost/i", "f"]
+    for word in words:
+        if word == "objects=all.txt":
+            (root / "all.txt").write_text("\n".join(names))
+        elif word.startswith("objects="):
+            (root / "valid_paths.json").write_text(json.dumps(names))
+    return ["--filter-views", str(root), *WORDS, *words]
+
+
+def test_a_finished_command_repeated_changes_nothing(root: Path, command: list[str]) -> None:
+    assert main(command) == 0
+    before = state(root)
+    assert main(command) == 0
+    assert state(root) == before
+    assert sorted(lists(root)[1]["transparent"]) == ["c", "lost/i", "lost/j"]
+
+
+def test_a_command_stopped_before_any_change_and_repeated_ends_equal(
+    root: Path,
+    command: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Stopped before each change to files; what a list names is moved onto another disk."""
+    start = tmp_path_factory.mktemp("start") / root.name
+    copytree(root, start)
+    done, stop, across = 0, -1, any("objects=all" in word for word in command)
+
+    def counted(owner: object, name: str) -> None:
+        original = getattr(owner, name)
+
+        def change(*args: Any, **kwargs: Any) -> Any:
+            nonlocal done, stop
+            done += name != "open" or "w" in str(args) or "a" in args[1:]
+            if done == stop:
+                stop = -1
+                raise KeyboardInterrupt
+            if across and name == "rename" and ".tmp" not in args[0].name:
+                raise OSError(errno.EXDEV, "Invalid cross-device link")
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, change)
+
+    for name in ("mkdir", "open", "rename", "replace", "rmdir", "unlink", "write_bytes"):
+        counted(Path, name)
+    counted(filter_views, "_report")
+    counted(shutil, "copytree")
+    assert main(command) == 0
+    wanted = state(root)
+    for number in itertools.count(1):
+        shutil.rmtree(root.parent)
+        root.parent.mkdir()
+        copytree(start, root)
+        done, stop = 0, number
+        code = main(command)
+        assert code == (130 if stop < 0 else 0)
+        stop = -1
+        assert main(command) == 0
+        assert state(root) == wanted, f"stopped before change {number}"
+        if code == 0:
+            break
+    assert number > 5
+
+
+def test_objects_that_were_moved_are_not_lost_when_others_follow(root: Path) -> None:
+    words = ["--filter-views", str(root), *WORDS, "move=../invalid"]
+    assert main(words) == 0
+    make_object(root / "k", 3)
+    make_object(root / "l")
+    assert main([*words, "transparent=3"]) == 0
+    valid, invalid = lists(root)
+    assert valid == ["a", "b", "l", "shard/e"]
+    assert invalid == {
+        "too_few_views": ["f", "h"],
+        "transparent": ["c", "k"],
+        "unreadable": ["d", "g"],
+    }
+    shutil.move(root.parent / "invalid" / "f", root / "f")
+    shutil.copy(root / "a" / "003.npy", root / "f")  # mended and put back
+    assert main(words) == 0
+    assert lists(root)[0] == ["a", "b", "f", "l", "shard/e"]
+    assert lists(root)[1]["too_few_views"] == ["h"]
+
+
+@pytest.mark.parametrize("text", ['["a", "b"]', '{"why": ["a"]}', '{"unreadable": [1]}', "{"])
+def test_lists_of_others_that_are_not_ours_are_left_alone(
+    root: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = root / "invalid_paths.json"
+    path.write_text(text)
+    assert main(["--filter-views", str(root), *WORDS]) == 2
+    assert "invalid_paths.json" in (said := capsys.readouterr().err) and "invalid=<" in said
+    assert path.read_text() == text
+    assert main(["--filter-views", str(root), *WORDS, "invalid=others.json"]) == 0

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
+import math
 import os
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -14,20 +17,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from studio.systems.fitting import checked_state
 
 from studio.callbacks.checkpointing import load_checkpoint
 from studio.callbacks.snapshot import pack_code
 from studio.checkpoint_io import _TensorPickle, read_tensors
-from studio.config import MOST_CONFIG, read_experiment
-from studio.errors import ConfigError, DataError, WeightsError
+from studio.config import MOST_CONFIG, check_overrides, read_experiment
+from studio.early_checks import check_early
+from studio.errors import ConfigError, DataError, StudioError, WeightsError
 from studio.geometry.instant_nsr_checkpoint import read_instant_nsr
 from studio.geometry.neus_checkpoint import read_neus
 from studio.guidance.hub import cached
 from studio.guidance.licences import CARD, licence_of
+from studio.models.sdf.fit import checked_state
 from studio.plugin_sources import MOST_SOURCE, read_source
 from studio.registry import build
+from studio.yaml_text import Plain
 from tests.conftest import REPOSITORY, environment
+from tests.unit.test_captures import RIG, write_ngp
 from tests.unit.test_cli import RUN, run_here
 from tests.unit.test_instant_nsr import exported, small, small_renderer
 
@@ -122,7 +128,7 @@ def test_a_state_of_another_program_is_refused_in_a_sentence(
 @pytest.mark.parametrize("key", ["step_count", "rays", "elapsed_s"])
 def test_the_state_of_a_fit_is_numbers(key: str) -> None:
     state = {"step_count": 3, "rays": 256, "seed": 0, "elapsed_s": 1.5}
-    assert checked_state(state) == {**state, "max_steps": 0}, "of a version without it"
+    assert checked_state(state) == {**state, "max_steps": 0, "seconds": 0.0}, "of earlier versions"
     with pytest.raises(ValueError, match="x"):
         checked_state({**state, key: "x"})
     with pytest.raises(KeyError):
@@ -134,6 +140,48 @@ def test_angles_that_are_no_numbers_are_named(tmp_path: Path) -> None:
     options = {"root": str(tmp_path), "type": "Franka", "resolution": 16}
     with pytest.raises(DataError, match=r"angles\.npy holds values that are not finite"):
         build("data", "eschernet-eval", options, key="data").condition()
+
+
+@pytest.mark.parametrize("value", [math.nan, 1e300])
+def test_cameras_that_are_no_numbers_in_float32_are_named(tmp_path: Path, value: float) -> None:
+    matrix = np.eye(4)
+    matrix[3, 0] = value
+    for number in range(3):
+        camera = {"camera_data": {"cam2world": matrix.tolist()}}
+        (tmp_path / f"{number:05}.json").write_text(json.dumps(camera))
+    options = {"root": str(tmp_path), "type": "RTMV", "resolution": 16}
+    with pytest.raises(StudioError, match=re.escape(str(tmp_path))):
+        build("data", "eschernet-eval", options, key="data").targets()
+
+
+def test_captures_that_give_no_size_are_named(tmp_path: Path) -> None:
+    write_ngp(tmp_path, RIG[[0, 0, 0]])
+    for centre in ("keep", "masks", "look-at-pairs"):
+        data = build("data", "capture", {"root": str(tmp_path), "centre": centre}, key="data")
+        with pytest.raises(DataError, match=re.escape(str(tmp_path))):
+            data.load()
+
+
+@pytest.mark.parametrize("options", [{"in_channels": {"a": 1}}, {"nothing": 1}])
+def test_options_that_describe_no_autoencoder(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="describe no network"):
+        build("system", "autoencoder-training", {"autoencoder": options}, key="system")
+
+
+def test_a_word_of_two_lines_is_shown_on_one() -> None:
+    with pytest.raises(ConfigError, match=r"^'a\\nb: c' is not key=value"):
+        check_overrides(["a\nb: c"])
+
+
+def test_numbers_that_never_end_are_words(tmp_path: Path) -> None:
+    digits = "9" * 5001
+    assert Plain(digits).value == digits
+    path = tmp_path / "c.yaml"
+    for line in (f"trainer: {{max_steps: {digits}}}", f"system_type: {digits}"):
+        path.write_text(f"{line}\n")
+        with pytest.raises(StudioError, match="999") as caught:
+            check_early(str(path), [])
+        assert str(path) in str(caught.value)
 
 
 # --- configs, cards, the hub's cache --------------------------------------------------------------

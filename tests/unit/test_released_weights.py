@@ -69,6 +69,11 @@ def released_folder(folder: Path, width: int = 320) -> Path:
         (folder / part).mkdir(parents=True)
         name = "scheduler_config.json" if part == "scheduler" else "config.json"
         (folder / part / name).write_text(json.dumps(config))
+    for part in ("unet", "vae", "image_encoder"):
+        (folder / part).mkdir(exist_ok=True)
+        (folder / part / "config.json").touch()
+        name = "model" if part == "image_encoder" else "diffusion_pytorch_model"
+        save_file({"x": torch.zeros(1)}, folder / part / f"{name}.safetensors")
     return folder
 
 

@@ -319,7 +319,7 @@ def test_a_checkpoint_that_may_not_be_read_says_so(
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(torch, "load", refuse)
-    with pytest.raises(WeightsError, match=r"last\.ckpt cannot be read: Permission denied"):
+    with pytest.raises(WeightsError, match=r"last\.ckpt cannot be read: permission denied"):
         checkpointing.load_checkpoint(path)
 
 
@@ -391,5 +391,6 @@ def test_names_that_are_too_long_are_refused(
     project: Path, capsys: pytest.CaptureFixture[str], key: str
 ) -> None:
     assert main(["--config", "tiny.yaml", "--train", f"{key}={'x' * 300}"]) == 2
-    assert "too long" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "too long" in error or "of at most 200 bytes" in error
     assert not Path("outputs").exists()

@@ -182,9 +182,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> dict[st
 def test_the_visual_hull_takes_the_place_of_the_field(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("system.reconstruction_type=visual-hull", "system.hull.resolution=32")
+    hull = ("system.reconstruction_type=visual-hull", "system.hull.resolution=32")
+    words = (*hull, "data.holdout=4")
     figures = run(tmp_path, monkeypatch, "--train", "--export", "--validate", *words)
-    assert figures["watertight"] and figures["mesh_psnr"] > 15 and figures["warnings"] == []
+    assert figures["watertight"] and figures["mesh_psnr"] > 15 and figures["psnr"] > 12
+    assert figures["warnings"] == []
     ckpts = tmp_path / "reconstruct" / "default" / "ckpts"
     assert torch.load(ckpts / "last.ckpt", weights_only=True)["global_step"] == 1
     written = (tmp_path / "reconstruct" / "default" / "configs" / "config.yaml").read_text()
@@ -310,3 +312,27 @@ def test_options_of_the_replaced_model_are_left_out_but_not_those_that_are_asked
     for word in ("system.lr=0.1", "system.hull.fit_steps=3"):
         with pytest.raises(ConfigError, match="is not an option"):
             load_experiment(CONFIG, ["data.root=x", hull, word])
+
+
+# --- models of others -----------------------------------------------------------------------------
+
+
+def test_the_model_of_the_docs_is_one_file_in_custom(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    clean_plugins: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = (REPOSITORY / "docs" / "scene-models.md").read_text()
+    (code,) = [part for part in page.split("```python\n") if '@register("model", "ball")' in part]
+    (tmp_path / "custom").mkdir()
+    (tmp_path / "custom" / "ball.py").write_text(code.partition("```")[0])
+    monkeypatch.chdir(tmp_path)
+    words = ("system.reconstruction_type=ball", "system.scale=0.9", "--train")
+    figures = run(tmp_path, monkeypatch, "--export", *words)
+    assert figures["watertight"] and figures["mesh_psnr"] > 8
+    assert 0.6 * BALL < figures["volume"] < 1.2 * BALL
+    written = (tmp_path / "reconstruct" / "default" / "configs" / "config.yaml").read_text()
+    assert "reconstruction_type: ball" in written and "scale: 0.9" in written
+    fitted = build("model", "ball").fit(sphere_views(24))
+    same_pictures(SceneModel.load(fitted.save(tmp_path / "ball")), fitted)
