@@ -11,12 +11,14 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
 import studio
 from studio import plugins
+from studio.mesh import Mesh
 from studio.registry import build
 from studio.views import Condition, ViewSet
 from tests.conftest import REPOSITORY, Launch
@@ -132,9 +134,9 @@ def custom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_plugins: None)
 
 
 def test_its_plugins_are_found(custom: Path) -> None:
-    names = {"tinted", "poses-json", "ellipsoid", "volsdf", "point-cloud"}
+    names = {"tinted", "poses-json", "ellipsoid", "volsdf", "point-cloud", "off"}
     listed = [row for row in plugins.listing() if row.name in names]
-    kinds = {"data", "exporter", "geometry", "guidance", "renderer"}
+    kinds = {"data", "exporter", "format", "geometry", "guidance", "renderer"}
     assert {row.kind for row in listed} == kinds and len(listed) == len(names)
     assert all(row.summary and not row.error for row in listed)
     assert not plugins.catalogue().failures
@@ -160,6 +162,14 @@ def test_its_guidance_makes_views_learns_and_is_saved(custom: Path) -> None:
     again = type(guidance).from_pretrained("saved").generate(condition)
     assert torch.equal(again.images, guidance.generate(condition).images)
     assert again.images[0, 0, 0, 0] > views.images[0, 0, 0, 0]
+
+
+def test_its_format_is_written_by_name(custom: Path) -> None:
+    corners = np.eye(3)
+    Mesh(corners, np.array([[0, 1, 2]])).save("triangle.off")
+    assert Path("triangle.off").read_text().split() == (
+        "OFF 3 1 0  1 0 0  0 1 0  0 0 1  3 0 1 2".split()
+    )
 
 
 def test_its_other_plugins_fit_a_capture_together(custom: Path, launch: Launch) -> None:
