@@ -1,4 +1,4 @@
-# make setup | demo | test | lint | format | docs | bench
+# make setup | demo | test | lint | format | docs | dist | bench
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ IMAGE ?= load/images/car.png
 
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup demo test lint format docs bench
+.PHONY: setup demo test lint format docs dist bench
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -34,8 +34,18 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: setup
+# The table of options, and the site in site/.
+docs: $(VENV)/.docs
 	$(BIN)/python -m studio.docs_tables docs/options.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
+$(VENV)/.docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	touch $@
+
+dist: setup
+	$(BIN)/python -m hatchling build -d dist
+	ls -l dist
 
 bench: setup
 	$(BIN)/python -m benchmarks.nano

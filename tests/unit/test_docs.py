@@ -1,0 +1,197 @@
+"""Docs lead where they say, and what they tell a contributor to write and run works."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import studio
+from studio import plugins
+from studio.mesh import Mesh
+from studio.registry import build
+from studio.views import Condition, ViewSet
+from tests.conftest import REPOSITORY, Launch
+
+PAGES = sorted(
+    page.relative_to(REPOSITORY).as_posix()
+    for page in (
+        *REPOSITORY.glob("*.md"),
+        *(REPOSITORY / "docs").rglob("*.md"),
+        *(REPOSITORY / "custom").glob("*.md"),
+    )
+)
+CONTRIBUTING = (REPOSITORY / "CONTRIBUTING.md").read_text()
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def commands(text: str) -> list[list[str]]:
+    lines = "\n".join(blocks(text, "bash")).replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+# --- pages --------------------------------------------------------------------------------------
+
+
+def anchors(page: Path) -> set[str]:
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in headings}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_to_files_and_headings(name: str) -> None:
+    page = REPOSITORY / name
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for link in re.findall(r"\]\((?![a-z]+:)([^)\s]+)\)", text):
+        target, _, anchor = link.partition("#")
+        there = (page.parent / target).resolve() if target else page
+        assert there.is_file(), f"{name} links to {link}"
+        assert not anchor or anchor in anchors(there), f"{name} links to {link}"
+
+
+def test_api_pages_name_modules_that_exist() -> None:
+    named = []
+    for page in (REPOSITORY / "docs/api").glob("*.md"):
+        named += re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE)
+    assert {"studio", "studio.cameras", "studio.views", "studio.guidance.base"} <= set(named)
+    assert [module for module in named if importlib.util.find_spec(module) is None] == []
+
+
+def test_the_site_shows_every_page_once() -> None:
+    text = (REPOSITORY / "mkdocs.yml").read_text()
+    shown = re.findall(r"[\w/-]+\.md", text.partition("\nnav:")[2])
+    docs = {page.removeprefix("docs/") for page in PAGES if page.startswith("docs/")}
+    assert len(shown) == len(set(shown))
+    assert docs <= set(shown)
+
+
+# --- papers and versions ------------------------------------------------------------------------
+
+
+def test_the_citation_names_version_and_papers() -> None:
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    assert citation["version"] == studio.__version__
+    cited = {entry["identifiers"][0]["value"] for entry in citation["references"]}
+    tables = (REPOSITORY / "README.md").read_text().partition("## Bring your own")[0]
+    papers = set(re.findall(r"arxiv\.org/abs/([\d.]+)", tables))
+    assert len(papers) > 8
+    assert {f"arXiv:{paper}" for paper in papers} <= cited
+
+
+def test_the_changelog_knows_this_version() -> None:
+    versions = re.findall(r"^## \[(.+?)\]", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert versions[0] in {"Unreleased", studio.__version__}
+    assert studio.__version__ in versions
+
+
+# --- CONTRIBUTING -------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_its_make_commands_exist() -> None:
+    targets = [words[1] for words in commands(CONTRIBUTING) if words[0] == "make"]
+    assert {"setup", "test", "lint", "docs", "dist"} <= set(targets)
+    dry = subprocess.run(
+        ["make", "--dry-run", *targets], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert dry.returncode == 0, dry.stderr
+
+
+def test_its_pytest_commands_name_files_and_markers() -> None:
+    calls = [words for words in commands(CONTRIBUTING) if words[1:3] == ["-m", "pytest"]]
+    assert calls
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["pytest"]
+    markers = {line.partition(":")[0] for line in settings["ini_options"]["markers"]}
+    for words in calls:
+        assert (REPOSITORY / words[-1]).is_file()
+        assert "-m" not in words[3:] or words[words.index("-m", 3) + 1] in markers
+
+
+@pytest.fixture
+def custom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_plugins: None) -> Path:
+    """A working folder whose custom/ holds every plugin of CONTRIBUTING.md."""
+    (tmp_path / "custom").mkdir()
+    for code in blocks(CONTRIBUTING, "python"):
+        name = code.splitlines()[0].removeprefix("# ")
+        (tmp_path / name).write_text(code)
+    monkeypatch.chdir(tmp_path)
+    plugins.reset()
+    return tmp_path
+
+
+def test_its_plugins_are_found(custom: Path) -> None:
+    names = {"tinted", "poses-json", "ellipsoid", "volsdf", "point-cloud", "off"}
+    listed = [row for row in plugins.listing() if row.name in names]
+    kinds = {"data", "exporter", "format", "geometry", "guidance", "renderer"}
+    assert {row.kind for row in listed} == kinds and len(listed) == len(names)
+    assert all(row.summary and not row.error for row in listed)
+    assert not plugins.catalogue().failures
+
+
+def test_its_guidance_makes_views_learns_and_is_saved(custom: Path) -> None:
+    guidance = build("guidance", "tinted")
+    condition = Condition(image=torch.full((4, 32, 32), 0.5))
+    views = guidance.generate(condition)
+    assert isinstance(views, ViewSet)
+    assert views.images.shape == (8, 4, 64, 64)
+    batch = {"cond_image": torch.zeros(2, 3, 8, 8), "images": torch.full((2, 4, 3, 8, 8), 0.4)}
+    optimizer = torch.optim.SGD(guidance.parameters(), lr=1.0)
+    losses = []
+    for _ in range(20):
+        loss = guidance.training_loss(batch)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.01 * losses[0]
+    guidance.save_pretrained("saved")
+    again = type(guidance).from_pretrained("saved").generate(condition)
+    assert torch.equal(again.images, guidance.generate(condition).images)
+    assert again.images[0, 0, 0, 0] > views.images[0, 0, 0, 0]
+
+
+def test_its_format_is_written_by_name(custom: Path) -> None:
+    corners = np.eye(3)
+    Mesh(corners, np.array([[0, 1, 2]])).save("triangle.off")
+    assert Path("triangle.off").read_text().split() == (
+        "OFF 3 1 0  1 0 0  0 1 0  0 0 1  3 0 1 2".split()
+    )
+
+
+def test_its_other_plugins_fit_a_capture_together(custom: Path, launch: Launch) -> None:
+    views = ViewSet.load(REPOSITORY / "load/posed/car")
+    views.save("capture")
+    images = {path.name: path for path in sorted(Path("capture").rglob("*.png"))}
+    poses = {}
+    for (name, path), c2w, k in zip(
+        images.items(), views.cameras.c2w, views.cameras.intrinsics, strict=True
+    ):
+        path.rename(Path("capture", name))
+        poses[name] = {"c2w": c2w.tolist(), "focal": k[0, 0].item()}
+    Path("capture/transforms.json").unlink()
+    Path("capture/poses.json").write_text(json.dumps(poses))
+
+    (words,) = [words for words in commands(CONTRIBUTING) if "launch.py" in words]
+    given = [word.replace("FOLDER", "capture") for word in words[2:]]
+    done = launch(
+        *(str(REPOSITORY / word) if word.startswith("configs/") else word for word in given),
+        *("trainer.max_steps=30", "use_timestamp=false", "trainer.threads=1"),
+    )
+    assert done.returncode == 0, done.stderr
+    run = Path("outputs/reconstruct/default")
+    assert len((run / "export/points.xyz").read_text().splitlines()) > 500
+    assert json.loads((run / "metrics.json").read_text())["points"] > 500
