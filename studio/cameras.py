@@ -20,6 +20,7 @@ from studio.similarity import posed_in, scaled_poses
 
 CANONICAL_RADIUS = 1.5  # official: EpiDiff, Zero-1-to-3 and SyncDreamer renderings
 CANONICAL_FOV_DEG = math.degrees(0.8575560548920328)  # lens 35 mm on a 32 mm sensor
+NEAR_POLE_DEG = 0.1  # closer to straight up or down the origin's direction does not say what is up
 
 
 @dataclass(frozen=True)
@@ -249,7 +250,7 @@ def look_at(
     forward = torch.nn.functional.normalize(target.double() - centres.double(), dim=-1)
     up = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64).expand_as(forward)
     right = torch.linalg.cross(forward, up, dim=-1)
-    if (right.norm(dim=-1) < math.sin(math.radians(0.1))).any():
+    if (right.norm(dim=-1) < math.sin(math.radians(NEAR_POLE_DEG))).any():
         raise CameraError(
             "a camera looks straight up or down, where 'up' is undefined.",
             allowed="elevations between -89.9 and 89.9 degrees",
@@ -277,24 +278,52 @@ def orbit_cameras(
     radius: float = CANONICAL_RADIUS,
     fov_deg: float = CANONICAL_FOV_DEG,
     size: int | tuple[int, int] = 256,
+    ortho_scale: float | None = None,
 ) -> Cameras:
     """Place cameras around the origin, looking at it.
 
     Args:
         azimuth_deg: one angle per camera.
-        elevation_deg: one for all, or one per camera.
+        elevation_deg: one for all, or one per camera. At a pole the picture's "up" is what it comes
+            to on the way there along the camera's azimuth.
         radius: distance to the origin in world units.
-        fov_deg: vertical field of view.
+        fov_deg: vertical field of view; without meaning for orthographic cameras.
         size: picture side, or (height, width), in pixels.
+        ortho_scale: world units per picture height of orthographic cameras; None: perspective.
 
     Raises:
-        CameraError: if there is no angle, or an elevation is within 0.1 degrees of a pole.
+        CameraError: if there is no angle, or an elevation lies beyond a pole.
     """
     if not len(azimuth_deg):
         raise CameraError("no view is asked for.", allowed="1 view or more")
     azimuth = torch.tensor([float(a) for a in azimuth_deg])
     elevation = torch.as_tensor(elevation_deg, dtype=torch.float32).expand(len(azimuth))
+    if elevation.abs().max() > 90:
+        worst = float(elevation[elevation.abs().argmax()])
+        raise CameraError(f"an elevation is {worst:g} degrees.", allowed="-90 to 90")
     hw = (size, size) if isinstance(size, int) else size
     centres = spherical_to_cartesian(azimuth, elevation, torch.full((len(azimuth),), radius))
-    intrinsics = pinhole_intrinsics(fov_deg, hw).repeat(len(azimuth), 1, 1)
-    return Cameras(look_at(centres), intrinsics, hw)
+    c2w = _at_angles(azimuth, elevation, centres)
+    steep = elevation.abs() > 90 - NEAR_POLE_DEG
+    c2w[~steep] = look_at(centres[~steep])
+    if ortho_scale is None:
+        return Cameras(c2w, pinhole_intrinsics(fov_deg, hw).repeat(len(c2w), 1, 1), hw)
+    (h, w), count = hw, len(c2w)
+    flat = torch.tensor([[h / 2, 0.0, w / 2], [0.0, h / 2, h / 2], [0.0, 0.0, 1.0]])
+    return Cameras(c2w, flat.repeat(count, 1, 1), hw, torch.full((count,), float(ortho_scale)))
+
+
+def _at_angles(
+    azimuth_deg: Float[Tensor, "v"],
+    elevation_deg: Float[Tensor, "v"],
+    centres: Float[Tensor, "v 3"],
+) -> Float[Tensor, "v 4 4"]:
+    """Camera-to-world matrices that look back along these angles, poles included."""
+    a, e = torch.deg2rad(azimuth_deg.double()), torch.deg2rad(elevation_deg.double())
+    c2w = torch.eye(4, dtype=torch.float64).repeat(len(a), 1, 1)
+    right = torch.stack([-a.sin(), a.cos(), torch.zeros_like(a)], dim=-1)
+    forward = -torch.stack([e.cos() * a.cos(), e.cos() * a.sin(), e.sin()], dim=-1)
+    c2w[:, :3, 0], c2w[:, :3, 2] = right, forward
+    c2w[:, :3, 1] = torch.linalg.cross(forward, right, dim=-1)
+    c2w[:, :3, 3] = centres
+    return c2w.float()

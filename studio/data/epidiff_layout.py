@@ -290,9 +290,9 @@ def prepare_procedural(
     """
     from studio.data.procedural import render_object
     from studio.data.procedural_objects import categories, make_object, split_seed
-    from studio.data.procedural_rigs import rig_cameras
+    from studio.rigs import RIGS
 
-    cameras, kinds, lines = rig_cameras("epidiff96", size), categories(), []
+    cameras, kinds, lines = RIGS["epidiff96"].cameras(size), categories(), []
     for i in range(objects):
         kind = kinds[i % len(kinds)]
         number = split_seed(i, split, seed)

@@ -6,7 +6,7 @@ whose longest side is 1, all at one elevation, azimuths evenly spaced from +X.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.cameras import CANONICAL_RADIUS, Cameras, look_at, spherical_to_cartesian
+from studio.cameras import CANONICAL_RADIUS
 from studio.capture_files import is_picture
 from studio.data.layouts import CaptureConfig, LayoutData, pictures_in
 from studio.errors import DataError
@@ -24,10 +24,11 @@ from studio.paths import existing
 from studio.picture_files import picture_size
 from studio.ranges import Elevation, Share, Size
 from studio.registry import register
+from studio.rigs import RIGS, Rig
 from studio.shots import Scene, Shot
 
 FOCAL = 280.0 / 256.0  # of the picture's side; official: lens 35 mm on a 32 mm sensor
-BOUND = 0.6  # official: the box of SyncDreamer's mesh extraction
+BOUND = RIGS["syncdreamer-16"].bound  # official: the box of SyncDreamer's mesh extraction
 NO_CUTTING = "RGBA pictures, or ones on an even background"
 
 
@@ -46,13 +47,13 @@ class RigConfig(CaptureConfig):
 class RigData(LayoutData):
     """A ring of views, as one strip of square tiles or one file a view."""
 
-    count: ClassVar[int]
-    """Views of the ring."""
+    rig: ClassVar[Rig]
+    """The cameras, but for options."""
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
         """Whether there is a strip of that many square tiles, or that many pictures, cut out."""
-        found = tiles(root, cls.count)
+        found = tiles(root, len(cls.rig))
         return bool(found) and _is_cut_out(found[0][0])
 
     def scene(self, split: str = "train") -> Scene | None:
@@ -60,24 +61,23 @@ class RigData(LayoutData):
         if split != "train":
             return None
         cfg, root = self.cfg, existing(Path(self.cfg.root))
-        found = tiles(root, self.count)
+        found = tiles(root, len(self.rig))
         if not found:
             raise DataError(f"{root} is no such set of views.", allowed=self.looks_for)
-        cameras = ring_cameras(
-            self.count, cfg.elevation_deg, cfg.distance, found[0][2]
-        ).with_pixel_centres(cfg.pixel_centre)
+        rig = replace(self.rig.at_elevation(cfg.elevation_deg), radius=cfg.distance)
+        cameras = rig.cameras(found[0][2]).with_pixel_centres(cfg.pixel_centre)
         shots = [
             Shot(f"{i:03d}", file, cameras.c2w[i], cameras.intrinsics[i], size, box=box, plain=True)
             for i, (file, box, size) in enumerate(found)
         ]
-        return Scene(root, shots, BOUND, how_to_mask=NO_CUTTING)
+        return Scene(root, shots, rig.bound, how_to_mask=NO_CUTTING)
 
 
 @register("data", "syncdreamer-16")
 class SyncDreamerData(RigData):
     """SyncDreamer's 16 views, 22.5 degrees apart at elevation 30: one strip, or one file a view."""
 
-    count = 16
+    rig = RIGS["syncdreamer-16"]
     looks_for = "one PNG strip of 16 square tiles, or 16 square pictures and nothing else"
 
     @dataclass
@@ -89,7 +89,7 @@ class SyncDreamerData(RigData):
 class Spin36Data(RigData):
     """ViewFusion's spin of 36 views, 10 degrees apart: one file a view, or one strip."""
 
-    count = 36
+    rig = RIGS["spin-36"]
     looks_for = "36 square pictures and nothing else, or one PNG strip of 36 square tiles"
 
     @dataclass
@@ -128,16 +128,6 @@ def tiles(root: Path, count: int) -> list[Tile]:
         return []
     boxes = [(i * height, 0, (i + 1) * height, height) for i in range(count)]
     return [(files[0], box, (height, height)) for box in boxes]
-
-
-def ring_cameras(
-    count: int, elevation_deg: float, distance: float, size: tuple[int, int]
-) -> Cameras:
-    """Return cameras at even azimuths from +X that look at the origin, focal length as rendered."""
-    azimuth = torch.arange(count) * (360.0 / count)
-    elevation = torch.full((count,), float(elevation_deg))
-    centres = spherical_to_cartesian(azimuth, elevation, torch.full((count,), float(distance)))
-    return Cameras(look_at(centres), rendered_intrinsics(size).expand(count, 3, 3), size)
 
 
 def rendered_intrinsics(size: tuple[int, int]) -> Float[Tensor, "3 3"]:

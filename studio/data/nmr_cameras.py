@@ -12,9 +12,9 @@ from torch import Tensor
 from studio.cameras import Cameras
 from studio.data.arrays import read_npz
 from studio.data.nmr_index import VIEWS
-from studio.data.procedural_rigs import rig_cameras
 from studio.errors import DataError, about
 from studio.reading import reading
+from studio.rigs import RIGS
 
 # Rows: our axes in the renderer's, whose view 0 looks along +z, our -X, with y, our +Z, up.
 # Under SoftRas' camera axes (x right, y up, z forward) its world is left-handed: mirrored here.
@@ -27,7 +27,7 @@ def nmr_ring(size: int) -> Cameras:
 
     Elevation 30 degrees, distance 2.732, field of view 30 degrees (SoftRas' settings).
     """
-    return rig_cameras("nmr24", size)
+    return RIGS["nmr24"].cameras(size)
 
 
 def view_angles(views: Tensor) -> Float[Tensor, " v"]:

@@ -20,7 +20,6 @@ from studio.data.base import ViewPairData
 from studio.data.procedural_inputs import InputShot, draw_shots
 from studio.data.procedural_objects import ProceduralObject, categories, make_object, split_seed
 from studio.data.procedural_photo import photo_caster
-from studio.data.procedural_rigs import RIGS
 from studio.data.render import RayCaster, Rendered
 from studio.data.rings import Inputs, Rings, on_white
 from studio.errors import ConfigError, DataError
@@ -29,7 +28,10 @@ from studio.progress import StageProgress
 from studio.ranges import Count, CountOrZero, Elevation, Length, OneOf, Pixels, Range, Seed
 from studio.reading import read_json, reading
 from studio.registry import register
+from studio.rigs import RIGS
 
+RINGS = ("ele30", "epidiff96", "nmr24")
+"""Rigs whose azimuths are evenly spaced, so that any of them can be the front."""
 RENDERING_VERSION = 2
 """Part of the cache key: raise it when the pictures of a given seed change."""
 
@@ -98,7 +100,7 @@ class ProceduralData(ViewPairData):
         """Height and width of the pictures in pixels."""
         seed: Seed = 0
         """First object seed of each split."""
-        rig: Annotated[str, OneOf(RIGS)] = "ele30"
+        rig: Annotated[str, OneOf(RINGS)] = "ele30"
         """Cameras: ele30 (16 views, elevation 30), epidiff96 (six elevations), nmr24 (24 views)."""
         input_elevation_deg: Elevation = 30.0
         """Elevation of the condition view; must belong to the rig."""
@@ -150,7 +152,7 @@ class ProceduralData(ViewPairData):
             ConfigError: if the rig is no single ring.
         """
         if len(self.rig.elevations) != 1:
-            rings = [name for name, rig in RIGS.items() if len(rig.elevations) == 1]
+            rings = [name for name in RINGS if len(RIGS[name].elevations) == 1]
             raise ConfigError(
                 f"data.rig is '{self.cfg.rig}', which is no ring.", allowed=", ".join(rings)
             )
@@ -195,7 +197,7 @@ class ProceduralData(ViewPairData):
         """Category, seed and yaw in degrees of an object."""
         kind = self.cfg.categories[index % len(self.cfg.categories)]
         seed = split_seed(index, split, self.cfg.seed)
-        step = 360.0 / self.rig.views
+        step = 360.0 / len(self.rig.azimuths)
         yaw = float(np.random.default_rng(seed).uniform(0, step)) if self.cfg.yaw_jitter else 0.0
         return kind, seed, yaw
 
@@ -238,7 +240,7 @@ class ProceduralData(ViewPairData):
         return draw_shots(
             thing.arrays[0],
             self.cfg.inputs,
-            self.rig.views,
+            len(self.rig.azimuths),
             self.rig.step_deg,
             self.cfg.resolution,
             random,
@@ -313,7 +315,7 @@ class ProceduralViews(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         reference = 0
         if self.data.cfg.reference == "random":
-            reference = int(torch.randint(self.data.rig.views, ()))
+            reference = int(torch.randint(len(self.data.rig.azimuths), ()))
         return self.item(index, reference)
 
     def item(self, index: int, reference: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Wonder3D's six orthographic views, `rgb_000_<view>.png`, with `normals_000_<view>.png`.
 
-The pictures show [-1, 1]^2; the object's longest side is 1 where the picture's side is 1.35.
+The pictures show [-1, 1]^2; the diagonal of the object's box is 1 where their side is 1.35.
 Normals are colours (n + 1) / 2 in the axes (x right, y up, z towards the viewer) of the front
 camera.
 """
@@ -25,21 +25,15 @@ from studio.paths import existing
 from studio.picture_files import picture_size
 from studio.reading import read_text, reading
 from studio.registry import register
+from studio.rigs import RIGS
 from studio.shots import Scene, Shot
 from studio.transforms_cameras import rigid
 
 MOST_POSE = 1 << 16  # bytes of a file of twelve numbers
 
-# azimuth in degrees and distance of the centre; official: fixed_poses
-VIEWS = {
-    "front": (270.0, 1.3),
-    "front_right": (315.0, 1.3 * math.sqrt(2)),
-    "right": (0.0, 1.3),
-    "back": (90.0, 1.3),
-    "left": (180.0, 1.3),
-    "front_left": (225.0, 1.3 * math.sqrt(2)),
-}
-ORTHO_SCALE = 1.35  # official: picture side over the object's longest side
+RIG = RIGS["wonder3d"]
+FRONT_DEG = 270.0  # azimuth of the front camera in the world of the files; official: fixed_poses
+DIAGONAL = math.sqrt(2)  # official: cameras between two sides stand so much farther away
 
 
 @register("data", "wonder3d")
@@ -90,7 +84,7 @@ class Wonder3DData(LayoutData):
                     plain=True,
                 )
             )
-        to_world = torch.diag(torch.tensor([ORTHO_SCALE / 2] * 3 + [1.0]))
+        to_world = torch.diag(torch.tensor([float(RIG.ortho_scale or 1) / 2] * 3 + [1.0]))
         return Scene(root, shots, 1.0, to_world=to_world)
 
 
@@ -100,9 +94,10 @@ def _file(root: Path, kind: str, view: str) -> Path | None:
 
 def fixed_poses() -> dict[str, Float[Tensor, "4 4"]]:
     """Return the six views' camera-to-world matrices, OpenCV axes."""
-    azimuth, distance = (torch.tensor(v) for v in zip(*VIEWS.values(), strict=True))
-    centres = spherical_to_cartesian(azimuth, torch.zeros(len(VIEWS)), distance)
-    return dict(zip(VIEWS, look_at(centres), strict=True))
+    azimuth = torch.tensor([(FRONT_DEG + a) % 360.0 for a in RIG.azimuth_deg])
+    distance = torch.tensor([RIG.radius * (DIAGONAL if "_" in n else 1) for n in RIG.names])
+    centres = spherical_to_cartesian(azimuth, torch.tensor(RIG.elevation_deg), distance)
+    return dict(zip(RIG.names, look_at(centres), strict=True))
 
 
 def read_poses(folder: Path) -> dict[str, Float[Tensor, "4 4"]]:

@@ -338,7 +338,7 @@ def inference_rig(case: Case) -> dict[str, Tensor]:
     config.only(sample_views_mode="ele30")
     rig.only(radius=1.5, focal_px=280, image_px=256)
     azimuths = rig["azimuth_deg"]
-    cameras = cond.ring_cameras(len(azimuths), rig["elevation_deg"], side, truncated=True)
+    cameras = cond.ring(len(azimuths), rig["elevation_deg"], truncated=True).cameras(side)
     rgba = case.inputs["image_rgba"].permute(2, 0, 1).float() / 255
     elevation, azimuth = cond.viewing_angles(cameras.c2w)
     near = geo.near_views(elevation, azimuth, config["k_near_views"], "plane")

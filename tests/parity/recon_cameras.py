@@ -23,11 +23,12 @@ from studio.cameras import (
     spherical_to_cartesian,
 )
 from studio.data.dtu import decompose, object_box, read_projections
-from studio.data.fixed_rigs import rendered_intrinsics, ring_cameras
+from studio.data.fixed_rigs import rendered_intrinsics
 from studio.data.wonder3d import normal_axes, read_poses
 from studio.images import composite
 from studio.registry import build
 from studio.renderers.neus import NeuSRenderer
+from studio.rigs import RIGS, Rig
 from studio.shots import world_normals
 from studio.views import ViewSet
 from tests.parity.case import Adapter, Case
@@ -283,7 +284,7 @@ def spin36(case: Case) -> dict[str, Tensor]:
     config.about("elevation_rad", "distance")  # of the inputs
     elevation = math.degrees(float(case.inputs["elevation"]))
     distance = float(case.inputs["distance"])
-    cameras = ring_cameras(config["num_images"], elevation, distance, (256, 256))
+    cameras = Rig.ring(config["num_images"], elevation, distance).cameras(256)
     small = cameras[config["ray_views"]].resized(config["h"], config["w"])
     rays = small.with_pixel_centres(0.0).rays()
     return {
@@ -299,7 +300,7 @@ def syncdreamer16(case: Case) -> dict[str, Tensor]:
     given, config = case.inputs, case.config
     config.about("view_indices")  # of the inputs
     config.only(scale_K="diag(w/256,h/256,1)@K256")
-    cameras = ring_cameras(16, 30.0, 1.5, (256, 256))
+    cameras = RIGS["syncdreamer-16"].cameras(256)
     c2w = torch.linalg.inv(_homogeneous(given["poses"]))
     k = given["K"].expand(len(c2w), 3, 3)
     rays = Cameras(c2w, k, (config["h"], config["w"])).with_pixel_centres(0.0).rays()

@@ -143,10 +143,23 @@ def test_looking_at_another_point() -> None:
     torch.testing.assert_close(depth[0, 0], expected)
 
 
-def test_poles_are_refused() -> None:
+@pytest.mark.parametrize("azimuth", [0.0, 55.0, 180.0])
+def test_poles_are_the_end_of_the_way_there(azimuth: float) -> None:
+    """Up is what it comes to; no jump where the last tenth of a degree begins."""
+    for sign in (1, -1):
+        way = orbit_cameras([azimuth] * 4, [sign * e for e in (89.8, 89.95, 89.99, 90.0)])
+        assert torch.isfinite(way.c2w).all()
+        assert (way.c2w[1:] - way.c2w[:-1]).abs().max() < 6e-3  # 0.15 degrees at distance 1.5
+        right = torch.tensor([-math.sin(math.radians(azimuth)), math.cos(math.radians(azimuth)), 0])
+        torch.testing.assert_close(way.c2w[:, :3, 0], right.expand(4, 3), atol=1e-6, rtol=0)
+        torch.testing.assert_close(way.c2w[3, :3, 2], torch.tensor([0, 0, -1.0 * sign]))
+
+
+def test_beyond_the_poles_nothing_is_placed() -> None:
+    with pytest.raises(CameraError, match="an elevation is -90.5 degrees(.|\n)*-90 to 90"):
+        orbit_cameras([0, 0], [90.0, -90.5])
     with pytest.raises(CameraError, match="straight up or down"):
-        orbit_cameras([0], 90.0)
-    assert torch.isfinite(orbit_cameras([0], 89.8).c2w).all()
+        look_at(torch.tensor([[0.0, 0.0, 2.0]]))
 
 
 def test_nonsense_is_refused() -> None:

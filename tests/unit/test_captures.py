@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import struct
 from pathlib import Path
@@ -20,7 +21,6 @@ from studio.data.colmap_files import read_sparse
 from studio.data.dtu import decompose
 from studio.data.layouts import natural
 from studio.data.placement import placement, rotation_to_z, up_direction
-from studio.data.wonder3d import VIEWS
 from studio.errors import DataError, StudioError
 from studio.images import to_uint8
 from studio.lens import Lens, Undistorter
@@ -464,6 +464,16 @@ def test_eschernet_axes_that_cannot_be_told(tmp_path: Path) -> None:
 
 
 # --- Wonder3D -----------------------------------------------------------------------------------
+
+
+VIEWS = {  # azimuth in degrees, distance; as the files have them
+    "front": (270.0, 1.3),
+    "front_right": (315.0, 1.3 * math.sqrt(2)),
+    "right": (0.0, 1.3),
+    "back": (90.0, 1.3),
+    "left": (180.0, 1.3),
+    "front_left": (225.0, 1.3 * math.sqrt(2)),
+}
 
 
 def wonder_cameras() -> Cameras:

@@ -348,7 +348,7 @@ def test_pose_of_the_two_signs() -> None:
 
 
 def test_rig_of_the_released_script_has_whole_degrees() -> None:
-    released, exact = (cond.ring_cameras(16, 30.0, 64, truncated=t) for t in (True, False))
+    released, exact = (cond.ring(16, 30.0, truncated=t).cameras(64) for t in (True, False))
     torch.testing.assert_close(released.spherical()[0][3], torch.tensor(67.0))
     torch.testing.assert_close(exact.spherical()[0][3], torch.tensor(67.5))
 

@@ -21,9 +21,9 @@ from studio.data.epidiff_layout import (
     write_object,
 )
 from studio.data.epidiff_views import EpiDiffViews
-from studio.data.procedural_rigs import rig_cameras
 from studio.errors import ConfigError, DataError
 from studio.options import parse_config
+from studio.rigs import RIGS
 
 OFFICIAL = Path(__file__).parents[1] / "parity" / "cases" / "epidiff" / "dataset" / "data"
 
@@ -112,7 +112,7 @@ def test_the_96_views_of_procedural_objects(tmp_path: Path) -> None:
     prepare_procedural(tmp_path, "val", objects=1, size=16)
     data = EpiDiffViews(EpiDiffViews.Config(root=str(tmp_path), resolution=16))
     item = data.dataset("val")[0]
-    ring = rig_cameras("epidiff96", 16)[[6 * a + 4 for a in range(16)]]
+    ring = RIGS["epidiff96"].cameras(16)[[6 * a + 4 for a in range(16)]]
     torch.testing.assert_close(item["c2w"], ring.c2w)
     assert item["images"].std() > 0.1
     azimuth, elevation, _ = ring[[10]].spherical()

@@ -35,7 +35,7 @@ LAYERS = (
         "whole_folders",
         "yaml_text",
     },
-    {"cameras", "views", "images", "mesh", "schedule"},
+    {"cameras", "rigs", "views", "images", "mesh", "schedule"},
     {"ops", "metrics", "data", "export"},
     {"guidance", "geometry", "renderers"},
     {"systems", "callbacks"},

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from studio.guidance import precision
 from studio.guidance.autoencoder import encode
-from studio.guidance.diffusion import randn_like
 from studio.guidance.epidiff.geometry import Rig
 from studio.guidance.epidiff.network import Attention
+from studio.guidance.noise import randn_like
 from studio.guidance.precision import sampling_type, store_at_precision
 from studio.guidance.spad.attention import Scene
 from studio.views import Condition

@@ -22,11 +22,11 @@ from studio.data.procedural_objects import (
     make_object,
     split_seed,
 )
-from studio.data.procedural_rigs import rig_cameras
 from studio.data.render import cast_mesh
 from studio.errors import ConfigError
 from studio.options import parse_config
 from studio.registry import build
+from studio.rigs import RIGS
 
 MAIN = ("car", "house", "armchair", "animal")
 
@@ -144,7 +144,7 @@ def test_captions_name_the_colours() -> None:
 
 
 def test_rolling_the_ring_equals_turning_the_object() -> None:
-    ring = rig_cameras("ele30", 32)
+    ring = RIGS["ele30"].cameras(32)
     still = render_object("animal", 7, ring).rgba
     turned = render_object("animal", 7, ring, yaw_deg=-5 * 22.5).rgba
     difference = np.abs(np.roll(still, -5, axis=0) - turned).max(-1)

@@ -14,13 +14,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from studio.cameras import CANONICAL_RADIUS, Cameras, orbit_cameras
+from studio.cameras import Cameras
 from studio.guidance import hub
 from studio.guidance.autoencoder import decode, encode, latent_side
-from studio.guidance.backgrounds import views_on_white
-from studio.guidance.base import Guidance, Progress, ViewContract
+from studio.guidance.backgrounds import generated_views
+from studio.guidance.base import Guidance, Noise, Progress, ViewContract
 from studio.guidance.ddim import DDIMStep, OnStep, ddim_plan, ddim_sample
-from studio.guidance.diffusion import NoiseSchedule, guided_prediction, randn_like, target_latents
+from studio.guidance.diffusion import NoiseSchedule, guided_prediction, target_latents
 from studio.guidance.epidiff import checkpoint
 from studio.guidance.epidiff import conditioning as cond
 from studio.guidance.epidiff.geometry import Rig
@@ -34,6 +34,7 @@ from studio.guidance.epidiff.options import (
 )
 from studio.guidance.epidiff.rigs import RigMaker
 from studio.guidance.json_files import networks_refused
+from studio.guidance.noise import randn_like
 from studio.guidance.precision import sampled
 from studio.guidance.zero123 import network as zero123
 from studio.guidance.zero123.guidance import condition_pixels
@@ -62,7 +63,8 @@ class EpiDiffGuidance(Guidance):
         self.cfg = cfg = resolve(cfg, self.base_cfg)
         self.schedule = NoiseSchedule.of(self.base_cfg)
         self.contract = ViewContract(
-            ("image",), cfg.views, cfg.rig_elevation_deg, resolution=self.base_cfg.resolution
+            rig=cond.ring(cfg.views, cfg.rig_elevation_deg, truncated=cfg.rig == "truncated"),
+            resolution=self.base_cfg.resolution,
         )
         self.vae, self.image_encoder = parts["vae"], parts["image_encoder"]
         self.clip_camera_projection = parts["clip_camera_projection"]
@@ -262,29 +264,29 @@ class EpiDiffGuidance(Guidance):
         cameras: Cameras | None = None,
         *,
         generator: torch.Generator | None = None,
-        noise: Tensor | None = None,
+        noise: Tensor | Noise | None = None,
         progress: Progress | None = None,
     ) -> ViewSet:
         """Make all views that `cameras` see, together.
 
         The condition camera stands at the condition's azimuth and elevation, at distance 1.5.
-        `noise` [F, c, h, w] are the start latents.
+        `noise`: "start" [F, c, h, w], "posterior" [1, c, h, w] of the condition's latents.
         """
         side = self.base_cfg.resolution
-        cameras = self.default_cameras() if cameras is None else cameras
-        cameras = cameras.resized(side, side)
+        cameras = self.contract.targets(condition, cameras)
         device = next(self.vae.parameters()).device
         pixels = self.condition_pixels(condition).to(device)
-        eye = orbit_cameras(
-            [condition.azimuth_deg], condition.elevation_deg, CANONICAL_RADIUS
-        ).c2w.to(device)
+        eye = condition.camera().c2w.to(device)
         c2w = cameras.c2w[None].to(device)
         normalised = cameras.intrinsics / cameras.intrinsics.new_tensor([side, side, 1])[:, None]
         rig = self.rigs.make(normalised[None].to(device), c2w, eye)
         grid = latent_side(self.vae, side)
         like = pixels.new_empty(1, len(cameras), self.vae.config.latent_channels, grid, grid)
-        start = randn_like(like, generator) if noise is None else noise.to(device).view_as(like)
-        concat = self.condition_latents(pixels, self._condition_noise(like[:, 0], generator))
+        draws = Noise.of(noise, generator, in_turn=True)
+        start = draws.draw("start", like)
+        sampled_condition = self.cfg.condition_latents == "sample"
+        posterior = draws.draw("posterior", like[:, 0]) if sampled_condition else None
+        concat = self.condition_latents(pixels, posterior)
         tokens = self.tokens(pixels, self.rigs.pose_numbers(c2w, eye))
         plan = self.plan()
         done = iter(range(1, len(plan) + 1))
@@ -297,20 +299,11 @@ class EpiDiffGuidance(Guidance):
             on_step=None if progress is None else lambda *_: progress(next(done), len(plan)),
         )
         images = decode(self.vae, latents[0], self.cfg.vae_batch)
-        return views_on_white(images, cameras, {"guidance": "epidiff"})
+        return generated_views(images, cameras, {"guidance": "epidiff"})
 
     def plan(self) -> list[DDIMStep]:
         """Return the steps of a sampling run: DDIM without fresh noise."""
         return ddim_plan(self.schedule, self.cfg.steps, str(self.cfg.timestep_spacing), eta=0.0)
-
-    def default_cameras(self) -> Cameras:
-        """Return the ring of views."""
-        return cond.ring_cameras(
-            self.cfg.views,
-            self.cfg.rig_elevation_deg,
-            self.base_cfg.resolution,
-            truncated=self.cfg.rig == "truncated",
-        )
 
     def condition_pixels(self, condition: Condition) -> Float[Tensor, "1 3 s s"]:
         """Return the condition picture on white at the base's resolution, in [-1, 1].
