@@ -26,9 +26,9 @@ from studio.ops.visual_hull import Frame, cell_centres, visual_hull
 from studio.rigs import RIGS, Rig
 from studio.views import ViewSet
 
-RADII = torch.tensor([[0.36, 0.20, 0.20], [0.13, 0.12, 0.30], [0.10, 0.26, 0.12]])
-CENTRES = torch.tensor([[0.0, 0.0, -0.05], [0.24, 0.06, 0.12], [-0.16, -0.20, -0.08]])
-SIDE, CELLS = 96, 48
+RADII = torch.tensor([[0.20, 0.15, 0.36], [0.16, 0.12, 0.18], [0.12, 0.16, 0.16]])
+CENTRES = torch.tensor([[0.0, 0.0, 0.0], [0.15, 0.0, 0.14], [-0.04, -0.12, -0.14]])
+SIDE, CELLS = 64, 40
 RINGS = EscherNetConfig()
 
 METHODS = {
