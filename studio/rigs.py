@@ -128,9 +128,11 @@ class Rig:
             elevation_deg: of the input's camera, None if unknown; only "input" rigs ask. Unknown it
                 counts as 0: the object leans in the world as it does in the input.
         """
-        turn = azimuth_deg if self.frame == "azimuth" else 0.0
+        azimuths = self.azimuth_deg
+        if self.frame == "azimuth":
+            azimuths = tuple(azimuth_deg + a for a in azimuths)
         lens = (self.radius, self.fov_deg, size, self.ortho_scale)
-        cameras = orbit_cameras([turn + a for a in self.azimuth_deg], self.elevation_deg, *lens)
+        cameras = orbit_cameras(azimuths, self.elevation_deg, *lens)
         if self.frame != "input":
             return cameras
         c2w = tilt(azimuth_deg, elevation_deg or 0.0) @ cameras.c2w.double()

@@ -70,7 +70,7 @@ class SpadGuidance(Guidance):
         self.schedule = NoiseSchedule.of(cfg)
         # refuses steps that cannot be placed, before weights are read
         ddim_timesteps(cfg.steps, cfg.timestep_spacing, len(self.schedule))
-        self.contract = ViewContract(("text", "text+image"), ring(cfg), cfg.resolution)
+        self.contract = ViewContract(("text",), ring(cfg), cfg.resolution)
         networks: dict[str, Any]
         if parts is None:
             with networks_refused(cfg.weights):
