@@ -37,7 +37,7 @@ from benchmarks.answers import (
 from benchmarks.tables import table
 from benchmarks.unseen import small, training_pictures, training_rings, unseen_data
 from studio.config import plain
-from studio.guidance.backgrounds import views_on_white
+from studio.guidance.backgrounds import generated_views
 from studio.mesh import Mesh, MeshOptions
 from studio.metrics.mesh import chamfer, volume_iou
 from studio.models.sdf.model import SDFModel
@@ -141,7 +141,7 @@ class NanoBenchmark:
         return self._on_white(picture.expand(len(self.rings.cameras), -1, -1, -1))
 
     def _on_white(self, rgb: Tensor) -> ViewSet:
-        return views_on_white(rgb * 2 - 1, self.rings.cameras, {})
+        return generated_views(rgb * 2 - 1, self.rings.cameras, {})
 
     def _generate(self, guidance: Any, i: int) -> ViewSet:
         condition = Condition(image=self.true_views(i).images[0])

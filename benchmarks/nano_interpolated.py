@@ -27,7 +27,7 @@ from benchmarks.tables import cell, table
 from benchmarks.unseen import unseen_rings
 from studio.data.rings import Rings
 from studio.guidance.autoencoder import decode, encode
-from studio.guidance.backgrounds import views_on_white
+from studio.guidance.backgrounds import generated_views
 from studio.metrics.image import psnr
 from studio.registry import build
 from studio.views import Condition, ViewSet
@@ -94,7 +94,7 @@ def generate(guidance: Any, rings: Rings, i: int, reference: int | None = None) 
 def autoencoded(guidance: Any, views: ViewSet) -> ViewSet:
     """Return views as the guidance's autoencoder writes them."""
     latents = encode(guidance.vae, 2 * views.rgb_on() - 1) * guidance.vae.config.scaling_factor
-    return views_on_white(decode(guidance.vae, latents), views.cameras, {})
+    return generated_views(decode(guidance.vae, latents), views.cameras, {})
 
 
 def figures(made: list[ViewSet], truth: list[ViewSet]) -> Figures:

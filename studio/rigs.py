@@ -35,8 +35,9 @@ class Rig:
         frame: what the angles count from. "world": azimuth 0 is +X, whatever was given. "azimuth":
             azimuth 0 is the input camera's, elevations are the world's. "input": both angles are
             the input camera's, the whole rig is tilted with it.
-        measure: what of the object is 1 long in these units: the longest "side" of its box, the
-            "diagonal" of its box, or the diameter of the "sphere" around its box's centre.
+        measure: what of the object is `extent` long: the longest "side" of its box, the "diagonal"
+            of its box, or the diameter of the "sphere" around its box's centre.
+        extent: its length in world units.
         bound: half the side of the cube around the origin that holds the object.
         fixed: the method knows no other cameras than these.
         names: of the views; may be empty.
@@ -49,6 +50,7 @@ class Rig:
     ortho_scale: float | None = None
     frame: Frame = "world"
     measure: Measure = "side"
+    extent: float = 1.0
     bound: float = 0.5
     fixed: bool = False
     names: tuple[str, ...] = ()
@@ -72,11 +74,12 @@ class Rig:
                     f"a rig's {name} is {getattr(self, name)!r}.",
                     allowed=", ".join(get_args(kinds)),
                 )
-        lengths = (self.radius, self.bound, 1.0 if self.ortho_scale is None else self.ortho_scale)
+        lengths = [self.radius, self.extent, self.bound]
+        lengths += [] if self.ortho_scale is None else [self.ortho_scale]
         if not all(0 < value < math.inf for value in lengths) or not 0 < self.fov_deg < 180:
             raise CameraError(
-                f"a rig has radius {self.radius}, bound {self.bound}, ortho_scale "
-                f"{self.ortho_scale} and fov_deg {self.fov_deg}.",
+                f"a rig has radius {self.radius}, extent {self.extent}, bound {self.bound}, "
+                f"ortho_scale {self.ortho_scale} and fov_deg {self.fov_deg}.",
                 allowed="positive finite lengths, a field of view between 0 and 180 degrees",
             )
 
@@ -125,9 +128,11 @@ class Rig:
             elevation_deg: of the input's camera, None if unknown; only "input" rigs ask. Unknown it
                 counts as 0: the object leans in the world as it does in the input.
         """
-        turn = azimuth_deg if self.frame == "azimuth" else 0.0
+        azimuths = self.azimuth_deg
+        if self.frame == "azimuth":
+            azimuths = tuple(azimuth_deg + a for a in azimuths)
         lens = (self.radius, self.fov_deg, size, self.ortho_scale)
-        cameras = orbit_cameras([turn + a for a in self.azimuth_deg], self.elevation_deg, *lens)
+        cameras = orbit_cameras(azimuths, self.elevation_deg, *lens)
         if self.frame != "input":
             return cameras
         c2w = tilt(azimuth_deg, elevation_deg or 0.0) @ cameras.c2w.double()
@@ -170,13 +175,15 @@ class Rig:
         return self.azimuths[1] - self.azimuths[0] if len(self.azimuths) > 1 else 360.0
 
     def placed(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-        """Return an object's points as the rig's world has them: box centred, measure 1."""
+        """Return the points of an object as the rig shows it: its box centred, its size right."""
         low, high = points.amin(0), points.amax(0)
-        centred = points - (low + high) / 2
-        if self.measure == "sphere":
-            return centred / (2 * centred.norm(dim=1).max())
-        side = high - low
-        return centred / (side.max() if self.measure == "side" else side.norm())
+        centred, side = points - (low + high) / 2, high - low
+        lengths = {
+            "side": side.max(),
+            "diagonal": side.norm(),
+            "sphere": 2 * centred.norm(dim=1).max(),
+        }
+        return centred * (self.extent / lengths[self.measure])
 
 
 def tilt(azimuth_deg: float, elevation_deg: float) -> Float[Tensor, "4 4"]:

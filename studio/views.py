@@ -10,10 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.cameras import Cameras
-from studio.errors import DataError
+from studio.cameras import CANONICAL_FOV_DEG, CANONICAL_RADIUS, Cameras, orbit_cameras
+from studio.errors import ConfigError, DataError
 from studio.images import object_box, resize
+from studio.mesh import Mesh
 
+KINDS = ("image", "images", "text", "mesh")
+"""What a condition may hold: a picture, posed pictures, a text, a shape."""
 FINEST = 1536  # px on the longer side of an object: more than a texture can hold
 
 
@@ -156,13 +159,14 @@ class Original:
 
 @dataclass(frozen=True)
 class Condition:
-    """What a guidance is asked with: a picture, several posed pictures, or a text.
+    """What a guidance is asked with: a picture, several posed pictures, a text, a mesh, or several.
 
     Attributes:
         image: one picture, RGBA with straight alpha in [0, 1].
         views: several posed pictures.
         text: a prompt.
-        elevation_deg: elevation of the camera that took `image`.
+        mesh: a shape to be shown, alone or beside a picture or a text that says how it looks.
+        elevation_deg: elevation of the camera that took `image`; None if it is unknown.
         azimuth_deg: world azimuth at which that camera is placed.
         originals: the pictures as they were given, in the order of `views`; may be empty.
         meta: where it came from, plain JSON values.
@@ -171,7 +175,46 @@ class Condition:
     image: Float[Tensor, "4 h w"] | None = None
     views: ViewSet | None = None
     text: str | None = None
-    elevation_deg: float = 30.0
+    mesh: Mesh | None = None
+    elevation_deg: float | None = 30.0
     azimuth_deg: float = 0.0
     originals: tuple[Original, ...] = ()
     meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What is given, in the words of `KINDS`."""
+        given = (self.image, self.views, self.text, self.mesh)
+        return tuple(kind for kind, value in zip(KINDS, given, strict=True) if value is not None)
+
+    @property
+    def known_elevation_deg(self) -> float:
+        """Elevation of the camera that took `image`.
+
+        Raises:
+            ConfigError: if it is unknown.
+        """
+        if self.elevation_deg is None:
+            raise ConfigError(
+                "the elevation of the picture's camera is not known, and the guidance needs it.",
+                hint="Add data.elevation_deg=<degrees>; 0 is level with the object.",
+            )
+        return self.elevation_deg
+
+    def camera(
+        self,
+        radius: float = CANONICAL_RADIUS,
+        fov_deg: float = CANONICAL_FOV_DEG,
+        size: int | tuple[int, int] = 256,
+    ) -> Cameras:
+        """Return the camera that took `image`, looking at the origin.
+
+        Args:
+            radius: its distance.
+            fov_deg: its vertical field of view.
+            size: picture side, or (height, width), in pixels.
+
+        Raises:
+            ConfigError: if its elevation is unknown.
+        """
+        return orbit_cameras([self.azimuth_deg], self.known_elevation_deg, radius, fov_deg, size)

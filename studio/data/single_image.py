@@ -51,8 +51,9 @@ class SingleImageData(ConditionData):
         (its width, the picture's own centre staying where it is: ViewFusion)."""
         resolution: Pixels = 256
         """Side of the prepared picture in pixels."""
-        elevation_deg: Elevation = 30.0
-        """Elevation of the camera that took the picture, in degrees; 0 is level with the object."""
+        elevation_deg: Elevation | None = 30.0
+        """Elevation of the camera that took the picture, in degrees; 0 is level with the object.
+        null: unknown, for guidance that finds it out or does without."""
         azimuth_deg: Angle = 0.0
         """World azimuth, in degrees, at which that camera is placed."""
         prepared: str | None = None

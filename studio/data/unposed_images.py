@@ -46,7 +46,7 @@ class UnposedImagesData(ConditionData):
         parts = [part.condition() for part in self.parts]
         pictures = [part.image for part in parts if part.image is not None]
         side = self.cfg.resolution
-        nowhere = orbit_cameras([self.cfg.azimuth_deg], self.cfg.elevation_deg, size=side)
+        nowhere = orbit_cameras([self.cfg.azimuth_deg], self.cfg.elevation_deg or 0.0, size=side)
         views = ViewSet(torch.stack(pictures), nowhere[[0] * len(pictures)], meta={"posed": False})
         notes = [
             f"{file}: {note}"

@@ -4,51 +4,31 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from studio.cameras import CANONICAL_FOV_DEG, CANONICAL_RADIUS, Cameras, orbit_cameras
+from studio.cameras import Cameras
+from studio.errors import ConfigError
+from studio.guidance.contract import ViewContract
 from studio.guidance.licences import licence_of, shown_source
+from studio.guidance.noise import Noise
 from studio.views import Condition, ViewSet
+
+__all__ = ["Guidance", "Noise", "Progress", "ViewContract"]
 
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps in all) during sampling."""
 
 
-@dataclass(frozen=True)
-class ViewContract:
-    """What a model was trained for; asking for something else warns.
-
-    Attributes:
-        inputs: which of "image", "images", "text" it takes.
-        views: how many views it makes at once.
-        elevation_deg: elevation of the ring of views.
-        fov_deg: vertical field of view.
-        radius: camera distance, the object's longest side being 1.
-        resolution: picture side in pixels.
-    """
-
-    inputs: tuple[str, ...] = ("image",)
-    views: int = 16
-    elevation_deg: float = 30.0
-    fov_deg: float = CANONICAL_FOV_DEG
-    radius: float = CANONICAL_RADIUS
-    resolution: int = 256
-
-    def cameras(self, first_deg: float = 0.0) -> Cameras:
-        """Return the ring of views: azimuths first_deg + k * 360 / views."""
-        azimuths = [first_deg + k * 360.0 / self.views for k in range(self.views)]
-        return orbit_cameras(
-            azimuths, self.elevation_deg, self.radius, self.fov_deg, self.resolution
-        )
-
-
 class Guidance(nn.Module, ABC):
-    """A multi-view diffusion method."""
+    """A method that makes views; only `generate` has to be written.
+
+    One that cannot be trained or saved leaves `training_loss`, `save_pretrained` and
+    `from_pretrained` as they are: they say so.
+    """
 
     Config: ClassVar[type]
     contract: ViewContract = ViewContract()
@@ -62,34 +42,47 @@ class Guidance(nn.Module, ABC):
         cameras: Cameras | None = None,
         *,
         generator: torch.Generator | None = None,
-        noise: Tensor | None = None,
+        noise: Tensor | Noise | None = None,
         progress: Progress | None = None,
     ) -> ViewSet:
         """Make the views that `cameras` (by default the contract's rig) see of `condition`.
 
         Args:
-            condition: picture, pictures or text; its camera's elevation in degrees.
-            cameras: target cameras.
+            condition: picture, pictures, text or mesh; its camera's elevation in degrees.
+            cameras: target cameras (see `ViewContract.targets`).
             generator: source of all randomness that `noise` does not give.
-            noise: start latents, for exact repetition.
+            noise: a named source of all that is drawn, or start latents, for exact repetition
+                (see `Noise.of`).
             progress: called after every denoising step.
+
+        Returns:
+            RGBA views of `contract.resolution`, in the world of `cameras`, with normals where the
+            method makes them.
         """
 
     def condition_cameras(self, condition: Condition) -> Cameras | None:
         """Return the cameras of the condition's pictures among the views that `generate` makes.
 
         None where there is no picture or its camera is not known. Pictures that are posed keep
-        their cameras; a single one is seen from the contract's distance and with its lens.
+        their cameras; a single one is seen from the rig's distance and with its lens.
         """
         if condition.views is not None:
             return condition.views.cameras if condition.views.meta.get("posed", True) else None
-        if condition.image is None:
+        if condition.image is None or not self.contract.places_input:
             return None
-        ring, side = self.contract, condition.image.shape[-1]
-        pose = ([condition.azimuth_deg], condition.elevation_deg)
-        return orbit_cameras(*pose, ring.radius, ring.fov_deg, side)
+        pose = condition.azimuth_deg, condition.elevation_deg
+        return self.contract.rig.input_camera(condition.image.shape[-1], *pose)
 
-    @abstractmethod
+    @classmethod
+    def refuse_training(cls) -> None:
+        """Refuse a method that only generates.
+
+        Raises:
+            ConfigError: if it has no `training_loss` of its own.
+        """
+        if cls.training_loss is Guidance.training_loss:
+            raise _missing(cls, "be trained", "training_loss")
+
     def training_loss(
         self,
         batch: dict[str, Any],
@@ -103,7 +96,11 @@ class Guidance(nn.Module, ABC):
         cond_c2w [B,4,4] (OpenCV axes), intrinsics [B,V,3,3] in pixels; optionally latents
         [B,V,c,h,w] and cond_latents [B,c,h,w], posterior means that replace encoding; ref_images
         [B,R,3,H,W] in [-1,1] and ref_c2w [B,R,4,4], several references; caption, B texts.
+
+        Raises:
+            ConfigError: if the method only generates.
         """
+        raise _missing(type(self), "be trained", "training_loss")
 
     def trainable_parameters(self) -> list[dict[str, Any]]:
         """Return optimiser groups {"params", "lr_scale"}; all parameters that require gradients."""
@@ -122,11 +119,26 @@ class Guidance(nn.Module, ABC):
     def save_extras(self, folder: Path) -> None:
         """Write the pictures that the last `generate` kept beside its views, if any."""
 
-    @abstractmethod
     def save_pretrained(self, folder: Path | str) -> None:
-        """Write safetensors and config.json."""
+        """Write safetensors and config.json.
+
+        Raises:
+            ConfigError: if the method only generates.
+        """
+        raise _missing(type(self), "be saved", "save_pretrained")
 
     @classmethod
-    @abstractmethod
     def from_pretrained(cls, source: Path | str) -> Self:
-        """Read a folder written by `save_pretrained`."""
+        """Read a folder written by `save_pretrained`.
+
+        Raises:
+            ConfigError: if the method only generates.
+        """
+        raise _missing(cls, "be read from a folder of weights", "from_pretrained")
+
+
+def _missing(cls: type, what: str, function: str) -> ConfigError:
+    return ConfigError(
+        f"guidance {cls.__name__} ({cls.__module__}) only generates views; it cannot {what}.",
+        hint=f"Write {cls.__name__}.{function}, or use it with system_type: image-to-3d.",
+    )

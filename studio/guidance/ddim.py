@@ -15,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.errors import ConfigError
-from studio.guidance.diffusion import NoiseSchedule, randn_like
+from studio.guidance.diffusion import NoiseSchedule
+from studio.guidance.noise import randn_like
 
 Spacing = Literal["zero123", "ldm", "leading", "trailing"]
 

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import encode, latent_side
+from studio.guidance.noise import randn_like
 from studio.guidance.precision import VAE_BATCH, LatentSamplingOptions, whole
 from studio.ranges import Factor, Fixed, Range
 
@@ -270,16 +271,3 @@ def target_latents(
     shape = (len(pixels), vae.config.latent_channels, side, side)
     latents = encode(vae, pixels, randn_like(pixels.new_empty(shape), generator), vae_batch)
     return latents.unflatten(0, (objects, views)) * vae.config.scaling_factor
-
-
-def randn_like(
-    reference: Float[Tensor, "*shape"], generator: torch.Generator | None
-) -> Float[Tensor, "*shape"]:
-    """Draw unit noise on the generator's own device: a CPU seed gives one result anywhere.
-
-    The noise beside half precision is float32.
-    """
-    device = reference.device if generator is None else generator.device
-    kind = torch.promote_types(reference.dtype, torch.float32)
-    draw = torch.randn(reference.shape, generator=generator, device=device, dtype=kind)
-    return draw.to(reference.device)

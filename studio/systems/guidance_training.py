@@ -53,6 +53,7 @@ class GuidanceTraining(TrainingSystem):
             self.guidance = build(
                 "guidance", cfg.guidance_type, cfg.guidance, key="system.guidance"
             )
+        self.guidance.refuse_training()
 
     def prepare(self, data: Any) -> None:
         """Read the objects and, where asked for, encode their pictures once."""

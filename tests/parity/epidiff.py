@@ -74,7 +74,7 @@ def epipolar(case: Case) -> dict[str, Tensor]:
         out["knn_test_indices_global"] = geo.near_views(*angles, k, "plane", g)
     for run in config["runs"]:
         side, tag, rays = run["resolution"], run["tag"], _rays(run)
-        table = geo.Rig(intrinsics, c2w, near, rays, with_reference=True).at(side)
+        table = geo.CameraSet(intrinsics, c2w, near, rays, with_reference=True).at(side)
         origins, directions = geo.feature_rays(intrinsics, c2w, side, rays.ray_axes)
         sub = run.get("sub_rays", list(range(side * side)))
         query = table.query.expand(-1, -1, near.shape[-1], -1, -1, -1)
@@ -141,7 +141,7 @@ def mv_model(case: Case) -> dict[str, Tensor]:
     load_block(model, case.weights, case.folder)
     with_reference = "ref" in config["cp_block"].get("pos_encs", ["abs"])
     intrinsics, c2w = geo.unpack_cameras(given["cameras"])
-    rig = geo.Rig(
+    rig = geo.CameraSet(
         intrinsics, c2w, given["k_near_indices"], _rays(config["render_options"]), with_reference
     )
     out: dict[str, Tensor] = {}
@@ -228,9 +228,9 @@ def _pose(case: Case) -> Tensor:
     return torch.cat(numbers, dim=-1)
 
 
-def _rig(model: EpiDiffGuidance, case: Case) -> geo.Rig:
+def _rig(model: EpiDiffGuidance, case: Case) -> geo.CameraSet:
     intrinsics, c2w = geo.unpack_cameras(case.inputs["cameras"])
-    return model.rigs.given(intrinsics, c2w, case.inputs["k_near_indices"])
+    return model.camera_sets.given(intrinsics, c2w, case.inputs["k_near_indices"])
 
 
 @torch.no_grad()
@@ -338,7 +338,7 @@ def inference_rig(case: Case) -> dict[str, Tensor]:
     config.only(sample_views_mode="ele30")
     rig.only(radius=1.5, focal_px=280, image_px=256)
     azimuths = rig["azimuth_deg"]
-    cameras = cond.ring_cameras(len(azimuths), rig["elevation_deg"], side, truncated=True)
+    cameras = cond.ring(len(azimuths), rig["elevation_deg"], truncated=True).cameras(side)
     rgba = case.inputs["image_rgba"].permute(2, 0, 1).float() / 255
     elevation, azimuth = cond.viewing_angles(cameras.c2w)
     near = geo.near_views(elevation, azimuth, config["k_near_views"], "plane")

@@ -62,12 +62,12 @@ def wake(model: torch.nn.Module) -> None:
             torch.nn.init.normal_(block.t1_point_fc.weight, std=0.2)
 
 
-def ring_rig(views: int, k: int, **options: object) -> geo.Rig:
+def ring_set(views: int, k: int, **options: object) -> geo.CameraSet:
     cameras = orbit_cameras([i * 360 / views for i in range(views)], 30.0, size=1)
     c2w = cameras.c2w[None]
     near = geo.near_views(*cond.viewing_angles(c2w), k)
     intrinsics = geo.square_intrinsics(cameras.intrinsics[None])
-    return geo.Rig(intrinsics, c2w, near, geo.RayOptions(**options))
+    return geo.CameraSet(intrinsics, c2w, near, geo.RayOptions(**options))
 
 
 def ring_batch(objects: int, views: int, latent: int = 8) -> dict[str, Tensor]:
@@ -89,7 +89,7 @@ def ring_batch(objects: int, views: int, latent: int = 8) -> dict[str, Tensor]:
 def test_samples_land_on_the_true_correspondence() -> None:
     """A map that holds pixel positions, sampled in a near view, says where a known point is."""
     side, views = 16, 8
-    rig = ring_rig(views, 3, ray_start=1.0, ray_end=2.0, n_samples=101)
+    rig = ring_set(views, 3, ray_start=1.0, ray_end=2.0, n_samples=101)
     table = rig.at(side)
     centres = (torch.arange(side) + 0.5) / side
     y, x = torch.meshgrid(centres, centres, indexing="ij")
@@ -114,7 +114,7 @@ def test_samples_land_on_the_true_correspondence() -> None:
 def test_swapped_axes_miss_it() -> None:
     """The released layout does not, which is why it is an option of its own."""
     side = 16
-    rig = ring_rig(8, 3, ray_start=1.0, ray_end=2.0, n_samples=101, ray_axes="swapped")
+    rig = ring_set(8, 3, ray_start=1.0, ray_end=2.0, n_samples=101, ray_axes="swapped")
     table = rig.at(side)
     cameras = Cameras(rig.c2w[0], rig.intrinsics[0, :, :3, :3], (1, 1))
     misses = []
@@ -155,7 +155,7 @@ def test_near_views_wrap_around_on_the_sphere_only() -> None:
 
 
 def test_geometry_of_a_rig_is_computed_once() -> None:
-    rig = ring_rig(6, 3)
+    rig = ring_set(6, 3)
     assert rig.at(4) is rig.at(4)
     assert rig.at(4).mask.shape == (1, 6, 3, 16, 8)
 
@@ -192,7 +192,7 @@ def test_fast_and_reference_agree_with_gradients(positions: tuple[str, ...], fea
     wake(fast)
     slow = EpipolarBlock(64, dataclasses.replace(options, arithmetic="reference")).double()
     slow.load_state_dict(fast.state_dict())
-    table = dataclasses.replace(ring_rig(5, 3, n_samples=3), with_reference=True).at(4)
+    table = dataclasses.replace(ring_set(5, 3, n_samples=3), with_reference=True).at(4)
     table = dataclasses.replace(
         table, query=table.query.double(), reference=table.reference.double()
     )
@@ -211,7 +211,7 @@ def test_chunks_of_rays_and_shared_rigs_change_nothing() -> None:
     torch.manual_seed(1)
     block = EpipolarBlock(64, BlockOptions(1, True, head_width=32, time_width=24))
     wake(block)
-    table = ring_rig(5, 3).at(4)
+    table = ring_set(5, 3).at(4)
     images, t_emb = torch.randn(10, 64, 4, 4), torch.randn(10, 24)
     with torch.no_grad():
         whole = block(images, table, t_emb)
@@ -226,7 +226,7 @@ def test_only_gather_carries_information_between_views(features: str, crosses: b
     model = tiny(neighbour_features=features, insert_stages=["mid"])
     wake(model)
     x, t = torch.randn(6, 16, 8, 8), torch.full((6,), 300)
-    context, rig = torch.randn(6, 1, 16), ring_rig(6, 3)
+    context, rig = torch.randn(6, 1, 16), ring_set(6, 3)
     changed = x.clone()
     changed[2] += 1
     with torch.no_grad():
@@ -242,11 +242,11 @@ def test_untrained_blocks_leave_the_base_exactly_as_it_is(stages: list[str]) -> 
     x, t = torch.randn(6, 16, 8, 8), torch.full((6,), 300)
     context = torch.randn(6, 1, 16)
     with torch.no_grad():
-        ours = model.mv_model(x, t, context, ring_rig(6, 3))
+        ours = model.mv_model(x, t, context, ring_set(6, 3))
         assert torch.equal(ours, model.mv_model.unet(x, t, context).sample)
     replaced = tiny(insert_stages=stages, use_residual=False)
     with torch.no_grad():
-        assert not torch.allclose(replaced.mv_model(x, t, context, ring_rig(6, 3)), ours)
+        assert not torch.allclose(replaced.mv_model(x, t, context, ring_set(6, 3)), ours)
 
 
 # ------------------------------------------------------------------ guidance
@@ -281,7 +281,7 @@ def test_drops_of_the_condition() -> None:
         model.mv_model.register_forward_hook(
             lambda _m, inputs, _y, seen=seen: seen.update(x=inputs[0], token=inputs[2])
         )
-        rig = model.rigs.make(batch["intrinsics"] / 64, batch["c2w"], batch["cond_c2w"])
+        rig = model.camera_sets.make(batch["intrinsics"] / 64, batch["c2w"], batch["cond_c2w"])
         drop = torch.tensor([0.9, 0.0] if settings == "right" else [0.0])
         model.denoising_loss(
             batch["latents"],
@@ -338,9 +338,9 @@ def test_generate_makes_the_ring_and_repeats() -> None:
 def test_pose_of_the_two_signs() -> None:
     cameras = orbit_cameras([0.0, 90.0], [30.0, 50.0])
     c2w, eye = cameras.c2w[None], cameras.c2w[:1]
-    right = tiny().rigs.pose_numbers(c2w, eye)[0, 1]
+    right = tiny().camera_sets.pose_numbers(c2w, eye)[0, 1]
     other = tiny(settings="released", fourth_number="abs_elevation")
-    released = other.rigs.pose_numbers(c2w, eye)[0, 1]
+    released = other.camera_sets.pose_numbers(c2w, eye)[0, 1]
     step = torch.deg2rad(torch.tensor(20.0))
     torch.testing.assert_close(right, torch.tensor([-step, 1.0, 0.0, 0.0]), atol=1e-5, rtol=0)
     expected = torch.tensor([step, 1.0, 0.0, torch.deg2rad(torch.tensor(30.0))])
@@ -348,7 +348,7 @@ def test_pose_of_the_two_signs() -> None:
 
 
 def test_rig_of_the_released_script_has_whole_degrees() -> None:
-    released, exact = (cond.ring_cameras(16, 30.0, 64, truncated=t) for t in (True, False))
+    released, exact = (cond.ring(16, 30.0, truncated=t).cameras(64) for t in (True, False))
     torch.testing.assert_close(released.spherical()[0][3], torch.tensor(67.0))
     torch.testing.assert_close(exact.spherical()[0][3], torch.tensor(67.5))
 
@@ -459,4 +459,4 @@ def test_blocks_sit_in_any_unet_without_change() -> None:
     model = MVModel(unet, BlockOptions(), stages=(), up_layers=())
     x, t, context = torch.randn(3, 4, 8, 8), torch.tensor([1, 2, 3]), torch.randn(3, 1, 8)
     with torch.no_grad():
-        torch.testing.assert_close(model(x, t, context, ring_rig(3, 2)), unet(x, t, context).sample)
+        torch.testing.assert_close(model(x, t, context, ring_set(3, 2)), unet(x, t, context).sample)

@@ -22,7 +22,7 @@ from studio.guidance.autoencoder import build_vae
 from studio.guidance.eschernet import network as net
 from studio.guidance.eschernet.cape import camera_code, encode
 from studio.guidance.eschernet.checkpoint import PARTS, read_part, start_from
-from studio.guidance.eschernet.conditioning import default_cameras
+from studio.guidance.eschernet.conditioning import default_rig
 from studio.guidance.eschernet.encoder import build_encoder
 from studio.guidance.eschernet.guidance import EscherNetGuidance
 from studio.guidance.eschernet.options import EscherNetConfig
@@ -144,7 +144,7 @@ def test_order_of_references_does_not_matter(cape: str) -> None:
 @pytest.mark.parametrize("cape", ["6dof", "4dof"])
 def test_order_of_targets_is_the_order_of_views(cape: str) -> None:
     model, order = tiny(cape=cape), [2, 0, 3, 1]
-    cameras = default_cameras(model.cfg)
+    cameras = model.contract.cameras()
     noise = torch.randn(4, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     made = model.generate(Condition(views=posed(2)), cameras, noise=noise)
     other = model.generate(Condition(views=posed(2)), cameras[order], noise=noise[order])
@@ -230,7 +230,7 @@ def test_one_picture_is_a_posed_one() -> None:
 def test_groups_do_not_see_each_other() -> None:
     model = tiny()
     noise = torch.randn(4, 4, 4, 4, generator=torch.Generator().manual_seed(0))
-    cameras, condition = default_cameras(model.cfg), Condition(views=posed(2))
+    cameras, condition = model.contract.cameras(), Condition(views=posed(2))
     joint = model.generate(condition, cameras, noise=noise).images
     steps: list[tuple[int, int]] = []
     model.cfg = replace(model.cfg, group=3)
@@ -246,8 +246,7 @@ def test_groups_do_not_see_each_other() -> None:
 
 
 def test_default_rig_has_rings_at_every_elevation() -> None:
-    cfg = EscherNetConfig(azimuths=12, elevations_deg=[30.0, 15.0, 0.0])
-    cameras = default_cameras(cfg)
+    cameras = default_rig(12, [30.0, 15.0, 0.0]).cameras(64)
     azimuth, elevation, radius = cameras.spherical()
     assert len(cameras) == 36
     torch.testing.assert_close(azimuth[12:15], torch.tensor([0.0, 30.0, 60.0]), atol=1e-3, rtol=0)

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from studio.guidance import precision
 from studio.guidance.autoencoder import encode
-from studio.guidance.diffusion import randn_like
-from studio.guidance.epidiff.geometry import Rig
+from studio.guidance.epidiff.geometry import CameraSet
 from studio.guidance.epidiff.network import Attention
+from studio.guidance.noise import randn_like
 from studio.guidance.precision import sampling_type, store_at_precision
 from studio.guidance.spad.attention import Scene
 from studio.views import Condition
@@ -72,7 +72,7 @@ def camera_numbers(model: Any) -> list[Tensor]:
 
     def denoised(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
         for value in (*given, *named.values()):
-            if isinstance(value, Rig):
+            if isinstance(value, CameraSet):
                 told.extend([value.at(8).points, value.at(8).query, value.at(8).mask])
             elif isinstance(value, Scene):
                 told.append(value.plucker)

@@ -367,7 +367,8 @@ def test_sampling_starts_from_the_blob() -> None:
     noise = torch.randn(1, 3, 8, 8, 8, generator=seeded())
     model = tiny(prediction_type="epsilon")
     plan = model.sampler.plan()
-    start, abar = model.sampler.start(noise, plan, seeded()), plan[0].abar
+    draws, abar = Noise.of(None, seeded(), in_turn=True), plan[0].abar
+    start = model.sampler.start(noise, plan, draws)
     assert not torch.equal(start, noise)
     spot = (start - (1 - abar) ** 0.5 * noise) / abar**0.5
     assert (spot[:, 0] - spot[:, 1]).abs().max() > 0  # every view's own draw from the posterior

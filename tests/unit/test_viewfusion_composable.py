@@ -16,7 +16,7 @@ from torch import Tensor
 
 from studio.cameras import orbit_cameras
 from studio.errors import ConfigError, WeightsError
-from studio.guidance.backgrounds import views_on_white
+from studio.guidance.backgrounds import generated_views
 from studio.guidance.viewfusion_composable import conditioning as cond
 from studio.guidance.viewfusion_composable.capture import Capture
 from studio.guidance.viewfusion_composable.checkpoint import load_official_tensors
@@ -147,7 +147,7 @@ def test_angles_follow_the_ring_of_the_nmr_renderings() -> None:
     expected = torch.arange(24) * math.tau / 24
     nmr = RIGS["nmr24"].cameras(SIDE)
     torch.testing.assert_close(cond.absolute_angles(nmr.centres, True), expected, atol=1e-5, rtol=0)
-    ours = cond.ring(tiny().cfg)
+    ours = tiny().contract.cameras()
     torch.testing.assert_close(ours.c2w, nmr.c2w, atol=1e-6, rtol=0)
     torch.testing.assert_close(ours.intrinsics, nmr.intrinsics)
     turned = orbit_cameras([15.0], 30.0, size=SIDE).centres
@@ -393,7 +393,7 @@ def test_generate_makes_the_ring_and_captures_it(tmp_path: Path) -> None:
     assert model.captured.frames.shape == (5, 4, 3, SIDE, SIDE)
     assert model.captured.weights.shape == (5, 3, 1, 3, SIDE, SIDE)
     last = model.captured.frames[:, -1] * 2 - 1
-    assert torch.equal(views_on_white(last, made.cameras, {}).images, made.images)
+    assert torch.equal(generated_views(last, made.cameras, {}).images, made.images)
     model.save_extras(tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {"frames.png", "weights.png"}
     shown = read_picture(tmp_path / "weights.png")[:3]
@@ -456,7 +456,7 @@ def test_capture_without_weights_keeps_frames(tmp_path: Path) -> None:
 def test_targets_off_the_ring_are_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     model, picture = tiny(steps=1), Condition(image=torch.ones(4, SIDE, SIDE))
     with caplog.at_level(logging.WARNING):
-        model.generate(picture, cond.ring(model.cfg)[:2], generator=seeded())
+        model.generate(picture, model.contract.cameras()[:2], generator=seeded())
     assert caplog.text == ""
     with caplog.at_level(logging.WARNING):
         model.generate(picture, orbit_cameras([0.0], -20.0, size=SIDE), generator=seeded())

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from studio.cameras import Cameras, orbit_cameras
 from studio.data.epidiff_layout import on_background
 from studio.guidance.zero123.network import CLIP_MEAN, CLIP_STD
 from studio.images import to_uint8
+from studio.rigs import Rig
 
 
-def ring_cameras(
-    views: int, elevation_deg: float, size: int, *, truncated: bool = False
-) -> Cameras:
-    """Return evenly spaced cameras from azimuth 0 at distance 1.5.
+def ring(views: int, elevation_deg: float, *, truncated: bool = False) -> Rig:
+    """Return evenly spaced views from azimuth 0 at distance 1.5.
 
     Args:
         views: how many.
         elevation_deg: of all.
-        size: picture side in pixels.
         truncated: whole degrees as in the released script: 0, 22, 45, 67, ... for 16 views.
     """
-    azimuths = [k * 360.0 / views for k in range(views)]
-    if truncated:
-        azimuths = [float(int(a)) for a in azimuths]
-    return orbit_cameras(azimuths, elevation_deg, size=size)
+    even = Rig.ring(views, elevation_deg)
+    if not truncated:
+        return even
+    return replace(even, azimuth_deg=tuple(float(int(a)) for a in even.azimuth_deg))
 
 
 def released_picture(image: Float[Tensor, "4 h w"], side: int) -> Float[Tensor, "3 s s"]:

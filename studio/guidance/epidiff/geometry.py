@@ -1,7 +1,7 @@
 """Where the rays of one view fall in the others: sample points, visibility, position embeddings.
 
-Everything depends on cameras and resolution alone, so it is worked out once per camera set (`Rig`)
-and per feature-map side (`EpipolarGeometry`), always in float32, and handed to the network.
+Everything depends on cameras and resolution alone, so it is worked out once per set of cameras
+(`CameraSet`) and feature-map side (`EpipolarGeometry`), always in float32, for the network.
 Letters: B objects, F views, K near views (slot 0 is the view itself), N rays, S depth samples.
 Official: EpiDiff, arXiv 2312.06725, section 3.2 (epipolar-constrained attention).
 """
@@ -242,7 +242,7 @@ def assemble(
 
 
 @dataclass(frozen=True)
-class Rig:
+class CameraSet:
     """A set of cameras seen as one; gives the geometry of every feature-map side, once."""
 
     intrinsics: Float[Tensor, "b f 4 4"]

@@ -14,16 +14,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from studio.cameras import CANONICAL_RADIUS, Cameras, orbit_cameras
+from studio.cameras import Cameras
 from studio.guidance import hub
 from studio.guidance.autoencoder import decode, encode, latent_side
-from studio.guidance.backgrounds import views_on_white
-from studio.guidance.base import Guidance, Progress, ViewContract
+from studio.guidance.backgrounds import generated_views
+from studio.guidance.base import Guidance, Noise, Progress, ViewContract
 from studio.guidance.ddim import DDIMStep, OnStep, ddim_plan, ddim_sample
-from studio.guidance.diffusion import NoiseSchedule, guided_prediction, randn_like, target_latents
+from studio.guidance.diffusion import NoiseSchedule, guided_prediction, target_latents
 from studio.guidance.epidiff import checkpoint
 from studio.guidance.epidiff import conditioning as cond
-from studio.guidance.epidiff.geometry import Rig
+from studio.guidance.epidiff.camera_sets import CameraSets
+from studio.guidance.epidiff.geometry import CameraSet
 from studio.guidance.epidiff.network import MVModel
 from studio.guidance.epidiff.options import (
     RELEASED,
@@ -32,8 +33,8 @@ from studio.guidance.epidiff.options import (
     block_options,
     resolve,
 )
-from studio.guidance.epidiff.rigs import RigMaker
 from studio.guidance.json_files import networks_refused
+from studio.guidance.noise import randn_like
 from studio.guidance.precision import sampled
 from studio.guidance.zero123 import network as zero123
 from studio.guidance.zero123.guidance import Zero123Guidance, condition_pixels
@@ -62,7 +63,8 @@ class EpiDiffGuidance(Guidance):
         self.cfg = cfg = resolve(cfg, self.base_cfg)
         self.schedule = NoiseSchedule.of(self.base_cfg)
         self.contract = ViewContract(
-            ("image",), cfg.views, cfg.rig_elevation_deg, resolution=self.base_cfg.resolution
+            rig=cond.ring(cfg.views, cfg.rig_elevation_deg, truncated=cfg.rig == "truncated"),
+            resolution=self.base_cfg.resolution,
         )
         self.vae, self.image_encoder = parts["vae"], parts["image_encoder"]
         self.clip_camera_projection = parts["clip_camera_projection"]
@@ -78,7 +80,7 @@ class EpiDiffGuidance(Guidance):
                 bool(cfg.use_residual),
             )
         self.mv_model.gradient_checkpointing = cfg.gradient_checkpointing
-        self.rigs = RigMaker(cfg)
+        self.camera_sets = CameraSets(cfg)
         checkpoint.load_weights(self, self.mv_model, cfg)
 
     def trainable_parameters(self) -> list[dict[str, Any]]:
@@ -152,20 +154,22 @@ class EpiDiffGuidance(Guidance):
             t = torch.randint(
                 len(self.schedule), (objects,), generator=generator, device=draw_on
             ).to(like.device)
-            tokens = self.tokens(cond_image, self.rigs.pose_numbers(c2w, batch["cond_c2w"]))
+            tokens = self.tokens(cond_image, self.camera_sets.pose_numbers(c2w, batch["cond_c2w"]))
             width, height = cond_image.shape[-1], cond_image.shape[-2]
             scale = batch["intrinsics"].new_tensor([1 / width, 1 / height, 1.0])
-            rig = self.rigs.make(batch["intrinsics"] * scale[:, None], c2w, batch["cond_c2w"])
+            targets = self.camera_sets.make(
+                batch["intrinsics"] * scale[:, None], c2w, batch["cond_c2w"]
+            )
             if noise is None:
                 noise = randn_like(clean, generator)
-        return self.denoising_loss(clean, concat, tokens, rig, t, noise, drop)
+        return self.denoising_loss(clean, concat, tokens, targets, t, noise, drop)
 
     def denoising_loss(
         self,
         clean: Float[Tensor, "b f c h w"],
         concat: Float[Tensor, "b c h w"],
         tokens: Float[Tensor, "b f 1 d"],
-        rig: Rig,
+        targets: CameraSet,
         t: Int[Tensor, " b"],
         noise: Float[Tensor, "b f c h w"],
         drop: Float[Tensor, " u"],
@@ -176,7 +180,7 @@ class EpiDiffGuidance(Guidance):
             clean: scaled latents of the target views.
             concat: latents of the condition.
             tokens: cross-attention tokens.
-            rig: target cameras.
+            targets: target cameras.
             t: one timestep per object, shared by its views.
             noise: unit noise added to `clean`.
             drop: uniform draws in [0, 1), one per object or one for the whole batch; below
@@ -190,7 +194,7 @@ class EpiDiffGuidance(Guidance):
         noisy = self.schedule.add_noise(clean, noise, t)
         inputs = torch.cat([noisy, concat[:, None].expand(-1, views, -1, -1, -1)], dim=2)
         prediction = self.mv_model(
-            inputs.flatten(0, 1), t.repeat_interleave(views), tokens.flatten(0, 1), rig
+            inputs.flatten(0, 1), t.repeat_interleave(views), tokens.flatten(0, 1), targets
         ).unflatten(0, clean.shape[:2])
         losses = self.schedule.losses(prediction, clean, noise, t, self.base_cfg.min_snr_gamma)
         return {**losses, "noisy_input": inputs}
@@ -203,7 +207,7 @@ class EpiDiffGuidance(Guidance):
         t: int,
         tokens: Float[Tensor, "b f 1 d"],
         concat: Float[Tensor, "b c h w"],
-        rig: Rig,
+        targets: CameraSet,
     ) -> tuple[Float[Tensor, "b f c h w"], Float[Tensor, "b f c h w"] | None]:
         """Return the guided prediction at x_t, and the unconditional one (None at scale 1).
 
@@ -215,7 +219,7 @@ class EpiDiffGuidance(Guidance):
 
         def network(x: Tensor, context: Tensor) -> Tensor:
             times = torch.full((len(x),), t, device=x.device)
-            return self.mv_model(x, times, context, rig)
+            return self.mv_model(x, times, context, targets)
 
         guided, uncond = guided_prediction(
             network,
@@ -231,7 +235,7 @@ class EpiDiffGuidance(Guidance):
         self,
         tokens: Float[Tensor, "b f 1 d"],
         concat: Float[Tensor, "b c h w"],
-        rig: Rig,
+        targets: CameraSet,
         start: Float[Tensor, "b f c h w"],
         plan: list[DDIMStep],
         on_step: OnStep | None = None,
@@ -241,13 +245,13 @@ class EpiDiffGuidance(Guidance):
         Args:
             tokens: cross-attention tokens.
             concat: latents of the condition.
-            rig: target cameras.
+            targets: target cameras.
             start: unit noise.
             plan: the steps, from `ddim_plan`.
             on_step: called after each step.
         """
         return ddim_sample(
-            lambda x, t: self.predict(x, t, tokens, concat, rig),
+            lambda x, t: self.predict(x, t, tokens, concat, targets),
             self.schedule,
             plan,
             start,
@@ -262,55 +266,46 @@ class EpiDiffGuidance(Guidance):
         cameras: Cameras | None = None,
         *,
         generator: torch.Generator | None = None,
-        noise: Tensor | None = None,
+        noise: Tensor | Noise | None = None,
         progress: Progress | None = None,
     ) -> ViewSet:
         """Make all views that `cameras` see, together.
 
         The condition camera stands at the condition's azimuth and elevation, at distance 1.5.
-        `noise` [F, c, h, w] are the start latents.
+        `noise`: "start" [F, c, h, w], "posterior" [1, c, h, w] of the condition's latents.
         """
         side = self.base_cfg.resolution
-        cameras = self.default_cameras() if cameras is None else cameras
-        cameras = cameras.resized(side, side)
+        cameras = self.contract.targets(condition, cameras)
         device = next(self.vae.parameters()).device
         pixels = self.condition_pixels(condition).to(device)
-        eye = orbit_cameras(
-            [condition.azimuth_deg], condition.elevation_deg, CANONICAL_RADIUS
-        ).c2w.to(device)
+        eye = condition.camera().c2w.to(device)
         c2w = cameras.c2w[None].to(device)
         normalised = cameras.intrinsics / cameras.intrinsics.new_tensor([side, side, 1])[:, None]
-        rig = self.rigs.make(normalised[None].to(device), c2w, eye)
+        targets = self.camera_sets.make(normalised[None].to(device), c2w, eye)
         grid = latent_side(self.vae, side)
         like = pixels.new_empty(1, len(cameras), self.vae.config.latent_channels, grid, grid)
-        start = randn_like(like, generator) if noise is None else noise.to(device).view_as(like)
-        concat = self.condition_latents(pixels, self._condition_noise(like[:, 0], generator))
-        tokens = self.tokens(pixels, self.rigs.pose_numbers(c2w, eye))
+        draws = Noise.of(noise, generator, in_turn=True)
+        start = draws.draw("start", like)
+        sampled_condition = self.cfg.condition_latents == "sample"
+        posterior = draws.draw("posterior", like[:, 0]) if sampled_condition else None
+        concat = self.condition_latents(pixels, posterior)
+        tokens = self.tokens(pixels, self.camera_sets.pose_numbers(c2w, eye))
         plan = self.plan()
         done = iter(range(1, len(plan) + 1))
         latents = self.sample(
             tokens,
             concat,
-            rig,
+            targets,
             start,
             plan,
             on_step=None if progress is None else lambda *_: progress(next(done), len(plan)),
         )
         images = decode(self.vae, latents[0], self.cfg.vae_batch)
-        return views_on_white(images, cameras, {"guidance": "epidiff"})
+        return generated_views(images, cameras, {"guidance": "epidiff"})
 
     def plan(self) -> list[DDIMStep]:
         """Return the steps of a sampling run: DDIM without fresh noise."""
         return ddim_plan(self.schedule, self.cfg.steps, str(self.cfg.timestep_spacing), eta=0.0)
-
-    def default_cameras(self) -> Cameras:
-        """Return the ring of views."""
-        return cond.ring_cameras(
-            self.cfg.views,
-            self.cfg.rig_elevation_deg,
-            self.base_cfg.resolution,
-            truncated=self.cfg.rig == "truncated",
-        )
 
     def condition_pixels(self, condition: Condition) -> Float[Tensor, "1 3 s s"]:
         """Return the condition picture on white at the base's resolution, in [-1, 1].

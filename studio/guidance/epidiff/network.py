@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from studio.errors import ConfigError
 from studio.guidance.diffusion import recomputed
-from studio.guidance.epidiff.geometry import EMBEDDING_WIDTH, EpipolarGeometry, Rig
+from studio.guidance.epidiff.geometry import EMBEDDING_WIDTH, CameraSet, EpipolarGeometry
 from studio.options import Checked
 from studio.ranges import Count, CountOrZero, Width
 
@@ -259,7 +259,7 @@ class EpipolarModule(nn.Module):
         Args:
             images: feature maps of all views, objects outer.
             geometry: of as many objects, or of fewer that divide them: then it serves every part
-                of the batch in turn (both halves of classifier-free guidance, a common rig).
+                of the batch in turn (both halves of classifier-free guidance, a common camera set).
             t_emb: the UNet's time embedding, per view, or per object (repeated over its views).
         """
         objects, views = geometry.neighbours.shape[:2]
@@ -368,7 +368,7 @@ class EpipolarBlock(EpipolarModule):
         for name in reversed(self.options.positions):
             embedding = geometry.query if name == "abs" else geometry.reference
             if embedding is None:
-                raise ValueError("this block needs Rig(with_reference=True)")
+                raise ValueError("this block needs CameraSet(with_reference=True)")
             if embedding.shape[2] > 1:
                 embedding = embedding[:, :, slots]
             columns = weight[:, end - EMBEDDING_WIDTH : end]
@@ -510,7 +510,7 @@ class MVModel(nn.Module):
         latents: Float[Tensor, "v c h w"],
         t: Int[Tensor, " v"],
         context: Float[Tensor, "v l d"],
-        rig: Rig,
+        targets: CameraSet,
     ) -> Float[Tensor, "v o h w"]:
         """Predict the noise (or v) of all views of all objects.
 
@@ -518,7 +518,7 @@ class MVModel(nn.Module):
             latents: noisy latents and condition latents of V = B * F views, objects outer.
             t: timestep of every view.
             context: cross-attention tokens of every view.
-            rig: cameras of B objects, or of fewer that serve all parts of the batch in turn.
+            targets: cameras of B objects, or of fewer that serve all parts of the batch in turn.
         """
         unet = self.unet
         emb = unet.time_embedding(unet.time_proj(t).to(latents.dtype))
@@ -530,13 +530,13 @@ class MVModel(nn.Module):
                 x = self._layer(x, emb, context, resnet, attentions[j] if attentions else None)
                 skips.append(x)
             if len(self.cp_blocks_encoder):
-                x = self._insert(self.cp_blocks_encoder[i], x, rig, emb)
+                x = self._insert(self.cp_blocks_encoder[i], x, targets, emb)
             for downsampler in down.downsamplers or []:
                 x = downsampler(x)
                 skips.append(x)
         x = unet.mid_block.resnets[0](x, emb)
         if len(self.cp_blocks_mid):
-            x = self._insert(self.cp_blocks_mid[0], x, rig, emb)
+            x = self._insert(self.cp_blocks_mid[0], x, targets, emb)
         for attention, resnet in zip(
             unet.mid_block.attentions, unet.mid_block.resnets[1:], strict=True
         ):
@@ -548,7 +548,7 @@ class MVModel(nn.Module):
                 x = self._layer(x, emb, context, resnet, attentions[j] if attentions else None)
             if i in self.up_layers:
                 block = self.cp_blocks_decoder[self.up_layers.index(i)]
-                x = self._insert(block, x, rig, emb)
+                x = self._insert(block, x, targets, emb)
             for upsampler in up.upsamplers or []:
                 x = upsampler(x)
         return unet.conv_out(unet.conv_act(unet.conv_norm_out(x)))
@@ -569,8 +569,8 @@ class MVModel(nn.Module):
 
         return recomputed(self.gradient_checkpointing, layer, x, emb, context)
 
-    def _insert(self, block: EpipolarBlock, x: Tensor, rig: Rig, emb: Tensor) -> Tensor:
+    def _insert(self, block: EpipolarBlock, x: Tensor, targets: CameraSet, emb: Tensor) -> Tensor:
         if x.shape[-1] != x.shape[-2]:
             raise ValueError(f"feature maps must be square, got {tuple(x.shape[-2:])}")
-        out = recomputed(self.gradient_checkpointing, block, x, rig.at(x.shape[-1]), emb)
+        out = recomputed(self.gradient_checkpointing, block, x, targets.at(x.shape[-1]), emb)
         return x + out if self.residual else out

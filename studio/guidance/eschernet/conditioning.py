@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.cameras import CANONICAL_FOV_DEG, CANONICAL_RADIUS, Cameras, orbit_cameras
+from studio.cameras import CANONICAL_FOV_DEG, CANONICAL_RADIUS, Cameras
 from studio.errors import ConfigError, DataError
-from studio.guidance.eschernet.options import EscherNetConfig
 from studio.guidance.eschernet.poses import RADIUS_RANGE
 from studio.images import on_white
+from studio.rigs import Rig
 from studio.views import Condition, ViewSet
 
 logger = logging.getLogger(__name__)
@@ -29,8 +31,7 @@ def posed_pictures(condition: Condition) -> ViewSet:
         views = condition.views
     elif condition.image is not None:
         height, width = condition.image.shape[-2:]
-        eye = orbit_cameras([condition.azimuth_deg], condition.elevation_deg, size=(height, width))
-        views = ViewSet(condition.image[None], eye)
+        views = ViewSet(condition.image[None], condition.camera(size=(height, width)))
     else:
         what = "no picture" if condition.views is None else "pictures without cameras"
         raise ConfigError(
@@ -49,19 +50,17 @@ def pixels_on_white(views: ViewSet, side: int) -> Float[Tensor, "v 3 s s"]:
     return on_white(views.images, side) * 2 - 1
 
 
-def default_cameras(
-    cfg: EscherNetConfig, start_deg: float = 0.0, radius: float = CANONICAL_RADIUS
-) -> Cameras:
-    """Return the default rig: every elevation's ring of views, one after the other.
+def default_rig(azimuths: int, elevations_deg: Sequence[float]) -> Rig:
+    """Return every elevation's ring of views, one after the other, from the input's azimuth on.
 
     Args:
-        cfg: says how many views, at which elevations.
-        start_deg: azimuth of each ring's first view.
-        radius: distance from the origin.
+        azimuths: views of a ring.
+        elevations_deg: one per ring.
     """
-    ring = [start_deg + k * 360.0 / cfg.azimuths for k in range(cfg.azimuths)]
-    elevation = [float(e) for e in cfg.elevations_deg for _ in ring]
-    return orbit_cameras(ring * len(cfg.elevations_deg), elevation, radius, size=cfg.resolution)
+    ring = Rig.ring(azimuths, frame="azimuth")
+    elevations = tuple(float(e) for e in elevations_deg for _ in ring.azimuth_deg)
+    turns = ring.azimuth_deg * len(elevations_deg)
+    return replace(ring, azimuth_deg=turns, elevation_deg=elevations)
 
 
 def world_scale(references: Cameras, rescale: bool) -> float:

@@ -21,10 +21,10 @@ from studio.cameras import CANONICAL_RADIUS, Cameras
 from studio.config import parse_config
 from studio.guidance import folders
 from studio.guidance.autoencoder import decode, latent_side
-from studio.guidance.backgrounds import views_on_white
-from studio.guidance.base import Guidance, Progress, ViewContract
+from studio.guidance.backgrounds import generated_views
+from studio.guidance.base import Guidance, Noise, Progress, ViewContract
 from studio.guidance.ddim import DDIMStep, OnStep, ddim_plan, ddim_sample, ddim_timesteps
-from studio.guidance.diffusion import NoiseSchedule, guided_prediction, randn_like, target_latents
+from studio.guidance.diffusion import NoiseSchedule, guided_prediction, target_latents
 from studio.guidance.eschernet import checkpoint
 from studio.guidance.eschernet import conditioning as cond
 from studio.guidance.eschernet.cape import Codes, camera_code
@@ -33,6 +33,7 @@ from studio.guidance.eschernet.network import denoise, with_camera_attention
 from studio.guidance.eschernet.options import RELEASED, EscherNetConfig, checked
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import networks_refused
+from studio.guidance.noise import randn_like
 from studio.guidance.precision import sampled
 from studio.registry import register
 from studio.views import Condition, ViewSet
@@ -65,8 +66,7 @@ class EscherNetGuidance(Guidance):
         ddim_timesteps(cfg.steps, cfg.timestep_spacing, len(self.schedule))
         self.contract = ViewContract(
             ("image", "images"),
-            cfg.azimuths * len(cfg.elevations_deg),
-            cfg.elevations_deg[0],
+            cond.default_rig(cfg.azimuths, cfg.elevations_deg),
             resolution=cfg.resolution,
         )
         with networks_refused(cfg.weights):
@@ -229,21 +229,21 @@ class EscherNetGuidance(Guidance):
         cameras: Cameras | None = None,
         *,
         generator: torch.Generator | None = None,
-        noise: Tensor | None = None,
+        noise: Tensor | Noise | None = None,
         progress: Progress | None = None,
     ) -> ViewSet:
         """Make all views that `cameras` see of the posed pictures, or of the single picture.
 
         A single picture's camera stands at the condition's azimuth and elevation, at distance
-        1.5. The default rig starts at the first reference's azimuth. `noise` [V, c, h, w] are the
-        start latents.
+        1.5. The default rig starts at the first reference's azimuth. `noise`: "start" [V, c, h, w].
         """
         side, device = self.cfg.resolution, self.unet.device
         references = cond.posed_pictures(condition)
         scale = cond.world_scale(references.cameras, self.cfg.scale_cameras)
         if cameras is None:
             start_deg = float(references.cameras.spherical()[0][0])
-            cameras = cond.default_cameras(self.cfg, start_deg, CANONICAL_RADIUS / scale)
+            rig = replace(self.contract.rig, radius=CANONICAL_RADIUS / scale)
+            cameras = rig.cameras(side, start_deg)
         cameras = cameras.resized(side, side)
         for what, seen in (("reference", references.cameras), ("target", cameras)):
             cond.warn_of_unseen(seen, what, distances=not self.cfg.scale_cameras)
@@ -254,7 +254,7 @@ class EscherNetGuidance(Guidance):
         )
         grid = latent_side(self.vae, side)
         like = tokens.new_empty(1, len(cameras), self.vae.config.latent_channels, grid, grid)
-        start = randn_like(like, generator) if noise is None else noise.to(device).view_as(like)
+        start = Noise.of(noise, generator, in_turn=True).draw("start", like)
         plan = self.plan()
         total = len(plan) * math.ceil(len(cameras) / (self.cfg.group or len(cameras)))
         done = iter(range(1, total + 1))
@@ -266,7 +266,7 @@ class EscherNetGuidance(Guidance):
             on_step=None if progress is None else lambda *_: progress(next(done), total),
         )
         meta = {"guidance": "eschernet", "references": len(references)}
-        views = views_on_white(decode(self.vae, latents[0], self.cfg.vae_batch), cameras, meta)
+        views = generated_views(decode(self.vae, latents[0], self.cfg.vae_batch), cameras, meta)
         return replace(views, bound=views.bound / scale)
 
     def plan(self) -> list[DDIMStep]:

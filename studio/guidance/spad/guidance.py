@@ -17,13 +17,14 @@ from studio.checkpoint_io import read_tensors
 from studio.config import parse_config
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import decode, encode, latent_side
-from studio.guidance.backgrounds import views_on_white
-from studio.guidance.base import Guidance, Progress, ViewContract
+from studio.guidance.backgrounds import generated_views
+from studio.guidance.base import Guidance, Noise, Progress, ViewContract
 from studio.guidance.ddim import ddim_timesteps
-from studio.guidance.diffusion import NoiseSchedule, randn_like, target_latents
+from studio.guidance.diffusion import NoiseSchedule, target_latents
 from studio.guidance.folders import read_config
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import networks_refused
+from studio.guidance.noise import randn_like
 from studio.guidance.precision import sampled
 from studio.guidance.spad import checkpoint
 from studio.guidance.spad.attention import PLUCKER, Scene
@@ -31,7 +32,7 @@ from studio.guidance.spad.loss import denoising_loss
 from studio.guidance.spad.network import CameraProjection, Given, MultiViewUNet
 from studio.guidance.spad.options import RELEASED, SpadConfig
 from studio.guidance.spad.sampling import HeldPicture, Sampler
-from studio.guidance.spad.scenes import SceneMaker
+from studio.guidance.spad.scenes import SceneMaker, ring
 from studio.guidance.spad.text import Tokenizer, WordTokenizer
 from studio.images import on_white
 from studio.registry import register
@@ -69,9 +70,7 @@ class SpadGuidance(Guidance):
         self.schedule = NoiseSchedule.of(cfg)
         # refuses steps that cannot be placed, before weights are read
         ddim_timesteps(cfg.steps, cfg.timestep_spacing, len(self.schedule))
-        self.contract = ViewContract(
-            ("text",), cfg.views, cfg.rig_elevation_deg, cfg.fov_deg, cfg.radius, cfg.resolution
-        )
+        self.contract = ViewContract(("text",), ring(cfg), cfg.resolution)
         networks: dict[str, Any]
         if parts is None:
             with networks_refused(cfg.weights):
@@ -233,15 +232,15 @@ class SpadGuidance(Guidance):
         cameras: Cameras | None = None,
         *,
         generator: torch.Generator | None = None,
-        noise: Tensor | None = None,
+        noise: Tensor | Noise | None = None,
         progress: Progress | None = None,
     ) -> ViewSet:
         """Make the views of `condition.text` that `cameras` see, together.
 
         `condition.image` is a picture of the first of them (option `image_conditioning`, see
         `HeldPicture`: no weights were trained for it); without `cameras` the ring starts at its
-        azimuth and has its elevation. `noise` [V, c, h, w] are the start latents, in which no blob
-        is mixed then.
+        azimuth and has its elevation. `noise`: "start" [V, c, h, w], in which no blob is mixed
+        then; "posterior" [V, c, h, w] of the blob.
 
         Raises:
             ConfigError: if the condition holds no text, or a picture that is not asked for.
@@ -256,11 +255,10 @@ class SpadGuidance(Guidance):
         grid = latent_side(self.vae, side)
         shape = (1, len(cameras), self.vae.config.latent_channels, grid, grid)
         plan = self.sampler.plan()
-        if noise is None:
-            unit = randn_like(given.text.new_empty(shape), generator)
-            start = self.sampler.start(unit, plan, generator)
-        else:
-            start = unit = noise.to(self._device).view(shape)
+        draws = Noise.of(noise, generator, in_turn=True)
+        start = unit = draws.draw("start", given.text.new_empty(shape))
+        if "start" not in draws.given:
+            start = self.sampler.start(unit, plan, draws)
         done = iter(range(1, len(plan) + 1))
         latents = self.sampler.sample(
             given,
@@ -269,17 +267,16 @@ class SpadGuidance(Guidance):
             held=self.held(condition, unit),
             on_step=None if progress is None else lambda *_: progress(next(done), len(plan)),
         )
-        views = views_on_white(
-            decode(self.vae, latents[0], self.cfg.vae_batch), cameras, {"guidance": "spad"}
-        )
-        return ViewSet(views.images, views.cameras, self.cfg.bound, views.meta)
+        pixels = decode(self.vae, latents[0], self.cfg.vae_batch)
+        views = generated_views(pixels, cameras, {"guidance": "spad"})
+        return replace(views, bound=self.contract.rig.bound)
 
     def _ring(self, condition: Condition) -> Cameras:
         """Return the default rig; it starts at the picture's camera where there is one."""
         if condition.image is None:
             return self.contract.cameras()
-        contract = replace(self.contract, elevation_deg=condition.elevation_deg)
-        return contract.cameras(condition.azimuth_deg)
+        rig = self.contract.rig.at_elevation(condition.known_elevation_deg)
+        return rig.cameras(self.cfg.resolution, condition.azimuth_deg)
 
     # ---------------------------------------------------------------- weights
 

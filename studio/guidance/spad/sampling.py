@@ -11,7 +11,8 @@ from torch import Tensor
 
 from studio.guidance.autoencoder import encode
 from studio.guidance.ddim import DDIMStep, OnStep, ddim_plan, ddim_update
-from studio.guidance.diffusion import NoiseSchedule, guided_prediction, randn_like
+from studio.guidance.diffusion import NoiseSchedule, guided_prediction
+from studio.guidance.noise import Noise
 from studio.guidance.spad.network import Given, MultiViewUNet, blob
 from studio.guidance.spad.options import SpadConfig
 
@@ -77,7 +78,7 @@ class Sampler:
         self,
         noise: Float[Tensor, "n v c h w"],
         plan: list[DDIMStep],
-        generator: torch.Generator | None = None,
+        draws: Noise | None = None,
         spot: Float[Tensor, "n v c h w"] | None = None,
     ) -> Float[Tensor, "n v c h w"]:
         """Return noise mixed with the blob, which makes for a white background.
@@ -85,7 +86,7 @@ class Sampler:
         Args:
             noise: unit noise.
             plan: the steps; the first one's timestep decides the shares.
-            generator: of the draw from the blob's posterior, one per view.
+            draws: of the "posterior" of the blob, one per view.
             spot: scaled latents of the blob, instead.
         """
         abar = plan[0].abar
@@ -93,9 +94,9 @@ class Sampler:
             return noise
         if spot is None:
             picture = blob(self.cfg.resolution, self.cfg.blob_sigma).to(noise)
-            flat = noise.flatten(0, 1)
+            flat, draws = noise.flatten(0, 1), draws or Noise.of(None, None)
             pixels = picture.expand(len(flat), 3, -1, -1)
-            draw = randn_like(flat, generator)
+            draw = draws.draw("posterior", flat)
             spot = encode(self.vae, pixels, draw, self.cfg.vae_batch).view_as(noise)
             spot = spot * self.vae.config.scaling_factor
         return abar**0.5 * spot + (1 - abar) ** 0.5 * noise

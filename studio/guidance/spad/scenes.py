@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -10,9 +12,17 @@ from studio.cameras import Cameras
 from studio.guidance.spad.attention import Scene
 from studio.guidance.spad.epipolar import camera_vectors, epipolar_mask, plucker
 from studio.guidance.spad.options import SpadConfig
+from studio.rigs import Rig
 
 REMEMBERED = 256 * 2**20
 """Bytes of masks of camera pairs that are kept."""
+
+
+def ring(cfg: SpadConfig) -> Rig:
+    """Return the default views: a ring around objects that fill the cube."""
+    lens = cfg.rig_elevation_deg, cfg.radius, cfg.fov_deg
+    even = Rig.ring(cfg.views, *lens, frame="azimuth", bound=cfg.bound)
+    return replace(even, extent=2 * cfg.bound)
 
 
 class SceneMaker:

@@ -8,23 +8,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.cameras import Cameras, orbit_cameras
+from studio.cameras import orbit_cameras
 from studio.errors import ConfigError
 from studio.guidance.viewfusion_composable.options import ViewFusionComposableConfig
 from studio.images import on_white
+from studio.rigs import Rig
 from studio.views import Condition
 
 
-def ring(cfg: ViewFusionComposableConfig) -> Cameras:
-    """Return the default cameras: view i is the one of angle i * 360 / views."""
-    turn = (-360.0 if cfg.clockwise else 360.0) / cfg.views
-    return orbit_cameras(
-        [i * turn for i in range(cfg.views)],
-        cfg.rig_elevation_deg,
-        cfg.rig_radius,
-        cfg.rig_fov_deg,
-        cfg.resolution,
-    )
+def ring(cfg: ViewFusionComposableConfig) -> Rig:
+    """Return the default views: view i is the one of angle i * 360 / views."""
+    lens = cfg.rig_elevation_deg, cfg.rig_radius, cfg.rig_fov_deg
+    return Rig.ring(cfg.views, *lens, clockwise=cfg.clockwise)
 
 
 def absolute_angles(centres: Float[Tensor, "*b 3"], clockwise: bool) -> Float[Tensor, "*b"]:
@@ -67,7 +62,7 @@ def first_centre(condition: Condition) -> Float[Tensor, "1 3"]:
     """Return where the camera of the condition's first picture stands."""
     if condition.views is not None:
         return condition.views.cameras.centres[:1].cpu()
-    return orbit_cameras([condition.azimuth_deg], condition.elevation_deg).centres
+    return orbit_cameras([condition.azimuth_deg], condition.elevation_deg or 0.0).centres
 
 
 def with_reference(views: Float[Tensor, "b n 3 h w"]) -> Float[Tensor, "b n 6 h w"]:

@@ -19,12 +19,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from studio.cameras import Cameras, orbit_cameras
-from studio.guidance.backgrounds import views_on_white
-from studio.guidance.base import Guidance, Progress, ViewContract
-from studio.guidance.diffusion import randn_like
+from studio.cameras import Cameras
+from studio.guidance.backgrounds import generated_views
+from studio.guidance.base import Guidance, Noise, Progress, ViewContract
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import networks_refused
+from studio.guidance.noise import randn_like
 from studio.guidance.precision import sampled, whole
 from studio.guidance.viewfusion_composable import checkpoint
 from studio.guidance.viewfusion_composable import conditioning as cond
@@ -64,11 +64,10 @@ class ViewFusionComposableGuidance(Guidance):
         self.levels.times(cfg.steps)  # refuses what cannot be, before weights are read
         self.contract = ViewContract(
             ("image", "images"),
-            cfg.views,
-            cfg.rig_elevation_deg,
-            cfg.rig_fov_deg,
-            cfg.rig_radius,
+            cond.ring(cfg),
             cfg.resolution,
+            needs_elevation=False,
+            places_input=cfg.relative,
         )
         for name, table in self.levels.buffers().items():
             self.register_buffer(name, table)
@@ -208,26 +207,25 @@ class ViewFusionComposableGuidance(Guidance):
         cameras: Cameras | None = None,
         *,
         generator: torch.Generator | None = None,
-        noise: Tensor | None = None,
+        noise: Tensor | Noise | None = None,
         progress: Progress | None = None,
     ) -> ViewSet:
         """Make the views that `cameras` see of one picture or several.
 
         The pictures' own cameras are not looked at, but for the azimuth of the first one, from
         which relative models count. Of the target cameras only the azimuth matters; elevation,
-        distance and lens should be those of the ring. `noise` [V, 3, h, w] is what denoising
-        starts from.
+        distance and lens should be those of the ring. `noise`: "start" [V, 3, h, w].
         """
         side = self.cfg.resolution
-        cameras = (cameras or cond.ring(self.cfg)).resized(side, side)
+        cameras = self.contract.targets(condition, cameras)
         self._check_targets(cameras)
         device = self.gammas.device
         views = self.inputs(cond.condition_views(condition, side)[None].to(device))
         angles = self.target_angles(cameras.centres, cond.first_centre(condition)).to(device)
-        if noise is None:
-            noise = randn_like(views.new_empty(len(cameras), 3, side, side), generator)
-        made = self._denoise_all(views, angles, noise.to(device), generator, progress)
-        return views_on_white(made * 2 - 1, cameras, {"guidance": "viewfusion-composable"})
+        draws = Noise.of(noise, generator, in_turn=True)
+        start = draws.draw("start", views.new_empty(len(cameras), 3, side, side))
+        made = self._denoise_all(views, angles, start, draws.generator("step"), progress)
+        return generated_views(made * 2 - 1, cameras, {"guidance": "viewfusion-composable"})
 
     def _denoise_all(
         self,
@@ -287,13 +285,11 @@ class ViewFusionComposableGuidance(Guidance):
 
     def condition_cameras(self, condition: Condition) -> Cameras | None:
         """Return the camera of the first picture, from which relative models count; else None."""
-        if not self.cfg.relative:
+        if not self.contract.places_input:
             return None
         azimuth = torch.rad2deg(torch.atan2(*cond.first_centre(condition)[0, [1, 0]]))
-        cfg = self.cfg
-        return orbit_cameras(
-            [float(azimuth)], cfg.rig_elevation_deg, cfg.rig_radius, cfg.rig_fov_deg, cfg.resolution
-        )
+        pose = float(azimuth), self.cfg.rig_elevation_deg
+        return self.contract.rig.input_camera(self.cfg.resolution, *pose)
 
     # ---------------------------------------------------------------- weights
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from studio.guidance.diffusion import randn_like
+from studio.guidance.noise import randn_like
 from studio.guidance.viewfusion_composable.composition import Composed
 from studio.guidance.viewfusion_composable.schedule import Step
 

@@ -14,13 +14,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.cameras import CANONICAL_FOV_DEG, Cameras, orbit_cameras
+from studio.cameras import Cameras
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import decode, latent_side
-from studio.guidance.backgrounds import views_on_white
-from studio.guidance.base import Progress
+from studio.guidance.backgrounds import generated_views
+from studio.guidance.base import Noise, Progress
 from studio.guidance.ddim import DDIMStep, OnStep, ddim_update
-from studio.guidance.diffusion import guide, randn_like
+from studio.guidance.diffusion import guide
+from studio.guidance.noise import randn_like
 from studio.guidance.precision import sampled, whole
 from studio.guidance.viewfusion_interpolated.encodings import EncodedViews
 from studio.guidance.viewfusion_interpolated.options import (
@@ -57,7 +58,8 @@ class ViewFusionInterpolatedGuidance(Zero123Guidance):
         """
         super().__init__(cfg, parts)
         self.fusion = Fusion(cfg.input_temperature, cfg.view_temperature, cfg.window_deg)
-        self.contract = replace(self.contract, inputs=("image", "images"))
+        rig = replace(self.contract.rig, frame="azimuth")
+        self.contract = replace(self.contract, inputs=("image", "images"), rig=rig)
 
     # ---------------------------------------------------------------- one view
 
@@ -181,7 +183,7 @@ class ViewFusionInterpolatedGuidance(Zero123Guidance):
         cameras: Cameras | None = None,
         *,
         generator: torch.Generator | None = None,
-        noise: Tensor | None = None,
+        noise: Tensor | Noise | None = None,
         progress: Progress | None = None,
     ) -> ViewSet:
         """Make the views that `cameras` see, by default a ring at the input's own elevation.
@@ -194,7 +196,7 @@ class ViewFusionInterpolatedGuidance(Zero123Guidance):
                 several posed pictures, the first of which is the start of the order.
             cameras: target cameras.
             generator: source of all randomness that `noise` does not give.
-            noise: start latents [V, c, h, w], one per camera.
+            noise: "start" [V, c, h, w], one per camera.
             progress: called after every denoising step.
 
         Raises:
@@ -206,21 +208,22 @@ class ViewFusionInterpolatedGuidance(Zero123Guidance):
         cameras = (self.ring(eyes[0]) if cameras is None else cameras).resized(side, side)
         plan = make_plan(eyes, camera_poses(cameras), self.cfg.order, self.fusion)
         start: list[Tensor | None] = [None] * len(plan.steps)
-        if noise is not None:
+        draws = Noise.of(noise, generator, in_turn=True)
+        if "start" in draws.given:
             for camera, view in enumerate(plan.targets):
                 if view >= plan.inputs:
-                    start[view - plan.inputs] = noise[camera][None]
+                    start[view - plan.inputs] = draws.given["start"][camera][None]
         total = len(plan.steps) * len(self.plan())
         done = iter(range(1, total + 1))
         images = self.make_views(
             plan,
             pixels,
             start=start,
-            generator=generator,
+            generator=draws.generator("views"),
             on_step=None if progress is None else lambda *_: progress(next(done), total),
         )
         meta = {"guidance": "viewfusion-interpolated", "conditions": plan.conditions}
-        views = views_on_white(images[plan.targets], cameras, meta)
+        views = generated_views(images[plan.targets], cameras, meta)
         for camera, view in enumerate(plan.targets):
             if view < plan.inputs:  # with its own alpha
                 views.images[camera] = resize(given[view], side, side)
@@ -243,7 +246,7 @@ class ViewFusionInterpolatedGuidance(Zero123Guidance):
             raise ConfigError(
                 "the condition holds no picture.", allowed="one RGBA picture, or posed pictures"
             )
-        pose = [condition.azimuth_deg, condition.elevation_deg, self.cfg.input_distance]
+        pose = [condition.azimuth_deg, condition.known_elevation_deg, self.cfg.input_distance]
         return [condition.image], torch.tensor([pose], dtype=torch.float64)
 
     def condition_cameras(self, condition: Condition) -> Cameras | None:
@@ -251,15 +254,13 @@ class ViewFusionInterpolatedGuidance(Zero123Guidance):
         cameras = super().condition_cameras(condition)
         if cameras is None or condition.views is not None:
             return cameras
-        pose = ([condition.azimuth_deg], condition.elevation_deg)
-        return orbit_cameras(*pose, self.cfg.input_distance, CANONICAL_FOV_DEG, cameras.size)
+        return condition.camera(self.cfg.input_distance, size=cameras.size)
 
     def ring(self, pose: Float[Tensor, " 3"]) -> Cameras:
         """Return `views` cameras around the object, the first of them at a pose."""
         azimuth, elevation, distance = pose.tolist()
-        turns = [azimuth + k * 360.0 / self.cfg.views for k in range(self.cfg.views)]
-        side = self.cfg.resolution
-        return orbit_cameras(turns, elevation, distance, CANONICAL_FOV_DEG, side)
+        rig = replace(self.contract.rig.at_elevation(elevation), radius=distance)
+        return rig.cameras(self.cfg.resolution, azimuth)
 
     @classmethod
     def released(cls, **changes: Any) -> ViewFusionInterpolatedConfig:

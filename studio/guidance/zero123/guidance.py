@@ -11,15 +11,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
-from studio.cameras import CANONICAL_RADIUS, Cameras, orbit_cameras
+from studio.cameras import Cameras
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import decode, encode, latent_side
-from studio.guidance.backgrounds import views_on_white
-from studio.guidance.base import Guidance, Progress, ViewContract
+from studio.guidance.backgrounds import generated_views
+from studio.guidance.base import Guidance, Noise, Progress, ViewContract
 from studio.guidance.ddim import DDIMStep, OnStep, ddim_plan, ddim_sample, ddim_timesteps
-from studio.guidance.diffusion import NoiseSchedule, guided_prediction, randn_like, target_latents
+from studio.guidance.diffusion import NoiseSchedule, guided_prediction, target_latents
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import networks_refused
+from studio.guidance.noise import randn_like
 from studio.guidance.precision import sampled
 from studio.guidance.zero123 import checkpoint
 from studio.guidance.zero123 import network as net
@@ -27,6 +28,7 @@ from studio.guidance.zero123.checkpoint import build_parts
 from studio.guidance.zero123.options import RELEASED, Zero123Config
 from studio.images import on_white
 from studio.registry import register
+from studio.rigs import Rig
 from studio.views import Condition, ViewSet
 
 
@@ -56,7 +58,7 @@ class Zero123Guidance(Guidance):
         # refuses steps that cannot be placed, before weights are read
         ddim_timesteps(cfg.steps, cfg.timestep_spacing, len(self.schedule))
         self.contract = ViewContract(
-            ("image",), cfg.views, cfg.rig_elevation_deg, resolution=cfg.resolution
+            rig=Rig.ring(cfg.views, cfg.rig_elevation_deg), resolution=cfg.resolution
         )
         with networks_refused(cfg.weights):
             parts = parts or build_parts(cfg)
@@ -253,26 +255,25 @@ class Zero123Guidance(Guidance):
         cameras: Cameras | None = None,
         *,
         generator: torch.Generator | None = None,
-        noise: Tensor | None = None,
+        noise: Tensor | Noise | None = None,
         progress: Progress | None = None,
     ) -> ViewSet:
         """Make the views that `cameras` see; each is denoised on its own, `view_batch` at a time.
 
         The condition camera stands at the condition's azimuth and elevation, as far away as the
-        first target camera's rig (1.5). `noise` [V, c, h, w] are the start latents.
+        first target camera's rig (1.5). `noise`: "start" [V, c, h, w], "step" [S, V, c, h, w].
         """
         side = self.cfg.resolution
-        cameras = (cameras or self.contract.cameras()).resized(side, side)
+        cameras = self.contract.targets(condition, cameras)
         device = next(self.unet.parameters()).device
         pixels = condition_pixels(condition, side).to(device)
-        eye = orbit_cameras(
-            [condition.azimuth_deg], condition.elevation_deg, CANONICAL_RADIUS
-        ).centres
+        eye = condition.camera().centres
         pose = net.pose_vector(eye, cameras.centres.cpu(), self.cfg.fourth_number).to(device)
         embedding, concat = self.embed(pixels), self.condition_latents(pixels)
         context = self.clip_camera_projection(embedding.expand(len(pose), -1), pose)
-        if noise is None:
-            noise = randn_like(concat.expand(len(pose), -1, -1, -1), generator)
+        draws = Noise.of(noise, generator, in_turn=True)
+        start = draws.draw("start", concat.expand(len(pose), -1, -1, -1))
+        steps = draws.given.get("step")
         plan = self.plan()
         parts = list(range(0, len(pose), self.cfg.view_batch))
         done, images = 0, []
@@ -288,13 +289,14 @@ class Zero123Guidance(Guidance):
             latents = self.sample(
                 context[part],
                 concat.expand(len(context[part]), -1, -1, -1),
-                noise[part].to(device),
+                start[part],
                 plan=plan,
-                generator=generator,
+                step_noise=None if steps is None else steps[:, part].to(device),
+                generator=draws.generator("step", first),
                 on_step=count,
             )
             images.append(decode(self.vae, latents, self.cfg.vae_batch))
-        return views_on_white(torch.cat(images), cameras, {"guidance": "zero123"})
+        return generated_views(torch.cat(images), cameras, {"guidance": "zero123"})
 
     # ---------------------------------------------------------------- weights
 

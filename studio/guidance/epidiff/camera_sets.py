@@ -7,13 +7,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from studio.guidance.epidiff.conditioning import turn_world, viewing_angles
-from studio.guidance.epidiff.geometry import RayOptions, Rig, near_views, square_intrinsics
+from studio.guidance.epidiff.geometry import CameraSet, RayOptions, near_views, square_intrinsics
 from studio.guidance.epidiff.options import EpiDiffConfig
 from studio.guidance.zero123.network import pose_vector
 
 
-class RigMaker:
-    """Makes the epipolar geometry of target cameras; the last rig is kept and reused.
+class CameraSets:
+    """Makes the epipolar geometry of target cameras; the last set is kept and reused.
 
     Args:
         cfg: options, all of them filled in.
@@ -29,15 +29,15 @@ class RigMaker:
             str(cfg.ray_axes),
             bool(cfg.align_corners),
         )
-        self._last: Rig | None = None
+        self._last: CameraSet | None = None
 
     def make(
         self,
         intrinsics: Float[Tensor, "b f 3 3"],
         c2w: Float[Tensor, "b f 4 4"],
         cond_c2w: Float[Tensor, "b 4 4"],
-    ) -> Rig:
-        """Return the rig of target cameras, with the near views that the options ask for.
+    ) -> CameraSet:
+        """Return the set of target cameras, with the near views that the options ask for.
 
         Args:
             intrinsics: normalised by picture size.
@@ -48,7 +48,7 @@ class RigMaker:
         if cfg.frame == "condition":
             c2w = turn_world(c2w, cond_c2w)
         if (c2w[:1] == c2w).all() and (intrinsics[:1] == intrinsics).all():
-            c2w, intrinsics = c2w[:1], intrinsics[:1]  # one rig serves all objects
+            c2w, intrinsics = c2w[:1], intrinsics[:1]  # one set serves all objects
         intrinsics = square_intrinsics(intrinsics)
         if last is None or not (_same(last.c2w, c2w) and _same(last.intrinsics, intrinsics)):
             neighbours = near_views(
@@ -65,9 +65,9 @@ class RigMaker:
         intrinsics: Float[Tensor, "b f 4 4"],
         c2w: Float[Tensor, "b f 4 4"],
         neighbours: Int[Tensor, "b f k"],
-    ) -> Rig:
-        """Return the rig of given cameras (intrinsics normalised, 4x4) and near views."""
-        return Rig(intrinsics, c2w, neighbours, self.rays, "ref" in self.cfg.pos_encs)
+    ) -> CameraSet:
+        """Return the set of given cameras (intrinsics normalised, 4x4) and near views."""
+        return CameraSet(intrinsics, c2w, neighbours, self.rays, "ref" in self.cfg.pos_encs)
 
     def pose_numbers(
         self, c2w: Float[Tensor, "b f 4 4"], cond_c2w: Float[Tensor, "b 4 4"]
