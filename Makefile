@@ -36,7 +36,7 @@ format: setup
 
 # The table of options, and the site in site/.
 docs: $(VENV)/.docs
-	$(BIN)/python -m studio.docs_tables docs/options.md
+	$(BIN)/python -m studio.app.docs_tables docs/options.md
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 $(VENV)/.docs: $(STAMP)

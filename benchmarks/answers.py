@@ -13,13 +13,13 @@ from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
 
-from studio.callbacks.preview import picture_grid
 from studio.cameras import Cameras
 from studio.config import plain
 from studio.guidance.base import Guidance
 from studio.metrics.consistency import view_consistency
 from studio.metrics.image import psnr, ssim
-from studio.registry import build
+from studio.plugins.options import build
+from studio.runs.callbacks.preview import picture_grid
 from studio.views import Condition, ViewSet
 
 Figures = dict[str, list[float]]

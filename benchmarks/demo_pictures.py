@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from studio.cameras import orbit_cameras
-from studio.data.procedural import render_object
-from studio.data.procedural_objects import split_seed
-from studio.images import composite, save_png
+from studio.data.procedural.dataset import render_object
+from studio.data.procedural.objects import split_seed
+from studio.io.images import composite, save_png
 
 PICTURES = {  # name: category, test object, azimuth in degrees, background (None: transparent)
     "car": ("car", 9006, 36.0, None),

@@ -12,10 +12,10 @@ import torch
 
 from benchmarks.demo_pictures import PICTURES
 from studio.cameras import Cameras, orbit_cameras
-from studio.data.nmr_cameras import nmr_ring
-from studio.data.procedural import render_object
-from studio.data.procedural_objects import split_seed
-from studio.images import save_png
+from studio.data.procedural.dataset import render_object
+from studio.data.procedural.objects import split_seed
+from studio.data.training.nmr_cameras import nmr_ring
+from studio.io.images import save_png
 from studio.views import ViewSet
 
 SIDE = 128

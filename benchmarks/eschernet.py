@@ -28,22 +28,22 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import studio
-from studio.callbacks.preview import picture_grid
-from studio.data.eschernet_eval import EscherNetEvalData
-from studio.data.eschernet_eval_frames import EvalConfig
-from studio.data.eschernet_eval_sets import SETS
-from studio.data.fixed_rigs import tiles
+from studio.captures.masks import Cutting
+from studio.captures.shots import read_shots
+from studio.captures.transforms import read_scene
+from studio.data.layouts.fixed_rigs import tiles
+from studio.data.training.eschernet_eval import EscherNetEvalData
+from studio.data.training.eschernet_eval_frames import EvalConfig
+from studio.data.training.eschernet_eval_sets import SETS
 from studio.errors import DataError, StudioError
 from studio.evaluation import finite
-from studio.files import make_folder, write_json
 from studio.guidance.base import Guidance
-from studio.images import read_rgba
-from studio.masks import Cutting
+from studio.io.files import make_folder, write_json
+from studio.io.images import read_rgba
 from studio.metrics.lpips import LPIPS
 from studio.metrics.protocols import PROTOCOLS
-from studio.registry import find
-from studio.shots import read_shots
-from studio.transforms import read_scene
+from studio.plugins.discovery import find
+from studio.runs.callbacks.preview import picture_grid
 from studio.views import ViewSet
 
 PROTOCOL = PROTOCOLS["eschernet"]

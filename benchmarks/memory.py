@@ -157,7 +157,7 @@ def figures(config: Path, changes: Sequence[str] = ()) -> dict[str, float]:
     from studio.config import load_experiment
     from studio.guidance.precision import store_at_precision
     from studio.guidance.spad.attention import Scene
-    from studio.registry import build
+    from studio.plugins.options import build
 
     words = [f"system.guidance.{word}" for word in changes]
     experiment = load_experiment(config, words)
@@ -179,7 +179,8 @@ def figures(config: Path, changes: Sequence[str] = ()) -> dict[str, float]:
 
 def fresh(name: str, options: dict[str, Any]) -> Any:
     """Build a guidance of a config's size without its files; few steps are enough."""
-    from studio.registry import build, find
+    from studio.plugins.discovery import find
+    from studio.plugins.options import build
 
     options |= {"weights": "", "steps": 2, "allow_download": False}
     cls = find("guidance", name)

@@ -29,9 +29,9 @@ from torch import Tensor
 from benchmarks.answers import answer
 from benchmarks.tables import cell
 from benchmarks.unseen import unseen_rings
-from studio.callbacks.preview import picture_grid
 from studio.metrics.image import psnr, ssim
-from studio.registry import build
+from studio.plugins.options import build
+from studio.runs.callbacks.preview import picture_grid
 from studio.views import Condition, ViewSet
 
 TARGETS = 6

@@ -41,7 +41,7 @@ from studio.guidance.backgrounds import generated_views
 from studio.mesh import Mesh, MeshOptions
 from studio.metrics.mesh import chamfer, volume_iou
 from studio.models.sdf.model import SDFModel
-from studio.registry import build
+from studio.plugins.options import build
 from studio.views import Condition, ViewSet
 
 COLUMNS = ("PSNR", "SSIM", "colour", "silhouette", "Chamfer", "IoU", "IoU min", "s/object")

@@ -25,11 +25,11 @@ import torch
 from benchmarks.answers import Figures, agreement, gathered, likeness, means, save_sheet
 from benchmarks.tables import cell, table
 from benchmarks.unseen import unseen_rings
-from studio.data.rings import Rings
+from studio.data.training.rings import Rings
 from studio.guidance.autoencoder import decode, encode
 from studio.guidance.backgrounds import generated_views
 from studio.metrics.image import psnr
-from studio.registry import build
+from studio.plugins.options import build
 from studio.views import Condition, ViewSet
 
 

@@ -24,8 +24,8 @@ from torch import Tensor
 from benchmarks.answers import agreement, answer, gathered, guidance_of, means
 from benchmarks.tables import table
 from benchmarks.unseen import small, training_pictures, training_rings, unseen_rings
-from studio.callbacks.preview import picture_grid
-from studio.data.rings import Rings
+from studio.data.training.rings import Rings
+from studio.runs.callbacks.preview import picture_grid
 from studio.views import Condition, ViewSet
 
 CONFIG, TRAINING = "configs/spad-neus.yaml", "configs/train/nano-spad.yaml"

@@ -30,21 +30,21 @@ from PIL import Image
 from torch import Tensor
 
 import studio
-from studio.callbacks.preview import picture_grid
 from studio.config import parse_config, plain
-from studio.data.nmr import NMRData, NMRViews, fixed_order
-from studio.data.nmr_archive import LISTS, SPLITS
-from studio.data.nmr_index import VIEWS
+from studio.data.training.nmr import NMRData, NMRViews, fixed_order
+from studio.data.training.nmr_archive import LISTS, SPLITS
+from studio.data.training.nmr_index import VIEWS
 from studio.errors import DataError, StudioError, WeightsError
 from studio.evaluation import finite
-from studio.files import atomic_write, make_folder, write_json
 from studio.guidance.base import Guidance
 from studio.guidance.viewfusion_composable.checkpoint import saved_config
 from studio.guidance.viewfusion_composable.guidance import ViewFusionComposableGuidance
 from studio.guidance.viewfusion_composable.options import ViewFusionComposableConfig
+from studio.io.files import atomic_write, make_folder, write_json
+from studio.io.reading import known_json
 from studio.metrics.lpips import LPIPS
 from studio.metrics.protocols import ViewProtocol
-from studio.reading import known_json
+from studio.runs.callbacks.preview import picture_grid
 from studio.views import Condition, ViewSet
 
 PROTOCOL = ViewProtocol(eight_bit=True)

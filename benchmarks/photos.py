@@ -19,9 +19,9 @@ import numpy as np
 from PIL import Image
 
 from studio.cameras import Cameras, orbit_cameras
-from studio.data.colmap_files import read_sparse
-from studio.data.render import RayCaster
+from studio.data.layouts.colmap_files import read_sparse
 from studio.errors import DataError
+from studio.ops.ray_caster import RayCaster
 
 Array = np.ndarray[Any, Any]
 TILE = 1024  # px, side of each of the two textures

@@ -26,7 +26,7 @@ from omegaconf import OmegaConf
 
 from studio.config import parse_config
 from studio.mesh import MeshOptions
-from studio.registry import build
+from studio.plugins.options import build
 from studio.systems.reconstruction import Reconstruction
 
 

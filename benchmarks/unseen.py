@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from studio.config import plain
-from studio.data.procedural import ProceduralData
-from studio.data.rings import Rings
+from studio.data.procedural.dataset import ProceduralData
+from studio.data.training.rings import Rings
 
 UNSEEN_SEED = 5000  # validation during training uses the first seeds of the test split
 

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 # take the time of the threads they wait for as soon as another program keeps a core busy.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+from studio import moved  # noqa: E402
 from studio.errors import Cancelled, StudioError  # noqa: E402
-from studio.registry import available, build, find, register  # noqa: E402
+from studio.plugins import available, build, find, register  # noqa: E402
+from studio.version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
     from studio.api import load, load_guidance, reconstruct
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from studio.pipeline import Pipeline, Result
     from studio.views import Condition, ViewSet
 
-__version__ = "0.1.0"
+moved.install()
+
 _LATER = {
     "load": "api",
     "load_guidance": "api",

@@ -18,15 +18,17 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from studio import shipped
 from studio.config import check_experiment, put, read_experiment
 from studio.data.base import ConditionData, SceneData
 from studio.errors import WeightsError
 from studio.guidance.base import Guidance
 from studio.guidance.json_files import read_json
+from studio.io import shipped
 from studio.pipeline import Cancel, Pipeline, Result, device_named
+from studio.plugins.discovery import available, find
+from studio.plugins.options import build
+from studio.plugins.registry import config_class
 from studio.progress import Listener, listening
-from studio.registry import available, build, config_class, find
 
 CONFIGS = {"zero123": "viewfusion-interpolated-neus"}
 """Configs of the methods whose config is not called <method>-neus."""

@@ -12,12 +12,15 @@ from typing import Annotated, Any, Literal
 
 import yaml
 
-from studio import plugins, shipped, yaml_text
-from studio.beside import plugin_kind
 from studio.errors import ConfigError
-from studio.options import parse_config, plain, resolve_options
-from studio.plugin_options import literal, named_beside, options_of
-from studio.ranges import (
+from studio.io import shipped, yaml_text
+from studio.io.reading import read_text, reading
+from studio.plugins import discovery as plugins
+from studio.plugins.beside import plugin_kind
+from studio.plugins.defaults import literal, named_beside, options_of
+from studio.plugins.discovery import available, find
+from studio.plugins.options import parse_config, plain, resolve_options
+from studio.plugins.ranges import (
     Count,
     CountOrZero,
     Installed,
@@ -29,8 +32,7 @@ from studio.ranges import (
     Steps,
     StepsOrZero,
 )
-from studio.reading import read_text, reading
-from studio.registry import available, config_class, find
+from studio.plugins.registry import config_class
 
 __all__ = [
     "ExperimentConfig",
@@ -349,6 +351,6 @@ def put(content: dict[str, Any], key: str, value: Any) -> None:
 
 def save_experiment(experiment: ExperimentConfig, path: Path) -> None:
     """Write the config with every default filled in; `launch.py --config` runs it again."""
-    from studio.files import write_text
+    from studio.io.files import write_text
 
     write_text(path, yaml_text.write(plain(experiment) | {"resume": None}))

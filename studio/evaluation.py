@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import studio
 from studio.config import parse_config
 from studio.errors import ConfigError, DataError
-from studio.files import write_json
+from studio.io.files import write_json
+from studio.plugins.ranges import Angle
 from studio.progress import StageProgress
-from studio.ranges import Angle
+from studio.version import __version__
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -110,7 +110,7 @@ def run_evaluation(words: Sequence[str]) -> int:
     """
     cfg = parse_config(EvaluateConfig, dict(word.split("=", 1) for word in words))
     result = measured(cfg, cfg.pred, cfg.reference)
-    result = {"program": f"studio {studio.__version__}", "versions": _versions(), **result}
+    result = {"program": f"studio {__version__}", "versions": _versions(), **result}
     write_json(cfg.out, finite(result))
     print_table(result)
     print(cfg.out)
@@ -250,7 +250,7 @@ def read_pictures(given: Judged) -> Pictures:
     Raises:
         DataError: if there is none, or one cannot be read.
     """
-    from studio.images import read_rgba
+    from studio.io.images import read_rgba
     from studio.views import ViewSet
 
     views, folder = given, Path()

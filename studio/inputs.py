@@ -18,8 +18,8 @@ import torch
 
 from studio.data.base import ConditionData, SceneData
 from studio.errors import DataError
-from studio.images import to_uint8
-from studio.registry import config_class
+from studio.io.images import to_uint8
+from studio.plugins.registry import config_class
 from studio.views import ViewSet
 
 KINDS = (

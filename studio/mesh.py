@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
-from studio.registry import find
+from studio.plugins.discovery import find
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,11 @@ from studio.guidance.base import Guidance
 from studio.inputs import as_options
 from studio.mesh import Mesh
 from studio.models.base import SceneModel
+from studio.plugins.discovery import find
+from studio.plugins.options import build
+from studio.plugins.registry import config_class
 from studio.progress import Listener, StageProgress, listening
-from studio.registry import build, config_class, find
-from studio.systems.generated import Findings, check_inputs, compare, make_views, shown
+from studio.systems.generated import Findings, compare, make_views, shown
 from studio.systems.originals import posed_originals
 from studio.views import Condition, ViewSet
 
@@ -138,7 +140,7 @@ class Pipeline:
             if self.guidance is None:
                 return None, data.load(), data.test()
             condition, targets = data.condition(), data.targets()
-        check_inputs(condition, self.guidance.contract.inputs, self.chain.guidance_type)
+        self.guidance.contract.check(condition, targets, self.chain.guidance_type)
         return condition, make_views(self.guidance, condition, targets, seed=seed), None
 
     def _fitted(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import os
 import sys
 import threading
 import time
@@ -17,8 +18,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from studio.errors import Cancelled, StudioError
-from studio.run import first_process
 
+RANK_VARIABLES = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+"""What torchrun, Lightning and SLURM number processes and machines by."""
 QUIET_SECONDS = 1.5
 """How long a stage says nothing."""
 LINE_SECONDS = (5.0, 60.0)
@@ -38,6 +40,11 @@ _cancel = contextvars.ContextVar("cancel", default=None)
 
 _lock = threading.RLock()
 _active: list[StageProgress] = []  # the innermost last
+
+
+def first_process() -> bool:
+    """Whether this process of a job is the one that prints; known before processes connect."""
+    return all(int(os.environ.get(name) or 0) == 0 for name in RANK_VARIABLES)
 
 
 @contextlib.contextmanager

@@ -11,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.cameras import CANONICAL_FOV_DEG, CANONICAL_RADIUS, Cameras, orbit_cameras
+from studio.captures.transforms import read_transforms, write_transforms
 from studio.errors import ConfigError, DataError
-from studio.images import object_box, resize
+from studio.io.images import object_box, resize
 from studio.mesh import Mesh
 
 KINDS = ("image", "images", "text", "mesh")
@@ -96,16 +97,20 @@ class ViewSet:
 
     def save(self, folder: Path | str) -> Path:
         """Write `transforms.json`, RGBA PNGs and normals, as nerfstudio and instant-ngp read it."""
-        from studio.transforms import write_transforms
-
         return write_transforms(self, Path(folder))
 
     @classmethod
-    def load(cls, folder: Path | str) -> ViewSet:
-        """Read a folder written by `save` or any supported `transforms.json` flavour."""
-        from studio.transforms import read_transforms
+    def load(
+        cls, folder: Path | str, split: str | None = None, *, bound: float | None = None
+    ) -> ViewSet:
+        """Read a folder written by `save` or any supported `transforms.json` flavour.
 
-        return read_transforms(Path(folder))
+        Args:
+            folder: see `studio.captures.transforms.read_transforms`.
+            split: see there.
+            bound: see there.
+        """
+        return cls(**read_transforms(Path(folder), split, bound=bound))
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from studio.callbacks.ema import EMA
-from studio.registry import register
+from studio.runs.callbacks.ema import EMA
+from studio.plugins import register
 from studio.systems.base import System
 
 
@@ -130,7 +130,7 @@ def test_data() -> Path:
 @pytest.fixture
 def clean_plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Read the plugin folders anew, before and after the test."""
-    from studio import plugins
+    from studio.plugins import discovery as plugins
 
     monkeypatch.delenv("STUDIO_CUSTOM", raising=False)
     monkeypatch.delenv("STUDIO_RUN_DIR", raising=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from studio.data.nmr_index import VIEWS
+from studio.data.training.nmr_index import VIEWS
 
 NAMES = {"02691156": "airplane,plane", "02958343": "car,auto", "03001627": "chair"}
 SIZE = 8

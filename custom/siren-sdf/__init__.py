@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from studio.geometry.base import Geometry, GeometryOutput
-from studio.ranges import Range, Width
-from studio.registry import register
+from studio.plugins import register
+from studio.plugins.ranges import Range, Width
 
 
 class Sine(nn.Module):
@@ -38,7 +38,7 @@ class SirenSDF(Geometry):
     class Config:
         """Options; YAML sets them under `geometry:`, the command line with dotted words.
 
-        What stands beside a type is checked wherever the option is given (`studio.ranges`).
+        What stands beside a type is checked wherever the option is given (`studio.plugins.ranges`).
         """
 
         hidden: Width = 64

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.data.render import sample_texture
 from studio.mesh import Mesh
+from studio.ops.ray_caster import sample_texture
 
 NEIGHBOURS = 3  # vertices whose colours a point between them has
 

@@ -24,13 +24,14 @@ from studio.export.texture import Baker, ColourFn, fitting_size, query_colours
 from studio.export.unwrap import Unwrapper, unwrap
 from studio.export.view_colours import Footage
 from studio.export.world import WORLDS, transformed
-from studio.files import atomic_write
+from studio.io.files import atomic_write
 from studio.mesh import Mesh, MeshOptions
 from studio.metrics.renders import mesh_psnr
 from studio.metrics.solidity import solidity
+from studio.plugins.discovery import find
+from studio.plugins.ranges import CountOrZero, Factor, Length, OneOf, Range, Registered, Share
+from studio.plugins.registry import register
 from studio.progress import StageProgress
-from studio.ranges import CountOrZero, Factor, Length, OneOf, Range, Registered, Share
-from studio.registry import find, register
 from studio.views import ViewSet
 
 _log = logging.getLogger(__name__)

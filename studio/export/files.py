@@ -14,9 +14,9 @@ from studio.export.formats.base import MeshFormat
 from studio.export.inspection import write_inspection
 from studio.export.notes import notes_of
 from studio.export.world import place
-from studio.files import remove
+from studio.io.files import remove
 from studio.mesh import Mesh
-from studio.registry import available, find
+from studio.plugins.discovery import available, find
 from studio.views import ViewSet
 
 _log = logging.getLogger(__name__)

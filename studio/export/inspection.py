@@ -15,7 +15,7 @@ from studio.cameras import Cameras
 from studio.export.formats.base import check_writable
 from studio.export.gltf import LINES, GltfScene
 from studio.export.notes import Notes
-from studio.files import write_bytes
+from studio.io.files import write_bytes
 from studio.mesh import Mesh
 from studio.views import ViewSet
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from studio.reading import check_count, check_file, parse_json, read_bytes
+from studio.io.reading import check_count, check_file, parse_json, read_bytes
 
 MOST_ELEMENTS = 1 << 27
 """Numbers of one glTF accessor."""

@@ -14,12 +14,12 @@ from xml.sax.saxutils import unescape
 import numpy as np
 from jaxtyping import Float
 
-import studio
 from studio.export.world import Placement
-from studio.reading import MOST_TEXT, parse_json, read_bytes
+from studio.io.reading import MOST_TEXT, parse_json, read_bytes
+from studio.version import __version__
 from studio.views import ViewSet
 
-GENERATOR = f"studio {studio.__version__}"
+GENERATOR = f"studio {__version__}"
 LONGEST_NAME = 60
 _LAYOUT_FOLDERS = ("sparse", "colmap", "dense", "images", "views")
 

@@ -84,7 +84,7 @@ def _needed_by_outlines(
     views: ViewSet,
 ) -> Bool[np.ndarray, " k"]:
     """Doubtful parts that cover object pixels which the sure parts leave empty."""
-    from studio.data.render import RayCaster
+    from studio.ops.ray_caster import RayCaster
 
     main = RayCaster(vertices, faces[sure[labels]])
     small = np.flatnonzero(doubtful[labels])

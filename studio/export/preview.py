@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from studio.export.turntable import fitted_orbit, paint
-from studio.images import composite, to_uint8
+from studio.io.images import composite, to_uint8
 from studio.mesh import Mesh
 from studio.views import ViewSet
 

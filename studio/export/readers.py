@@ -18,9 +18,9 @@ from studio.export.mesh_limits import check_mesh
 from studio.export.notes import read_record
 from studio.export.threemf_reader import read_3mf
 from studio.export.world import Z_UP_TO_Y_UP, far_offset, moved, transformed
+from studio.io.picture_files import allowed_formats, check_size
+from studio.io.reading import reading
 from studio.mesh import Mesh
-from studio.picture_files import allowed_formats, check_size
-from studio.reading import reading
 
 FORMATS = (".glb", ".gltf", ".ply", ".obj", ".stl", ".off", ".3mf")
 

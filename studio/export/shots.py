@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from studio.cameras import Cameras
-from studio.data.render import RayCaster
+from studio.ops.ray_caster import RayCaster
 from studio.views import ViewSet
 
 FEATHER = 2.0  # pixels from silhouettes and depth edges over which a picture fades in

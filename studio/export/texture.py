@@ -19,7 +19,7 @@ from studio.export.raster import covered_texels
 from studio.export.shots import Hits
 from studio.export.view_colours import Footage
 from studio.mesh import Mesh
-from studio.registry import register
+from studio.plugins.registry import register
 from studio.views import ViewSet
 
 ColourFn = Callable[[Float[Tensor, "n 3"], Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]

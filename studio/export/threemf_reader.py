@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from studio.export.formats.threemf import CORE, KINDS, MATERIALS, RELATIONS
+from studio.io.picture_files import check_size
+from studio.io.reading import MOST_TEXT, check_count
 from studio.mesh import Mesh
-from studio.picture_files import check_size
-from studio.reading import MOST_TEXT, check_count
 
 _METRES = {
     "micron": 1e-6,

@@ -13,11 +13,11 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from studio.cameras import CANONICAL_FOV_DEG, Cameras, orbit_cameras
-from studio.data.render import RayCaster
 from studio.errors import ExportError
 from studio.export.cleanup import vertex_normals
-from studio.files import atomic_write
+from studio.io.files import atomic_write
 from studio.mesh import Mesh
+from studio.ops.ray_caster import RayCaster
 
 _log = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from jaxtyping import Float, Int
 
 from studio.export.cleanup import vertex_normals
 from studio.mesh import Mesh
-from studio.registry import find, register
+from studio.plugins.discovery import find
+from studio.plugins.registry import register
 
 _log = logging.getLogger(__name__)
 

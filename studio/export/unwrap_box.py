@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from studio.export.raster import covered_texels
 from studio.export.unwrap import Unwrapper, cut_along
 from studio.mesh import Mesh
-from studio.registry import register
+from studio.plugins.registry import register
 
 _AXES = np.array(
     [[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], dtype=np.float64

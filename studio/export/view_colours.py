@@ -24,11 +24,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from studio.data.render import RayCaster
 from studio.export.cleanup import vertex_normals
 from studio.export.shots import GENERATED, GIVEN, SOLID, Hits, Shot, Sight
 from studio.export.unseen import continued
 from studio.mesh import Mesh
+from studio.ops.ray_caster import RayCaster
 from studio.views import ViewSet
 
 _log = logging.getLogger(__name__)

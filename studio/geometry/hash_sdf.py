@@ -26,8 +26,8 @@ from studio.ops.hash_grid import (
     encode,
     growth_for,
 )
-from studio.ranges import OneOf, Range, Width
-from studio.registry import register
+from studio.plugins.ranges import OneOf, Range, Width
+from studio.plugins.registry import register
 
 
 @register("geometry", "hash-sdf")

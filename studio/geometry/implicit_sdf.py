@@ -15,8 +15,8 @@ from studio.geometry.finite_differences import central_differences
 from studio.geometry.mlp import VanillaMLP
 from studio.ops.backend import BACKENDS
 from studio.ops.hash_grid import FINEST, MOST_LEVELS, HashGridLayout, Interpolation
-from studio.ranges import Length, OneOf, Range, Size, Steps, StepsOrZero, Width
-from studio.registry import register
+from studio.plugins.ranges import Length, OneOf, Range, Size, Steps, StepsOrZero, Width
+from studio.plugins.registry import register
 
 OneOrThree = Annotated[list[Size], Length(1, 1)] | Annotated[list[Size], Length(3, 3)]
 

@@ -28,8 +28,8 @@ from studio.geometry.mlp import FusedMLP, VanillaMLP
 from studio.ops.backend import BACKENDS
 from studio.ops.hash_grid import FINEST, MOST_LEVELS, HashGridLayout, Interpolation
 from studio.ops.progressive import smooth_resolution
-from studio.ranges import Factor, Layers, OneOf, Range, Size, Steps, StepsOrZero, Width
-from studio.registry import register
+from studio.plugins.ranges import Factor, Layers, OneOf, Range, Size, Steps, StepsOrZero, Width
+from studio.plugins.registry import register
 
 
 @register("geometry", "instant-nsr")

@@ -16,11 +16,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from studio.checkpoint_io import read_tensors
 from studio.errors import WeightsError
 from studio.geometry.density import DensityField
 from studio.geometry.encodings import HashEncoding
 from studio.geometry.mlp import FusedMLP
+from studio.io.weights import read_tensors
 
 GEOMETRY = {
     "encoding.table": "geometry.encoding.encoding.params",

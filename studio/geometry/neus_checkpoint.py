@@ -14,8 +14,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from studio.checkpoint_io import load_strict, read_checkpoint, read_tensors
 from studio.errors import WeightsError
+from studio.io.weights import load_strict, read_checkpoint, read_tensors
 
 PARTS = {
     "sdf_network_fine": "sdf",

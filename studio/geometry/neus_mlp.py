@@ -18,8 +18,8 @@ from studio.errors import ConfigError
 from studio.geometry.base import Geometry, GeometryOutput
 from studio.geometry.neus_checkpoint import load_parts
 from studio.geometry.neus_networks import ColourNetwork, SDFNetwork, embedding_width
-from studio.ranges import Factor, Range, Size, Width
-from studio.registry import register
+from studio.plugins.ranges import Factor, Range, Size, Width
+from studio.plugins.registry import register
 
 CHUNK = 16384  # points evaluated at once where no gradient is recorded
 

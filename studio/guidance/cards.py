@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from studio.errors import WeightsError
-from studio.files import write_text
 from studio.guidance.licences import CARD
+from studio.io.files import write_text
 
 _CARD = """---
 library_name: studio

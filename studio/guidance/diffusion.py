@@ -19,7 +19,7 @@ from studio.errors import ConfigError
 from studio.guidance.autoencoder import encode, latent_side
 from studio.guidance.noise import randn_like
 from studio.guidance.precision import VAE_BATCH, LatentSamplingOptions, whole
-from studio.ranges import Factor, Fixed, Range
+from studio.plugins.ranges import Factor, Fixed, Range
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL

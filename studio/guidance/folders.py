@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from studio.checkpoint_io import load_strict, read_tensors, write_tensors
 from studio.errors import WeightsError
-from studio.files import make_folder, write_json
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import check_network, describing, networks_refused, read_json
 from studio.guidance.ldm import network_of
 from studio.guidance.needs import Part, check_there, part
 from studio.guidance.weight_files import find_weights
+from studio.io.files import make_folder, write_json
+from studio.io.weights import load_strict, read_tensors, write_tensors
 
 _OLD_VAE = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
@@ -64,7 +64,7 @@ def read_part(
         kind: the class whose constructor takes what config.json says.
         build: makes the network of that; its weights are not kept.
         renamed: brings the tensors' names up to date.
-        allow_pickle: see `studio.checkpoint_io.read_tensors`.
+        allow_pickle: see `studio.io.weights.read_tensors`.
         variant: which of several files of weights, see `find_weights`.
 
     Raises:
@@ -119,7 +119,7 @@ def read_file(
         build: see `read_part`.
         renamed: see `read_part`.
         config: how the network is built where no config.json says it.
-        allow_pickle: see `studio.checkpoint_io.read_tensors`.
+        allow_pickle: see `studio.io.weights.read_tensors`.
     """
     if _has_config(file.parent) and "block_out_channels" in read_config(file.parent):
         module = build_part(file.parent, kind, build)

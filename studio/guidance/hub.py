@@ -23,7 +23,7 @@ from studio.guidance.needs import (
     is_laid_out,
     names_in,
 )
-from studio.reading import read_text
+from studio.io.reading import read_text
 
 ALLOWED = (
     "a folder, a .ckpt, .pt or .safetensors file, or a repository of the hub, owner/name, "

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from studio.errors import ConfigError, StudioError, WeightsError
-from studio.options import parse_config, plain
-from studio.reading import read_json as reading_json
-from studio.reading import reading
+from studio.io.reading import read_json as reading_json
+from studio.io.reading import reading
+from studio.plugins.options import parse_config, plain
 
 C = TypeVar("C")
 log = logging.getLogger(__name__)

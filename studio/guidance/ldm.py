@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from studio.checkpoint_io import load_strict, read_tensors
 from studio.errors import WeightsError
+from studio.io.weights import load_strict, read_tensors
 
 UNET, VAE, EMA = "model.diffusion_model.", "first_stage_model.", "model_ema."
 
@@ -188,7 +188,7 @@ def load_official_into(
         source: a .ckpt or .safetensors file.
         convert: the method's own, see `fill`.
         ema: UNet's running averages, which authors sample with, or its last weights.
-        allow_pickle: see `studio.checkpoint_io.read_tensors`.
+        allow_pickle: see `studio.io.weights.read_tensors`.
 
     Raises:
         WeightsError: naming every key that is missing, left over or of another shape.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from studio.reading import known_json, read_text
+from studio.io.reading import known_json, read_text
 
 CARD = "README.md"
 """Model card: its front matter holds `license: <identifier>`, as on the Hugging Face hub."""

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 import torch
 from torch import Tensor, nn
 
-from studio.ranges import Range
+from studio.plugins.ranges import Range
 
 P = ParamSpec("P")
 R = TypeVar("R")

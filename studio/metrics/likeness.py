@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from studio.cameras import Cameras
-from studio.images import composite, resize
+from studio.io.images import composite, resize
 from studio.metrics.image import mask_iou
 from studio.views import ViewSet
 

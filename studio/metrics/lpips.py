@@ -18,8 +18,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import conv2d, max_pool2d
 
-from studio.checkpoint_io import PICKLED, read_tensors
 from studio.errors import WeightsError
+from studio.io.weights import PICKLED, read_tensors
 
 
 class Conv(NamedTuple):

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.data.render import render_mesh
-from studio.images import composite
+from studio.io.images import composite
 from studio.mesh import Mesh
 from studio.metrics.image import psnr
+from studio.ops.ray_caster import render_mesh
 from studio.views import ViewSet
 
 

@@ -25,7 +25,7 @@ def visible_points(mesh: Mesh) -> Points:
         ValueError: if no camera sees anything.
     """
     from studio.cameras import orbit_cameras
-    from studio.data.render import RayCaster
+    from studio.ops.ray_caster import RayCaster
 
     caster = RayCaster(mesh.vertices, mesh.faces)
     cameras = orbit_cameras([k * 360 / VIEWS for k in range(VIEWS)], ELEVATION_DEG, size=SIDE)

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from studio.checkpoint_io import load_strict, read_tensors, write_tensors
 from studio.errors import WeightsError
-from studio.files import write_text
-from studio.options import plain
-from studio.reading import read_json
-from studio.registry import build, name_of
-from studio.whole_folders import written_whole
+from studio.io.files import write_text
+from studio.io.reading import read_json
+from studio.io.weights import load_strict, read_tensors, write_tensors
+from studio.io.whole_folders import written_whole
+from studio.plugins.discovery import name_of
+from studio.plugins.options import build, plain
 
 TENSORS, CONFIG = "model.safetensors", "config.json"
 

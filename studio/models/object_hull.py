@@ -19,7 +19,7 @@ from studio.ops.visual_hull import (
     tight_frame,
     visual_hull,
 )
-from studio.ranges import Range, Share
+from studio.plugins.ranges import Range, Share
 from studio.views import ViewSet
 
 logger = logging.getLogger(__name__)

@@ -29,8 +29,8 @@ from torch import Tensor
 
 from studio.errors import ConfigError
 from studio.ops.backend import choose_backend, kernels, ready
-from studio.options import Checked
-from studio.ranges import Range
+from studio.plugins.options import Checked
+from studio.plugins.ranges import Range
 
 Interpolation = Literal["linear", "smoothstep"]
 MOST_LEVELS = 128  # tiny-cuda-nn's

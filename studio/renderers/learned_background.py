@@ -18,7 +18,7 @@ from studio.ops.box import ray_box
 from studio.ops.composite import composite
 from studio.ops.hash_grid import FINEST, MOST_LEVELS, HashGridLayout, Interpolation
 from studio.ops.packed import density_alpha, pack
-from studio.ranges import Factor, Range, Size, Width
+from studio.plugins.ranges import Factor, Range, Size, Width
 from studio.renderers.occupancy import MOST_CELLS
 from studio.renderers.occupancy_ema import RunningOccupancy
 

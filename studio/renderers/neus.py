@@ -37,8 +37,8 @@ from studio.geometry.base import Geometry
 from studio.geometry.neus_checkpoint import load_parts
 from studio.ops.importance import refine
 from studio.ops.random import step_generator
-from studio.ranges import Factor, Range, Size, StepsOrZero
-from studio.registry import register
+from studio.plugins.ranges import Factor, Range, Size, StepsOrZero
+from studio.plugins.registry import register
 from studio.renderers.background import BackgroundNeRF, outside_depths
 from studio.renderers.base import Renderer, RenderOutput
 from studio.renderers.gate import Gate

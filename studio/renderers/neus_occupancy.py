@@ -30,8 +30,8 @@ from studio.ops.field import length
 from studio.ops.packed import visible
 from studio.ops.random import step_generator
 from studio.ops.ray_march import RaySamples, march
-from studio.ranges import Factor, Length, OneOf, Range, Share, Steps, StepsOrZero
-from studio.registry import register
+from studio.plugins.ranges import Factor, Length, OneOf, Range, Share, Steps, StepsOrZero
+from studio.plugins.registry import register
 from studio.renderers.base import Renderer, RenderOutput, nothing_seen
 from studio.renderers.learned_background import BackgroundConfig, LearnedBackground
 from studio.renderers.occupancy import MOST_CELLS, OccupancyGrid

@@ -13,7 +13,7 @@ from torch import Tensor
 from studio.cameras import Rays
 from studio.geometry.base import Geometry
 from studio.ops.importance import section_opacity, transmittance
-from studio.ranges import Share, Size
+from studio.plugins.ranges import Share, Size
 from studio.renderers.gate import Gate
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import build_vae, decode, encode, start_from_pca, vae_patch
 from studio.guidance.json_files import networks_refused
-from studio.ranges import Factor
-from studio.registry import register
+from studio.plugins.ranges import Factor
+from studio.plugins.registry import register
 from studio.systems.training import TrainingConfig, TrainingSystem
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytorch_lightning as pl
 
 if TYPE_CHECKING:
-    from studio.run import RunFolder
+    from studio.runs.folder import RunFolder
 
 
 class System(pl.LightningModule):

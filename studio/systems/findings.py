@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from studio.io.reading import known_json
 from studio.metrics.consistency import ViewConsistency
 from studio.metrics.likeness import Likeness
-from studio.reading import known_json
 
 KNOWS = "knows.json"
 """File in a folder of weights: {"objects": [...]}, the kinds that they were trained on."""

@@ -12,14 +12,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.cameras import Cameras
-from studio.errors import ConfigError
 from studio.guidance.base import Guidance
 from studio.guidance.hub import in_cache
 from studio.guidance.precision import store_at_precision
+from studio.io.reading import known_json
 from studio.metrics.consistency import view_consistency
 from studio.metrics.likeness import likeness
 from studio.progress import StageProgress
-from studio.reading import known_json
 from studio.systems.findings import contradicting, known_objects, likeness_line, unlike
 from studio.systems.originals import read_cameras, written_cameras
 from studio.views import Condition, ViewSet
@@ -95,22 +94,6 @@ def compare(condition: Condition, views: ViewSet, options: Mapping[str, Any]) ->
         found.figures["view_consistency"] = asdict(agreed)
         found.warnings += contradicting(agreed)
     return found
-
-
-def check_inputs(condition: Condition, inputs: tuple[str, ...], guidance: str) -> None:
-    """Refuse a condition of a kind that the guidance does not take.
-
-    Raises:
-        ConfigError: naming what it takes.
-    """
-    given = {"image": condition.image, "images": condition.views, "text": condition.text}
-    if not any(given[kind] is not None for kind in inputs):
-        types = {"image": "single-image", "images": "posed-images", "text": "text"}
-        kinds = [kind for kind, value in given.items() if value is not None]
-        raise ConfigError(
-            f"guidance '{guidance}' cannot start from {' or '.join(kinds)}.",
-            allowed="data_type: " + ", ".join(types[kind] for kind in inputs),
-        )
 
 
 def prepared_pictures(condition: Condition) -> list[Float[Tensor, "4 h w"]]:

@@ -13,16 +13,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.cameras import Cameras
-from studio.data.rings import Rings
+from studio.data.training.rings import Rings
 from studio.errors import ConfigError
-from studio.files import atomic_write, write_json
 from studio.guidance.autoencoder import encode
 from studio.guidance.cards import REPOSITORY, check_push, push, write_card
-from studio.hashing import hash_of
+from studio.io.files import atomic_write, write_json
+from studio.io.reading import reading
+from studio.plugins.options import build
+from studio.plugins.ranges import Pattern
+from studio.plugins.registry import register
 from studio.progress import StageProgress
-from studio.ranges import Pattern
-from studio.reading import reading
-from studio.registry import build, register
+from studio.runs.hashing import hash_of
 from studio.systems.findings import KNOWS
 from studio.systems.training import TrainingConfig, TrainingSystem
 from studio.views import Condition, ViewSet

@@ -11,12 +11,14 @@ from typing import Any
 from studio.cameras import Cameras
 from studio.config import plain
 from studio.errors import ConfigError
-from studio.files import atomic_write
-from studio.hashing import hash_of, source_hash
-from studio.images import save_png
+from studio.io.files import atomic_write
+from studio.io.images import save_png
+from studio.plugins.discovery import find
+from studio.plugins.options import build
+from studio.plugins.registry import register
 from studio.progress import StageProgress
-from studio.registry import build, find, register
-from studio.systems.generated import check_inputs, compare, make_views, shown, weight_paths
+from studio.runs.hashing import hash_of, source_hash
+from studio.systems.generated import compare, make_views, shown, weight_paths
 from studio.systems.originals import posed_originals
 from studio.systems.scene import SceneSystem
 from studio.views import Condition, ViewSet
@@ -77,7 +79,7 @@ class ImageTo3D(SceneSystem):
                 self._guidance = build(
                     "guidance", cfg.guidance_type, cfg.guidance, key="system.guidance"
                 )
-            check_inputs(self._condition, self._guidance.contract.inputs, cfg.guidance_type)
+            self._guidance.contract.check(self._condition, self._targets, cfg.guidance_type)
             if cfg.guidance.get("allow_download"):  # what was fetched was not there before
                 self._views_key = self._hash_views(self._condition, self._targets)
 
@@ -176,4 +178,4 @@ def described(condition: Condition) -> str:
 
 
 def _numbers(cameras: Cameras) -> list[Any]:
-    return [cameras.c2w, cameras.intrinsics, list(cameras.size)]
+    return [cameras.c2w, cameras.intrinsics, list(cameras.size), cameras.ortho_scale]

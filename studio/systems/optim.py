@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import torch
 
-from studio.ranges import Factor, Installed, Length, Range
-from studio.schedule import Betas, LearningRateConfig
+from studio.ops.schedule import Betas, LearningRateConfig
+from studio.plugins.ranges import Factor, Installed, Length, Range
 
 Fall = Annotated[list[Annotated[float, Range(0, 1e9, above=True)]], Length(2, 2)]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from studio.plugins.registry import register
 from studio.progress import StageProgress
-from studio.registry import register
 from studio.systems.scene import SceneSystem
 
 

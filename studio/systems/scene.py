@@ -16,13 +16,14 @@ from torch.utils.data import DataLoader, IterableDataset
 from studio.errors import DataError, TrainingError
 from studio.models.base import SceneModel
 from studio.ops.backend import announce_choices
-from studio.ranges import PluginBeside, Range, Seed
-from studio.registry import build, find
+from studio.plugins.discovery import find
+from studio.plugins.options import build
+from studio.plugins.ranges import PluginBeside, Range, Seed
 from studio.systems.base import System
 from studio.views import ViewSet
 
 if TYPE_CHECKING:
-    from studio.run import RunFolder
+    from studio.runs.folder import RunFolder
 
 logger = logging.getLogger(__name__)
 

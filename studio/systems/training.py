@@ -11,20 +11,20 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from studio.data.batches import ItemBatches, Parts, StepBatches
-from studio.data.rings import RingBatches, Rings
+from studio.data.training.batches import ItemBatches, Parts, StepBatches
+from studio.data.training.rings import RingBatches, Rings
 from studio.errors import ConfigError, WeightsError
-from studio.files import atomic_write
-from studio.hashing import bits_hash
+from studio.io.files import atomic_write
+from studio.io.whole_folders import written_whole
 from studio.ops.random import step_generator
-from studio.ranges import CountOrZero, Length, Range, Seed, StepsOrZero
+from studio.plugins.ranges import CountOrZero, Length, Range, Seed, StepsOrZero
+from studio.runs.hashing import bits_hash
 from studio.systems.base import System
 from studio.systems.optim import (
     OptimizerConfig,
     make_optimizer,
     rate_by_step,
 )
-from studio.whole_folders import written_whole
 
 
 @dataclass
@@ -176,7 +176,7 @@ class TrainingSystem(System):
 
     def callbacks(self) -> list[Any]:
         """Return the callbacks this system needs beside the usual ones."""
-        from studio.callbacks.ema import EMA
+        from studio.runs.callbacks.ema import EMA
 
         return [EMA(self.cfg.ema_decay)] if self.cfg.ema_decay > 0 else []
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 
-from studio.images import save_png
+from studio.io.images import save_png
 from tests.conftest import REPOSITORY, environment
 from tests.unit.test_guidance_training import CONFIG as TRAINING
 from tests.unit.test_image_to_3d import CONFIG as CHAIN

@@ -168,8 +168,8 @@ def preload() -> None:
     import transformers  # noqa: F401
     import trimesh  # noqa: F401
 
-    from studio import plugins
-    from studio.registry import find
+    from studio.plugins import discovery as plugins
+    from studio.plugins.discovery import find
 
     torch.set_num_threads(1)
     for plugin in plugins.listing():

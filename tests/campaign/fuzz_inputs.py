@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 
 from studio.cameras import opencv_to_opengl, orbit_cameras
+from studio.captures.transforms import write_transforms
 from studio.mesh import Mesh
-from studio.transforms import write_transforms
 from tests import nmr_files
 from tests.unit import test_captures as captures
 from tests.unit import test_eschernet_eval as eschernet
@@ -70,7 +70,7 @@ class Kind:
 
 def program(code: str) -> tuple[str, ...]:
     """A command that runs Python; the last thing that it prints tells that it came to its end."""
-    return ("-c", f"from studio.registry import build; {code}; print('whole')")
+    return ("-c", f"from studio.plugins.registry import build; {code}; print('whole')")
 
 
 def loading(kind: str, **options: Any) -> tuple[str, ...]:
@@ -173,7 +173,7 @@ def nmr(form: str) -> Callable[[Path], None]:
             return
         nmr_files.zipped(top)
         if form == "shards":
-            from studio.data.nmr_shards import run_prepare
+            from studio.data.training.nmr_shards import run_prepare
 
             words = [f"source={top}", f"out={folder / 'shards'}", "shards=1"]
             with contextlib.redirect_stdout(io.StringIO()):
@@ -296,7 +296,7 @@ def config_and_plugins(folder: Path) -> None:
 
 SPHERE = """
 from studio.geometry.hash_sdf import HashSDF
-from studio.registry import register
+from studio.plugins import register
 
 @register("geometry", "broken")
 class Sphere(HashSDF):
@@ -312,7 +312,7 @@ def finished(folder: Path) -> None:
     words = ["--config", str(folder / "made.yaml"), "--train", "--export"]
     child = os.fork()
     if child == 0:
-        from studio.cli import main
+        from studio.app.cli import main
 
         os._exit(main([*words, f"exp_root_dir={folder / 'runs'}"]))
     os.waitpid(child, 0)

@@ -29,7 +29,7 @@ PICTURES = (
 )  # fmt: skip
 RUN = ("launch.py", "--config", "{in}/c.yaml", "--train", "exp_root_dir={out}")
 CHECKED = "from tests.campaign.fuzz_words import checked"
-READ_EXR = "from studio.data.exr import read_exr; from pathlib import Path"
+READ_EXR = "from studio.data.training.exr import read_exr; from pathlib import Path"
 
 
 def colmap(binary: bool) -> Callable[[Path], None]:
@@ -38,7 +38,7 @@ def colmap(binary: bool) -> Callable[[Path], None]:
 
 def cached(folder: Path) -> None:
     """What the procedural data set keeps for the next run."""
-    from studio.registry import build
+    from studio.plugins.options import build
 
     options = {**CACHE, "cache_dir": str(folder)}
     build("data", "procedural", options, key="data").dataset("train")[0]
@@ -80,7 +80,8 @@ CAPTURES = [
     Kind("spad", made.spad_objects, item(
         "spad", size=16, objects="objects.txt", captions="captions.csv", train_share=1.0), share=3),
     Kind("captioned", made.captioned, program(
-        "from studio.data.captioned_pictures import CaptionedPictures; from pathlib import Path;"
+        "from studio.data.training.captioned_pictures import CaptionedPictures;"
+        "from pathlib import Path;"
         "c = CaptionedPictures(Path('{in}'), 16); [c[i] for i in range(len(c))]")),
     Kind("nmr-folder", made.nmr("folder"), item("nmr"), ("**/*.yaml", "**/*.lst", "**/*.npz")),
     Kind("nmr-zip", made.nmr("zip"), item("nmr", "NMR_Dataset.zip"), share=2),
@@ -101,7 +102,7 @@ PICTURE_KINDS = [
     for form, mode in PICTURES
 ] + [
     Kind(f"photo-{form}".lower(), made.photo(form), program(
-        "from studio.early_checks import check_early; from pathlib import Path;"
+        "from studio.app.early_checks import check_early; from pathlib import Path;"
         "check_early('configs/epidiff-neus.yaml', ['data.image={in}/p.jpg']);"
         "build('data', 'single-image', {'image': '{in}/p.jpg', 'resolution': 64}, key='data')"
         ".condition()"), names=False)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studio.errors import StudioError
-from studio.files import explained
+from studio.io.files import explained
 from tests.campaign.fuzz_inputs import Kind
 
 MEMORY = 6 << 30
@@ -139,7 +139,7 @@ def _work(kind: Kind, words: list[str], folder: Path, out: Path, log: Path, pati
     os.environ.pop("STUDIO_RUN_DIR", None)
     os.environ |= {k: v.replace("{in}", str(folder)) for k, v in kind.environment.items()}
     if kind.environment:
-        from studio import plugins
+        from studio.plugins import discovery as plugins
 
         plugins.reset()
     code = 1
@@ -162,7 +162,7 @@ def _closed(folder: Path) -> bool:
 
 def _command(words: list[str]) -> int:
     if words[0] != "-c":
-        from studio.cli import main
+        from studio.app.cli import main
 
         return main(words[1:])
     try:

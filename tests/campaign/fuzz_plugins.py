@@ -11,7 +11,7 @@ Random = random.Random
 
 GOOD = '''
 from dataclasses import dataclass
-from studio.registry import register
+from studio.plugins import register
 @register("geometry", "broken")
 class Broken:
     """A plugin."""
@@ -45,7 +45,7 @@ PLUGINS: dict[str, str | bytes] = {
     "empty": "",
     "missing": "import not_there_at_all\n" + GOOD,
     "relative": "from . import nowhere\n" + GOOD,
-    "itself": "import studio.cli; studio.cli.main(['--list'])\n" + GOOD,
+    "itself": "import studio.app.cli; studio.app.cli.main(['--list'])\n" + GOOD,
     "twice": GOOD + GOOD,
     "odd-kind": GOOD.replace('"geometry"', '"nothing"'),
     "odd-name": GOOD.replace('"broken"', "7"),

@@ -67,7 +67,7 @@ def tensors(name: str) -> Callable[[Path], None]:
 
 
 def reading(name: str) -> tuple[str, ...]:
-    code = f"from studio.checkpoint_io import read_tensors; read_tensors('{{in}}/{name}')"
+    code = f"from studio.io.weights import read_tensors; read_tensors('{{in}}/{name}')"
     return program(code)
 
 

@@ -39,7 +39,7 @@ def leaves(tree: dict[str, Any], key: str = "") -> list[str]:
 def options(config: str) -> list[str]:
     """Every option of an experiment, defaults included."""
     from studio.config import load_experiment
-    from studio.options import plain
+    from studio.plugins.options import plain
 
     cfg = load_experiment(config, ["data.root=x"] if "???" in Path(config).read_text() else [])
     return [key for key in leaves(plain(cfg)) if key not in LONG and key not in PLACES]
@@ -71,10 +71,10 @@ def config_words() -> list[Words]:
 
 def checked(config: str, *words: str) -> None:
     """Do with a config what is done before anything is written, with one posed capture for all."""
+    from studio.app.early_checks import check_early
+    from studio.app.experiment import Experiment
     from studio.config import load_experiment
-    from studio.early_checks import check_early
-    from studio.experiment import Experiment
-    from studio.trainer import make_trainer
+    from studio.runs.trainer import make_trainer
 
     check_early(config, words)
     experiment = Experiment(load_experiment(config, words), ["launch.py", *words])

@@ -165,7 +165,7 @@ def _read(path: Path) -> None:
 
 def stages_hold(folder: Path) -> list[str]:
     """Names of stamps whose outputs are not what they say."""
-    from studio.run import RunFolder
+    from studio.runs.folder import RunFolder
 
     bad = []
     for stamp in folder.rglob("logs/stage-*.json"):

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MODULES = (
-    "pytorch_lightning", "diffusers", "transformers", "imageio", "studio.experiment",
+    "pytorch_lightning", "diffusers", "transformers", "imageio", "studio.app.experiment",
     "studio.systems.image_to_3d", "studio.systems.guidance_training", "studio.export.exporter",
     "studio.guidance.epidiff.guidance", "studio.guidance.zero123.guidance",
-    "studio.data.procedural", "studio.data.nmr_shards", "studio.data.filter_views",
+    "studio.data.procedural.dataset", "studio.data.training.nmr_shards",
+    "studio.data.training.filter_views",
 )  # fmt: skip
 EVENTS = {
     "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree",
@@ -142,7 +143,7 @@ def _become(
         os.environ["TMPDIR"] = str(folder.parent / "tmp")
         os.environ.pop("STUDIO_RUN_DIR", None)
         count = _count_events(folder, kill)
-        from studio.cli import main
+        from studio.app.cli import main
 
         os.write(ready, b"x")
         code = main(list(words))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from studio.images import read_rgba, save_png
+from studio.io.images import read_rgba, save_png
 from tests.conftest import REPOSITORY
 from tests.nmr_files import write_archive
 from tests.unit.test_filter_views import make_object

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from studio.cli import main
-from studio.data.capture import CaptureData
+from studio.app.cli import main
+from studio.data.layouts.capture import CaptureData
 from studio.errors import StudioError
 from studio.views import ViewSet
 from tests.conftest import REPOSITORY, environment

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from studio import plugins
+from studio.app.docs_tables import nested, option_docs
 from studio.config import ExperimentConfig, TrainerConfig, load_experiment
-from studio.docs_tables import nested, option_docs
 from studio.errors import ConfigError
-from studio.registry import config_class, find
+from studio.plugins import discovery as plugins
+from studio.plugins.discovery import find
+from studio.plugins.registry import config_class
 from tests.conftest import REPOSITORY
 
 CONFIGS = sorted([*REPOSITORY.glob("configs/**/*.yaml"), *REPOSITORY.glob("custom/**/*.yaml")])

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from studio.config import load_experiment, plain
-from studio.registry import config_class, find
+from studio.plugins.discovery import find
+from studio.plugins.registry import config_class
 from tests.conftest import REPOSITORY
 
 STABLE_DIFFUSION = {  # v1-inference.yaml; all descendants keep its schedule

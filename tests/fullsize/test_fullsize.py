@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from studio.checkpoint_io import read_tensors
 from studio.guidance import folders, ldm
 from studio.guidance.epidiff.checkpoint import official_tensors
 from studio.guidance.spad import checkpoint as spad
 from studio.guidance.zero123 import official as zero123
+from studio.io.weights import read_tensors
 from tests.fullsize import releases, values
 from tests.fullsize.archives import Lazy, write_archive
 from tests.fullsize.rehearsal import CHAINS, rehearse

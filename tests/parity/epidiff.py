@@ -8,7 +8,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from studio.data.epidiff_layout import official_item, read_index
+from studio.data.training.epidiff_layout import official_item, read_index
 from studio.guidance.autoencoder import decode, encode
 from studio.guidance.epidiff import conditioning as cond
 from studio.guidance.epidiff import geometry as geo

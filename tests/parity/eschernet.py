@@ -9,7 +9,6 @@ import torch
 from diffusers.models.attention import BasicTransformerBlock
 from torch import Tensor, nn
 
-from studio.checkpoint_io import load_strict
 from studio.guidance.autoencoder import build_vae, decode, encode
 from studio.guidance.ddim import DDIMStep
 from studio.guidance.eschernet import network as net
@@ -18,6 +17,7 @@ from studio.guidance.eschernet.cape import encode as encode_cameras
 from studio.guidance.eschernet.checkpoint import load_part
 from studio.guidance.eschernet.encoder import build_encoder
 from studio.guidance.eschernet.guidance import EscherNetGuidance
+from studio.io.weights import load_strict
 from tests.parity.case import Adapter, Case
 
 

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from studio.data.eschernet_eval import EscherNetEvalData
-from studio.data.eschernet_eval_frames import EvalConfig, Frames, spherical_poses, spiral
-from studio.data.views_release import ViewsReleaseData, ViewsReleaseDataset
+from studio.data.training.eschernet_eval import EscherNetEvalData
+from studio.data.training.eschernet_eval_frames import EvalConfig, Frames, spherical_poses, spiral
+from studio.data.training.views_release import ViewsReleaseData, ViewsReleaseDataset
 from studio.guidance.eschernet.poses import (
     blender_w2c,
     inverse_transposed,

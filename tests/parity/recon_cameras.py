@@ -22,14 +22,14 @@ from studio.cameras import (
     pinhole_intrinsics,
     spherical_to_cartesian,
 )
-from studio.data.dtu import decompose, object_box, read_projections
-from studio.data.fixed_rigs import rendered_intrinsics
-from studio.data.wonder3d import normal_axes, read_poses
-from studio.images import composite
-from studio.registry import build
+from studio.captures.shots import world_normals
+from studio.data.layouts.dtu import decompose, object_box, read_projections
+from studio.data.layouts.fixed_rigs import rendered_intrinsics
+from studio.data.layouts.wonder3d import normal_axes, read_poses
+from studio.io.images import composite
+from studio.plugins.options import build
 from studio.renderers.neus import NeuSRenderer
 from studio.rigs import RIGS, Rig
-from studio.shots import world_normals
 from studio.views import ViewSet
 from tests.parity.case import Adapter, Case
 

@@ -10,10 +10,10 @@ from torch import Tensor
 from studio.geometry.encodings import FrequencyEncoding
 from studio.models.sdf import losses as L
 from studio.ops.progressive import level_resolution, open_levels
+from studio.ops.schedule import LearningRate, Schedule, next_ray_count
 from studio.ops.volsdf import volsdf_density
 from studio.renderers.neus import NeuSRenderer
 from studio.renderers.sharpness import LearnedSharpness
-from studio.schedule import LearningRate, Schedule, next_ray_count
 from tests.parity.case import Adapter, Case
 from tests.parity.settings import Settings, Unsupported
 

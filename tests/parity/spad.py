@@ -10,7 +10,6 @@ import torch
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import Tensor, nn
 
-from studio.checkpoint_io import load_strict
 from studio.guidance.ldm import UNET, unet_name
 from studio.guidance.spad import network as net
 from studio.guidance.spad.attention import PLUCKER, Scene, inflate
@@ -18,6 +17,7 @@ from studio.guidance.spad.checkpoint import PROJECTION, convert, load_official_i
 from studio.guidance.spad.epipolar import coarser_mask
 from studio.guidance.spad.guidance import SpadGuidance
 from studio.guidance.spad.loss import denoising_loss
+from studio.io.weights import load_strict
 from tests.parity.case import Adapter, Case
 from tests.parity.settings import Settings
 

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from studio.checkpoint_io import read_checkpoint
 from studio.guidance.viewfusion_composable.capture import Capture
 from studio.guidance.viewfusion_composable.checkpoint import load_official_tensors
 from studio.guidance.viewfusion_composable.guidance import ViewFusionComposableGuidance
 from studio.guidance.viewfusion_composable.options import ViewFusionComposableConfig
 from studio.guidance.viewfusion_composable.schedule import NoiseLevels, betas
-from studio.schedule import LearningRate
+from studio.io.weights import read_checkpoint
+from studio.ops.schedule import LearningRate
 from tests.parity.case import Adapter, Case
 
 UNET = {"inner_channel", "channel_mults", "attn_res", "res_blocks", "norm_groups", "dropout"}

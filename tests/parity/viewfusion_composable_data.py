@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from studio.data.nmr import Draw, NMRData
-from studio.data.nmr_index import VIEWS
+from studio.data.training.nmr import Draw, NMRData
+from studio.data.training.nmr_index import VIEWS
 from studio.guidance.viewfusion_composable.conditioning import with_reference
 from studio.metrics.image import psnr, ssim
 from tests.parity.case import Adapter, Case

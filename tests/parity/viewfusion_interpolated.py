@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from studio.data.views_release import ViewsReleaseData, world_to_camera_inverse
+from studio.data.training.views_release import ViewsReleaseData, world_to_camera_inverse
 from studio.guidance.autoencoder import encode
 from studio.guidance.ddim import DDIMStep, ddim_plan, ddim_update
 from studio.guidance.viewfusion_interpolated.guidance import ViewFusionInterpolatedGuidance

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from studio import plugins
-from studio.cli import main
+from studio.app.cli import main
 from studio.errors import PluginError
-from studio.plugin_sources import sanitise
-from studio.registry import available, build, find
+from studio.plugins import discovery as plugins
+from studio.plugins.discovery import available, find
+from studio.plugins.options import build
+from studio.plugins.sources import sanitise
 
 SOURCE = '''
 from dataclasses import dataclass
 {imports}
-from studio.registry import register
+from studio.plugins import register
 
 
 @register("exporter", "{name}")
@@ -99,7 +100,7 @@ def test_what_is_no_plugin_is_ignored(write: Write, where: str) -> None:
         ("import not_installed_anywhere", "No module named 'not_installed_anywhere'"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("def (", "broken.py, line 3: invalid syntax"),
-        ("from studio.registry import nothing", "cannot import name 'nothing'"),
+        ("from studio.plugins.registry import nothing", "cannot import name 'nothing'"),
     ],
 )
 def test_a_failing_plugin_is_named_and_stops_no_other(
@@ -194,12 +195,12 @@ def pip_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Write) -
     info = site / "pip_plugin-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pip-plugin\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[studio.plugins]\nanything = pip_plugin\n")
+    (info / "entry_points.txt").write_text("[studio.plugins.discovery]\nanything = pip_plugin\n")
     monkeypatch.syspath_prepend(str(site))
     plugins.reset()
     yield "pip_plugin"
     sys.modules.pop("pip_plugin", None)
-    from studio.registry import forget
+    from studio.plugins.registry import forget
 
     forget("pip_plugin")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from studio.registry import build
+from studio.plugins.options import build
 from tests.conftest import REPOSITORY
 
 
@@ -63,7 +63,7 @@ def test_it_learns_a_box(siren: torch.nn.Module) -> None:
 def test_the_code_in_the_readme_is_a_plugin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_plugins: None
 ) -> None:
-    from studio import plugins
+    from studio.plugins import discovery as plugins
 
     readme = (REPOSITORY / "custom" / "README.md").read_text()
     code = readme.split("```python")[1].split("```")[0]
@@ -75,6 +75,6 @@ def test_the_code_in_the_readme_is_a_plugin(
     assert [(p.kind, p.summary, p.error) for p in built] == [
         ("geometry", "This line is what --list shows.", "")
     ]
-    from studio.registry import find
+    from studio.plugins.discovery import find
 
     assert find("geometry", "my-geometry").Config().hidden == 64

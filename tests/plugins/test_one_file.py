@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from studio import plugins
 from studio.cameras import orbit_cameras
-from studio.data.capture import layouts, recognise
-from studio.data.render import render_mesh
+from studio.data.layouts.capture import layouts, recognise
 from studio.errors import ConfigError, DataError, PluginError
 from studio.export.exporter import MeshExporter
 from studio.export.readers import read_mesh
-from studio.registry import build
+from studio.ops.ray_caster import render_mesh
+from studio.plugins import discovery as plugins
+from studio.plugins.options import build
 from tests.unit.test_preview import Lamp, lamp_views  # noqa: F401  (a fixture)
 from tests.unit.test_writers import textured_box
 
 FORMAT = '''
 from studio.export.formats.base import MeshFormat
-from studio.registry import register
+from studio.plugins import register
 
 
 @register("format", "corners")
@@ -117,9 +117,9 @@ LAYOUT = '''
 from pathlib import Path
 
 from studio.cameras import orbit_cameras
-from studio.data.layouts import LayoutData, pictures_in
-from studio.registry import register
-from studio.shots import Scene, Shot
+from studio.data.layouts.base import LayoutData, pictures_in
+from studio.plugins import register
+from studio.captures.shots import Scene, Shot
 
 
 @register("data", "turntable")
@@ -147,7 +147,7 @@ class Turntable(LayoutData):
 
 NO_LAYOUT = '''
 from studio.data.base import ConditionData
-from studio.registry import register
+from studio.plugins import register
 
 raise RuntimeError("imported for nothing")
 
@@ -202,7 +202,7 @@ import numpy as np
 
 from studio.export.texture import TextureBaker
 from studio.export.unwrap import Unwrapper, cut_along
-from studio.registry import register
+from studio.plugins import register
 
 
 @register("unwrap", "each-face")

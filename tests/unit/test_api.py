@@ -17,10 +17,10 @@ import yaml
 from PIL import Image
 
 import studio
-from studio.cli import main
+from studio.app.cli import main
 from studio.errors import ConfigError, DataError, WeightsError
 from studio.export.readers import read_mesh
-from studio.images import read_rgba
+from studio.io.images import read_rgba
 from tests.conftest import REPOSITORY, environment
 
 CAR = REPOSITORY / "load" / "images" / "car.png"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from studio.bounds import believed_bound, hull_box
 from studio.cameras import Cameras
+from studio.captures.bounds import believed_bound, hull_box
 from studio.errors import CameraError, ConfigError, DataError, StudioError
 from tests.unit.test_captures import RIG, photograph, read, write_ngp
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from studio.callbacks.ema import EMA
-from studio.callbacks.preview import Preview, picture_grid
-from studio.callbacks.rng import random_state, set_random_state
-from studio.run import RunFolder
+from studio.runs.callbacks.ema import EMA
+from studio.runs.callbacks.preview import Preview, picture_grid
+from studio.runs.callbacks.rng import random_state, set_random_state
+from studio.runs.folder import RunFolder
 from tests.conftest import Launch
 
 

@@ -15,17 +15,17 @@ from PIL import Image
 from torch import Tensor
 
 from studio.cameras import Cameras, opencv_to_opengl, orbit_cameras, spherical_to_cartesian
-from studio.data.capture import layouts, recognise
-from studio.data.colmap_cameras import MODELS
-from studio.data.colmap_files import read_sparse
-from studio.data.dtu import decompose
-from studio.data.layouts import natural
-from studio.data.placement import placement, rotation_to_z, up_direction
+from studio.captures.lens import Lens, Undistorter
+from studio.data.layouts.base import natural
+from studio.data.layouts.capture import layouts, recognise
+from studio.data.layouts.colmap_cameras import MODELS
+from studio.data.layouts.colmap_files import read_sparse
+from studio.data.layouts.dtu import decompose
+from studio.data.layouts.placement import placement, rotation_to_z, up_direction
 from studio.errors import DataError, StudioError
-from studio.images import to_uint8
-from studio.lens import Lens, Undistorter
+from studio.io.images import to_uint8
 from studio.ops.visual_hull import Frame, visual_hull
-from studio.registry import build
+from studio.plugins.options import build
 from studio.views import ViewSet
 
 DATA = os.environ.get("STUDIO_TEST_DATA")

@@ -12,13 +12,13 @@ from PIL import Image
 from torch import Tensor
 
 from studio.cameras import opencv_to_opengl, orbit_cameras
-from studio.capture_files import turn
-from studio.data import colmap_cameras
-from studio.data.dtu import read_projections
-from studio.data.numbered import numbered, paired
+from studio.captures.files import turn
+from studio.captures.lens import Lens, check_lens
+from studio.data.layouts import colmap_cameras
+from studio.data.layouts.dtu import read_projections
+from studio.data.layouts.numbered import numbered, paired
 from studio.errors import DataError
-from studio.images import to_uint8
-from studio.lens import Lens, check_lens
+from studio.io.images import to_uint8
 from tests.unit.test_captures import (
     RIG,
     assert_same,

@@ -7,7 +7,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from studio.cli import main
+from studio.app.cli import main
 from studio.config import parse_config
 from studio.errors import ConfigError, WeightsError
 from studio.guidance.cards import check_push, push, write_card

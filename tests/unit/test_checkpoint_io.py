@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from studio.checkpoint_io import load_strict, read_checkpoint, read_tensors, write_tensors
 from studio.errors import WeightsError
-from studio.file_maps import FileMaps
+from studio.io.file_maps import FileMaps
+from studio.io.weights import load_strict, read_checkpoint, read_tensors, write_tensors
 
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.ones(400).half()}
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from studio.callbacks.checkpointing import load_checkpoint, plain_tree
-from studio.cli import main
+from studio.app.cli import main
 from studio.errors import WeightsError
+from studio.runs.callbacks.checkpointing import load_checkpoint, plain_tree
 from tests.conftest import REPOSITORY, Launch, environment
 
 RUN = Path("outputs/tiny/run")
@@ -46,7 +46,7 @@ def test_help_and_list_do_not_import_torch(project: Path) -> None:
     for words in (["--help"], ["--list"]):
         code = (
             "import sys; sys.argv = ['launch.py']\n"
-            "from studio.cli import main\n"
+            "from studio.app.cli import main\n"
             f"try: main({words!r})\n"
             "except SystemExit: pass\n"
             "heavy = {'torch', 'pytorch_lightning', 'diffusers'} & set(sys.modules)\n"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from studio import shipped
-from studio.cli import in_flags, main
+from studio.app.cli import in_flags, main
 from studio.config import load_experiment
+from studio.io import shipped
 from tests.conftest import REPOSITORY, environment
 
 

@@ -9,12 +9,12 @@ from typing import Any, Literal
 import pytest
 import yaml
 
-from studio import yaml_text
-from studio.beside import plugin_kind
 from studio.config import ExperimentConfig, load_experiment, parse_config, plain, save_experiment
 from studio.errors import ConfigError, PluginError
-from studio.schedule import Schedule
-from studio.yaml_text import Word
+from studio.io import yaml_text
+from studio.io.yaml_text import Word
+from studio.ops.schedule import Schedule
+from studio.plugins.beside import plugin_kind
 
 
 @dataclass
@@ -144,7 +144,7 @@ def test_saved_config_runs_again(project: Path) -> None:
 
 
 def test_every_option_of_the_experiment_is_documented() -> None:
-    from studio.docs_tables import option_docs, table
+    from studio.app.docs_tables import option_docs, table
 
     texts = option_docs(ExperimentConfig)
     assert all(texts.get(name) for name in plain(ExperimentConfig()))

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from studio.cameras import Cameras, orbit_cameras
-from studio.data.render import render_mesh
 from studio.export.isosurface import extract_mesh
 from studio.mesh import Mesh
 from studio.metrics.consistency import view_consistency
+from studio.ops.ray_caster import render_mesh
 from studio.views import ViewSet
 
 

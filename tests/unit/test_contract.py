@@ -16,7 +16,8 @@ from studio.cameras import orbit_cameras
 from studio.errors import ConfigError
 from studio.guidance.base import Guidance, Noise, ViewContract
 from studio.mesh import Mesh
-from studio.registry import build, forget
+from studio.plugins.options import build
+from studio.plugins.registry import forget
 from studio.rigs import RIGS, Rig
 from studio.views import Condition, ViewSet
 

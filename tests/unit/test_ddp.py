@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 import torch
 
-from studio.cli import main
+from studio.app.cli import main
 from studio.config import ExperimentConfig, TrainerConfig
-from studio.distributed import check_devices, shared_out, without_apple
 from studio.errors import ConfigError
-from studio.run import RUN_VARIABLE, RunFolder
-from studio.trainer import make_trainer
+from studio.runs.distributed import check_devices, shared_out, without_apple
+from studio.runs.folder import RUN_VARIABLE, RunFolder
+from studio.runs.trainer import make_trainer
 from tests.conftest import REPOSITORY, environment
 
 STEPS, HALFWAY = 6, 3
@@ -38,7 +38,7 @@ import torch
 from torch.utils.data import Dataset
 
 from studio.cameras import orbit_cameras
-from studio.registry import register
+from studio.plugins import register
 
 
 @register("data", "counted")

@@ -19,7 +19,7 @@ from studio.guidance.diffusion import (
     randn_like,
     target_latents,
 )
-from studio.options import parse_config
+from studio.plugins.options import parse_config
 
 
 def test_schedule_is_stable_diffusions() -> None:

@@ -17,9 +17,9 @@ import torch
 import yaml
 
 import studio
-from studio import plugins
 from studio.mesh import Mesh
-from studio.registry import build
+from studio.plugins import discovery as plugins
+from studio.plugins.options import build
 from studio.views import Condition, ViewSet
 from tests.conftest import REPOSITORY, Launch
 

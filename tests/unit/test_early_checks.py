@@ -11,17 +11,18 @@ from pathlib import Path
 import pytest
 
 from benchmarks.mistakes import MISTAKES, ROOT, make_files, words_of
-from studio import plugins
-from studio.early_checks import check_early
+from studio.app.early_checks import check_early
 from studio.errors import ConfigError
-from studio.plugin_options import class_value, literal, options_of
-from studio.ranges import described
-from studio.registry import config_class, find
+from studio.plugins import discovery as plugins
+from studio.plugins.defaults import class_value, literal, options_of
+from studio.plugins.discovery import find
+from studio.plugins.ranges import described
+from studio.plugins.registry import config_class
 
 HEAVY = ("torch", "pytorch_lightning", "diffusers", "transformers", "numba")
 PROGRAM = f"""
 import sys
-from studio.cli import main
+from studio.app.cli import main
 code = main(sys.argv[1:])
 print(code, *(name for name in {HEAVY} if name in sys.modules))
 """
@@ -86,8 +87,8 @@ CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.yaml"))
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_our_own_configs_pass(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("studio.early_checks.resolve", lambda source: source)  # not shipped
-    monkeypatch.setattr("studio.early_checks.existing", lambda root: root)
+    monkeypatch.setattr("studio.app.early_checks.resolve", lambda source: source)  # not shipped
+    monkeypatch.setattr("studio.app.early_checks.existing", lambda root: root)
     content = path.read_text()
     words = ["data.image=load/images/car.png"] if "data_type: single-image" in content else []
     words += ["data.text=a red car"] if "data_type: text" in content else []

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from studio.cameras import orbit_cameras
-from studio.data.epidiff_layout import (
+from studio.data.training.epidiff_layout import (
     ObjectViews,
     on_background,
     prepare_procedural,
@@ -20,9 +20,9 @@ from studio.data.epidiff_layout import (
     write_captions,
     write_object,
 )
-from studio.data.epidiff_views import EpiDiffViews
+from studio.data.training.epidiff_views import EpiDiffViews
 from studio.errors import ConfigError, DataError
-from studio.options import parse_config
+from studio.plugins.options import parse_config
 from studio.rigs import RIGS
 
 OFFICIAL = Path(__file__).parents[1] / "parity" / "cases" / "epidiff" / "dataset" / "data"

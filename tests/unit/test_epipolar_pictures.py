@@ -9,9 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from studio.cameras import orbit_cameras
-from studio.cli import main
-from studio.epipolar_pictures import (
+from studio.app.cli import main
+from studio.app.epipolar_pictures import (
     lines_picture,
     masks_picture,
     matrix_picture,
@@ -21,6 +20,7 @@ from studio.epipolar_pictures import (
     token_mask,
     walk_pixels,
 )
+from studio.cameras import orbit_cameras
 from studio.errors import DataError
 from studio.views import ViewSet
 

@@ -28,8 +28,7 @@ from studio.guidance.eschernet.guidance import EscherNetGuidance
 from studio.guidance.eschernet.options import EscherNetConfig
 from studio.guidance.eschernet.positions import position_code
 from studio.guidance.stable_diffusion import network_kwargs
-from studio.options import parse_config
-from studio.registry import build
+from studio.plugins.options import build, parse_config
 from studio.similarity import scaled_poses
 from studio.views import Condition, ViewSet
 

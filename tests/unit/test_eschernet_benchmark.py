@@ -12,9 +12,9 @@ from PIL import Image
 
 from benchmarks.eschernet import main
 from benchmarks.nano_eschernet import figures, gain, nearest, positions
-from studio.data.eschernet_eval import EscherNetEvalData
-from studio.data.eschernet_eval_frames import EvalConfig
-from studio.images import to_uint8
+from studio.data.training.eschernet_eval import EscherNetEvalData
+from studio.data.training.eschernet_eval_frames import EvalConfig
+from studio.io.images import to_uint8
 from studio.metrics.image import psnr
 from studio.views import ViewSet
 from tests.unit.test_eschernet import tiny

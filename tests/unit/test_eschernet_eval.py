@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 
 from studio.cameras import Cameras, opencv_to_opengl, orbit_cameras, pinhole_intrinsics
-from studio.data.eschernet_eval import EscherNetEvalData
-from studio.data.eschernet_eval_frames import spherical_poses, spiral
-from studio.data.eschernet_eval_sets import SETS
+from studio.data.training.eschernet_eval import EscherNetEvalData
+from studio.data.training.eschernet_eval_frames import spherical_poses, spiral
+from studio.data.training.eschernet_eval_sets import SETS
 from studio.errors import ConfigError, DataError
 from studio.guidance.eschernet.poses import blender_w2c, poses_4dof
-from studio.registry import build
+from studio.plugins.options import build
 from tests.unit.test_exr import write_exr
 
 SIDE = 16

@@ -12,10 +12,10 @@ import pytest
 import torch
 import trimesh
 
+from studio.app.cli import main
 from studio.cameras import orbit_cameras
-from studio.cli import main
 from studio.evaluation import turned
-from studio.images import save_png
+from studio.io.images import save_png
 from studio.mesh import Mesh
 from studio.metrics.lpips import expected_shapes
 from studio.metrics.protocols import PROTOCOLS

@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from studio.data.single_image import SingleImageData
-from studio.even_background import Cut, cut_out
-from studio.foreground import foreground
-from studio.images import centre_object, object_box
+from studio.captures.even_background import Cut, cut_out
+from studio.captures.foreground import foreground
+from studio.data.conditions.single_image import SingleImageData
+from studio.io.images import centre_object, object_box
 
 SIDE, FINER = 256, 2
 Drawn = tuple[np.ndarray, np.ndarray]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from studio.data.exr import read_exr
+from studio.data.training.exr import read_exr
 from studio.errors import DataError
 
 # 5 x 18 px, deflated: float RGB, half RGBA, float RGBA, half RGBA, half RGB

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from studio import file_hash as module
 from studio.errors import WeightsError
-from studio.file_hash import file_hash
-from studio.hashing import hash_of
+from studio.io import file_hash as module
+from studio.io.file_hash import file_hash
+from studio.runs.hashing import hash_of
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from studio.errors import StudioError
-from studio.files import atomic_write, make_folder, remove, write_json, write_text
+from studio.io.files import atomic_write, make_folder, remove, write_json, write_text
 
 
 def test_writers_of_every_kind_go_through(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_full_disk_reported_by_safetensors(tmp_path: Path) -> None:
 
 def test_full_disk_reported_by_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("usage", (), {"free": 0})
-    monkeypatch.setattr("studio.files.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("studio.io.files.shutil.disk_usage", lambda _: usage)
     with pytest.raises(StudioError, match="disk is full"), atomic_write(tmp_path / "b") as _:
         raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598")
 

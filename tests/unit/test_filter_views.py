@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from studio.cli import main
-from studio.data import filter_views
-from studio.data.filter_views import FilterConfig, inspect, object_folders, scan
-from studio.data.views_release import ViewsReleaseData
-from studio.registry import build
+from studio.app.cli import main
+from studio.data.training import filter_views
+from studio.data.training.filter_views import FilterConfig, inspect, object_folders, scan
+from studio.data.training.views_release import ViewsReleaseData
+from studio.plugins.options import build
 
 VIEWS = 4
 WORDS = (f"views={VIEWS}", "transparent=2", "processes=1")

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from studio.captures.foreground import foreground, has_alpha
 from studio.errors import DataError
-from studio.foreground import foreground, has_alpha
-from studio.images import composite, read_picture
+from studio.io.images import composite, read_picture
 
 DATA = os.environ.get("STUDIO_TEST_DATA")
 
@@ -66,7 +66,7 @@ def test_errors_say_what_to_do() -> None:
 
 def test_rembg_missing_or_without_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     opaque, _ = ball(torch.ones(3))
-    find = "studio.foreground.importlib.util.find_spec"
+    find = "studio.captures.foreground.importlib.util.find_spec"
     monkeypatch.setattr(find, lambda _: None)
     with pytest.raises(DataError, match=r"pip install \"rembg"):
         foreground(opaque, "rembg")

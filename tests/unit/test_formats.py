@@ -20,7 +20,7 @@ from studio.export.notes import Notes, read_record
 from studio.export.readers import read_back, read_mesh
 from studio.export.world import Placement
 from studio.mesh import Mesh
-from studio.registry import available, find
+from studio.plugins.discovery import available, find
 from tests.unit.test_writers import SIZE, textured_box
 
 NAME = 'a "car" & <co> ä'

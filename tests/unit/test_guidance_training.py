@@ -17,12 +17,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from studio.app.cli import main
 from studio.cameras import orbit_cameras
-from studio.cli import main
-from studio.data.batches import ItemBatches, Parts
-from studio.data.rings import RingBatches, Rings, ring_batch
+from studio.data.training.batches import ItemBatches, Parts
+from studio.data.training.rings import RingBatches, Rings, ring_batch
 from studio.guidance.autoencoder import build_vae, decode, encode, start_from_pca
-from studio.run import RUN_VARIABLE
+from studio.runs.folder import RUN_VARIABLE
 from studio.systems.guidance_training import item_object, ring_object
 from tests.conftest import REPOSITORY, environment
 

@@ -18,20 +18,20 @@ import numpy as np
 import pytest
 import torch
 
-from studio.callbacks.checkpointing import load_checkpoint
-from studio.callbacks.snapshot import pack_code
-from studio.checkpoint_io import _TensorPickle, read_tensors
+from studio.app.early_checks import check_early
 from studio.config import MOST_CONFIG, check_overrides, read_experiment
-from studio.early_checks import check_early
 from studio.errors import ConfigError, DataError, StudioError, WeightsError
 from studio.geometry.instant_nsr_checkpoint import read_instant_nsr
 from studio.geometry.neus_checkpoint import read_neus
 from studio.guidance.hub import cached
 from studio.guidance.licences import CARD, licence_of
+from studio.io.weights import _TensorPickle, read_tensors
+from studio.io.yaml_text import Plain
 from studio.models.sdf.fit import checked_state
-from studio.plugin_sources import MOST_SOURCE, read_source
-from studio.registry import build
-from studio.yaml_text import Plain
+from studio.plugins.options import build
+from studio.plugins.sources import MOST_SOURCE, read_source
+from studio.runs.callbacks.checkpointing import load_checkpoint
+from studio.runs.callbacks.snapshot import pack_code
 from tests.conftest import REPOSITORY, environment
 from tests.unit.test_captures import RIG, write_ngp
 from tests.unit.test_cli import RUN, run_here
@@ -259,7 +259,7 @@ def test_sources_are_small_files(tmp_path: Path) -> None:
 def test_a_plugin_of_no_kind_is_spoken_of(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = "from studio.registry import register\n@register('nothing', 'odd')\nclass Odd: ...\n"
+    source = "from studio import register\n@register('nothing', 'odd')\nclass Odd: ...\n"
     (project / "custom" / "odd.py").write_text(source)
     assert run_here("--list") == 0
     assert "custom/odd.py: plugin kind 'nothing' does not exist" in capsys.readouterr().out

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from studio.errors import WeightsError
 from studio.guidance import hub
-from studio.registry import build
+from studio.plugins.options import build
 from tests.unit.test_weight_folders import METHODS, NANO, REVISION, into_cache
 
 LISTED = ("README.md", ".gitattributes", "demo.ipynb", "unet/diffusion_pytorch_model.fp16.onnx")
@@ -263,7 +263,7 @@ def test_what_is_missing_is_told_at_once_and_before_anything_is_read(
     (tmp_path / "base" / "vae" / "diffusion_pytorch_model.safetensors").unlink()
     (tmp_path / "base" / "image_encoder" / "config.json").unlink()
     read: list[Path] = []
-    monkeypatch.setattr("studio.checkpoint_io.load_file", read.append)
+    monkeypatch.setattr("studio.io.weights.load_file", read.append)
     options = {"weights": str(tmp_path / "blocks"), "base": str(tmp_path / "base")}
     with pytest.raises(WeightsError, match="is incomplete") as caught:
         build("guidance", "epidiff", options)
@@ -303,7 +303,7 @@ def test_a_base_beside_the_blocks_in_a_repository(web: Hub) -> None:
 
 
 def test_stages_heed_what_lies_in_the_cache(web: Hub, tmp_path: Path) -> None:
-    from studio.hashing import hash_of
+    from studio.runs.hashing import hash_of
     from studio.systems.generated import weight_paths
 
     snapshot = into_cache(web.cache, "a/b", NANO / "epidiff")
@@ -319,9 +319,9 @@ def test_stages_heed_what_lies_in_the_cache(web: Hub, tmp_path: Path) -> None:
 def test_the_doctor_lists_what_released_weights_need(
     web: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from studio.doctor import released_weights
+    from studio.app.doctor import released_weights
 
-    monkeypatch.setattr("studio.checkpoint_io.load_file", None)  # nothing is read
+    monkeypatch.setattr("studio.io.weights.load_file", None)  # nothing is read
     (tmp_path / "r").mkdir()
     torch.save({"model": {"x": torch.zeros(2_500_000)}}, tmp_path / "r" / "best_model_all.pt")
     (tmp_path / "r" / "README.md").write_text("---\nlicense: mit\n---\n")
@@ -354,7 +354,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("method", OFFICIAL)
 def test_the_doctor_tells_what_is_broken(method: str, fault: str, web: Hub, tmp_path: Path) -> None:
-    from studio.doctor import released_weights
+    from studio.app.doctor import released_weights
 
     repository, name = OFFICIAL[method]
     path = tmp_path / "r" / name
@@ -379,7 +379,7 @@ def test_the_doctor_tells_what_is_broken(method: str, fault: str, web: Hub, tmp_
 
 
 def test_the_doctor_tells_of_a_folder_without_weights(web: Hub, tmp_path: Path) -> None:
-    from studio.doctor import released_weights
+    from studio.app.doctor import released_weights
 
     for repository in ("kxic/eschernet-6dof", "openai/clip-vit-large-patch14"):
         (tmp_path / repository).mkdir(parents=True)
@@ -415,7 +415,7 @@ def test_weights_of_another_method_are_told_apart(
 
 
 def test_what_is_not_here_names_the_option_whole(web: Hub, tmp_path: Path) -> None:
-    from studio.early_checks import check_early
+    from studio.app.early_checks import check_early
 
     config = tmp_path / "c.yaml"
     for option in ("weights", "base"):

@@ -12,12 +12,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from studio import hashing
-from studio.cli import main
+from studio.app.cli import main
 from studio.export.readers import read_mesh
-from studio.images import save_png
+from studio.io.images import save_png
 from studio.models.sdf.model import SDFModel
-from studio.options import plain
+from studio.plugins.options import plain
+from studio.runs import hashing
 from studio.systems.generated import weight_paths
 from studio.systems.image_to_3d import UNFITTED, ImageTo3D
 from studio.views import ViewSet
@@ -30,7 +30,7 @@ from pathlib import Path
 import torch
 
 from studio.guidance.base import Guidance, ViewContract
-from studio.registry import register
+from studio.plugins import register
 from tests.unit.test_reconstruction import sphere_views
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from studio.errors import DataError
-from studio.images import (
+from studio.io.images import (
     centre_object,
     composite,
     from_uint8,
@@ -204,7 +204,7 @@ def test_unreadable_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("studio.picture_files.Image.open", refuse)
+    monkeypatch.setattr("studio.io.picture_files.Image.open", refuse)
     with pytest.raises(DataError, match="permission denied"):
         read_picture(tmp_path / "a.png")
 

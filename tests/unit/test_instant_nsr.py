@@ -28,7 +28,7 @@ from studio.geometry.mlp import FusedMLP, VanillaMLP
 from studio.models.sdf.model import SDFModel
 from studio.ops.hash_grid import HashGridLayout
 from studio.ops.spherical_harmonics import spherical_harmonics
-from studio.registry import build
+from studio.plugins.options import build
 from studio.renderers.learned_background import BackgroundConfig
 from studio.renderers.neus_occupancy import NeuSOccupancyRenderer
 from tests.unit.test_reconstruction import RADIUS, sphere_views

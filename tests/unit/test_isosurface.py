@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from studio.cameras import orbit_cameras
-from studio.data.render import render_mesh
 from studio.errors import ExportError
 from studio.export import cleanup
 from studio.export.isosurface import extract_mesh
 from studio.export.isosurface_dense import dense_mesh, two_pass_mesh
+from studio.ops.ray_caster import render_mesh
 
 
 def sphere(points: Tensor) -> Tensor:

@@ -19,16 +19,16 @@ from studio.cameras import Rays
 from studio.config import load_experiment
 from studio.errors import ConfigError
 from studio.geometry.base import Geometry, GeometryOutput
-from studio.hashing import source_hash
 from studio.models.sdf import losses as L
 from studio.models.sdf.loss_options import built_in, read_losses
 from studio.models.sdf.objective import Objective
 from studio.models.sdf.optimizer import FitOptimizerConfig, make_fit_optimizer
 from studio.models.sdf.ray_pool import RayBatch
+from studio.ops.schedule import LEARNING_RATES, LearningRate, Schedule, next_ray_count
 from studio.ops.volsdf import volsdf_density
-from studio.options import parse_config
+from studio.plugins.options import parse_config
 from studio.renderers.base import Renderer, RenderOutput
-from studio.schedule import LEARNING_RATES, LearningRate, Schedule, next_ray_count
+from studio.runs.hashing import source_hash
 from studio.systems.optim import (
     OptimizerConfig,
     make_optimizer,
@@ -444,7 +444,7 @@ from dataclasses import dataclass
 
 from studio.models.sdf.loss_options import LossOptions
 from studio.models.sdf.objective import Seen
-from studio.registry import register
+from studio.plugins import register
 
 
 @dataclass

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from studio.captures.masks import read_mask
 from studio.errors import ConfigError, DataError
-from studio.images import read_rgba, save_png
-from studio.masks import read_mask
+from studio.io.images import read_rgba, save_png
 from studio.views import ViewSet
 from tests.unit.test_captures import RIG, photograph, read, write_colmap, write_ngp
 

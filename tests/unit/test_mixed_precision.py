@@ -17,17 +17,17 @@ from torch.utils.data import DataLoader
 
 from studio.cameras import orbit_cameras
 from studio.config import ExperimentConfig, TrainerConfig
-from studio.data.rings import Rings
+from studio.data.training.rings import Rings
 from studio.errors import ConfigError
 from studio.guidance.epidiff.conditioning import turn_world
 from studio.guidance.spad.scenes import SceneMaker
-from studio.options import parse_config
-from studio.registry import build, find
-from studio.run import RunFolder
+from studio.plugins.discovery import find
+from studio.plugins.options import build, parse_config
+from studio.runs.folder import RunFolder
+from studio.runs.trainer import check_precision, make_trainer
 from studio.systems.optim import OptimizerConfig
 from studio.systems.reconstruction import Reconstruction
 from studio.systems.training import TrainingConfig, TrainingSystem
-from studio.trainer import check_precision, make_trainer
 from tests.unit import test_viewfusion_composable
 from tests.unit.test_cli import run_here
 from tests.unit.test_predictions import METHODS

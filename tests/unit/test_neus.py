@@ -19,7 +19,7 @@ from studio.geometry.neus_checkpoint import load_renamed, rename
 from studio.geometry.neus_mlp import NeuSMLP
 from studio.geometry.neus_networks import ColourNetwork, WeightNormLinear, positional_embedding
 from studio.ops.importance import inverse_cdf, merge, section_opacity, section_weights
-from studio.registry import build
+from studio.plugins.options import build
 from studio.renderers.background import BackgroundNeRF, outside_depths
 from studio.renderers.neus import NeuSRenderer
 from tests.unit.test_reconstruction import sphere_views

@@ -16,18 +16,18 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from studio.cli import main
-from studio.data import nmr_shards
-from studio.data.batches import ItemBatches, Parts
-from studio.data.nmr import Draw, NMRData, NMRViews, fixed_order
-from studio.data.nmr_archive import Shards, Zipped, open_archive
-from studio.data.nmr_cameras import nmr_ring, read_cameras
-from studio.data.nmr_index import CAMERAS, VIEWS
-from studio.data.nmr_shards import even_parts
-from studio.data.nmr_stream import StreamedViews
+from studio.app.cli import main
+from studio.data.training import nmr_shards
+from studio.data.training.batches import ItemBatches, Parts
+from studio.data.training.nmr import Draw, NMRData, NMRViews, fixed_order
+from studio.data.training.nmr_archive import Shards, Zipped, open_archive
+from studio.data.training.nmr_cameras import nmr_ring, read_cameras
+from studio.data.training.nmr_index import CAMERAS, VIEWS
+from studio.data.training.nmr_shards import even_parts
+from studio.data.training.nmr_stream import StreamedViews
 from studio.errors import ConfigError, DataError
-from studio.options import parse_config
-from studio.run import RUN_VARIABLE
+from studio.plugins.options import parse_config
+from studio.runs.folder import RUN_VARIABLE
 from tests.nmr_files import SIZE, authors_shards, cameras, colour, write_archive, zipped
 
 COUNTS = {"train": (5, 4, 2), "val": (1, 0, 0), "test": (2, 1, 1)}

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.nmr import build_guidance, chosen, main
-from studio.data.nmr_archive import open_archive
+from studio.data.training.nmr_archive import open_archive
 from tests.nmr_files import write_archive
 
 MODEL = [

@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 
 from studio.cameras import Cameras
 from studio.config import parse_config
-from studio.data.capture import CaptureData
-from studio.data.wonder3d import fixed_poses
+from studio.data.layouts.capture import CaptureData
+from studio.data.layouts.wonder3d import fixed_poses
 from studio.systems.reconstruction import Reconstruction
 from studio.views import ViewSet
 from tests.conftest import REPOSITORY

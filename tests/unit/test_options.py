@@ -10,20 +10,31 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
-from studio import plugins
 from studio.config import ExperimentConfig, TrainerConfig
 from studio.errors import ConfigError
-from studio.options import parse_config
-from studio.ranges import Installed, Length, Limit, OneOf, Range, Share, Steps, fixed, limits
-from studio.registry import KINDS, build, config_class, find
-from studio.yaml_text import Word
+from studio.io.yaml_text import Word
+from studio.plugins import discovery as plugins
+from studio.plugins.discovery import find
+from studio.plugins.options import build, parse_config
+from studio.plugins.ranges import (
+    Installed,
+    Length,
+    Limit,
+    OneOf,
+    Range,
+    Share,
+    Steps,
+    fixed,
+    limits,
+)
+from studio.plugins.registry import KINDS, config_class
 
 
 def _dataclasses() -> list[type]:
     """All dataclasses of options of this program, nested ones included."""
-    from studio.data.filter_views import FilterConfig
-    from studio.data.nmr_shards import PrepareConfig
-    from studio.epipolar_pictures import PictureConfig
+    from studio.app.epipolar_pictures import PictureConfig
+    from studio.data.training.filter_views import FilterConfig
+    from studio.data.training.nmr_shards import PrepareConfig
     from studio.evaluation import EvaluateConfig
 
     waiting: list[type] = [ExperimentConfig, TrainerConfig, FilterConfig, PrepareConfig]
@@ -254,7 +265,7 @@ def test_forms_of_the_trainers_options(option: str, words: dict[str, Any]) -> No
 
 
 def test_a_config_of_python_is_checked_where_a_plugin_is_made() -> None:
-    from studio.data.single_image import SingleImageData
+    from studio.data.conditions.single_image import SingleImageData
     from studio.ops.hash_grid import HashGridLayout
 
     with pytest.raises(ConfigError, match="resolution is 0"):
@@ -279,10 +290,10 @@ def test_words_are_those_of_the_tables() -> None:
     """Words that stand beside the option, since what knows them loads torch."""
     from studio.evaluate import EvaluateConfig
 
-    from studio.data.eschernet_eval_frames import SetName
-    from studio.data.eschernet_eval_sets import SETS
+    from studio.data.training.eschernet_eval_frames import SetName
+    from studio.data.training.eschernet_eval_sets import SETS
     from studio.metrics.protocols import PROTOCOLS
-    from studio.trainer import PRECISIONS
+    from studio.runs.trainer import PRECISIONS
 
     assert typing.get_args(SetName) == tuple(SETS)
     assert typing.get_args(typing.get_type_hints(EvaluateConfig)["protocol"]) == tuple(PROTOCOLS)

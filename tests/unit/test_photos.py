@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from studio.data import colmap_run
-from studio.data.capture import recognise
+from studio.data.layouts import colmap_run
+from studio.data.layouts.capture import recognise
 from studio.errors import DataError
 from tests.unit.test_captures import RIG, assert_same, photograph, read, save, write_colmap
 from tests.unit.test_captures_of_others import KEEP

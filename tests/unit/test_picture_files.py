@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from studio.data.nmr import NMRViews
-from studio.data.views_files import read_rgba8
+from studio.data.training.nmr import NMRViews
+from studio.data.training.views_files import read_rgba8
 from studio.errors import DataError
 from studio.export.readers import read_mesh
-from studio.images import read_rgba
-from studio.picture_files import opened, picture_size
+from studio.io.images import read_rgba
+from studio.io.picture_files import opened, picture_size
 
 PACKAGE = Path(__file__).resolve().parents[2] / "studio"
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\nshowpage\n"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from studio.cameras import Cameras, orbit_cameras
-from studio.data.posed_images import PosedImagesData
+from studio.data.conditions.posed_images import PosedImagesData
 from studio.errors import ConfigError, DataError
 from studio.views import Condition, ViewSet
 

@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 
 from studio.cameras import orbit_cameras
-from studio.data.render import render_mesh
 from studio.errors import ConfigError, ExportError, PluginError
 from studio.export.exporter import MeshExporter
 from studio.export.isosurface import extract_mesh
@@ -25,7 +24,8 @@ from studio.mesh import Mesh
 from studio.metrics.image import psnr
 from studio.metrics.renders import mesh_psnr
 from studio.metrics.solidity import solidity
-from studio.registry import build
+from studio.ops.ray_caster import render_mesh
+from studio.plugins.options import build
 from studio.views import ViewSet
 
 

@@ -10,22 +10,19 @@ import pytest
 import torch
 
 from studio.cameras import orbit_cameras
-from studio.data import procedural
-from studio.data.procedural import ProceduralData, render_object
-from studio.data.procedural_objects import (
+from studio.data.procedural import dataset as procedural
+from studio.data.procedural.dataset import ProceduralData, render_object
+from studio.data.procedural.objects import categories, make_object, split_seed
+from studio.data.procedural.sculptor import (
     HELD_OUT_HUE,
     HELD_OUT_STRETCH,
     MAX_REACH,
     TEST_SEED,
-    categories,
     colour_name,
-    make_object,
-    split_seed,
 )
-from studio.data.render import cast_mesh
 from studio.errors import ConfigError
-from studio.options import parse_config
-from studio.registry import build
+from studio.ops.ray_caster import cast_mesh
+from studio.plugins.options import build, parse_config
 from studio.rigs import RIGS
 
 MAIN = ("car", "house", "armchair", "animal")

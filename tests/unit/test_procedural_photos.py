@@ -10,16 +10,16 @@ import torch
 from scipy.ndimage import binary_erosion
 
 from studio.cameras import orbit_cameras
-from studio.data.photo_faults import with_faults
-from studio.data.procedural import ProceduralData, render_object
-from studio.data.procedural_inputs import draw_shots, framed
-from studio.data.procedural_light import Lighting, lit, split_triangles
-from studio.data.procedural_objects import make_object
-from studio.data.procedural_parts import Array, box
-from studio.data.procedural_surfaces import PATTERNS, Paint, draw_paint, painted
-from studio.data.rings import RingBatches
+from studio.data.procedural.dataset import ProceduralData, render_object
+from studio.data.procedural.inputs import draw_shots, framed
+from studio.data.procedural.light import Lighting, lit, split_triangles
+from studio.data.procedural.objects import make_object
+from studio.data.procedural.parts import Array, box
+from studio.data.procedural.photo_faults import with_faults
+from studio.data.procedural.surfaces import PATTERNS, Paint, draw_paint, painted
+from studio.data.training.rings import RingBatches
 from studio.errors import ConfigError
-from studio.options import parse_config
+from studio.plugins.options import parse_config
 
 
 def small(**options: object) -> ProceduralData:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from studio.data.procedural_bodies import bead, limb, rounded, wheel
-from studio.data.procedural_parts import Array, Part
-from studio.data.procedural_solids import arch, chain, hull, lathe, oval, shell, tube
+from studio.data.procedural.bodies import bead, limb, rounded, wheel
+from studio.data.procedural.parts import Array, Part
+from studio.data.procedural.solids import arch, chain, hull, lathe, oval, shell, tube
 
 RED = (0.9, 0.1, 0.1)
 BLUE = (0.1, 0.1, 0.9)

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from studio import progress
-from studio.data.procedural import ProceduralData
+from studio.data.procedural.dataset import ProceduralData
 from studio.progress import StageProgress, clock
 
 
@@ -219,7 +219,7 @@ def test_every_long_part_of_an_export_is_a_stage(monkeypatch: pytest.MonkeyPatch
 
 
 def test_steps_decide_unless_there_are_none() -> None:
-    from studio.callbacks.progress import TrainingProgress
+    from studio.runs.callbacks.progress import TrainingProgress
 
     system = SimpleNamespace(time_budget=(3.0, 60.0))
     for steps, place, unit in ((500, (20, 500), ""), (-1, (3, 60), "s")):

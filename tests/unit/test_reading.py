@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from studio.data.arrays import read_array, read_arrays
+from studio.data.training.arrays import read_array, read_arrays
 from studio.errors import DataError, WeightsError
-from studio.reading import (
+from studio.io.reading import (
     check_count,
     inflated,
     known_json,

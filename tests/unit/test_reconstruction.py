@@ -26,9 +26,9 @@ from studio.ops.visual_hull import (
     tight_frame,
     visual_hull,
 )
-from studio.options import parse_config
+from studio.plugins.options import parse_config
 from studio.progress import StageProgress
-from studio.run import RunFolder
+from studio.runs.folder import RunFolder
 from studio.systems.reconstruction import Reconstruction
 from studio.views import ViewSet
 
@@ -453,7 +453,7 @@ def test_progress_of_a_time_budget_is_in_seconds(
 ) -> None:
     import pytorch_lightning as pl
 
-    from studio.callbacks.progress import TrainingProgress
+    from studio.runs.callbacks.progress import TrainingProgress
 
     system = Reconstruction(small_config(time_budget_s=0.4, steps_per_block=2))
     system.set_views(sphere_views())

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from studio.cli import main
-from studio.run import RUN_VARIABLE
+from studio.app.cli import main
+from studio.runs.folder import RUN_VARIABLE
 from tests.conftest import REPOSITORY, environment
 from tests.unit.test_reconstruction import sphere_views
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from studio.cli import main
+from studio.app.cli import main
 from studio.errors import ConfigError
 from studio.models.sdf.loss_options import read_losses
-from studio.registry import build
+from studio.plugins.options import build
 from tests.conftest import REPOSITORY
 from tests.unit.test_reconstruction import sphere_views
 

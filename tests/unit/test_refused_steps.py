@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from studio.errors import ConfigError
-from studio.registry import build
+from studio.plugins.options import build
 from tests.conftest import REPOSITORY
 
 NANO = REPOSITORY / "load" / "nano"

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from studio.callbacks.checkpointing import load_checkpoint
-from studio.cli import main
-from studio.data.procedural import ProceduralData
+from studio.app.cli import main
+from studio.data.procedural.dataset import ProceduralData
 from studio.errors import StudioError
-from studio.files import atomic_write
-from studio.images import save_png
+from studio.io.files import atomic_write
+from studio.io.images import save_png
+from studio.runs.callbacks.checkpointing import load_checkpoint
 from tests.conftest import REPOSITORY, environment
 
 Disk = Callable[[str], Path]
@@ -159,7 +159,7 @@ def test_a_result_larger_than_files_may_be(project: Path) -> None:
 
 def test_tensors_larger_than_files_may_be(tmp_path: Path) -> None:
     code = (
-        "import sys, torch; from pathlib import Path; from studio.files import atomic_write\n"
+        "import sys, torch; from pathlib import Path; from studio.io.files import atomic_write\n"
         "with atomic_write(Path(sys.argv[1])) as temporary:\n"
         "    torch.save(torch.zeros(100_000), temporary)"
     )

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import pytest
 
 from studio.errors import ConfigError, PluginError
-from studio.registry import KINDS, available, build, find, forget, register
+from studio.plugins.discovery import available, find
+from studio.plugins.options import build
+from studio.plugins.registry import KINDS, forget, register
 
 
 @dataclass

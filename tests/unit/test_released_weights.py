@@ -14,7 +14,9 @@ import torch
 from safetensors.torch import save_file
 
 from studio.config import plain
-from studio.registry import build, config_class, find
+from studio.plugins.discovery import find
+from studio.plugins.options import build
+from studio.plugins.registry import config_class
 from tests.configs.test_published_settings import (
     EPIDIFF,
     EPIDIFF_EMPTY,

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from studio.cameras import Cameras, orbit_cameras
-from studio.data.procedural_parts import Part, box, ellipsoid
-from studio.data.render import RayCaster, cast_mesh, light, render_mesh
+from studio.data.procedural.parts import Part, box, ellipsoid
 from studio.mesh import Mesh
+from studio.ops.ray_caster import RayCaster, cast_mesh, light, render_mesh
 
 WHITE = (1.0, 1.0, 1.0)
 

@@ -12,15 +12,8 @@ import pytest
 import torch
 
 from studio.errors import ConfigError
-from studio.run import (
-    RANK_VARIABLES,
-    RUN_VARIABLE,
-    RunFolder,
-    choose_run,
-    find_resume,
-    first_process,
-    hash_of,
-)
+from studio.progress import RANK_VARIABLES, first_process
+from studio.runs.folder import RUN_VARIABLE, RunFolder, choose_run, find_resume, hash_of
 
 
 @dataclass

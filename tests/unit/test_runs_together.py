@@ -15,22 +15,22 @@ from typing import Any
 import pytest
 import torch
 
-from studio import plugins
-from studio.callbacks import checkpointing
-from studio.cli import main
-from studio.console import Output
+from studio.app.cli import main
+from studio.app.console import Output
 from studio.errors import ConfigError, StudioError, WeightsError
-from studio.files import alive, atomic_write, write_text
-from studio.hashing import hash_of, source_hash
-from studio.run import RUN_VARIABLE, RunFolder, choose_run
-from studio.run_lock import NAME, RunLock
+from studio.io.files import alive, atomic_write, write_text
+from studio.plugins import discovery as plugins
+from studio.runs.callbacks import checkpointing
+from studio.runs.folder import RUN_VARIABLE, RunFolder, choose_run
+from studio.runs.hashing import hash_of, source_hash
+from studio.runs.lock import NAME, RunLock
 from tests.conftest import REPOSITORY, environment
 from tests.unit.test_cli import RUN, run_here, weights
 
 HOLD = """
 import sys
 from pathlib import Path
-from studio.run_lock import RunLock
+from studio.runs.lock import RunLock
 lock = RunLock(Path(sys.argv[1])).acquire()
 print("held", flush=True)
 sys.stdin.read()
@@ -74,7 +74,7 @@ def test_locks_of_dead_processes_are_taken_over(
     tmp_path: Path, dead: int, locks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not locks:
-        monkeypatch.setattr("studio.run_lock._lock", lambda _: None)
+        monkeypatch.setattr("studio.runs.lock._lock", lambda _: None)
     holder = {"pid": dead, "host": platform.node(), "since": "2026-01-01"}
     (tmp_path / NAME).write_text(json.dumps(holder))
     lock = RunLock(tmp_path).acquire()
@@ -96,7 +96,7 @@ def test_what_a_dead_process_left_behind_does_not_hold_its_lock(tmp_path: Path, 
 def test_without_locks_the_file_of_another_machine_decides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("studio.run_lock._lock", lambda _: None)
+    monkeypatch.setattr("studio.runs.lock._lock", lambda _: None)
     (tmp_path / NAME).write_text(json.dumps({"pid": 1, "host": "elsewhere", "since": "now"}))
     with pytest.raises(ConfigError, match=r"elsewhere[\s\S]*remove"):
         RunLock(tmp_path).acquire()
@@ -111,7 +111,7 @@ def test_a_lock_is_given_back_after_a_mistake(project: Path) -> None:
 def test_runs_of_one_second_have_folders_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("studio.run._agreed_time", lambda: "20260101-000000")
+    monkeypatch.setattr("studio.runs.folder._agreed_time", lambda: "20260101-000000")
     made = []
     for _ in range(3):
         monkeypatch.delenv(RUN_VARIABLE, raising=False)
@@ -141,7 +141,7 @@ def test_temporaries_of_dead_processes_go(tmp_path: Path, dead: int) -> None:
         older, own = tmp_path / ".0123456789ab.tmp.ckpt", tmp_path / ".mine.tmp.png"
         for path in (of_dead, elsewhere, older, own):
             path.write_text("x")
-        from studio import files
+        from studio.io import files
 
         files._cleaned.clear()
         write_text(tmp_path / "b.txt", "y")
@@ -185,7 +185,7 @@ def test_a_stamp_binds_what_its_files_hold_and_goes_before_its_stage_begins(tmp_
 NESTED = """
 from dataclasses import dataclass
 from studio.geometry.base import Geometry
-from studio.registry import register
+from studio.plugins import register
 from studio_custom.base_shape import Base
 
 @register("geometry", "mine")

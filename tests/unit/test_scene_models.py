@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from studio.app.cli import main
 from studio.cameras import orbit_cameras
-from studio.cli import main
 from studio.config import load_experiment
 from studio.errors import ConfigError, DataError, ExportError, PluginError, WeightsError
 from studio.export.brought import without_seams
@@ -26,8 +26,9 @@ from studio.metrics.solidity import solidity
 from studio.models.base import SceneModel
 from studio.models.hull.model import VisualHull
 from studio.models.sdf.model import SDFModel
-from studio.registry import build, register
-from studio.run import RUN_VARIABLE
+from studio.plugins import register
+from studio.plugins.options import build
+from studio.runs.folder import RUN_VARIABLE
 from tests.conftest import REPOSITORY
 from tests.unit.test_reconstruction import RADIUS, sphere_views
 

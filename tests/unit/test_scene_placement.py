@@ -7,7 +7,13 @@ import torch
 from torch import Tensor
 
 from studio.cameras import Cameras, look_at, orbit_cameras
-from studio.data.placement import centre_point, placement, rotation_to_z, tells_up, up_direction
+from studio.data.layouts.placement import (
+    centre_point,
+    placement,
+    rotation_to_z,
+    tells_up,
+    up_direction,
+)
 from studio.errors import DataError
 
 ORIGIN = torch.zeros(3)

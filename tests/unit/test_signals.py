@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from studio import plugins
-from studio.callbacks.checkpointing import Checkpointing
-from studio.callbacks.snapshot import Snapshot
-from studio.console import guarded
-from studio.files import atomic_write
+from studio.app.console import guarded
+from studio.io.files import atomic_write
+from studio.plugins import discovery as plugins
+from studio.runs.callbacks.checkpointing import Checkpointing
+from studio.runs.callbacks.snapshot import Snapshot
 from tests.unit.test_cli import RUN, assert_same_weights, run_here
 
 NUMBERS = [signal.SIGINT, signal.SIGTERM]

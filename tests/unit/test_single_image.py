@@ -10,10 +10,10 @@ import torch
 from PIL import Image, ImageDraw
 
 from studio.cameras import orbit_cameras
-from studio.data.single_image import SingleImageData
+from studio.data.conditions.single_image import SingleImageData
 from studio.errors import StudioError
-from studio.images import object_box, read_rgba
-from studio.registry import build
+from studio.io.images import object_box, read_rgba
+from studio.plugins.options import build
 from studio.views import Original
 
 DATA = os.environ.get("STUDIO_TEST_DATA")

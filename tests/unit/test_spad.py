@@ -15,8 +15,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from studio.cameras import Cameras, orbit_cameras
-from studio.checkpoint_io import write_tensors
-from studio.data.procedural_objects import make_object
+from studio.data.procedural.objects import make_object
 from studio.errors import ConfigError, WeightsError
 from studio.guidance.ddim import ddim_timesteps
 from studio.guidance.diffusion import PREDICTIONS
@@ -32,7 +31,9 @@ from studio.guidance.spad.sampling import HeldPicture
 from studio.guidance.spad.scenes import SceneMaker
 from studio.guidance.spad.text import NANO_WORDS, WordTokenizer, read_tokenizer, words_of
 from studio.guidance.stable_diffusion import network_kwargs
-from studio.registry import build, find
+from studio.io.weights import write_tensors
+from studio.plugins.discovery import find
+from studio.plugins.options import build
 from studio.views import Condition
 
 CASES = Path(__file__).parents[1] / "parity" / "cases" / "spad"

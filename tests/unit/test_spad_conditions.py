@@ -13,8 +13,8 @@ from torch import Tensor
 
 from studio.cameras import orbit_cameras
 from studio.guidance.spad.guidance import SpadGuidance
-from studio.images import on_white, save_png
-from studio.registry import build
+from studio.io.images import on_white, save_png
+from studio.plugins.options import build
 from studio.views import Condition
 
 WEIGHTS = Path(__file__).parents[2] / "load" / "nano" / "spad"

@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 
 from studio.cameras import Cameras, opencv_to_opengl, orbit_cameras
-from studio.data.batches import Parts
-from studio.data.captioned_pictures import CaptionedPictures
-from studio.data.captions import read_captions, without_3d
-from studio.data.spad import SpadData, orthogonal_groups, read_object
-from studio.data.spad_files import read_blender_camera, read_pickled
+from studio.data.training.batches import Parts
+from studio.data.training.captioned_pictures import CaptionedPictures
+from studio.data.training.captions import read_captions, without_3d
+from studio.data.training.spad import SpadData, orthogonal_groups, read_object
+from studio.data.training.spad_files import read_blender_camera, read_pickled
 from studio.errors import ConfigError, DataError
-from studio.options import parse_config
+from studio.plugins.options import parse_config
 
 FOV_RAD = 0.702769935131073
 DRAWS = ((12.0, -20.0), (77.0, 5.0), (50.0, 21.0))  # azimuth, elevation

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from studio.cameras import orbit_cameras
-from studio.data.render import render_mesh
 from studio.export import unwrap as unwrapping
 from studio.export.cleanup import face_components
 from studio.export.isosurface import extract_mesh
@@ -28,6 +27,7 @@ from studio.export.unwrap import unwrap
 from studio.export.view_colours import Footage, smoothed_normals
 from studio.mesh import Mesh
 from studio.metrics.renders import mesh_psnr
+from studio.ops.ray_caster import render_mesh
 
 
 def bean(points: Tensor) -> Tensor:

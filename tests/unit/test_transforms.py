@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from studio.bounds import guess_bound, look_at_point
 from studio.cameras import opencv_to_opengl, orbit_cameras
-from studio.data.transforms import TransformsData
+from studio.captures.bounds import guess_bound, look_at_point
+from studio.captures.transforms import find_transforms
+from studio.data.layouts.transforms import TransformsData
 from studio.errors import DataError, StudioError
-from studio.registry import build
-from studio.transforms import find_transforms, read_transforms
+from studio.plugins.options import build
 
 DATA = os.environ.get("STUDIO_TEST_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="STUDIO_TEST_DATA is not set")
@@ -57,7 +57,7 @@ def capture(folder: Path, flavour: str = "nerf", **extra: Any) -> dict[str, Any]
 @pytest.mark.parametrize("flavour", ["nerf", "nerfstudio"])
 def test_both_flavours(tmp_path: Path, flavour: str) -> None:
     capture(tmp_path / "c", flavour)
-    views = read_transforms(tmp_path / "c", "train")
+    views = ViewSet.load(tmp_path / "c", "train")
     torch.testing.assert_close(views.cameras.c2w, RIG.c2w)
     torch.testing.assert_close(views.cameras.intrinsics, RIG.intrinsics)
     assert views.names == tuple(f"r_{i}" for i in range(5))
@@ -68,7 +68,7 @@ def test_intrinsics_per_frame_go_before_the_file(tmp_path: Path) -> None:
     document = capture(tmp_path / "c", "nerfstudio")
     document["frames"][2] |= {"fl_x": 55.5, "cy": 18.25}
     (tmp_path / "c" / "transforms.json").write_text(json.dumps(document))
-    k = read_transforms(tmp_path / "c", bound=1.0).cameras.intrinsics
+    k = ViewSet.load(tmp_path / "c", bound=1.0).cameras.intrinsics
     assert (k[2, 0, 0], k[2, 1, 2]) == (55.5, 18.25)
     assert k[1, 0, 0] == RIG.intrinsics[1, 0, 0] and k[1, 1, 2] == SIZE / 2
 
@@ -78,7 +78,7 @@ def test_intrinsics_follow_pictures_that_were_scaled(tmp_path: Path) -> None:
     for key in ("w", "h", "fl_x", "fl_y", "cx", "cy"):
         document[key] *= 4
     (tmp_path / "c" / "transforms.json").write_text(json.dumps(document))
-    k = read_transforms(tmp_path / "c").cameras.intrinsics
+    k = ViewSet.load(tmp_path / "c").cameras.intrinsics
     torch.testing.assert_close(k, RIG.intrinsics)
 
 
@@ -89,7 +89,7 @@ def test_masks_in_their_own_files(tmp_path: Path) -> None:
         Image.fromarray(picture[..., 3]).save(tmp_path / "c" / "pics" / f"mask_{i}.png")
         frame["mask_path"] = f"pics/mask_{i}.png"
     (tmp_path / "c" / "transforms.json").write_text(json.dumps(document))
-    mask = read_transforms(tmp_path / "c").mask
+    mask = ViewSet.load(tmp_path / "c").mask
     expected = torch.from_numpy(np.stack(ball_pictures())[..., 3]) / 255
     torch.testing.assert_close(mask, expected)
 
@@ -97,8 +97,8 @@ def test_masks_in_their_own_files(tmp_path: Path) -> None:
 def test_split_lists_of_nerfstudio(tmp_path: Path) -> None:
     files = ["./pics/r_1.png", "./pics/r_3.png"]
     capture(tmp_path / "c", "nerfstudio", train_filenames=files)
-    assert read_transforms(tmp_path / "c", "train").names == ("r_1", "r_3")
-    assert len(read_transforms(tmp_path / "c")) == 5
+    assert ViewSet.load(tmp_path / "c", "train").names == ("r_1", "r_3")
+    assert len(ViewSet.load(tmp_path / "c")) == 5
 
 
 def test_names_of_files_in_several_folders(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_names_of_files_in_several_folders(tmp_path: Path) -> None:
         document["frames"][i]["file_path"] = f"cam{i}\\a.png"  # written on Windows
     document["frames"] = document["frames"][:2]
     (tmp_path / "c" / "transforms.json").write_text(json.dumps(document))
-    assert read_transforms(tmp_path / "c", bound=1.0).names == ("cam0-a", "cam1-a")
+    assert ViewSet.load(tmp_path / "c", bound=1.0).names == ("cam0-a", "cam1-a")
 
 
 def change(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
@@ -173,7 +173,7 @@ def test_mistakes_in_the_file(
     path = tmp_path / "c" / "transforms.json"
     path.write_text(json.dumps(document))
     with pytest.raises(DataError, match=words) as caught:
-        read_transforms(tmp_path / "c")
+        ViewSet.load(tmp_path / "c")
     assert str(path) in str(caught.value)
 
 
@@ -184,25 +184,25 @@ def test_missing_masks_are_never_all_ones(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"masks are missing \(r_2.png has no alpha(.|\n)*mask_path"
     ):
-        read_transforms(tmp_path / "c")
+        ViewSet.load(tmp_path / "c")
     for i in range(5):
         path = tmp_path / "c" / "pics" / f"r_{i}.png"
         Image.open(path).convert("RGB").convert("RGBA").save(path)
     with pytest.raises(DataError, match=r"masks are missing \(every picture is opaque"):
-        read_transforms(tmp_path / "c")
+        ViewSet.load(tmp_path / "c")
 
 
 def test_sizes_are_brought_to_the_common_one(tmp_path: Path) -> None:
     capture(tmp_path / "c", "nerfstudio")
     one = tmp_path / "c" / "pics" / "r_2.png"
     Image.open(one).resize((20, 20)).save(one)
-    views = read_transforms(tmp_path / "c")
+    views = ViewSet.load(tmp_path / "c")
     assert views.cameras.size == (SIZE, SIZE)
     torch.testing.assert_close(views.cameras.intrinsics, RIG.intrinsics)
     assert (views.mask[2] - views.mask[1]).abs().mean() < 0.05  # the ball looks the same
     Image.open(one).resize((20, 30)).save(one)
     with pytest.raises(DataError, match="says w x h = 40x40, the picture r_2.png is 20x30 px"):
-        read_transforms(tmp_path / "c")
+        ViewSet.load(tmp_path / "c")
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_sizes_are_brought_to_the_common_one(tmp_path: Path) -> None:
 def test_no_json(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "transforms.json").write_text(text)
     with pytest.raises(DataError, match=words):
-        read_transforms(tmp_path)
+        ViewSet.load(tmp_path)
 
 
 def test_missing_folder_or_file(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_bound_of_cameras_that_look_elsewhere(tmp_path: Path) -> None:
         frame["transform_matrix"][0][3] += 5.0
     (tmp_path / "c" / "transforms.json").write_text(json.dumps(document))
     with pytest.raises(DataError, match=r"look at \(5, .*(.|\n)*data.centre=masks"):
-        read_transforms(tmp_path / "c")
+        ViewSet.load(tmp_path / "c")
     data = TransformsData(TransformsData.Config(root=str(tmp_path / "c"), centre="look-at"))
     views = data.load()
     assert 0.4 < views.bound < 0.55
@@ -309,7 +309,7 @@ def test_poses_fit_the_reference_mesh(name: str) -> None:
     import trimesh
 
     folder = Path(str(DATA)) / name
-    views = read_transforms(folder, "train")
+    views = ViewSet.load(folder, "train")
     mesh = trimesh.load_mesh(folder / "reference.ply")
     points = torch.from_numpy(mesh.sample(20_000, seed=0)).float()
     pixels, _ = views.cameras.project(points)

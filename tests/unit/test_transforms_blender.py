@@ -11,8 +11,7 @@ import torch
 from PIL import Image
 
 from studio.cameras import orbit_cameras
-from studio.data.transforms import TransformsData
-from studio.transforms import read_transforms
+from studio.data.layouts.transforms import TransformsData
 from studio.views import ViewSet
 
 
@@ -59,9 +58,9 @@ def test_our_own_readers_pass_over_the_copies(tmp_path: Path) -> None:
     make_views().save(tmp_path)
     data = TransformsData(TransformsData.Config(root=str(tmp_path)))
     assert data.load().bound == pytest.approx(0.7) and data.test() is None
-    assert read_transforms(tmp_path, "train").bound == pytest.approx(0.7)
+    assert ViewSet.load(tmp_path, "train").bound == pytest.approx(0.7)
     (tmp_path / "transforms.json").unlink()
-    assert len(read_transforms(tmp_path)) == 3  # better than nothing
+    assert len(ViewSet.load(tmp_path)) == 3  # better than nothing
 
 
 def test_what_those_words_cannot_say_is_not_written(tmp_path: Path) -> None:

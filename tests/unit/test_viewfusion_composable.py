@@ -25,9 +25,8 @@ from studio.guidance.viewfusion_composable.guidance import ViewFusionComposableG
 from studio.guidance.viewfusion_composable.network import ViewUNet, sinusoids
 from studio.guidance.viewfusion_composable.options import ViewFusionComposableConfig
 from studio.guidance.viewfusion_composable.schedule import NoiseLevels, betas
-from studio.images import read_picture
-from studio.options import parse_config
-from studio.registry import build
+from studio.io.images import read_picture
+from studio.plugins.options import build, parse_config
 from studio.rigs import RIGS
 from studio.views import Condition, ViewSet
 

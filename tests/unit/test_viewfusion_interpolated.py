@@ -24,7 +24,7 @@ from studio.guidance.viewfusion_interpolated.orders import (
 from studio.guidance.viewfusion_interpolated.weights import Fusion, fusion_weights
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.checkpoint import PARTS
-from studio.registry import build
+from studio.plugins.options import build
 from studio.views import Condition, ViewSet
 from tests.unit.test_zero123 import TINY, batch, seeded
 from tests.unit.test_zero123 import _released_state as released_state

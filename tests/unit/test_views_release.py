@@ -13,9 +13,9 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from studio.cameras import CANONICAL_FOV_DEG, orbit_cameras
-from studio.data.views_release import ViewsReleaseData, fixed_views, read_camera
+from studio.data.training.views_release import ViewsReleaseData, fixed_views, read_camera
 from studio.errors import ConfigError, DataError
-from studio.registry import build
+from studio.plugins.options import build
 
 AZIMUTHS = [0.0, 40.0, 200.0]
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from studio.errors import StudioError, WeightsError
 from studio.guidance.hub import cache_folder, resolve
 from studio.guidance.weight_files import find_weights
-from studio.registry import build
+from studio.plugins.options import build
 
 NANO = Path(__file__).resolve().parents[2] / "load" / "nano"
 METHODS = {

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from studio import whole_folders
 from studio.errors import ConfigError, StudioError
-from studio.files import temporary_name
+from studio.io import whole_folders
+from studio.io.files import temporary_name
+from studio.io.whole_folders import written_whole
 from studio.systems.training import check_output
-from studio.whole_folders import written_whole
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="fork and signals")
 

@@ -14,7 +14,6 @@ import torch
 import trimesh
 
 from studio.cameras import orbit_cameras
-from studio.data.render import render_mesh
 from studio.errors import DataError, ExportError, StudioError
 from studio.export.attributes import (
     linear_to_srgb,
@@ -25,6 +24,7 @@ from studio.export.attributes import (
 from studio.export.inspection import write_inspection
 from studio.export.readers import read_mesh
 from studio.mesh import Mesh
+from studio.ops.ray_caster import render_mesh
 
 FORMATS = ("3mf", "glb", "obj", "ply", "stl", "usdz")
 SIZE = (0.2, 0.5, 0.9)  # of the box along x, y, z

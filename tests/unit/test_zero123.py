@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from studio.cameras import orbit_cameras
-from studio.checkpoint_io import write_tensors
 from studio.errors import ConfigError, WeightsError
 from studio.guidance import autoencoder
 from studio.guidance.ddim import ddim_plan
@@ -31,7 +30,9 @@ from studio.guidance.zero123.checkpoint import (
 )
 from studio.guidance.zero123.guidance import Zero123Guidance, condition_pixels
 from studio.guidance.zero123.official import convert, is_unused, rule
-from studio.registry import build, find
+from studio.io.weights import write_tensors
+from studio.plugins.discovery import find
+from studio.plugins.options import build
 from studio.views import Condition
 
 LISTS = Path(__file__).parents[1] / "parity" / "cases" / "viewfusion_interpolated"

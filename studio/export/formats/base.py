@@ -11,7 +11,7 @@ import numpy as np
 from studio.errors import ExportError
 from studio.export.notes import Notes
 from studio.export.world import Placement
-from studio.files import write_bytes
+from studio.io.files import write_bytes
 from studio.mesh import Mesh
 
 

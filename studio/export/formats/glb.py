@@ -6,7 +6,7 @@ from studio.export.formats.base import MeshFormat
 from studio.export.gltf import GltfScene
 from studio.export.notes import Notes
 from studio.mesh import Mesh
-from studio.registry import register
+from studio.plugins.registry import register
 
 
 @register("format", "glb")

@@ -11,7 +11,7 @@ from studio.export.formats.base import MeshFormat
 from studio.export.notes import Notes
 from studio.export.world import Z_UP_TO_Y_UP
 from studio.mesh import Mesh
-from studio.registry import register
+from studio.plugins.registry import register
 
 
 @register("format", "obj")

@@ -8,7 +8,7 @@ from studio.export.attributes import texture_colours
 from studio.export.formats.base import MeshFormat
 from studio.export.notes import Notes
 from studio.mesh import Mesh
-from studio.registry import register
+from studio.plugins.registry import register
 
 
 @register("format", "ply")

@@ -7,7 +7,7 @@ import numpy as np
 from studio.export.formats.base import MeshFormat
 from studio.export.notes import GENERATOR, Notes
 from studio.mesh import Mesh
-from studio.registry import register
+from studio.plugins.registry import register
 
 _HEADER = 80  # bytes
 _FACET = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])

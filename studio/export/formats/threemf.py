@@ -15,7 +15,7 @@ from studio.export.attributes import png_bytes, welded
 from studio.export.formats.base import MeshFormat
 from studio.export.notes import GENERATOR, Notes
 from studio.mesh import Mesh
-from studio.registry import register
+from studio.plugins.registry import register
 
 CORE = "http://schemas.microsoft.com/3dmanufacturing/core/2015/02"
 MATERIALS = "http://schemas.microsoft.com/3dmanufacturing/material/2015/02"

@@ -20,7 +20,7 @@ from studio.export.formats.base import MeshFormat
 from studio.export.notes import GENERATOR, Notes
 from studio.export.world import Z_UP_TO_Y_UP
 from studio.mesh import Mesh
-from studio.registry import register
+from studio.plugins.registry import register
 
 ALIGNMENT = 64  # bytes; every file's content begins at a multiple, so that it can be mapped
 _LOCAL_HEADER = 30  # bytes of a zip entry's header before its name and extra field

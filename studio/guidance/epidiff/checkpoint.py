@@ -10,10 +10,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from studio.checkpoint_io import load_strict, read_tensors, write_tensors
 from studio.config import parse_config, plain
 from studio.errors import ConfigError, WeightsError
-from studio.files import write_json
 from studio.guidance.ddim import ddim_timesteps
 from studio.guidance.epidiff.network import DEAD_PREFIXES, EpipolarModule, MVModel
 from studio.guidance.epidiff.options import RELEASED, RELEASED_BASE, SETTINGS, EpiDiffConfig
@@ -25,8 +23,10 @@ from studio.guidance.stable_diffusion import is_full_size
 from studio.guidance.zero123 import checkpoint as zero123
 from studio.guidance.zero123.guidance import Zero123Guidance
 from studio.guidance.zero123.options import Zero123Config
-from studio.ranges import fixed
-from studio.whole_folders import written_whole
+from studio.io.files import write_json
+from studio.io.weights import load_strict, read_tensors, write_tensors
+from studio.io.whole_folders import written_whole
+from studio.plugins.ranges import fixed
 
 BLOCKS = "blocks.safetensors"
 USES = model(Part(stem=Path(BLOCKS).stem))
@@ -218,7 +218,7 @@ def load_official(
     Args:
         model: the guidance of the same size.
         source: the .ckpt, or its state dict as .safetensors.
-        allow_pickle: see `studio.checkpoint_io.read_tensors`.
+        allow_pickle: see `studio.io.weights.read_tensors`.
 
     Returns:
         names that were left out: "optional" (metrics, old buffers) and "dead" (weights whose

@@ -10,9 +10,9 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from studio.data.epidiff_layout import on_background
+from studio.data.training.epidiff_layout import on_background
 from studio.guidance.zero123.network import CLIP_MEAN, CLIP_STD
-from studio.images import to_uint8
+from studio.io.images import to_uint8
 from studio.rigs import Rig
 
 

@@ -17,8 +17,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from studio.errors import ConfigError
-from studio.options import Checked
-from studio.ranges import Count, Size
+from studio.plugins.options import Checked
+from studio.plugins.ranges import Count, Size
 
 OCTAVES = 6  # official: HarmonicEmbedding(n_harmonic_functions=6)
 POINT_CLAMP = 10.0  # projections are kept within +-10 picture sides

@@ -38,7 +38,7 @@ from studio.guidance.noise import randn_like
 from studio.guidance.precision import sampled
 from studio.guidance.zero123 import network as zero123
 from studio.guidance.zero123.guidance import Zero123Guidance, condition_pixels
-from studio.registry import register
+from studio.plugins.registry import register
 from studio.views import Condition, ViewSet
 
 

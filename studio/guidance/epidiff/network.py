@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from studio.errors import ConfigError
 from studio.guidance.diffusion import recomputed
 from studio.guidance.epidiff.geometry import EMBEDDING_WIDTH, CameraSet, EpipolarGeometry
-from studio.options import Checked
-from studio.ranges import Count, CountOrZero, Width
+from studio.plugins.options import Checked
+from studio.plugins.ranges import Count, CountOrZero, Width
 
 Contexts = Sequence[Callable[[], Tensor]]
 Tokens = Callable[[slice], tuple[Tensor, Contexts]]

@@ -10,7 +10,7 @@ from studio.guidance.epidiff.network import BlockOptions
 from studio.guidance.precision import LatentSamplingOptions
 from studio.guidance.zero123.network import FourthNumber
 from studio.guidance.zero123.options import Zero123Config
-from studio.ranges import CountOrZero, Elevation, Fixed, Range, Share, Size
+from studio.plugins.ranges import CountOrZero, Elevation, Fixed, Range, Share, Size
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "right": {

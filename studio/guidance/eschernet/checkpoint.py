@@ -14,10 +14,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import ConvNextV2Config
 
-from studio.checkpoint_io import check_finite, load_strict, read_tensors
 from studio.config import plain
 from studio.errors import ConfigError, WeightsError
-from studio.files import write_json
 from studio.guidance import folders
 from studio.guidance.autoencoder import build_vae, latent_side
 from studio.guidance.eschernet import network as net
@@ -28,8 +26,10 @@ from studio.guidance.json_files import with_released, with_saved
 from studio.guidance.ldm import network_of
 from studio.guidance.needs import check_there, model
 from studio.guidance.stable_diffusion import is_full_size, network_kwargs
-from studio.ranges import fixed
-from studio.whole_folders import written_whole
+from studio.io.files import write_json
+from studio.io.weights import check_finite, load_strict, read_tensors
+from studio.io.whole_folders import written_whole
+from studio.plugins.ranges import fixed
 
 logger = logging.getLogger(__name__)
 

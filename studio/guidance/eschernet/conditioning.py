@@ -13,7 +13,7 @@ from torch import Tensor
 from studio.cameras import CANONICAL_FOV_DEG, CANONICAL_RADIUS, Cameras
 from studio.errors import ConfigError, DataError
 from studio.guidance.eschernet.poses import RADIUS_RANGE
-from studio.images import on_white
+from studio.io.images import on_white
 from studio.rigs import Rig
 from studio.views import Condition, ViewSet
 

@@ -35,7 +35,7 @@ from studio.guidance.hub import resolve
 from studio.guidance.json_files import networks_refused
 from studio.guidance.noise import randn_like
 from studio.guidance.precision import sampled
-from studio.registry import register
+from studio.plugins.registry import register
 from studio.views import Condition, ViewSet
 
 

@@ -9,7 +9,16 @@ from studio.errors import ConfigError
 from studio.guidance.ddim import Spacing
 from studio.guidance.diffusion import ScheduleOptions
 from studio.guidance.eschernet.cape import KINDS
-from studio.ranges import CountOrZero, Elevation, Factor, Fixed, Length, Pixels, Range, Share
+from studio.plugins.ranges import (
+    CountOrZero,
+    Elevation,
+    Factor,
+    Fixed,
+    Length,
+    Pixels,
+    Range,
+    Share,
+)
 
 RELEASED: dict[str, Any] = {
     "size": "full",

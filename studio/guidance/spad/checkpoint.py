@@ -14,10 +14,8 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from studio.checkpoint_io import load_strict, read_tensors
 from studio.config import plain
 from studio.errors import WeightsError
-from studio.files import write_json
 from studio.guidance import folders, ldm
 from studio.guidance.autoencoder import build_vae
 from studio.guidance.folders import (
@@ -33,8 +31,10 @@ from studio.guidance.spad import network as net
 from studio.guidance.spad.options import RELEASED, SpadConfig
 from studio.guidance.spad.text import Tokenizer, WordTokenizer, read_tokenizer
 from studio.guidance.stable_diffusion import is_full_size, network_kwargs
-from studio.ranges import fixed
-from studio.whole_folders import written_whole
+from studio.io.files import write_json
+from studio.io.weights import load_strict, read_tensors
+from studio.io.whole_folders import written_whole
+from studio.plugins.ranges import fixed
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel
 
 from studio.cameras import Cameras
-from studio.checkpoint_io import read_tensors
 from studio.config import parse_config
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import decode, encode, latent_side
@@ -34,8 +33,9 @@ from studio.guidance.spad.options import RELEASED, SpadConfig
 from studio.guidance.spad.sampling import HeldPicture, Sampler
 from studio.guidance.spad.scenes import SceneMaker, ring
 from studio.guidance.spad.text import Tokenizer, WordTokenizer
-from studio.images import on_white
-from studio.registry import register
+from studio.io.images import on_white
+from studio.io.weights import read_tensors
+from studio.plugins.registry import register
 from studio.views import Condition, ViewSet
 
 

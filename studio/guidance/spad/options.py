@@ -10,7 +10,7 @@ from studio.guidance.ddim import Spacing
 from studio.guidance.diffusion import ScheduleOptions
 from studio.guidance.spad.epipolar import FOV_DEG, POLAR_DEG, RADIUS
 from studio.guidance.spad.text import NANO_WORDS
-from studio.ranges import Elevation, Factor, FieldOfView, Fixed, Pixels, Range, Share, Size
+from studio.plugins.ranges import Elevation, Factor, FieldOfView, Fixed, Pixels, Range, Share, Size
 
 _RELEASED: dict[str, Any] = {
     "size": "full",

@@ -14,11 +14,11 @@ from jaxtyping import Int
 from torch import Tensor
 
 from studio.errors import WeightsError
-from studio.files import write_json
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import describing, read_json
 from studio.guidance.needs import TOKENIZER
-from studio.options import parse_config
+from studio.io.files import write_json
+from studio.plugins.options import parse_config
 
 log = logging.getLogger(__name__)
 

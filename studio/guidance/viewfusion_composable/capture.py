@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.guidance.viewfusion_composable.composition import Composed
-from studio.images import save_png
+from studio.io.images import save_png
 
 
 class Capture:

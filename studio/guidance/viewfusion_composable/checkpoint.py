@@ -9,18 +9,18 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from studio.checkpoint_io import load_strict, read_tensors, write_tensors
 from studio.errors import ConfigError, WeightsError
-from studio.files import write_json
 from studio.guidance.folders import read_weights
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import read_json, with_fixed, with_released
 from studio.guidance.needs import Part, check_there, model
 from studio.guidance.viewfusion_composable.options import RELEASED, ViewFusionComposableConfig
 from studio.guidance.viewfusion_composable.schedule import NoiseLevels
-from studio.options import parse_config, plain
-from studio.ranges import fixed
-from studio.whole_folders import written_whole
+from studio.io.files import write_json
+from studio.io.weights import load_strict, read_tensors, write_tensors
+from studio.io.whole_folders import written_whole
+from studio.plugins.options import parse_config, plain
+from studio.plugins.ranges import fixed
 
 FILE = "unet.safetensors"
 USES = model(Part(stem=Path(FILE).stem, optional=("knows.json",)))

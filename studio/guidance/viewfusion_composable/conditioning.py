@@ -11,7 +11,7 @@ from torch import Tensor
 from studio.cameras import orbit_cameras
 from studio.errors import ConfigError
 from studio.guidance.viewfusion_composable.options import ViewFusionComposableConfig
-from studio.images import on_white
+from studio.io.images import on_white
 from studio.rigs import Rig
 from studio.views import Condition
 

@@ -38,7 +38,7 @@ from studio.guidance.viewfusion_composable.options import (
 )
 from studio.guidance.viewfusion_composable.sampling import Sampler
 from studio.guidance.viewfusion_composable.schedule import NoiseLevels, betas
-from studio.registry import register
+from studio.plugins.registry import register
 from studio.views import Condition, ViewSet
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from studio.errors import ConfigError
 from studio.guidance.precision import SamplingOptions
 from studio.guidance.viewfusion_composable.schedule import Shape
-from studio.ranges import (
+from studio.plugins.ranges import (
     CountOrZero,
     Elevation,
     Factor,

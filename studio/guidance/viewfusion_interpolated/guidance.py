@@ -36,8 +36,8 @@ from studio.guidance.viewfusion_interpolated.orders import (
 from studio.guidance.viewfusion_interpolated.weights import Fusion
 from studio.guidance.zero123.guidance import Zero123Guidance, condition_pixels
 from studio.guidance.zero123.network import pose_vector
-from studio.images import resize
-from studio.registry import register
+from studio.io.images import resize
+from studio.plugins.registry import register
 from studio.views import Condition, ViewSet
 
 

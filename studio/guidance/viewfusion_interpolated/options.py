@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from studio.cameras import CANONICAL_RADIUS
 from studio.guidance.zero123.options import RELEASED as ZERO123
 from studio.guidance.zero123.options import Zero123Config
-from studio.ranges import Factor, Limit, Size
+from studio.plugins.ranges import Factor, Limit, Size
 
 RELEASED: dict[str, Any] = {**ZERO123, "views": 36, "view_temperature": 1.0}
 """What the authors' script for real pictures runs with, where it differs from the defaults."""

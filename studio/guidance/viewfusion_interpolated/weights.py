@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.options import Checked
-from studio.ranges import Factor, Size
+from studio.plugins.options import Checked
+from studio.plugins.ranges import Factor, Size
 
 
 @dataclass(frozen=True)

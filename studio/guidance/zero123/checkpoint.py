@@ -13,10 +13,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from studio.checkpoint_io import read_tensors
 from studio.config import parse_config, plain
 from studio.errors import ConfigError, WeightsError
-from studio.files import write_json
 from studio.guidance import folders, ldm
 from studio.guidance.autoencoder import build_vae
 from studio.guidance.folders import (
@@ -33,8 +31,10 @@ from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.official import convert
 from studio.guidance.zero123.options import RELEASED, Zero123Config
 from studio.guidance.zero123.start import start_from
-from studio.ranges import fixed
-from studio.whole_folders import written_whole
+from studio.io.files import write_json
+from studio.io.weights import read_tensors
+from studio.io.whole_folders import written_whole
+from studio.plugins.ranges import fixed
 
 C = TypeVar("C", bound=Zero123Config)
 

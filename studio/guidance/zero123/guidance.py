@@ -26,8 +26,8 @@ from studio.guidance.zero123 import checkpoint
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.checkpoint import build_parts
 from studio.guidance.zero123.options import RELEASED, Zero123Config
-from studio.images import on_white
-from studio.registry import register
+from studio.io.images import on_white
+from studio.plugins.registry import register
 from studio.rigs import Rig
 from studio.views import Condition, ViewSet
 

@@ -9,7 +9,7 @@ from studio.errors import ConfigError
 from studio.guidance.ddim import Spacing
 from studio.guidance.diffusion import ScheduleOptions
 from studio.guidance.zero123.network import FourthNumber
-from studio.ranges import Elevation, Factor, Fixed, Pixels, Range, Share
+from studio.plugins.ranges import Elevation, Factor, Fixed, Pixels, Range, Share
 
 RELEASED: dict[str, Any] = {
     "size": "full",

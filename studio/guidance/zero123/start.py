@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.checkpoint_io import load_strict, read_tensors
 from studio.guidance.zero123.official import convert
+from studio.io.weights import load_strict, read_tensors
 
 
 def start_from(parts: Mapping[str, Any], source: Path, *, allow_pickle: bool = False) -> None:
@@ -23,7 +23,7 @@ def start_from(parts: Mapping[str, Any], source: Path, *, allow_pickle: bool = F
     Args:
         parts: freshly built networks by name.
         source: checkpoint in LDM's and OpenAI-CLIP's names.
-        allow_pickle: see `studio.checkpoint_io.read_tensors`.
+        allow_pickle: see `studio.io.weights.read_tensors`.
 
     Raises:
         WeightsError: naming every key that is missing, left over or of another shape.

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from studio.cameras import Cameras
-from studio.data.render import cast_mesh
 from studio.errors import DataError
 from studio.export.cleanup import vertex_normals
 from studio.export.isosurface import extract_mesh
@@ -25,9 +24,10 @@ from studio.export.view_colours import Footage
 from studio.mesh import Mesh, MeshOptions
 from studio.models.base import SceneModel
 from studio.models.object_hull import HullOptions, find_object
+from studio.ops.ray_caster import cast_mesh
 from studio.ops.visual_hull import Frame, cell_centres, hull_distance
+from studio.plugins.registry import register
 from studio.progress import StageProgress
-from studio.registry import register
 from studio.views import ViewSet
 
 FACING = 0.5  # least cosine under which a surface counts as seen

@@ -23,11 +23,11 @@ from studio.models.sdf.ray_pool import BACKGROUNDS, SOURCES, RayBatch, RayPool, 
 from studio.models.sdf.start_shape import HullConfig, check_surroundings, object_in
 from studio.ops.backend import keep_freed_memory
 from studio.ops.random import step_generator
+from studio.ops.schedule import next_ray_count
 from studio.ops.visual_hull import cell_centres, hull_distance
+from studio.plugins.ranges import Factor, OneOf, Range, Share
 from studio.progress import StageProgress
-from studio.ranges import Factor, OneOf, Range, Share
 from studio.renderers.base import Renderer, RenderOutput
-from studio.schedule import next_ray_count
 from studio.views import ViewSet
 
 

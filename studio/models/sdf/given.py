@@ -9,7 +9,7 @@ from dataclasses import replace
 from torch.nn.functional import pad
 
 from studio.cameras import Cameras
-from studio.images import resize
+from studio.io.images import resize
 from studio.metrics.likeness import same_camera
 from studio.models.sdf.ray_pool import pixel_side
 from studio.ops.visual_hull import Frame

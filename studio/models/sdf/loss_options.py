@@ -14,13 +14,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, make_dataclass
 from typing import Annotated, Any, ClassVar
 
-from studio import plugins
 from studio.errors import ConfigError, PluginError
-from studio.options import parse_config
-from studio.ranges import Limit, OwnForm, Range, Steps
-from studio.registry import available, config_class, find
-from studio.schedule import Schedule
-from studio.yaml_text import Word
+from studio.io.yaml_text import Word
+from studio.ops.schedule import Schedule
+from studio.plugins import discovery as plugins
+from studio.plugins.discovery import available, find
+from studio.plugins.options import parse_config
+from studio.plugins.ranges import Limit, OwnForm, Range, Steps
+from studio.plugins.registry import config_class
 
 BUILT_IN = "studio.models.sdf.loss_terms"
 

@@ -19,8 +19,8 @@ from studio.models.sdf import losses as L
 from studio.models.sdf.loss_options import LossOptions, Weight
 from studio.models.sdf.objective import Seen
 from studio.ops.random import step_generator
-from studio.ranges import Factor, OneOf, Range, Share
-from studio.registry import register
+from studio.plugins.ranges import Factor, OneOf, Range, Share
+from studio.plugins.registry import register
 
 # --- what is seen ---------------------------------------------------------------------------------
 

@@ -20,7 +20,8 @@ from studio.models.base import SceneModel
 from studio.models.sdf.fit import FitConfig, Fitter, checked_state
 from studio.models.sdf.flat_base import lowest_seen
 from studio.ops.visual_hull import Frame, distance_to_cells
-from studio.registry import build, register
+from studio.plugins.options import build
+from studio.plugins.registry import register
 from studio.renderers.base import Renderer, RenderOutput
 from studio.views import ViewSet
 

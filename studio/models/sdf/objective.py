@@ -16,7 +16,7 @@ from studio.geometry.base import Geometry, GeometryOutput
 from studio.models.sdf.loss_options import LossConfig, weights_of
 from studio.models.sdf.ray_pool import RayBatch
 from studio.ops.random import step_generator
-from studio.registry import find
+from studio.plugins.discovery import find
 from studio.renderers.base import Renderer, RenderOutput
 
 Loss = Callable[["Seen", Any], Tensor | None]

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 import torch
 
-from studio.ranges import Factor, OneOf, Range, Share, StepsOrZero
-from studio.schedule import LEARNING_RATES, Betas, LearningRateConfig
+from studio.ops.schedule import LEARNING_RATES, Betas, LearningRateConfig
+from studio.plugins.ranges import Factor, OneOf, Range, Share, StepsOrZero
 
 
 @dataclass

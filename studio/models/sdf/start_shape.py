@@ -14,8 +14,8 @@ from studio.models.object_hull import (
     find_object,
     whole_cube,
 )
+from studio.plugins.ranges import CountOrZero, Range
 from studio.progress import StageProgress
-from studio.ranges import CountOrZero, Range
 from studio.views import ViewSet
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import torch
 
-from studio.registry import register
+from studio.plugins import register
 from studio.systems.image_to_3d import ImageTo3D
 from studio.views import ViewSet
 

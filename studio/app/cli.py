@@ -1,0 +1,298 @@
+"""The command line: commands, flags, and the one path from a config to a mesh."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from studio import progress
+from studio.app.console import check_text, guarded, say_stopped
+from studio.errors import ConfigError, StudioError, Terminated
+from studio.io.files import explained
+from studio.version import __version__
+
+VERBS = ("train", "validate", "test", "export")
+
+COMMANDS = {
+    "run": "--config",
+    "list": "--list",
+    "doctor": "--doctor",
+    "evaluate": "--evaluate",
+    "prepare": "--prepare",
+    "filter-views": "--filter-views",
+    "epipolar": "--visualise-epipolar",
+}
+"""The flag that each command stands for."""
+
+EPILOG = """\
+commands say the same as the flags (`run CONFIG` is `--config CONFIG`; where no verb is given, it
+trains and exports):
+  run CONFIG [--train] [--validate] [--test] [--export] [key=value ...]
+  list [NAME]
+  doctor
+  evaluate pred=... reference=... [key=value ...]
+  prepare DATASET source=... out=... [key=value ...]
+  filter-views ROOT [key=value ...]
+  epipolar FOLDER [key=value ...]
+
+options of the experiment are words of the form key=value, with dotted keys:
+  data.image=picture.png       any key of the YAML file, or of a plugin that it names
+  trainer.max_steps=500        how long to train
+  resume=last                  go on from the newest checkpoint of this experiment (or a path)
+  use_timestamp=false          write to the fixed folder outputs/<name>/<tag>
+
+evaluate takes these words instead (protocols: studio, eschernet, syncdreamer, viewfusion):
+  pred=... reference=...       two meshes, or two folders of views or pictures
+  protocol=studio out=evaluation.json lpips=FOLDER match=name|order rotate_deg=0
+
+prepare nmr writes the NMR data set as tar shards for training:
+  source=NMR_Dataset.zip out=FOLDER shards=16 percent=100 seed=0 withhold=car,chair lists=official
+
+filter-views ROOT writes valid_paths.json and invalid_paths.json for training:
+  views=12 transparent=3 objects=LIST out=valid_paths.json move=../invalid processes=0
+
+epipolar FOLDER draws what two views of a capture see of each other:
+  views=0,1 out=FOLDER side=32 level=2 points=6 at=x,y,... frames=48 tile=320
+
+examples (`studio`, `python -m studio` and `python launch.py` are the same program):
+  studio run epidiff-neus data.image=picture.png
+  studio run epidiff-neus --export resume=last
+  studio evaluate pred=model.glb reference=truth.obj protocol=studio
+  python launch.py --config configs/epidiff-neus.yaml --train --export data.image=picture.png
+  python launch.py --list
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    parser = argparse.ArgumentParser(
+        prog="studio",
+        description="Pictures in, a textured mesh out; every step between is a plugin.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", metavar="FILE", help="the experiment: a YAML file, or its name")
+    verbs = parser.add_argument_group("what to do (may be combined)")
+    verbs.add_argument("--train", action="store_true", help="train, or fit to the input")
+    verbs.add_argument("--validate", action="store_true", help="measure on validation data")
+    verbs.add_argument("--test", action="store_true", help="measure on test data")
+    verbs.add_argument("--export", action="store_true", help="write the mesh (or the weights)")
+    looks = parser.add_argument_group("looking around (no config needed)")
+    looks.add_argument(
+        "--list",
+        metavar="NAME",
+        nargs="?",
+        const="",
+        help="list every plugin, or the options of those of that name",
+    )
+    looks.add_argument("--doctor", action="store_true", help="tell what works on this machine")
+    looks.add_argument(
+        "--evaluate",
+        action="store_true",
+        help="measure pred=... against reference=..., meshes or folders of views, by protocol=...",
+    )
+    looks.add_argument(
+        "--prepare", metavar="DATASET", choices=["nmr"], help="write a data set for training: nmr"
+    )
+    looks.add_argument(
+        "--filter-views",
+        metavar="ROOT",
+        help="list the objects of a views_release folder that can be trained on",
+    )
+    looks.add_argument(
+        "--visualise-epipolar",
+        metavar="FOLDER",
+        help="draw epipolar lines and SPAD's masks between two views of a capture, and a GIF",
+    )
+    parser.add_argument("--verbose", action="store_true", help="show tracebacks and all messages")
+    parser.add_argument("--version", action="version", version=f"studio {__version__}")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="see below")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: the words after the program's name; None takes them from `sys.argv`.
+
+    Returns:
+        The exit code: 0 when all went well, 2 after a user's mistake, 130 after Ctrl-C,
+        143 after a termination signal.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    verbose = "--verbose" in words
+    progress.enabled = True
+    with guarded():
+        try:
+            check_text(words)
+            check_place()
+            code = _dispatch(words)
+            sys.stdout.flush()
+            return code
+        except StudioError as error:
+            return _refuse(error, verbose)
+        except OSError as error:
+            if (clear := explained(error)) is None:
+                raise
+            return _refuse(clear, verbose)
+        except (KeyboardInterrupt, Terminated) as stop:
+            say_stopped("\nstopped.")
+            return 128 + (signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT)
+
+
+def check_place() -> None:
+    """Refuse to start in a working folder that is gone: every path counts from there.
+
+    Raises:
+        ConfigError: saying so.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "the working folder does not exist any more.", hint="cd to another one"
+        ) from error
+
+
+def _refuse(error: StudioError, verbose: bool) -> int:
+    if verbose:
+        traceback.print_exc()
+    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    return 2
+
+
+def in_flags(words: Sequence[str]) -> list[str]:
+    """Say a command in flags: `run CONFIG x=y` is `--config CONFIG x=y --train --export`.
+
+    Words that begin with no command stay as they are.
+
+    Raises:
+        ConfigError: if `run` names no config.
+    """
+    if not words or words[0] not in COMMANDS:
+        return list(words)
+    command, rest = words[0], list(words[1:])
+    if {"-h", "--help"} & set(rest):
+        return ["--help"]
+    if command == "run":
+        if not rest or rest[0].startswith("-") or "=" in rest[0]:
+            raise ConfigError(
+                "run needs a config.",
+                hint="a YAML file or the name of one: studio run epidiff-neus",
+            )
+        if not {f"--{verb}" for verb in VERBS} & set(rest):
+            rest += ["--train", "--export"]
+    return [COMMANDS[command], *rest]
+
+
+def program() -> list[str]:
+    """The words that started the program: studio, python -m studio or python launch.py."""
+    name = Path(sys.argv[0]).name
+    if name == "__main__.py":
+        return ["python", "-m", "studio"]
+    return ["studio"] if name.startswith("studio") else ["python", "launch.py"]
+
+
+def _dispatch(words: list[str]) -> int:
+    parser = make_parser()
+    options, extra = parser.parse_known_intermixed_args(in_flags(words))
+    if options.list:
+        from studio.app.docs_tables import print_options
+
+        print_options(options.list)
+        return 0
+    if options.list is not None:
+        from studio.app.listing import print_listing
+
+        print_listing(verbose=options.verbose)
+        return 0
+    if options.doctor:
+        from studio.app.doctor import print_report
+
+        print_report()
+        return 0
+    from studio.config import check_overrides
+
+    check_overrides([*extra, *options.overrides])
+    verbs = [verb for verb in VERBS if getattr(options, verb)]
+    if options.evaluate:
+        if options.config is not None or verbs:
+            raise ConfigError(
+                "--evaluate stands alone.",
+                allowed="--evaluate pred=... reference=... [protocol=...] [out=...]",
+                hint="export first, then evaluate the exported file",
+            )
+        from studio.evaluation import run_evaluation
+
+        return run_evaluation(options.overrides)
+    if options.prepare:
+        if options.config is not None or verbs:
+            raise ConfigError("--prepare stands alone.", allowed="--prepare nmr source=... out=...")
+        from studio.data.training.nmr_shards import run_prepare
+
+        return run_prepare(options.overrides)
+    if options.filter_views:
+        if options.config is not None or verbs:
+            raise ConfigError("--filter-views stands alone.", allowed="--filter-views ROOT")
+        from studio.data.training.filter_views import run_filter
+
+        return run_filter(options.filter_views, options.overrides)
+    if options.visualise_epipolar:
+        if options.config is not None or verbs:
+            raise ConfigError(
+                "--visualise-epipolar stands alone.", allowed="--visualise-epipolar FOLDER"
+            )
+        from studio.app.epipolar_pictures import run_pictures
+
+        return run_pictures(options.visualise_epipolar, options.overrides)
+    if options.config is None and not verbs and not options.overrides:
+        parser.print_help()
+        return 0
+    if options.config is None:
+        raise ConfigError(
+            "--config is missing.", hint="name a YAML file, for example one of configs/"
+        )
+    if not verbs:
+        raise ConfigError(
+            "nothing to do with the config.",
+            allowed="--train, --validate, --test, --export, or several of them",
+        )
+    return run_config(options.config, verbs, options.overrides, words, verbose=options.verbose)
+
+
+def run_config(
+    path: str,
+    verbs: Sequence[str],
+    overrides: Sequence[str],
+    words: Sequence[str],
+    *,
+    verbose: bool = False,
+) -> int:
+    """Check the config, then carry out the verbs.
+
+    Args:
+        path: the YAML file, or the name of one.
+        verbs: any of `VERBS`.
+        overrides: `key=value` words.
+        words: the whole command line, for cmd.txt and messages.
+        verbose: let libraries talk.
+    """
+    from studio.app.early_checks import check_early
+    from studio.config import load_experiment
+    from studio.io.shipped import config_file
+
+    file = config_file(path)
+    check_early(file, overrides)
+    with progress.StageProgress("starting"):
+        experiment = load_experiment(file, overrides)
+        import pytorch_lightning  # noqa: F401  here, as it takes seconds
+
+        from studio.app.experiment import Experiment
+
+    return Experiment(experiment, [*program(), *words], verbose=verbose).run(verbs)

@@ -1,0 +1,414 @@
+"""Discovery of plugins: what exists is read from source, code is imported only when it is used.
+
+Three places are searched: the ``studio`` package itself, the ``custom/`` folder and the pip entry
+points of the group ``studio.plugins.discovery``. A plugin is a class under a literal decorator,
+``@register("kind", "name")``; listing needs no import because the source is read with ``ast``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import functools
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import NoReturn
+
+from studio.errors import PluginError, Terminated
+from studio.io.shipped import CHECKOUT
+from studio.plugins import registry
+from studio.plugins.sources import (
+    PluginInfo,
+    missing_imports,
+    python_files,
+    read_plugins,
+    read_source,
+    sanitise,
+)
+
+ENTRY_POINT_GROUP = "studio.plugins.discovery"
+CUSTOM_PACKAGE = "studio_custom"
+PACKAGE_ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Something importable as a whole: a file, a folder of custom/, or an entry point."""
+
+    origin: str
+    module: str
+    path: Path | None
+    """Source file or folder; None for an entry point whose source could not be located."""
+
+
+@dataclass
+class Catalogue:
+    """Every plugin found, and every unit that failed, by origin."""
+
+    plugins: list[PluginInfo] = field(default_factory=list)
+    units: dict[str, Unit] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    tracebacks: dict[str, str] = field(default_factory=dict)
+    unclear: set[str] = field(default_factory=set)
+    """Origins that may register more than their source shows."""
+
+    def lookup(self, kind: str, name: str) -> PluginInfo | None:
+        """The plugin of that kind and name, or None.
+
+        Raises:
+            PluginError: if two places register the same name.
+        """
+        matches = [p for p in self.plugins if (p.kind, p.name) == (kind, name)]
+        if len(matches) > 1:
+            raise registry.duplicate_error(kind, name, matches[0].origin, matches[1].origin)
+        return matches[0] if matches else None
+
+    def fail(self, origin: str, reason: str, trace: str = "") -> None:
+        """Remember why a unit cannot be used."""
+        self.failures[origin] = reason
+        self.tracebacks[origin] = trace
+
+    def failure_lines(self) -> list[str]:
+        """One line for each plugin that did not load, for "unknown type" errors and --list."""
+        return [f"{origin} failed to load: {why}" for origin, why in self.failures.items()]
+
+
+# --- the three places -------------------------------------------------------------------------
+
+
+def _builtin_units() -> Iterator[Unit]:
+    for path in python_files(PACKAGE_ROOT):
+        relative = path.relative_to(PACKAGE_ROOT.parent).with_suffix("")
+        parts = relative.parts[:-1] if relative.name == "__init__" else relative.parts
+        yield Unit(relative.with_suffix(".py").as_posix(), ".".join(parts), path)
+
+
+def custom_folders() -> list[Path]:
+    """The folders of custom plugins: $STUDIO_CUSTOM, or custom/ here and beside launch.py.
+
+    Raises:
+        PluginError: if $STUDIO_CUSTOM is set to something that is not a folder.
+    """
+    if chosen := os.environ.get("STUDIO_CUSTOM"):
+        if not Path(chosen).is_dir():
+            raise PluginError(
+                f"STUDIO_CUSTOM is '{chosen}', which is not a folder.",
+                hint="unset it or point it at a folder with plugin files or folders",
+            )
+        return [Path(chosen)]
+    given = [Path("custom")] if CHECKOUT is None else [CHECKOUT / "custom", Path("custom")]
+    places = {p.resolve(): p for p in given}
+    return [place for place in places.values() if place.is_dir()]
+
+
+def _custom_units() -> Iterator[Unit]:
+    for folder in custom_folders():
+        try:
+            paths = sorted(folder.iterdir())
+        except OSError as error:
+            raise PluginError(
+                f"the plugins in {folder} cannot be read: {error.strerror}.",
+                hint="correct the folder's permissions, or set STUDIO_CUSTOM to another one",
+            ) from error
+        for path in paths:
+            stem = path.name if path.is_dir() else path.stem
+            if stem.startswith((".", "__")) or stem.endswith("_disabled"):
+                continue
+            if path.suffix == ".py" or (path.is_dir() and any(python_files(path))):
+                origin = f"{folder.name}/{path.name}"
+                yield Unit(origin, f"{CUSTOM_PACKAGE}.{sanitise(stem)}", path)
+
+
+def _entry_point_units() -> Iterator[Unit]:
+    for point in metadata.entry_points(group=ENTRY_POINT_GROUP):
+        where = f"pip package {point.dist.name}" if point.dist else f"entry point {point.name}"
+        path = None
+        if point.dist:
+            base = Path(str(point.dist.locate_file(point.module.replace(".", "/"))))
+            candidates = (base.with_name(base.name + ".py"), base / "__init__.py")
+            path = next((c for c in candidates if c.is_file()), None)
+        yield Unit(f"{where} ({point.module})", point.module, path)
+
+
+def _files(unit: Unit) -> Iterator[Path]:
+    if unit.path is not None:
+        yield from python_files(unit.path) if unit.path.is_dir() else [unit.path]
+
+
+def _reason(error: BaseException, file: str = "") -> str:
+    """Why a plugin does not load, in one line."""
+    if isinstance(error, SyntaxError):
+        return f"{file or Path(error.filename or '?').name}, line {error.lineno}: {error.msg}"
+    if isinstance(error, RecursionError | MemoryError):
+        return f"{file or 'its source'} is nested too deeply for Python"
+    if isinstance(error, SystemExit):
+        return f"it ends the program when it is imported (exit code {error.code})"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{file or error.filename} cannot be read: {error.strerror}"
+    text = str(error).split("\n", 1)[0] or type(error).__name__
+    if isinstance(error, UnicodeDecodeError):
+        return f"{file or 'its source'} is not UTF-8 (byte {error.start + 1}: {error.reason})"
+    if type(error) is ValueError and file:
+        return f"{file} cannot be read: {text}"
+    plain = isinstance(error, ImportError | PluginError)
+    return text if plain else f"{type(error).__name__}: {text}"
+
+
+def _read_unit(catalogue: Catalogue, unit: Unit, *, trusted: bool) -> None:
+    """Add a unit's plugins; what its source shows to be broken is recorded, not raised."""
+    if not trusted:
+        catalogue.units[unit.origin] = unit
+        if unit.path is None:
+            catalogue.unclear.add(unit.origin)
+    for path in _files(unit):
+        try:
+            source = read_source(path)
+            if trusted and "register(" not in source:
+                continue
+            plugins = read_plugins(source, unit.origin, unit.module)
+            missing = [] if trusted else missing_imports(source)
+        except (SyntaxError, ValueError, OSError, RecursionError, MemoryError) as error:
+            catalogue.fail(unit.origin, _reason(error, path.name))
+            continue
+        if not trusted and source.count("register(") > len(plugins):
+            catalogue.unclear.add(unit.origin)
+        if missing:
+            catalogue.fail(unit.origin, f"No module named '{missing[0]}' ({path.name})")
+        for odd in (p.kind for p in plugins if p.kind not in registry.KINDS):
+            catalogue.fail(unit.origin, f"plugin kind {odd!r} does not exist ({path.name})")
+        catalogue.plugins += plugins
+
+
+@functools.cache
+def catalogue() -> Catalogue:
+    """Every plugin that source text shows, read once a process; nothing is imported."""
+    found = Catalogue()
+    for unit in _builtin_units():
+        _read_unit(found, unit, trusted=True)
+    clashes: dict[str, str] = {}
+    for unit in [*_custom_units(), *_entry_point_units()]:
+        if unit.module in clashes:
+            other = clashes[unit.module]
+            found.fail(str(unit.path), f"its module name {unit.module} is taken by {other}")
+            continue
+        clashes[unit.module] = unit.origin
+        _read_unit(found, unit, trusted=False)
+    return found
+
+
+def listing() -> list[PluginInfo]:
+    """Every plugin, sorted, each with the reason when it is known not to work."""
+    found = catalogue()
+    rows = []
+    for plugin in found.plugins:
+        twins = [p for p in found.plugins if (p.kind, p.name) == (plugin.kind, plugin.name)]
+        error = found.failures.get(plugin.origin, "")
+        if len(twins) > 1:
+            error = "the name is taken twice: " + " and ".join(t.origin for t in twins)
+        rows.append(replace(plugin, error=error))
+    return sorted(rows, key=lambda p: (p.kind, p.name, p.origin))
+
+
+# --- importing ----------------------------------------------------------------------------------
+
+
+def _import_file(module: str, path: Path, search: list[str] | None) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(module, path, submodule_search_locations=search)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"cannot import {path}")
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[module] = loaded
+    try:
+        spec.loader.exec_module(loaded)
+    except BaseException:
+        del sys.modules[module]
+        raise
+    return loaded
+
+
+def _import_custom(unit: Unit, path: Path) -> None:
+    parent = sys.modules.setdefault(CUSTOM_PACKAGE, ModuleType(CUSTOM_PACKAGE))
+    parent.__path__ = []
+    if unit.module in sys.modules:
+        return
+    if path.is_file():
+        _import_file(unit.module, path, None)
+        return
+    init = path / "__init__.py"
+    if init.is_file():
+        _import_file(unit.module, init, [str(path)])
+    else:  # a folder of loose files: each is imported, and they may import each other relatively
+        package = ModuleType(unit.module)
+        package.__path__ = [str(path)]
+        sys.modules[unit.module] = package
+    for file in _files(unit):
+        if file != init and "register(" in read_source(file):
+            inner = ".".join(file.relative_to(path).with_suffix("").parts)
+            importlib.import_module(f"{unit.module}.{inner}")
+
+
+def _check_readable(unit: Unit) -> None:
+    """Refuse what Python may import although it cannot be listed: its source has to be read."""
+    for path in _files(unit):
+        try:
+            read_source(path)
+        except (ValueError, OSError) as error:
+            raise PluginError(_reason(error, path.name)) from error
+
+
+def load_unit(unit: Unit) -> None:
+    """Import a custom or pip unit; a failure is remembered under its origin, not raised."""
+    found = catalogue()
+    try:
+        with _staying_alive():
+            _check_readable(unit)
+            if unit.module.startswith(f"{CUSTOM_PACKAGE}.") and unit.path is not None:
+                _import_custom(unit, unit.path)
+            else:
+                importlib.import_module(unit.module)
+        found.failures.pop(unit.origin, None)
+    except (KeyboardInterrupt, Terminated):
+        raise
+    except BaseException as error:  # sys.exit, too: a plugin does not end the program
+        registry.forget(unit.module)  # half a plugin is none
+        found.fail(unit.origin, _reason(error), traceback.format_exc())
+
+
+@contextlib.contextmanager
+def _staying_alive() -> Iterator[None]:
+    """Let `os._exit` raise SystemExit in this process, as `sys.exit` does; open what is closed."""
+    ours, leave = os.getpid(), os._exit
+    streams = {number: os.dup(number) for number in (1, 2) if _is_open(number)}
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() != ours:  # a forked child ends as it wants to
+            leave(status)
+        raise SystemExit(status)
+
+    os._exit = refuse
+    try:
+        yield
+    finally:
+        os._exit = leave
+        for number, copy in streams.items():
+            if not _is_open(number):
+                os.dup2(copy, number)
+            os.close(copy)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def load_all() -> None:
+    """Import every custom and pip plugin, so that every failure is known by its reason."""
+    for unit in list(catalogue().units.values()):
+        load_unit(unit)
+
+
+def load(plugin: PluginInfo) -> None:
+    """Import the module that registers the plugin.
+
+    Raises:
+        PluginError: if a custom or pip plugin does not import; the reason is in the message.
+    """
+    found = catalogue()
+    unit = found.units.get(plugin.origin)
+    if unit is None:
+        importlib.import_module(plugin.module)
+        return
+    load_unit(unit)
+    if reason := found.failures.get(plugin.origin):
+        trace = found.tracebacks.get(plugin.origin, "")
+        raise PluginError(
+            f"the {plugin.kind} '{plugin.name}' comes from {plugin.origin}, "
+            f"which failed to load: {reason}",
+            hint="install what is missing or correct the plugin (--verbose shows the traceback)",
+        ) from (RuntimeError(trace) if trace else None)
+
+
+def reset() -> None:
+    """Forget what was found, so that the next look reads the folders again (for tests)."""
+    catalogue.cache_clear()
+    registry.forget(CUSTOM_PACKAGE)
+    for name in [n for n in sys.modules if n.startswith(f"{CUSTOM_PACKAGE}.")]:
+        del sys.modules[name]
+
+
+# --- looking up -----------------------------------------------------------------------------------
+
+
+def find(kind: str, name: str, *, key: str | None = None, base: type = object) -> type:
+    """Return the plugin class `name` of `kind`, importing its module if needed.
+
+    Args:
+        kind: one of `KINDS`.
+        name: the name given in YAML.
+        key: the config key that asked for it, named in the error.
+        base: what the class has to inherit from.
+
+    Raises:
+        PluginError: if there is none; names the near misses and the plugins that failed to import.
+            If it does not inherit from `base`.
+    """
+    found = catalogue().lookup(kind, name)
+    if (kind, name) not in registry.classes and found is not None:
+        load(found)
+    if (kind, name) not in registry.classes:
+        load_all()  # a name that is not literal in the source shows up on import only
+    if (kind, name) not in registry.classes:
+        raise unknown(kind, name, key=key)
+    cls = registry.classes[kind, name]
+    if base is not object and not (isinstance(cls, type) and issubclass(cls, base)):
+        raise PluginError(
+            f"the {kind} '{name}' ({_origin(cls)}) is no {base.__name__}.",
+            hint=f"let it inherit from {_origin(base)}",
+        )
+    return cls
+
+
+def name_of(kind: str, cls: type) -> str:
+    """The name under which a plugin class is registered.
+
+    Raises:
+        PluginError: if it is not.
+    """
+    for (known, name), other in registry.classes.items():
+        if known == kind and other is cls:
+            return name
+    raise PluginError(
+        f"{_origin(cls)} is not a registered {kind} plugin.",
+        hint=f'put @register("{kind}", "<name>") above it',
+    )
+
+
+def unknown(kind: str, name: str, *, key: str | None = None) -> PluginError:
+    """The error for a plugin that does not exist: near misses, and plugins that do not load."""
+    names = available(kind)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hints = [f"did you mean '{near[0]}'?"] if near else []
+    hints += [f"({line})" for line in catalogue().failure_lines()]
+    where = f"{key} is '{name}'" if key else f"'{name}'"
+    return PluginError(
+        f"{where}, which is not a registered {kind} plugin.",
+        allowed=", ".join(names) or "none is registered",
+        hint="\n  ".join(hints) or None,
+    )
+
+
+def available(kind: str) -> list[str]:
+    """Return the names of all plugins of a kind, sorted, without importing any of them."""
+    found = {entry.name for entry in catalogue().plugins if entry.kind == kind}
+    return sorted(found | {name for k, name in registry.classes if k == kind})

@@ -1,0 +1,127 @@
+"""The registry of plugins: `@register(kind, name)` above a class, `build(...)` to use it.
+
+Built-in and custom plugins are found by reading their source (see `studio.plugins.discovery`); a
+module is imported when one of its plugins is first asked for, so that `--list` and `--help` stay
+instant.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from studio.errors import PluginError
+
+KINDS = (
+    "guidance",
+    "model",
+    "geometry",
+    "renderer",
+    "loss",
+    "data",
+    "system",
+    "exporter",
+    "format",
+    "unwrap",
+    "baker",
+)
+GROUPS = ("loss",)
+"""Kinds of which any number is named, as keys of a group that is called like the kind."""
+NAMED_BY = {"reconstruction": "model"}
+"""Kinds that an option `x_type` is not called after."""
+OPTIONLESS = ("format", "unwrap", "baker")
+"""Kinds whose classes have no `Config`: what uses them constructs them itself."""
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+classes: dict[tuple[str, str], Any] = {}
+
+
+def check_options(cls: type, cfg: Any) -> None:
+    """Check a `Config` that was made in Python; the module of options puts its own check here."""
+
+
+def register(kind: str, name: str) -> Callable[[T], T]:
+    """Register the decorated class (a function for losses) as plugin `name` of `kind`.
+
+    Both arguments are literal strings, so that `launch.py --list` can read them without importing.
+
+    Raises:
+        PluginError: if the kind is unknown or another class already has this name.
+    """
+    if kind not in KINDS:
+        raise PluginError(f"plugin kind {kind!r} does not exist.", allowed=", ".join(KINDS))
+
+    def decorate(cls: T) -> T:
+        other = classes.get((kind, name))
+        if other is not None and origin(other) != origin(cls):
+            raise duplicate_error(kind, name, origin(other), origin(cls))
+        classes[kind, name] = _checking(cls)
+        return cls
+
+    return decorate
+
+
+def _checking(cls: T) -> T:
+    """Let a plugin check its options' values, also of a `Config` that was made in Python."""
+    if not isinstance(cls, type):
+        return cls
+    make = cls.__init__  # type: ignore[misc]
+
+    @functools.wraps(make)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        for cfg in args[:1]:
+            if dataclasses.is_dataclass(cfg) and not isinstance(cfg, type):
+                check_options(type(cfg), cfg)
+        make(self, *args, **kwargs)
+
+    cls.__init__ = init  # type: ignore[misc]
+    return cls
+
+
+def duplicate_error(kind: str, name: str, first: str, second: str) -> PluginError:
+    """The error for one name registered twice; both origins are named."""
+    return PluginError(
+        f"the {kind} '{name}' is registered twice: by {first} and by {second}.",
+        allowed="one class for each kind and name; a custom plugin cannot replace another one",
+        hint="rename one of them, or disable a custom one by ending its name in _disabled",
+    )
+
+
+def origin(cls: Any) -> str:
+    """Say where a class or function is defined."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def config_class(cls: type) -> type:
+    """The plugin's inner ``Config`` dataclass; of a function, what its last parameter takes.
+
+    Raises:
+        PluginError: if there is none.
+    """
+    if inspect.isfunction(cls):
+        config = _last_annotation(cls)
+    else:
+        config = getattr(cls, "Config", None)
+    if not dataclasses.is_dataclass(config) or not isinstance(config, type):
+        raise PluginError(
+            f"{origin(cls)} has no inner dataclass Config.",
+            hint="add `@dataclass class Config: ...` inside the class; it may be empty",
+        )
+    return config
+
+
+def _last_annotation(function: Any) -> Any:
+    names = list(inspect.signature(function).parameters)
+    return typing.get_type_hints(function).get(names[-1]) if names else None
+
+
+def forget(module: str) -> None:
+    """Drop what a module or package registered, so that it can be imported anew."""
+    for key, cls in list(classes.items()):
+        if cls.__module__ == module or cls.__module__.startswith(f"{module}."):
+            del classes[key]
