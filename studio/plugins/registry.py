@@ -67,13 +67,15 @@ def register(kind: str, name: str) -> Callable[[T], T]:
 
 
 def _checking(cls: T) -> T:
-    """Let a plugin check its options' values, also of a `Config` that was made in Python."""
+    """Let a plugin check a `Config` that was made in Python; without one it has the defaults."""
     if not isinstance(cls, type):
         return cls
     make = cls.__init__  # type: ignore[misc]
 
     @functools.wraps(make)
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        if not args and "cfg" not in kwargs and "Config" in dir(type(self)):
+            args = (type(self).Config(),)
         for cfg in args[:1]:
             if dataclasses.is_dataclass(cfg) and not isinstance(cfg, type):
                 check_options(type(cfg), cfg)

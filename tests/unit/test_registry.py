@@ -73,3 +73,10 @@ def test_plugin_without_config() -> None:
             build("renderer", "test-bare")
     finally:
         forget("made_by_the_test")
+
+
+def test_a_plugin_starts_from_its_defaults() -> None:
+    for kind, name in (("model", "sdf"), ("geometry", "hash-sdf"), ("renderer", "neus-occupancy"),
+                       ("exporter", "mesh"), ("guidance", "viewfusion-composable")):  # fmt: skip
+        cls = find(kind, name)
+        assert cls().cfg == cls.Config()
