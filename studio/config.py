@@ -277,9 +277,8 @@ def _list_hint(required: str) -> str:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        siblings = sorted(p.as_posix() for p in path.parent.glob("*.yaml"))
-        if not path.suffix and not siblings:
-            siblings = shipped.config_names()
+        siblings = sorted(p.as_posix() for p in path.parent.glob("[!.]*.yaml"))
+        siblings = siblings if path.suffix else shipped.config_names()
         near = difflib.get_close_matches(path.as_posix(), siblings, n=1, cutoff=0.4)
         raise ConfigError(
             f"the config file {path} does not exist.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import posixpath
 import zipfile
 from collections.abc import Iterator
@@ -11,10 +10,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-from PIL import Image
 
 from studio.export.formats.threemf import CORE, KINDS, MATERIALS, RELATIONS
-from studio.io.picture_files import check_size
+from studio.io.picture_files import opened
 from studio.io.reading import MOST_TEXT, check_count
 from studio.mesh import Mesh
 
@@ -159,6 +157,5 @@ def _joined(archive: zipfile.ZipFile, pieces: list[_Piece]) -> Mesh:
     joined = np.concatenate(values)
     if not pieces[0].texture:
         return Mesh(vertices, faces, colours=joined)
-    with Image.open(io.BytesIO(_bytes(archive, pieces[0].texture))) as picture:
-        check_size("its texture", picture.size)
+    with opened("its texture", _bytes(archive, pieces[0].texture)) as picture:
         return Mesh(vertices, faces, uv=joined, texture=np.asarray(picture.convert("RGB")))

@@ -373,8 +373,8 @@ def find(kind: str, name: str, *, key: str | None = None, base: type = object) -
     cls = registry.classes[kind, name]
     if base is not object and not (isinstance(cls, type) and issubclass(cls, base)):
         raise PluginError(
-            f"the {kind} '{name}' ({_origin(cls)}) is no {base.__name__}.",
-            hint=f"let it inherit from {_origin(base)}",
+            f"the {kind} '{name}' ({registry.origin(cls)}) is no {base.__name__}.",
+            hint=f"let it inherit from {registry.origin(base)}",
         )
     return cls
 
@@ -389,7 +389,7 @@ def name_of(kind: str, cls: type) -> str:
         if known == kind and other is cls:
             return name
     raise PluginError(
-        f"{_origin(cls)} is not a registered {kind} plugin.",
+        f"{registry.origin(cls)} is not a registered {kind} plugin.",
         hint=f'put @register("{kind}", "<name>") above it',
     )
 

@@ -70,7 +70,7 @@ class Kind:
 
 def program(code: str) -> tuple[str, ...]:
     """A command that runs Python; the last thing that it prints tells that it came to its end."""
-    return ("-c", f"from studio.plugins.registry import build; {code}; print('whole')")
+    return ("-c", f"from studio import build; {code}; print('whole')")
 
 
 def loading(kind: str, **options: Any) -> tuple[str, ...]:

@@ -14,11 +14,13 @@ from studio.config import ExperimentConfig, TrainerConfig, load_experiment
 from studio.errors import ConfigError
 from studio.plugins import discovery as plugins
 from studio.plugins.discovery import find
-from studio.plugins.registry import config_class
+from studio.plugins.registry import OPTIONLESS, config_class
 from tests.conftest import REPOSITORY
 
 CONFIGS = sorted([*REPOSITORY.glob("configs/**/*.yaml"), *REPOSITORY.glob("custom/**/*.yaml")])
-BUILT_IN = [p for p in plugins.listing() if p.module.startswith("studio.")]
+BUILT_IN = [
+    p for p in plugins.listing() if p.module.startswith("studio.") and p.kind not in OPTIONLESS
+]
 
 
 def left_open(path: Path) -> list[str]:

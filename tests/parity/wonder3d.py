@@ -25,7 +25,8 @@ def rig(case: Case) -> dict[str, Tensor]:
     )
     axes = opencv_to_opengl(given.cameras(256, 70.0, 35.0).c2w)[:, :3, :3].double()
     relative = axes[0].T @ axes
-    turned = torch.rad2deg(torch.atan2(relative[:, 0, 2], relative[:, 2, 2])) % 360
+    turned = torch.rad2deg(torch.atan2(relative[:, 0, 2], relative[:, 2, 2]))
+    turned = (turned + 179.5) % 360 - 179.5  # above -180, up to 180
     return {"relative_rotation": relative.float(), "azimuth_deg": turned.float()}
 
 

@@ -156,7 +156,7 @@ def test_a_custom_plugin_cannot_replace_a_built_in_one(write: Write) -> None:
     path = write("mine.py")
     path.write_text(path.read_text().replace('"exporter", "made"', '"data", "transforms"'))
     plugins.reset()
-    with pytest.raises(PluginError, match=r"by studio/data/\w+\.py and by custom/mine\.py"):
+    with pytest.raises(PluginError, match=r"by studio/data/layouts/\w+\.py and by custom/mine\.py"):
         find("data", "transforms")
 
 

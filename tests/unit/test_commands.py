@@ -49,7 +49,7 @@ def test_list_shows_the_options_of_a_plugin(capsys: pytest.CaptureFixture[str]) 
     assert main(["list", "single-image"]) == 0
     text = capsys.readouterr().out
     assert "data 'single-image'" in text
-    assert "elevation_deg = 30.0    (float; -89.9 to 89.9)" in text
+    assert "elevation_deg = 30.0    (float | None; -89.9 to 89.9)" in text
     assert main(["list", "sinle-image"]) == 2
     assert "did you mean 'single-image'?" in capsys.readouterr().err
 

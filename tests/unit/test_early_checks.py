@@ -17,7 +17,7 @@ from studio.plugins import discovery as plugins
 from studio.plugins.defaults import class_value, literal, options_of
 from studio.plugins.discovery import find
 from studio.plugins.ranges import described
-from studio.plugins.registry import config_class
+from studio.plugins.registry import OPTIONLESS, config_class
 
 HEAVY = ("torch", "pytorch_lightning", "diffusers", "transformers", "numba")
 PROGRAM = f"""
@@ -43,7 +43,10 @@ def test_mistakes_are_told_without_torch(mistake: str, folder: Path) -> None:
     assert "Error: " in answer.stderr and "Traceback" not in answer.stderr
 
 
-@pytest.mark.parametrize("plugin", plugins.listing(), ids=lambda p: f"{p.kind}-{p.name}")
+WITH_OPTIONS = [plugin for plugin in plugins.listing() if plugin.kind not in OPTIONLESS]
+
+
+@pytest.mark.parametrize("plugin", WITH_OPTIONS, ids=lambda p: f"{p.kind}-{p.name}")
 def test_options_read_from_source_are_those_of_the_plugin(plugin: plugins.PluginInfo) -> None:
     if plugin.origin in plugins.catalogue().units:
         assert options_of(plugin) is None
@@ -58,7 +61,7 @@ def test_options_read_from_source_are_those_of_the_plugin(plugin: plugins.Plugin
 
 
 # Losses are read as one group, when torch is there.
-READ_EARLY = [plugin for plugin in plugins.listing() if plugin.kind != "loss"]
+READ_EARLY = [plugin for plugin in WITH_OPTIONS if plugin.kind != "loss"]
 
 
 @pytest.mark.parametrize("plugin", READ_EARLY, ids=lambda p: f"{p.kind}-{p.name}")

@@ -553,9 +553,9 @@ def test_geometries_and_renderers_fit_a_sphere_together(
     }
     model = build("model", "sdf", cfg)
     model.begin(sphere_views())
-    model.start(60)
     directions = nn.functional.normalize(torch.randn(300, 3), dim=1)
     before = model.sdf(directions * 0.3).abs().mean().item()
+    model.start(40)
     for _ in range(40):
         model.step()
     after = model.sdf(directions * 0.3).abs().mean().item()

@@ -32,12 +32,14 @@ def test_whatever_a_parser_raises_becomes_one_message(tmp_path: Path) -> None:
         MemoryError(),
         RecursionError(),
         zlib.error("x"),
-        OSError(5, "bad"),
     ):
         with pytest.raises(WeightsError, match="x.bin is broken") as caught:
             with reading(tmp_path / "x.bin", problem="is broken", error=WeightsError):
                 raise error
         assert caught.value.__cause__ is error
+    with pytest.raises(WeightsError, match="x.bin cannot be read: bad"):
+        with reading(tmp_path / "x.bin", problem="is broken", error=WeightsError):
+            raise OSError(5, "bad")
     with pytest.raises(ZeroDivisionError):
         with reading(tmp_path, raised=OSError):
             raise ZeroDivisionError

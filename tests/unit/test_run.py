@@ -125,8 +125,8 @@ def test_metrics_merge_and_stay_valid_json(tmp_path: Path) -> None:
 
 def test_commands_are_kept(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    run.write_command(["launch.py", "data.image=my picture.png"])
-    run.write_command(["launch.py", "--export"])
+    run.write_command(["python", "launch.py", "data.image=my picture.png"])
+    run.write_command(["studio", "--export"])
     text = (tmp_path / "cmd.txt").read_text()
     assert "python launch.py 'data.image=my picture.png'\n" in text
     assert text.count("# ") == 2

@@ -21,6 +21,7 @@ from studio.guidance.ddim import ddim_timesteps
 from studio.guidance.diffusion import PREDICTIONS
 from studio.guidance.folders import write_part
 from studio.guidance.ldm import UNET, ema_key, fill
+from studio.guidance.noise import Noise
 from studio.guidance.spad import attention
 from studio.guidance.spad import network as net
 from studio.guidance.spad.attention import FORBIDDEN, Scene, masked_attention, scene_attention

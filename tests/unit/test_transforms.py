@@ -18,6 +18,7 @@ from studio.captures.transforms import find_transforms
 from studio.data.layouts.transforms import TransformsData
 from studio.errors import DataError, StudioError
 from studio.plugins.options import build
+from studio.views import ViewSet
 
 DATA = os.environ.get("STUDIO_TEST_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="STUDIO_TEST_DATA is not set")
