@@ -103,8 +103,9 @@ def reconstruct(
         StudioError: if the capture or an option cannot be used.
     """
     pipeline = load(config, options, device=device)
-    how = {"steps": steps, "seconds": seconds, "seed": seed}
-    return pipeline(capture, progress=progress, cancel=cancel, **how)
+    return pipeline(
+        capture, steps=steps, seconds=seconds, seed=seed, progress=progress, cancel=cancel
+    )
 
 
 def load_guidance(name: str, *, device: str = "auto", **options: Any) -> Guidance:

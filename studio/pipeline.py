@@ -67,8 +67,8 @@ class Pipeline:
             )
         self.config, self.device = config, device_named(device)
         cls = config_class(find("system", config.system_type))
-        self.chain: Any = parse_config(cls, config.system, key="system")
-        chain = self.chain
+        chain: Any = parse_config(cls, config.system, key="system")
+        self.chain = chain
         self.exporter = build("exporter", chain.exporter_type, chain.exporter)
         self.guidance: Guidance | None = None
         if config.system_type == "image-to-3d":
