@@ -290,10 +290,9 @@ def test_options_that_belong_together_are_refused_with_their_key() -> None:
 
 def test_words_are_those_of_the_tables() -> None:
     """Words that stand beside the option, since what knows them loads torch."""
-    from studio.evaluation import EvaluateConfig
-
     from studio.data.training.eschernet_eval_frames import SetName
     from studio.data.training.eschernet_eval_sets import SETS
+    from studio.evaluation import EvaluateConfig
     from studio.metrics.protocols import PROTOCOLS
     from studio.runs.trainer import PRECISIONS
 
