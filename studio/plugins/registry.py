@@ -77,7 +77,7 @@ def _checking(cls: T) -> T:
         if not args and "cfg" not in kwargs and "Config" in dir(type(self)):
             args = (type(self).Config(),)
         for cfg in args[:1]:
-            if dataclasses.is_dataclass(cfg) and not isinstance(cfg, type):
+            if isinstance(cfg, getattr(type(self), "Config", ())):
                 check_options(type(cfg), cfg)
         make(self, *args, **kwargs)
 
