@@ -10,24 +10,35 @@ import warnings
 from collections.abc import Sequence
 from types import ModuleType
 
+_KEPT = {
+    "plugins": "options ranges",
+    "io": "file_hash file_maps files images paths picture_files reading whole_folders yaml_text",
+    "captures": "bounds even_background foreground lens masks shots transforms",
+    "runs": "callbacks distributed hashing trainer",
+    "app": "cli console docs_tables doctor early_checks experiment listing",
+    "ops": "schedule",
+}
+"""Modules that lay in the package itself and kept their names, by where they are now."""
+_KEPT_DATA = {
+    "layouts": "capture colmap dtu eschernet fixed_rigs numbered photos placement wonder3d",
+    "conditions": "posed_images single_image text unposed_images",
+    "training": "arrays batches captioned_pictures captions epidiff_layout epidiff_views exr "
+    "eschernet_eval filter_views nmr nmr_shards rings spad views_files views_release",
+}
+"""The same of `studio.data`."""
 MOVED = {
     "studio.registry": "studio.plugins",
-    "studio.options": "studio.plugins.options",
-    "studio.ranges": "studio.plugins.ranges",
-    "studio.files": "studio.io.files",
-    "studio.images": "studio.io.images",
-    "studio.paths": "studio.io.paths",
-    "studio.picture_files": "studio.io.picture_files",
-    "studio.reading": "studio.io.reading",
+    "studio.capture_files": "studio.captures.files",
     "studio.checkpoint_io": "studio.io.weights",
-    "studio.schedule": "studio.ops.schedule",
-    "studio.shots": "studio.captures.shots",
     "studio.run": "studio.runs.folder",
-    "studio.hashing": "studio.runs.hashing",
-    "studio.data.single_image": "studio.data.conditions.single_image",
-    "studio.data.text": "studio.data.conditions.text",
-    "studio.data.posed_images": "studio.data.conditions.posed_images",
-    "studio.data.batches": "studio.data.training.batches",
+    "studio.data.render": "studio.ops.ray_caster",
+    "studio.data.transforms": "studio.data.layouts.transforms",
+    **{f"studio.{n}": f"studio.{room}.{n}" for room, ns in _KEPT.items() for n in ns.split()},
+    **{
+        f"studio.data.{name}": f"studio.data.{room}.{name}"
+        for room, names in _KEPT_DATA.items()
+        for name in names.split()
+    },
 }
 """Where modules are that plugins of version 0.1 import."""
 
