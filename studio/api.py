@@ -18,7 +18,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from studio.config import check_experiment, put, read_experiment
+from studio.config import check_experiment, make_room, put, read_experiment
 from studio.data.base import ConditionData, SceneData
 from studio.errors import WeightsError
 from studio.guidance.base import Guidance
@@ -59,6 +59,8 @@ def load(
         options = {"system.guidance.weights": str(path.resolve()), **(options or {})}
         path = shipped.config_file(CONFIGS.get(method, f"{method}-neus"))
     content = read_experiment(shipped.config_file(path))
+    for key, value in (options or {}).items():
+        make_room(content, key, str(value))
     for key, value in (options or {}).items():
         put(content, key, value)
     _leave_open(content)
@@ -132,6 +134,11 @@ def method_of(folder: Path) -> str:
     Raises:
         WeightsError: if no guidance has those options.
     """
+    if not (folder / "config.json").is_file():
+        raise WeightsError(
+            f"{folder} is a folder without weights: it has no config.json.",
+            allowed="a config's name or YAML file, or a folder of weights",
+        )
     keys = set(read_json(folder / "config.json"))
     sizes = {}
     for name in available("guidance"):

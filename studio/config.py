@@ -176,21 +176,26 @@ def read_experiment(
     """
     content = _read_yaml(Path(path)) if path is not None else {}
     for word in overrides:
-        _make_room(content, word, importing=importing)
+        make_room(content, *word.split("=", 1), importing=importing)
     for word in overrides:
         _override(content, word)
     placed: dict[str, Any] = shipped.placed(content)
     return placed
 
 
-def _make_room(content: dict[str, Any], word: str, *, importing: bool) -> None:
-    """Leave out what the file says to a plugin for which the word names another one.
+def make_room(content: dict[str, Any], key: str, new: str = "", *, importing: bool = True) -> None:
+    """Leave out what a file says to a plugin where another one is going to be named.
 
     Only where options stand beside the name: `system.reconstruction_type=visual-hull` over a file
     with options of a distance field. What the new plugin has, too, stays. A whole group `x` stays
     as well, so that wrong options are refused.
+
+    Args:
+        content: of the file, see `read_experiment`.
+        key: dotted, of the option that names the plugin; of any other nothing follows.
+        new: the new plugin's name.
+        importing: see `read_experiment`.
     """
-    key, _, new = word.partition("=")
     parent, _, option = key.rpartition(".")
     group, named, kind = content.get(parent), content.get(f"{parent}_type"), plugin_kind(option)
     if not isinstance(group, dict) or not isinstance(named, str) or kind is None:

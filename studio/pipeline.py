@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 
@@ -19,6 +21,7 @@ from studio.mesh import Mesh
 from studio.models.base import SceneModel
 from studio.plugins.discovery import find
 from studio.plugins.options import build
+from studio.plugins.ranges import Range, Seed, StepsOrZero
 from studio.plugins.registry import config_class
 from studio.progress import Listener, StageProgress, listening
 from studio.systems.generated import Findings, compare, make_views, shown
@@ -48,6 +51,37 @@ def device_named(name: str) -> torch.device:
             f"device is '{name}', which is not here.", allowed="auto, cpu, cuda, cuda:1, ..."
         ) from error
     return device
+
+
+@dataclass(frozen=True)
+class Effort:
+    """The numbers of a call."""
+
+    seed: Seed = 0
+    """Of all noise."""
+    steps: StepsOrZero = 0
+    """Of the fit; 0: as many as the config says."""
+    seconds: Annotated[float, Range(0, 1e9)] = 0.0
+    """Most wall seconds of the fit; 0: as many as the config says."""
+
+
+@contextlib.contextmanager
+def heard() -> Iterator[list[str]]:
+    """Collect what the program warns of within, a sentence or two each, every one once."""
+    said: list[str] = []
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if (text := record.getMessage()) not in said:
+                said.append(text)
+
+    ear = Ear(logging.WARNING)
+    own = logging.getLogger("studio")
+    own.addHandler(ear)
+    try:
+        yield said
+    finally:
+        own.removeHandler(ear)
 
 
 class Pipeline:
@@ -103,16 +137,17 @@ class Pipeline:
             StudioError: if what is given, or an option, cannot be used.
             Cancelled: if `cancel` said so.
         """
-        seed = self.config.seed if seed is None else seed
-        with listening(progress, cancel):
-            condition, views, test = self._views(given, seed, options)
+        how = self._checked(seed, steps, seconds)
+        with listening(progress, cancel), heard() as said:
+            condition, views, test = self._views(given, how.seed, options)
             found = Findings()
             originals: list[ViewSet] = []
             if condition is not None:
                 found = compare(condition, views, self.chain.guidance)
                 if self.chain.use_originals:
                     originals = posed_originals(condition, views)
-            model = self._fitted(views, originals, seed, steps, seconds)
+            model = self._fitted(views, originals, how)
+        found.warnings = [*said, *found.warnings]
         return Result(self, condition, views, model, originals, found, test)
 
     def views(
@@ -125,16 +160,30 @@ class Pipeline:
         **options: Any,
     ) -> ViewSet:
         """Do the first half only: return the generated views, or those of the capture."""
-        seed = self.config.seed if seed is None else seed
+        how = self._checked(seed)
         with listening(progress, cancel):
-            return self._views(given, seed, options)[1]
+            return self._views(given, how.seed, options)[1]
+
+    def _checked(self, seed: int | None, steps: int = 0, seconds: float = 0.0) -> Effort:
+        """The numbers of a call, the config's where none are given."""
+        config = self.config
+        given = {"seed": config.seed if seed is None else seed, "steps": steps, "seconds": seconds}
+        how = parse_config(Effort, given)
+        open_steps = 0 if how.seconds else config.trainer.max_steps
+        open_seconds = self.chain.time_budget_s
+        return Effort(how.seed, how.steps or open_steps, how.seconds or open_seconds)
 
     def _views(
         self, given: Any, seed: int, options: Mapping[str, Any]
     ) -> tuple[Condition | None, ViewSet, ViewSet | None]:
         """The condition, the views and the held-out views; of the first and last what there is."""
         kind, named = self.config.data_type, {**self.config.data, **options}
-        cls = find("data", kind)
+        cls: Any = find("data", kind)
+        if given is not None and cls.brought in options:
+            raise ConfigError(
+                f"the input is given twice: as the first argument, and as {cls.brought}=...",
+                hint="leave one of them out",
+            )
         with as_options(given, cls) as brought, StageProgress("reading the input"):
             data = build("data", kind, {**named, **brought}, key="data")
             if self.guidance is None:
@@ -143,26 +192,22 @@ class Pipeline:
         self.guidance.contract.check(condition, targets, self.chain.guidance_type)
         return condition, make_views(self.guidance, condition, targets, seed=seed), None
 
-    def _fitted(
-        self, views: ViewSet, originals: list[ViewSet], seed: int, steps: int, seconds: float
-    ) -> SceneModel:
+    def _fitted(self, views: ViewSet, originals: list[ViewSet], how: Effort) -> SceneModel:
         """A new model, fitted."""
         chain = self.chain
         with torch.random.fork_rng():
-            torch.manual_seed(seed)  # weights start as they do from the command line
+            torch.manual_seed(how.seed)  # weights start as they do from the command line
             model: SceneModel = build(
                 "model", chain.reconstruction_type, chain.reconstruction, key="system"
             )
         model = model.to(self.device)
-        steps = steps or (0 if seconds else self.config.trainer.max_steps)
-        seconds = seconds or chain.time_budget_s
         with StageProgress("fit") as told:
             model.fit(
                 views,
                 originals=originals,
-                steps=steps,
-                seconds=seconds,
-                seed=seed,
+                steps=how.steps,
+                seconds=how.seconds,
+                seed=how.seed,
                 progress=lambda done, total, _: told(done, total),
             )
         return model

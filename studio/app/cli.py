@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import re
 import signal
 import sys
 import traceback
@@ -175,6 +177,13 @@ def in_flags(words: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: if `run` names no config.
     """
+    if words and re.fullmatch(r"[a-z][a-z-]*", words[0]) and words[0] not in COMMANDS:
+        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
+        raise ConfigError(
+            f"'{words[0]}' is no command.",
+            allowed=f"{', '.join(COMMANDS)}, or words of the form key=value",
+            hint=f"did you mean '{near[0]}'?" if near else None,
+        )
     if not words or words[0] not in COMMANDS:
         return list(words)
     command, rest = words[0], list(words[1:])

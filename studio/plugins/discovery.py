@@ -396,6 +396,13 @@ def name_of(kind: str, cls: type) -> str:
 
 def unknown(kind: str, name: str, *, key: str | None = None) -> PluginError:
     """The error for a plugin that does not exist: near misses, and plugins that do not load."""
+    if kind not in registry.KINDS:
+        near = difflib.get_close_matches(kind, registry.KINDS, n=1)
+        return PluginError(
+            f"plugin kind '{kind}' does not exist.",
+            allowed=", ".join(registry.KINDS),
+            hint=f"did you mean '{near[0]}'?" if near else None,
+        )
     names = available(kind)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hints = [f"did you mean '{near[0]}'?"] if near else []

@@ -18,7 +18,7 @@ from PIL import Image
 
 import studio
 from studio.app.cli import main
-from studio.errors import ConfigError, DataError, WeightsError
+from studio.errors import ConfigError, DataError, PluginError, WeightsError
 from studio.export.readers import read_mesh
 from studio.io.images import read_rgba
 from tests.conftest import REPOSITORY, environment
@@ -158,6 +158,9 @@ def test_a_picture_may_come_in_any_form(
         (3, "a int is no picture"),
         ([CAR, CAR], "2 pictures are given"),
         ("nothing.png", "nothing.png"),
+        ("https://x.org/a.png", "is an address"),
+        (np.zeros((0, 0, 3)), "is an empty picture"),
+        (np.zeros((3, 3, 3), np.uint8), r"picture \(what was given\) is 3x3 px"),
     ],
 )
 def test_what_is_no_picture_is_refused(
@@ -165,6 +168,54 @@ def test_what_is_no_picture_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         model.views(given)
+
+
+def test_pil_pictures_are_turned_by_their_tag_and_may_have_any_mode(
+    away: Path, model: studio.Pipeline, tmp_path: Path
+) -> None:
+    upright = Image.open(CAR).convert("RGBA")
+    white = Image.new("RGBA", upright.size, "white")
+    picture = Image.alpha_composite(white, upright).convert("RGB")
+    tagged, tag = picture.transpose(Image.Transpose.ROTATE_90), Image.Exif()
+    tag[0x0112] = 6
+    tagged.save(tmp_path / "turned.png", exif=tag)
+    wanted = model.views(picture).images
+    turned = model.views(Image.open(tmp_path / "turned.png")).images
+    torch.testing.assert_close(turned, wanted, rtol=0, atol=0)
+    for mode in ("CMYK", "YCbCr", "RGBX"):
+        assert model.views(picture.convert(mode)).images.shape == wanted.shape
+    with pytest.raises(DataError, match="of mode F is no picture"):
+        model.views(picture.convert("F"))
+
+
+def test_the_input_is_given_once(model: studio.Pipeline, result: studio.Result) -> None:
+    with pytest.raises(ConfigError, match="given twice: as the first argument, and as image="):
+        model.views(CAR, image=str(CAR))
+    named = model.views(image=str(CAR))
+    torch.testing.assert_close(named.images, result.views.images, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [{"seed": -1}, {"seed": 1.5}, {"seed": "a"}, {"seed": 2**70}]
+    + [{"seconds": float("nan")}, {"seconds": -1}, {"seconds": "x"}, {"steps": -1}],
+)
+def test_numbers_that_are_none_are_refused(model: studio.Pipeline, numbers: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(numbers))} is "):
+        model(CAR, **numbers)
+
+
+def test_another_scene_model_from_python(result: studio.Result) -> None:
+    options = {"system.reconstruction_type": "visual-hull", "system.exporter.resolution": 24}
+    hull = studio.reconstruct(result.views, options=options, device="cpu")
+    assert type(hull.model).__name__ == "VisualHull"
+    assert len(hull.mesh.faces) > 100
+
+
+def test_what_a_capture_is_warned_of(result: studio.Result) -> None:
+    small = {k: v for k, v in SMALL.items() if not k.startswith(("system.guidance", "trainer"))}
+    fit = studio.reconstruct(result.views.select([0, 4]), steps=2, options=small, device="cpu")
+    assert any("2 view" in line for line in fit.warnings), fit.warnings
 
 
 def test_options_of_the_call_are_those_of_the_data(model: studio.Pipeline) -> None:
@@ -240,5 +291,7 @@ def test_what_cannot_be_loaded(tmp_path: Path) -> None:
         studio.load("epidiff-neus", {"system.guidance.stepps": 3})
     with pytest.raises(ConfigError, match="device is 'abacus'"):
         studio.load("epidiff-neus", device="abacus")
-    with pytest.raises(WeightsError):
+    with pytest.raises(WeightsError, match="a folder without weights"):
         studio.load(tmp_path)
+    with pytest.raises(PluginError, match="did you mean 'geometry'"):
+        studio.build("geometri", "hash-sdf")

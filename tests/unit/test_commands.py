@@ -45,6 +45,11 @@ def test_a_config_that_does_not_exist_names_a_near_one(
     assert "did you mean epidiff-neus?" in capsys.readouterr().err
 
 
+def test_a_misspelt_command_names_a_near_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctr"]) == 2
+    assert "did you mean 'doctor'?" in capsys.readouterr().err
+
+
 def test_list_shows_the_options_of_a_plugin(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "single-image"]) == 0
     text = capsys.readouterr().out
