@@ -19,11 +19,11 @@ from torch.nn.functional import grid_sample
 from studio.cameras import Cameras
 from studio.errors import DataError
 from studio.export.cleanup import vertex_normals
-from studio.export.isosurface import extract_mesh
 from studio.export.view_colours import Footage
 from studio.mesh import Mesh, MeshOptions
 from studio.models.base import SceneModel
 from studio.models.object_hull import HullOptions, find_object
+from studio.models.surface import surface
 from studio.ops.ray_caster import cast_mesh
 from studio.ops.visual_hull import Frame, cell_centres, hull_distance
 from studio.plugins.registry import register
@@ -153,19 +153,8 @@ class VisualHull(SceneModel):
         options: MeshOptions,
         report: Callable[[str], None] | None = None,
     ) -> Mesh:
-        return extract_mesh(
-            self._signed,
-            self.bound,
-            resolution,
-            slope=options.slope,
-            keep_components=options.keep_components,
-            views=self._views,
-            smooth=options.smooth,
-            faces=options.faces or None,
-            memory_gb=options.memory_gb,
-            device=self.device,
-            report=report,
-        ).with_normals()
+        how: dict[str, Any] = {"views": self._views, "device": self.device, "report": report}
+        return surface(self._signed, self.bound, resolution, options, **how)
 
     def _signed(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
         """Distance to the surface in world units, negative inside."""

@@ -13,12 +13,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.cameras import Cameras, Rays
-from studio.export.isosurface import extract_mesh
 from studio.geometry.base import Geometry
 from studio.mesh import Mesh, MeshOptions
 from studio.models.base import SceneModel
 from studio.models.sdf.fit import FitConfig, Fitter, checked_state
 from studio.models.sdf.flat_base import lowest_seen
+from studio.models.surface import surface
 from studio.ops.visual_hull import Frame, distance_to_cells
 from studio.plugins.options import build
 from studio.plugins.registry import register
@@ -180,19 +180,8 @@ class SDFModel(SceneModel):
         report: Callable[[str], None] | None = None,
     ) -> Mesh:
         """Extract the zero level set, without colours."""
-        return extract_mesh(
-            self.sdf,
-            self.bound,
-            resolution,
-            slope=options.slope,
-            keep_components=options.keep_components,
-            views=self.views,
-            smooth=options.smooth,
-            faces=options.faces or None,
-            memory_gb=options.memory_gb,
-            device=self.device,
-            report=report,
-        ).with_normals()
+        how: dict[str, Any] = {"views": self.views, "device": self.device, "report": report}
+        return surface(self.sdf, self.bound, resolution, options, **how)
 
     @torch.no_grad()
     def sdf(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
