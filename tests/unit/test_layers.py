@@ -21,6 +21,8 @@ LAYERS = (
     {"guidance", "geometry", "renderers", "models"},
     {"runs", "systems"},
     {"api", "pipeline", "inputs", "evaluation"},
+    {"jobs"},
+    {"server", "live"},
     {"app", "__main__"},
 )
 BUILT_ON = {"epidiff": {"zero123"}, "viewfusion_interpolated": {"zero123"}}
@@ -54,6 +56,11 @@ OPTIONAL = {
     "triton",
     "torchvision",
     "webdataset",
+    "fastapi",
+    "uvicorn",
+    "mcp",
+    "ray",
+    "viser",
 }
 
 

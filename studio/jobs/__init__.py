@@ -1,0 +1,5 @@
+"""Pieces of work, each with a folder of its own that is its record, and what carries them out."""
+
+from studio.jobs.record import FINAL, Job, Phase, Record, State
+
+__all__ = ["FINAL", "Job", "Phase", "Record", "State"]
