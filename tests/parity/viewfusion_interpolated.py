@@ -167,9 +167,10 @@ def clip_preprocess(case: Case) -> dict[str, Tensor]:
     encoder = net.build_image_encoder(kwargs)
     load_official_into({"image_encoder": encoder}, case.weights_path)
     pixels = case.inputs["image_u8"].permute(2, 0, 1)[None].float() / 255 * 2 - 1
-    embedding = net.clip_embedding(encoder, pixels)[:, None]
+    prepared = net.clip_pixels(pixels, encoder.config.image_size)
+    embedding = net.clip_embedding(encoder, prepared)[:, None]
     return {
-        "preprocessed": net.clip_pixels(pixels, encoder.config.image_size),
+        "preprocessed": prepared,
         "embedding": embedding,
         "null_embedding": torch.zeros_like(embedding),
     }

@@ -335,6 +335,18 @@ def test_generate_makes_the_ring_and_repeats() -> None:
     torch.testing.assert_close(again.rgb_on(), views.rgb_on(), atol=1e-3, rtol=0)
 
 
+def test_a_base_that_attends_to_patches() -> None:
+    model = tiny(zero123={**TINY, "picture_tokens": "patches"})
+    batch = ring_batch(1, 6)
+    model.training_loss(batch, generator=torch.Generator().manual_seed(0))["loss"].backward()
+    pose = torch.zeros(1, 6, 4)
+    pieces = model.tokens(batch["cond_image"], pose)
+    assert pieces.shape == (1, 6, 1 + 64, 16)
+    torch.testing.assert_close(pieces[:, :, :1], tiny().tokens(batch["cond_image"], pose))
+    condition = Condition(image=torch.rand(4, 40, 40, generator=torch.Generator().manual_seed(0)))
+    assert model.generate(condition).images.shape == (6, 4, 64, 64)
+
+
 def test_pose_of_the_two_signs() -> None:
     cameras = orbit_cameras([0.0, 90.0], [30.0, 50.0])
     c2w, eye = cameras.c2w[None], cameras.c2w[:1]

@@ -196,8 +196,9 @@ def test_fused_step_is_the_mean_of_single_steps(noise: str) -> None:
 SHAPES = ((3, 1, 32), (3, 8, 4, 4), (1, 8, 4, 4), (2, 3, 8, 4, 4))
 
 
-def test_one_condition_is_zero123() -> None:
-    model = tiny(guidance_scale=2.0)
+@pytest.mark.parametrize("tokens", ["one", "patches"])
+def test_one_condition_is_zero123(tokens: str) -> None:
+    model = tiny(guidance_scale=2.0, picture_tokens=tokens)
     condition, where, noise = picture(), cameras(75), torch.randn(1, 8, 4, 4)
     alone = super(ViewFusionInterpolatedGuidance, model).generate(condition, where, noise=noise)
     fused = model.generate(condition, where, noise=noise)

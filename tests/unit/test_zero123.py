@@ -145,6 +145,38 @@ def test_frozen_clip_and_the_projections_learning_rate() -> None:
     assert [group["lr_scale"] for group in model.trainable_parameters()] == [1.0, 10.0]
 
 
+def test_the_patches_are_attended_to_beside_the_picture() -> None:
+    one, patches = tiny(), tiny(picture_tokens="patches")
+    pixels = batch()["cond_image"]
+    whole, pieces = one.embed(pixels), patches.embed(pixels)
+    assert whole.shape == (2, 32) and pieces.shape == (2, 1 + 16, 32)  # 64 px, patches of 16
+    torch.testing.assert_close(pieces[:, 0], whole)
+    pose = torch.tensor([[0.1, 0.5, 0.8, 0.0], [0.0, 0.1, 0.2, 0.3]])
+    context = patches.clip_camera_projection(pieces, pose)
+    for k in range(pieces.shape[1]):
+        torch.testing.assert_close(
+            context[:, k : k + 1], one.clip_camera_projection(pieces[:, k], pose)
+        )
+    latents = torch.randn(2, 16, 8, 8, generator=seeded())
+    changed = context.clone()
+    changed[:, 9] += 1
+    seen = [patches.unet(latents, 500, x, return_dict=False)[0] for x in (context, changed)]
+    assert float((seen[0] - seen[1]).abs().max()) > 1e-4
+    given = Condition(image=torch.rand(4, 50, 50, generator=seeded()))
+    views = tiny(picture_tokens="patches", views=2).generate(given, generator=seeded())
+    assert views.images.shape == (2, 4, 32, 32)
+
+
+@pytest.mark.parametrize("null", ["right", "released"])
+def test_dropped_patches_are_the_null_token(null: str) -> None:
+    model = tiny(picture_tokens="patches", null_token=null)
+    out = model.training_loss(batch(), generator=seeded())
+    assert out["context"].shape == (6, 17, 32)
+    out["loss"].backward()
+    grads = [p.grad for p in model.image_encoder.vision_model.encoder.parameters()]
+    assert all(g is not None and bool(g.isfinite().all()) for g in grads)
+
+
 def test_condition_is_encoded_once_per_object(monkeypatch: pytest.MonkeyPatch) -> None:
     model, seen = tiny(), []
     monkeypatch.setattr(

@@ -103,9 +103,11 @@ class EpiDiffGuidance(Guidance):
     @torch.no_grad()
     def tokens(
         self, pixels: Float[Tensor, "b 3 h w"], pose: Float[Tensor, "b f 4"]
-    ) -> Float[Tensor, "b f 1 d"]:
-        """Return one cross-attention token per view of condition pictures in [-1, 1]."""
-        embedding = self.image_encoder(pixel_values=self.prepare_clip(pixels)).image_embeds
+    ) -> Float[Tensor, "b f k d"]:
+        """Return the cross-attention tokens of every view for condition pictures in [-1, 1]."""
+        embedding = zero123.clip_embedding(
+            self.image_encoder, self.prepare_clip(pixels), self.base_cfg.picture_tokens
+        )
         repeated = embedding.repeat_interleave(pose.shape[1], 0)
         return self.clip_camera_projection(repeated, pose.flatten(0, 1)).unflatten(
             0, pose.shape[:2]
@@ -168,7 +170,7 @@ class EpiDiffGuidance(Guidance):
         self,
         clean: Float[Tensor, "b f c h w"],
         concat: Float[Tensor, "b c h w"],
-        tokens: Float[Tensor, "b f 1 d"],
+        tokens: Float[Tensor, "b f k d"],
         targets: CameraSet,
         t: Int[Tensor, " b"],
         noise: Float[Tensor, "b f c h w"],
@@ -205,7 +207,7 @@ class EpiDiffGuidance(Guidance):
         self,
         latents: Float[Tensor, "b f c h w"],
         t: int,
-        tokens: Float[Tensor, "b f 1 d"],
+        tokens: Float[Tensor, "b f k d"],
         concat: Float[Tensor, "b c h w"],
         targets: CameraSet,
     ) -> tuple[Float[Tensor, "b f c h w"], Float[Tensor, "b f c h w"] | None]:
@@ -233,7 +235,7 @@ class EpiDiffGuidance(Guidance):
     @torch.no_grad()
     def sample(
         self,
-        tokens: Float[Tensor, "b f 1 d"],
+        tokens: Float[Tensor, "b f k d"],
         concat: Float[Tensor, "b c h w"],
         targets: CameraSet,
         start: Float[Tensor, "b f c h w"],

@@ -26,7 +26,9 @@ class EncodedViews:
         """Keep the next picture."""
         self.pixels.append(pixels)
 
-    def encodings(self, index: list[int]) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n c g u"]]:
+    def encodings(
+        self, index: list[int]
+    ) -> tuple[Float[Tensor, "n *t d"], Float[Tensor, "n c g u"]]:
         """Return CLIP embeddings and condition latents of the pictures at these positions."""
         for i in index:
             if i not in self._codes:

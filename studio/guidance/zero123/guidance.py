@@ -104,10 +104,11 @@ class Zero123Guidance(Guidance):
 
     # ---------------------------------------------------------------- condition
 
-    def embed(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
-        """Return CLIP embeddings of condition pictures in [-1, 1]."""
+    def embed(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n *t d"]:
+        """Return CLIP embeddings of condition pictures in [-1, 1], as `picture_tokens` says."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.cfg.train_clip):
-            return net.clip_embedding(self.image_encoder, pixels)
+            prepared = net.clip_pixels(pixels, self.image_encoder.config.image_size)
+            return net.clip_embedding(self.image_encoder, prepared, self.cfg.picture_tokens)
 
     @torch.no_grad()
     def condition_latents(self, pixels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n c g u"]:
@@ -162,7 +163,7 @@ class Zero123Guidance(Guidance):
         self,
         clean: Float[Tensor, "n c h w"],
         concat: Float[Tensor, "n c h w"],
-        embedding: Float[Tensor, "n d"],
+        embedding: Float[Tensor, "n *t d"],
         pose: Float[Tensor, "n 4"],
         t: Int[Tensor, " n"],
         noise: Float[Tensor, "n c h w"],
@@ -183,7 +184,7 @@ class Zero123Guidance(Guidance):
         p = self.cfg.condition_dropout
         no_token, no_latents = drop < 2 * p, (drop >= p) & (drop < 3 * p)
         if self.cfg.null_token == "released":  # the pose stays and is projected
-            embedding = embedding.masked_fill(no_token[:, None], 0)
+            embedding = embedding.masked_fill(no_token.view(-1, *[1] * (embedding.dim() - 1)), 0)
         context = self.clip_camera_projection(embedding, pose)
         if self.cfg.null_token == "right":
             context = context.masked_fill(no_token[:, None, None], 0)
@@ -199,7 +200,7 @@ class Zero123Guidance(Guidance):
         self,
         latents: Float[Tensor, "n c h w"],
         t: int,
-        context: Float[Tensor, "n 1 d"],
+        context: Float[Tensor, "n k d"],
         concat: Float[Tensor, "n c h w"],
         scale: float,
     ) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, "n c h w"] | None]:
@@ -217,7 +218,7 @@ class Zero123Guidance(Guidance):
     @torch.no_grad()
     def sample(
         self,
-        context: Float[Tensor, "n 1 d"],
+        context: Float[Tensor, "n k d"],
         concat: Float[Tensor, "n c h w"],
         start: Float[Tensor, "n c h w"],
         *,
@@ -229,7 +230,7 @@ class Zero123Guidance(Guidance):
         """Denoise n independent views; returns scaled latents.
 
         Args:
-            context: one token per view.
+            context: the tokens of every view.
             concat: condition latents per view.
             start: unit noise.
             plan: the steps, from `ddim_plan`.
@@ -270,7 +271,9 @@ class Zero123Guidance(Guidance):
         eye = condition.camera().centres
         pose = net.pose_vector(eye, cameras.centres.cpu(), self.cfg.fourth_number).to(device)
         embedding, concat = self.embed(pixels), self.condition_latents(pixels)
-        context = self.clip_camera_projection(embedding.expand(len(pose), -1), pose)
+        context = self.clip_camera_projection(
+            embedding.expand(len(pose), *embedding.shape[1:]), pose
+        )
         draws = Noise.of(noise, generator, in_turn=True)
         start = draws.draw("start", concat.expand(len(pose), -1, -1, -1))
         steps = draws.given.get("step")

@@ -2,7 +2,8 @@
 
 A Stable-Diffusion UNet predicts the noise of one target view. It is told about the condition
 picture twice: its VAE latents are concatenated to the noisy latents (target first), and one
-cross-attention token is a linear map of [CLIP embedding, pose vector].
+cross-attention token is a linear map of [CLIP embedding, pose vector]. Our own small models may
+attend to the picture's patches, too, each through the same map.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from studio.guidance.stable_diffusion import UNET, VAE, Sizes
 
 POSE_NUMBERS = 4
 FourthNumber = Literal["distance", "polar", "abs_elevation", "zero"]
+PictureTokens = Literal["one", "patches"]
 
 # Mean and deviation of CLIP's training pictures; official: openai/CLIP, clip/clip.py
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -71,7 +73,7 @@ def build_image_encoder(kwargs: dict[str, Any]) -> CLIPVisionModelWithProjection
 
 
 class CLIPCameraProjection(ModelMixin, ConfigMixin):
-    """Linear map of [CLIP embedding, pose vector] to one cross-attention token.
+    """Linear map of [CLIP embedding, pose vector] to a cross-attention token, for each embedding.
 
     Starts as the identity on the embedding; the pose columns start as a Linear layer's.
     """
@@ -85,10 +87,12 @@ class CLIPCameraProjection(ModelMixin, ConfigMixin):
             self.proj.bias.zero_()
 
     def forward(
-        self, embedding: Float[Tensor, "n d"], pose: Float[Tensor, "n p"]
-    ) -> Float[Tensor, "n 1 d"]:
-        """Return one token per item."""
-        return self.proj(torch.cat([embedding, pose.to(embedding)], dim=-1))[:, None]
+        self, embedding: Float[Tensor, "n *t d"], pose: Float[Tensor, "n p"]
+    ) -> Float[Tensor, "n k d"]:
+        """Return the tokens of every item: one for [n, d], t for [n, t, d]."""
+        tokens = embedding.reshape(len(embedding), -1, embedding.shape[-1])
+        poses = pose.to(embedding)[:, None].expand(-1, tokens.shape[1], -1)
+        return self.proj(torch.cat([tokens, poses], dim=-1))
 
 
 def pose_vector(
@@ -142,8 +146,16 @@ def clip_pixels(pixels: Float[Tensor, "n 3 h w"], size: int) -> Float[Tensor, "n
 
 
 def clip_embedding(
-    image_encoder: CLIPVisionModelWithProjection, pixels: Float[Tensor, "n 3 h w"]
-) -> Float[Tensor, "n d"]:
-    """Return projected CLIP embeddings, not normalised, of pictures in [-1, 1]."""
-    prepared = clip_pixels(pixels, image_encoder.config.image_size)
-    return image_encoder(pixel_values=prepared).image_embeds
+    image_encoder: CLIPVisionModelWithProjection,
+    prepared: Float[Tensor, "n 3 s s"],
+    tokens: PictureTokens = "one",
+) -> Float[Tensor, "n *t d"]:
+    """Return projected CLIP embeddings, not normalised, of pictures that are prepared for CLIP.
+
+    "patches" also returns that of every patch, after the picture's own: [n, 1 + patches, d].
+    """
+    seen = image_encoder(pixel_values=prepared)
+    if tokens == "one":
+        return seen.image_embeds
+    states = image_encoder.vision_model.post_layernorm(seen.last_hidden_state)
+    return image_encoder.visual_projection(states)

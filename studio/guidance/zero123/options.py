@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from studio.errors import ConfigError
 from studio.guidance.ddim import Spacing
 from studio.guidance.diffusion import ScheduleOptions
-from studio.guidance.zero123.network import FourthNumber
+from studio.guidance.zero123.network import FourthNumber, PictureTokens
 from studio.plugins.ranges import Elevation, Factor, Fixed, Pixels, Range, Share
 
 RELEASED: dict[str, Any] = {
@@ -69,6 +69,8 @@ class Zero123Config(ScheduleOptions):
     """Multiply the condition's latents by the VAE's scaling factor, too."""
     fourth_number: Fixed[FourthNumber] = "distance"
     """Last pose number: distance, polar (Stable-Zero123), abs_elevation or zero."""
+    picture_tokens: Fixed[PictureTokens] = "one"
+    """What of the picture the UNet attends to: one embedding (the paper), or patches, too."""
     projection_lr_scale: Factor = 1.0
     """Learning rate of the camera projection relative to the UNet's (released: 10)."""
     steps: Annotated[int, Range(1, 100_000)] = 25
