@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 IMAGE ?= load/images/car.png
 JOBS ?= 2
+EXTRAS ?= dev
 
 export HF_HUB_OFFLINE ?= 1
 
@@ -16,7 +17,7 @@ setup: $(STAMP)
 # Installs again only when the lists of packages have changed.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@
 
 demo: setup
