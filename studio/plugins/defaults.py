@@ -33,6 +33,8 @@ class Option:
     module: str
     annotation: ast.expr
     default: ast.expr | None
+    help: str = ""
+    """What is said of it, below it."""
 
     @property
     def kind(self) -> Any:
@@ -183,8 +185,10 @@ def _fields(module: str, config: ast.ClassDef | ast.FunctionDef) -> dict[str, Op
         if further is None:
             return None
         fields |= further
-    for node in config.body:
+    for node, below in zip(config.body, [*config.body[1:], None], strict=True):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             if "ClassVar" not in ast.unparse(node.annotation):
-                fields[node.target.id] = Option(module, node.annotation, node.value)
+                text = str(literal(below.value) or "") if isinstance(below, ast.Expr) else ""
+                help = " ".join(text.split())
+                fields[node.target.id] = Option(module, node.annotation, node.value, help)
     return fields

@@ -1,0 +1,319 @@
+"""The desk: takes jobs, hands them to the executor, knows whose they are, clears away old ones.
+
+Everything is in the folders `<jobs>/<visitor>/<job>/`; what is kept in memory is which of them are
+not over yet. So a restart loses nothing: what waited or was being worked on is taken up again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import secrets
+import shutil
+import statistics
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from studio.errors import StudioError
+from studio.io.files import make_folder, write_json
+from studio.jobs import Job, Phase, Record
+from studio.server.answers import Refusal
+from studio.server.report import GIVEN, given, report
+from studio.server.settings import ServerConfig
+from studio.server.visitors import folder_of
+
+log = logging.getLogger(__name__)
+
+ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{12}")
+GONE = "gone"
+"""File in the folder of a job that is to be removed as soon as it has stopped."""
+SCRATCH = ".scratch"
+"""Folder for what is looked at and not kept."""
+LEAST_FREE = 1 << 30
+"""Bytes of disk space below which nothing new is taken."""
+DRAFT_SECONDS = 3600
+"""After which a folder that never became a job is removed."""
+
+
+class Executor(Protocol):
+    """Carries jobs out; see `studio.jobs`."""
+
+    def submit(self, record: Record) -> None:
+        """Take a job; it is carried out when its turn comes."""
+
+    def cancel(self, record: Record) -> None:
+        """End a job, whether it waits or is being carried out."""
+
+    def close(self) -> None:
+        """End all work and let the processes go."""
+
+
+class Desk:
+    """Where jobs are handed in and asked about.
+
+    Args:
+        config: the service's options.
+        executor: that carries them out.
+
+    Raises:
+        StudioError: if the folder cannot be made.
+    """
+
+    def __init__(self, config: ServerConfig, executor: Executor) -> None:
+        self.config, self.executor = config, executor
+        self.folder = make_folder(config.jobs)
+        shutil.rmtree(self.folder / SCRATCH, ignore_errors=True)
+        self._open: dict[str, Record] = {}  # not over, in the order in which they came
+        self._lock = threading.RLock()
+        self._lasted: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=8))
+        self.taken_up = self._take_up()
+
+    # --- looking --------------------------------------------------------------------------------
+
+    def all(self, visitor: str) -> list[Record]:
+        """Return a visitor's jobs, newest first."""
+        return sorted(self._records(folder_of(visitor)), key=lambda r: r.folder.name, reverse=True)
+
+    def one(self, visitor: str, name: str) -> Record:
+        """Return a visitor's job.
+
+        Raises:
+            Refusal: 404 if there is none of that name, or it is somebody else's.
+        """
+        record = Record(self.folder / folder_of(visitor) / name) if ID.fullmatch(name) else None
+        if record is None or not record.exists() or (record.folder / GONE).exists():
+            raise Refusal(404, "there is no such job.", hint="It may have been removed.")
+        return record
+
+    def report(self, record: Record) -> dict[str, Any]:
+        """Return what is told of a job; see `studio.server.report`."""
+        with self._lock:
+            self._forget_over()
+            waiting = [r for r in self._open.values() if r.state.phase == Phase.WAITING]
+            names = [r.folder.name for r in waiting]
+            name = record.folder.name
+            position = names.index(name) + 1 if name in names else 0
+            expected = self.expected(record.job)
+        return report(record, position, expected)
+
+    def expected(self, job: Job) -> float | None:
+        """Return how many seconds such a job takes, by those that were done before."""
+        lasted = self._lasted.get(_alike(job))
+        return statistics.median(lasted) if lasted else None
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs are not being worked on yet."""
+        with self._lock:
+            self._forget_over()
+            return sum(r.state.phase == Phase.WAITING for r in self._open.values())
+
+    # --- doing ----------------------------------------------------------------------------------
+
+    def check_room(self) -> None:
+        """Refuse further jobs while the queue or the disk is full.
+
+        Raises:
+            Refusal: 429, or 507.
+        """
+        if (waiting := self.waiting) >= self.config.queue:
+            raise Refusal(
+                429, f"the server is busy: {waiting} jobs wait.", hint="Try again in some minutes."
+            )
+        if shutil.disk_usage(self.folder).free < LEAST_FREE:
+            raise Refusal(507, "the server's disk is full.", hint="Its owner has to make room.")
+
+    @contextlib.contextmanager
+    def draft(self, visitor: str) -> Iterator[Record]:
+        """Yield the folder of a new job, to put inputs into; it goes if the block fails."""
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(6)}"
+        folder = make_folder(self.folder / folder_of(visitor) / name)
+        try:
+            yield Record(folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Record]:
+        """Yield a folder that is gone after the block."""
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(6)}"
+        folder = make_folder(self.folder / SCRATCH / name)
+        try:
+            yield Record(folder)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def hand_in(
+        self, record: Record, job: Job, names: Mapping[str, str], notes: Sequence[str] = ()
+    ) -> None:
+        """Make a draft a job and put it into the queue.
+
+        Args:
+            record: of the draft.
+            job: what is to be done.
+            names: what the visitor calls the files, by their paths in the folder.
+            notes: what he should know of them.
+
+        Raises:
+            Refusal: if the queue is full by now.
+        """
+        with self._lock:
+            self.check_room()
+            write_json(record.folder / GIVEN, {"names": dict(names), "notes": list(notes)})
+            Record.create(record.folder, job)
+            self._open[record.folder.name] = record
+            self.executor.submit(record)
+        self.clear(record.folder.parent)
+
+    def again(self, visitor: str, name: str, seed: int | None) -> Record:
+        """Hand in a job with the inputs of another one.
+
+        Args:
+            visitor: whose they are.
+            name: of the other job.
+            seed: of the new one; None: the next number.
+
+        Raises:
+            Refusal: see `one` and `hand_in`.
+        """
+        old = self.one(visitor, name)
+        job = old.job
+        job = replace(job, seed=(job.seed + 1) % 2**31 if seed is None else seed)
+        with self.draft(visitor) as record:
+            if old.inputs.is_dir():
+                shutil.copytree(old.inputs, record.inputs, copy_function=_linked)
+            known = given(old)
+            self.hand_in(record, job, known.get("names", {}), known.get("notes", []))
+        return record
+
+    def cancel(self, visitor: str, name: str) -> Record:
+        """End a job, if it is not over.
+
+        Raises:
+            Refusal: see `one`.
+        """
+        record = self.one(visitor, name)
+        if not record.state.over:
+            self.executor.cancel(record)
+        return record
+
+    def remove(self, visitor: str, name: str) -> None:
+        """Remove a job and its files; one that is worked on is ended first.
+
+        Raises:
+            Refusal: see `one`.
+        """
+        record = self.one(visitor, name)
+        (record.folder / GONE).touch()
+        if not record.state.over:
+            self.executor.cancel(record)
+        self.clear(record.folder.parent)
+
+    def clear(self, folder: Path | None = None) -> int:
+        """Remove what is to go: removed jobs, old ones, those beyond `keep`, drafts left behind.
+
+        Args:
+            folder: of one visitor; None: of all.
+
+        Returns:
+            How many folders went.
+        """
+        gone = 0
+        with self._lock:
+            self._forget_over()
+            for place in [folder] if folder else self._visitors():
+                for old in list(self._to_go(place)):
+                    shutil.rmtree(old, ignore_errors=True)
+                    gone += 1
+                with contextlib.suppress(OSError):
+                    place.rmdir()  # only where nothing is left
+        return gone
+
+    # --- parts ----------------------------------------------------------------------------------
+
+    def _visitors(self) -> list[Path]:
+        return [p for p in self.folder.iterdir() if re.fullmatch(r"[0-9a-f]{32}", p.name)]
+
+    def _records(self, visitor: str) -> Iterator[Record]:
+        place = self.folder / visitor
+        for path in place.iterdir() if place.is_dir() else ():
+            record = Record(path)
+            if ID.fullmatch(path.name) and record.exists() and not (path / GONE).exists():
+                yield record
+
+    def _to_go(self, place: Path) -> Iterator[Path]:
+        now, over = time.time(), []
+        if not place.is_dir():
+            return
+        for path in sorted(p for p in place.iterdir() if ID.fullmatch(p.name)):
+            record = Record(path)
+            try:
+                state = record.state if record.exists() else None
+            except StudioError:  # damaged: nobody can use it
+                yield path
+                continue
+            if state is None:
+                if now - path.stat().st_mtime > DRAFT_SECONDS:
+                    yield path
+            elif state.over and path.name not in self._open:
+                if (path / GONE).exists() or now - state.ended > self.config.days * 86400:
+                    yield path
+                else:
+                    over.append(path)
+        yield from over[: max(0, len(over) - self.config.keep)]
+
+    def _forget_over(self) -> None:
+        """Leave out of the open jobs those that have ended, and learn how long they took."""
+        for name, record in list(self._open.items()):
+            try:
+                state = record.state
+            except StudioError:
+                del self._open[name]
+                continue
+            if state.over:
+                del self._open[name]
+                if state.phase == Phase.DONE:
+                    self._lasted[_alike(record.job)].append(state.seconds)
+
+    def _take_up(self) -> int:
+        """Hand in again what was not over when the last server ended; learn from what was."""
+        found = []
+        for place in self._visitors():
+            for record in self._records(place.name):
+                try:
+                    state, job = record.state, record.job
+                except StudioError as error:
+                    log.warning("%s cannot be read: %s", record.folder, error)
+                    continue
+                if not state.over:
+                    found.append((state.created, record))
+                elif state.phase == Phase.DONE:
+                    self._lasted[_alike(job)].append(state.seconds)
+        for _, record in sorted(found, key=lambda item: item[0]):
+            self._open[record.folder.name] = record
+            self.executor.submit(record)
+        self.clear()
+        return len(found)
+
+
+def _alike(job: Job) -> str:
+    """Jobs of which one tells how long the other takes."""
+    efforts = {k: v for k, v in job.options.items() if not k.startswith("data.")}
+    return f"{job.config} {job.steps} {job.seconds} {sorted(efforts.items())}"
+
+
+def _linked(source: str, target: str) -> str:
+    """Give a file that is never written again a second name, or copy it where that is refused."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target

@@ -1,0 +1,221 @@
+"""From a request to a job, and from a job to what is asked of it: the same for HTTP and for MCP."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from studio.errors import ConfigError, DataError, StudioError
+from studio.jobs import Job, Phase, Record
+from studio.plugins import discovery as plugins
+from studio.plugins.defaults import class_value
+from studio.server import light
+from studio.server.answers import Refusal
+from studio.server.desk import Desk
+from studio.server.forms import Asked
+from studio.server.helper import Helper
+from studio.server.methods import Method, method_named, methods
+from studio.server.report import SHOWN, Words
+from studio.server.settings import ServerConfig
+from studio.server.uploads import MOST_PICTURES, given_name, keep_capture, keep_picture, label
+
+UNPACKED = 4
+"""Times the size of an upload that may come out of an archive."""
+MADE = "made"
+"""Folder of a job for formats that were asked for."""
+WANTED = {
+    "image": "one picture",
+    "images": f"one to {MOST_PICTURES} pictures",
+    "text": "a text",
+    "capture": "one zip of a capture's folder",
+}
+
+
+class Sent(Protocol):
+    """A file that was sent."""
+
+    filename: str | None
+    file: BinaryIO
+
+
+class Intake:
+    """What is done for a visitor, whichever way he asks.
+
+    Args:
+        config: the service's options.
+        desk: where jobs are.
+        helper: process for what takes a moment.
+    """
+
+    def __init__(self, config: ServerConfig, desk: Desk, helper: Helper) -> None:
+        self.config, self.desk, self.helper = config, desk, helper
+
+    def methods(self) -> list[dict[str, Any]]:
+        """Return what can be asked for."""
+        told = []
+        for method in methods().values():
+            expected = self.desk.expected(Job(config=method.name, options=PREVIEWS))
+            hint = None if expected is None else round(expected)
+            told.append({**method.shown, "seconds_hint": hint})
+        return told
+
+    def formats(self) -> list[dict[str, Any]]:
+        """Return the kinds of mesh files that can be had."""
+        told = []
+        for row in plugins.listing():
+            if row.kind == "format" and not row.error:
+                suffix = str(class_value(row, "suffix") or f".{row.name}")
+                told.append({"name": row.name, "suffix": suffix, "help": row.summary})
+        return told
+
+    def submit(self, visitor: str, wanted: Asked, files: Sequence[Sent]) -> Record:
+        """Make a job of what was sent, once it is known that it can be done.
+
+        Raises:
+            StudioError: if it cannot, in words.
+            Refusal: if the queue is full.
+        """
+        method = method_named(wanted.method)
+        options = method.options(wanted.options)
+        _check_brought(method, wanted, files)
+        with self.desk.draft(visitor) as record:
+            names = self._keep(record, method, files)
+            notes = self._judge(record, method, options, wanted.text, names)
+            called = label(wanted.label) or label(wanted.text) or next(iter(names.values()), "")
+            job = Job(
+                config=method.name,
+                inputs=list(names),
+                text=wanted.text if method.takes == "text" else "",
+                options={**options, **PREVIEWS},
+                seed=wanted.seed,
+                steps=wanted.steps,
+                seconds=wanted.seconds,
+                timeout=self.config.minutes * 60,
+                label=called,
+            )
+            self.desk.hand_in(record, job, names, notes)
+        return record
+
+    def prepare(
+        self, given: Mapping[str, Any], files: Sequence[Sent]
+    ) -> tuple[list[bytes], list[str]]:
+        """Return the picture(s), as PNG files, that a method will be shown, and remarks.
+
+        Raises:
+            StudioError: if one cannot be used.
+        """
+        given = dict(given)
+        method = method_named(str(given.pop("method", "")))
+        options = given.pop("options", None) or given
+        if not isinstance(options, dict):
+            raise ConfigError(f"options is a {type(options).__name__}.", allowed="a JSON object")
+        options = method.options({k if "." in k else f"data.{k}": v for k, v in options.items()})
+        if method.takes not in ("image", "images"):
+            raise ConfigError(f"{method.name} takes {WANTED[method.takes]}: nothing is prepared.")
+        _check_brought(method, Asked(), files)
+        with self.desk.scratch() as record:
+            names = self._keep(record, method, files)
+            with _called(record, names):
+                return self.helper(
+                    light.prepare,
+                    method.name,
+                    options,
+                    [str(record.folder / name) for name in names],
+                )  # type: ignore[no-any-return]
+
+    def mesh(self, record: Record, kind: str) -> tuple[Path, str]:
+        """Return a file of the finished mesh in a format, and what to call it.
+
+        Raises:
+            Refusal: if there is no mesh yet, or no such format.
+            StudioError: if it cannot be written.
+        """
+        known = {row["name"]: row["suffix"] for row in self.formats()}
+        if kind not in known:
+            raise Refusal(404, f"'{kind[:20]}' is no format.", allowed=", ".join(known))
+        if record.state.phase != Phase.DONE:
+            raise Refusal(409, "the mesh is not finished yet.", hint="Follow the job until it is.")
+        title = label(record.job.label) or "model"
+        there = record.result / f"model{known[kind]}"
+        parts = [there.with_suffix(s) for s in (".mtl",)]
+        if there.is_file() and not any(part.is_file() for part in parts):
+            return there, f"{title}{known[kind]}"
+        out = record.folder / MADE / "model"
+        made = [out.with_suffix(known[kind]), Path(f"{out}.{kind}.zip")]
+        for path in made:
+            if path.is_file():
+                return path, f"{title}{_tail(path, kind)}"
+        try:
+            path = Path(self.helper(light.convert, str(record.result), kind, str(out), title))
+        except StudioError as error:
+            raise type(error)(Words(record)(str(error))) from error
+        if path.suffix not in SHOWN:
+            SHOWN[path.suffix] = "application/octet-stream"
+        return path, f"{title}{_tail(path, kind)}"
+
+    # --- parts ----------------------------------------------------------------------------------
+
+    def _keep(self, record: Record, method: Method, files: Sequence[Sent]) -> dict[str, str]:
+        """Write what was sent below names of ours; returns its senders' names by those."""
+        record.inputs.mkdir(parents=True)
+        names: dict[str, str] = {}
+        for i, sent in enumerate(files):
+            name = given_name(sent.filename)
+            if method.takes == "capture":
+                most = UNPACKED * self.config.most_bytes
+                path = keep_capture(sent.file, record.inputs / "capture", most)
+            else:
+                place = record.inputs / str(i)
+                path = keep_picture(sent.file, name, place, self.config.most_megapixels)
+            names[path.relative_to(record.folder).as_posix()] = name
+        return names
+
+    def _judge(
+        self,
+        record: Record,
+        method: Method,
+        options: Mapping[str, Any],
+        text: str,
+        names: Mapping[str, str],
+    ) -> list[str]:
+        if method.takes == "text":
+            return []
+        paths = [str(record.folder / name) for name in names]
+        with _called(record, names):
+            return self.helper(light.judge, method.name, dict(options), paths, text)  # type: ignore[no-any-return]
+
+
+PREVIEWS = {"task.previews": True}
+"""Meshes on the way, for the page."""
+
+
+@contextlib.contextmanager
+def _called(record: Record, names: Mapping[str, str]) -> Iterator[None]:
+    """Let messages speak of files as their sender does."""
+    try:
+        yield
+    except StudioError as error:
+        raise type(error)(Words(record, names)(str(error))) from error
+
+
+def _check_brought(method: Method, wanted: Asked, files: Sequence[Sent]) -> None:
+    """Refuse what a method does not take.
+
+    Raises:
+        DataError: saying what it takes.
+    """
+    count, takes = len(files), method.takes
+    most = {"images": MOST_PICTURES, "text": 0}.get(takes, 1)
+    if takes == "text" and not wanted.text.strip():
+        raise DataError(f"{method.name} takes a text, and none is given.", allowed="a few words")
+    if takes != "text" and wanted.text.strip():
+        raise DataError(f"{method.name} takes no text.", allowed=WANTED[takes])
+    if not min(1, most) <= count <= most:
+        given = "nothing is" if not count else f"{count} file{'s are' if count > 1 else ' is'}"
+        raise DataError(f"{given} given to {method.name}.", allowed=WANTED[takes])
+
+
+def _tail(path: Path, kind: str) -> str:
+    return f".{kind}.zip" if path.suffix == ".zip" else path.suffix

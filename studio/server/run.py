@@ -1,0 +1,142 @@
+"""`studio ui`: starts the service and says where it is."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import socket
+import sys
+import threading
+import webbrowser
+from collections.abc import Sequence
+from dataclasses import replace
+
+from studio.errors import ConfigError
+from studio.plugins.options import parse_config
+from studio.server.settings import ServerConfig
+
+NEEDS = {"fastapi": "fastapi", "uvicorn": "uvicorn", "multipart": "python-multipart", "mcp": "mcp"}
+"""Packages of the extra `ui`, by their modules."""
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+def run_ui(words: Sequence[str]) -> int:
+    """Serve until somebody stops it; returns the exit code.
+
+    Args:
+        words: `key=value` words, the keys of `ServerConfig`.
+
+    Raises:
+        StudioError: if a word cannot be used, a package is missing, or the address is taken.
+    """
+    config = settings(words)
+    check_packages()
+    listener = listen(config)
+    config = replace(config, port=listener.getsockname()[1])
+    with listener:
+        return serve(config, listener)
+
+
+def settings(words: Sequence[str]) -> ServerConfig:
+    """Return the options that words give.
+
+    Raises:
+        ConfigError: if one cannot be used.
+    """
+    from studio.io.yaml_text import Word
+
+    given = {key: Word(value) for key, _, value in (word.partition("=") for word in words)}
+    config = parse_config(ServerConfig, given)
+    if not config.password and (secret := os.environ.get("STUDIO_PASSWORD")):
+        config = replace(config, password=secret)
+    return config
+
+
+def check_packages() -> None:
+    """Refuse to start without the packages of the extra `ui`.
+
+    Raises:
+        ConfigError: naming those that are missing.
+    """
+    missing = [name for module, name in NEEDS.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise ConfigError(
+            f"studio ui needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} "
+            "not installed.",
+            hint="pip install 'studio3d[ui]', or in a checkout: pip install -e '.[ui]'",
+        )
+
+
+def listen(config: ServerConfig) -> socket.socket:
+    """Return a socket that listens where the options say.
+
+    Raises:
+        ConfigError: if that address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((config.host, config.port))
+        listener.listen(256)
+    except (OSError, UnicodeError, OverflowError) as error:
+        listener.close()
+        raise ConfigError(
+            f"nothing can listen at {config.host}, port {config.port}: "
+            f"{getattr(error, 'strerror', None) or error}.",
+            allowed="host: 127.0.0.1, 0.0.0.0 or an address of this machine; port: a free one",
+            hint="port=0 takes any free one; another studio ui may be running already.",
+        ) from error
+    return listener
+
+
+def serve(config: ServerConfig, listener: socket.socket) -> int:
+    """Serve at a socket until somebody stops it."""
+    import uvicorn
+
+    from studio.jobs import LocalExecutor  # type: ignore[attr-defined]
+    from studio.server.desk import Desk
+    from studio.server.helper import Helper
+    from studio.server.service import make_app
+
+    with contextlib.closing(LocalExecutor(config.workers)) as executor:
+        desk = Desk(config, executor)
+        with contextlib.closing(Helper()) as helper:
+            app = make_app(config, desk, helper)
+            options = uvicorn.Config(
+                app,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                timeout_keep_alive=30,
+                timeout_graceful_shutdown=3,
+                proxy_headers=False,
+                lifespan="on",
+            )
+            say_where(config, desk.taken_up)
+            uvicorn.Server(options).run(sockets=[listener])
+    print("stopped.", file=sys.stderr)
+    return 0
+
+
+def say_where(config: ServerConfig, taken_up: int) -> None:
+    """Print where the service is, and open the page where a browser may be seen."""
+    host = socket.gethostname() if config.host in ("0.0.0.0", "::") else config.host
+    address = f"http://{f'[{host}]' if ':' in host else host}:{config.port}/"
+    print(f"studio is at {address}  (Ctrl-C stops it)")
+    print(f"  HTTP: {address}api/docs   MCP: {address}mcp   jobs: {config.jobs}")
+    if taken_up:
+        print(f"  {taken_up} unfinished jobs of an earlier start are taken up again.")
+    if config.host not in LOCAL and not config.password:
+        print("  Everybody who reaches this machine may use it; password=... asks for one.")
+    sys.stdout.flush()
+    if config.open and config.host in LOCAL and sys.stdout.isatty() and _has_screen():
+        threading.Timer(0.5, webbrowser.open, [address]).start()
+
+
+def _has_screen() -> bool:
+    if sys.platform in ("win32", "darwin"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
