@@ -18,7 +18,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from studio.config import check_experiment, make_room, put, read_experiment
+from studio.config import ExperimentConfig, check_experiment, make_room, put, read_experiment
 from studio.data.base import ConditionData, SceneData
 from studio.errors import WeightsError
 from studio.guidance.base import Guidance
@@ -53,6 +53,12 @@ def load(
     Raises:
         StudioError: if config, an option or weights cannot be used.
     """
+    with listening(progress):
+        return Pipeline(configured(config, options), device)
+
+
+def configured(config: str | Path, options: Mapping[str, Any] | None = None) -> ExperimentConfig:
+    """Read and check what `load` loads; see there."""
     path = Path(config)
     if path.is_dir():
         method = method_of(path)
@@ -64,8 +70,7 @@ def load(
     for key, value in (options or {}).items():
         put(content, key, value)
     _leave_open(content)
-    with listening(progress):
-        return Pipeline(check_experiment(content, path), device)
+    return check_experiment(content, path)
 
 
 def _leave_open(content: dict[str, Any]) -> None:

@@ -34,17 +34,11 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @dataclass
-class EvaluateConfig:
-    """Words of `--evaluate`."""
+class Judging:
+    """How a pair is measured."""
 
-    pred: str = ""
-    """What is judged: a mesh file, a folder with transforms.json, or a folder of pictures."""
-    reference: str = ""
-    """What it is judged against, of the same kind."""
     protocol: Literal["studio", "eschernet", "syncdreamer", "viewfusion"] = "studio"
     """What is measured, and how."""
-    out: str = "evaluation.json"
-    """Where the result is written."""
     pred_up: Literal["auto", "+y", "+z"] = "auto"
     """Which way is up in the judged mesh: +y, +z or auto (what glTF defines and what files of this program say, else +z)."""  # noqa: E501
     reference_up: Literal["auto", "+y", "+z"] = "auto"
@@ -55,6 +49,18 @@ class EvaluateConfig:
     """Which pictures belong together: those of equal name, or in the order of their names."""
     lpips: str = ""
     """File or folder with the backbone's weights; empty leaves LPIPS out."""
+
+
+@dataclass
+class EvaluateConfig(Judging):
+    """Words of `--evaluate`."""
+
+    pred: str = ""
+    """What is judged: a mesh file, a folder with transforms.json, or a folder of pictures."""
+    reference: str = ""
+    """What it is judged against, of the same kind."""
+    out: str = "evaluation.json"
+    """Where the result is written."""
 
 
 def evaluate(
@@ -84,7 +90,7 @@ def evaluate(
     return measured(cfg, pred, reference)
 
 
-def measured(cfg: EvaluateConfig, pred: Judged, reference: Judged) -> dict[str, Any]:
+def measured(cfg: Judging, pred: Judged, reference: Judged) -> dict[str, Any]:
     """Measure as `evaluate` does, by checked options."""
     from studio.metrics.protocols import PROTOCOLS
 
@@ -144,7 +150,7 @@ def _kind(key: str, given: Judged) -> str:
 
 
 def evaluate_meshes(
-    cfg: EvaluateConfig, protocol: Protocol, pred: Judged, wanted: Judged
+    cfg: Judging, protocol: Protocol, pred: Judged, wanted: Judged
 ) -> dict[str, Any]:
     """Judge one mesh against another."""
     (mesh, about_mesh), (reference, about_reference) = read_pair(cfg, pred, wanted)
@@ -182,9 +188,7 @@ def turned(mesh: Mesh, degrees: float) -> Mesh:
     return replace(mesh, vertices=(mesh.vertices @ rotation.T).astype(np.float32), normals=None)
 
 
-def read_pair(
-    cfg: EvaluateConfig, pred: Judged, reference: Judged
-) -> list[tuple[Mesh, dict[str, Any]]]:
+def read_pair(cfg: Judging, pred: Judged, reference: Judged) -> list[tuple[Mesh, dict[str, Any]]]:
     """Read the judged mesh and the reference into one world, and say what they are."""
     import numpy as np
 
@@ -215,7 +219,7 @@ def read_pair(
 
 
 def evaluate_views(
-    cfg: EvaluateConfig, protocol: Protocol, pred: Judged, reference: Judged
+    cfg: Judging, protocol: Protocol, pred: Judged, reference: Judged
 ) -> dict[str, Any]:
     """Judge the pictures of one folder against those of another, one pair at a time."""
     made, wanted = read_pictures(pred), read_pictures(reference)
@@ -280,7 +284,7 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(digits or 0), word) for word, digits in re.findall(r"(\D*)(\d*)", path.stem)]
 
 
-def matched(made: Pictures, wanted: Pictures, cfg: EvaluateConfig) -> list[tuple[str, str]]:
+def matched(made: Pictures, wanted: Pictures, cfg: Judging) -> list[tuple[str, str]]:
     """Pair the names; every judged picture needs a reference, not the other way round.
 
     Raises:
@@ -303,7 +307,7 @@ def matched(made: Pictures, wanted: Pictures, cfg: EvaluateConfig) -> list[tuple
     return [(name, name) for name in made]
 
 
-def _lpips(cfg: EvaluateConfig, protocol: Protocol) -> tuple[LPIPS | None, dict[str, str]]:
+def _lpips(cfg: Judging, protocol: Protocol) -> tuple[LPIPS | None, dict[str, str]]:
     from studio.metrics.lpips import BACKBONE_FILES, LPIPS
 
     backbone = protocol.views.backbone

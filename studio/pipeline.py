@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 Cancel = Callable[[], bool]
 """Asked at every step; True ends the work with `studio.Cancelled`."""
+Ready = Callable[[str, Any], None]
+"""Called with what there is already, by name: "condition" (a `Condition`), "views" (a `ViewSet`),
+and after every step of the fit "fit" (the `SceneModel`, to be looked at only)."""
 
 
 def device_named(name: str) -> torch.device:
@@ -84,6 +87,15 @@ def heard() -> Iterator[list[str]]:
         own.removeHandler(ear)
 
 
+def loaded_guidance(chain: Any) -> Guidance:
+    """The guidance that the options of an image-to-3d system name, with its weights."""
+    with StageProgress("weights"):
+        made: Guidance = build(
+            "guidance", chain.guidance_type, chain.guidance, key="system.guidance"
+        )
+    return made
+
+
 class Pipeline:
     """What a config describes, ready to be called: guidance with its weights, a fit, an export.
 
@@ -93,7 +105,16 @@ class Pipeline:
         device: where it computes.
     """
 
-    def __init__(self, config: ExperimentConfig, device: str = "auto") -> None:
+    def __init__(
+        self, config: ExperimentConfig, device: str = "auto", *, guidance: Guidance | None = None
+    ) -> None:
+        """Load what the config names.
+
+        Args:
+            config: checked.
+            device: see `device_named`.
+            guidance: the config's own, where it is loaded already.
+        """
         if config.system_type not in ("image-to-3d", "reconstruction"):
             raise ConfigError(
                 f"a config with system_type '{config.system_type}' is trained, not called.",
@@ -106,9 +127,9 @@ class Pipeline:
         self.exporter = build("exporter", chain.exporter_type, chain.exporter)
         self.guidance: Guidance | None = None
         if config.system_type == "image-to-3d":
-            with StageProgress("weights"):
-                made = build("guidance", chain.guidance_type, chain.guidance, key="system.guidance")
-            self.guidance = made.to(self.device).eval()
+            if guidance is None:
+                guidance = loaded_guidance(chain)
+            self.guidance = guidance.to(self.device).eval()
 
     def __call__(
         self,
@@ -119,6 +140,7 @@ class Pipeline:
         seconds: float = 0.0,
         progress: Listener | None = None,
         cancel: Cancel | None = None,
+        ready: Ready | None = None,
         **options: Any,
     ) -> Result:
         """Make views of what is given, fit a model to them; the mesh is made when it is asked for.
@@ -131,6 +153,7 @@ class Pipeline:
             seconds: most wall seconds of the fit; 0: as many as the config says.
             progress: see the module.
             cancel: see the module.
+            ready: is given what there is while the rest is made; it changes nothing of the result.
             options: of the data plugin, such as ``elevation_deg=20`` or ``background="rembg"``.
 
         Raises:
@@ -139,14 +162,15 @@ class Pipeline:
         """
         how = self._checked(seed, steps, seconds)
         with listening(progress, cancel), heard() as said:
-            condition, views, test = self._views(given, how.seed, options)
+            give = _quietly(ready, said)
+            condition, views, test = self._views(given, how.seed, options, give)
             found = Findings()
             originals: list[ViewSet] = []
             if condition is not None:
                 found = compare(condition, views, self.chain.guidance)
                 if self.chain.use_originals:
                     originals = posed_originals(condition, views)
-            model = self._fitted(views, originals, how)
+            model = self._fitted(views, originals, how, give)
         found.warnings = [*said, *found.warnings]
         return Result(self, condition, views, model, originals, found, test)
 
@@ -174,7 +198,7 @@ class Pipeline:
         return Effort(how.seed, how.steps or open_steps, how.seconds or open_seconds)
 
     def _views(
-        self, given: Any, seed: int, options: Mapping[str, Any]
+        self, given: Any, seed: int, options: Mapping[str, Any], give: Ready = lambda *_: None
     ) -> tuple[Condition | None, ViewSet, ViewSet | None]:
         """The condition, the views and the held-out views; of the first and last what there is."""
         kind, named = self.config.data_type, {**self.config.data, **options}
@@ -187,12 +211,19 @@ class Pipeline:
         with as_options(given, cls) as brought, StageProgress("reading the input"):
             data = build("data", kind, {**named, **brought}, key="data")
             if self.guidance is None:
-                return None, data.load(), data.test()
+                views, test = data.load(), data.test()
+                give("views", views)
+                return None, views, test
             condition, targets = data.condition(), data.targets()
         self.guidance.contract.check(condition, targets, self.chain.guidance_type)
-        return condition, make_views(self.guidance, condition, targets, seed=seed), None
+        give("condition", condition)
+        views = make_views(self.guidance, condition, targets, seed=seed)
+        give("views", views)
+        return condition, views, None
 
-    def _fitted(self, views: ViewSet, originals: list[ViewSet], how: Effort) -> SceneModel:
+    def _fitted(
+        self, views: ViewSet, originals: list[ViewSet], how: Effort, give: Ready
+    ) -> SceneModel:
         """A new model, fitted."""
         chain = self.chain
         with torch.random.fork_rng():
@@ -202,15 +233,32 @@ class Pipeline:
             )
         model = model.to(self.device)
         with StageProgress("fit") as told:
+
+            def step(done: int, total: int, _: str) -> None:
+                told(done, total)
+                give("fit", model)
+
             model.fit(
                 views,
                 originals=originals,
                 steps=how.steps,
                 seconds=how.seconds,
                 seed=how.seed,
-                progress=lambda done, total, _: told(done, total),
+                progress=step,
             )
         return model
+
+
+def _quietly(ready: Ready | None, said: list[str]) -> Ready:
+    """`ready`, without what it makes the program say: that is nothing of the result."""
+
+    def give(name: str, value: Any) -> None:
+        if ready is not None:
+            before = list(said)
+            ready(name, value)
+            said[:] = before
+
+    return give
 
 
 @dataclass

@@ -28,6 +28,7 @@ KINDS = (
     "format",
     "unwrap",
     "baker",
+    "task",
 )
 GROUPS = ("loss",)
 """Kinds of which any number is named, as keys of a group that is called like the kind."""

@@ -200,7 +200,7 @@ def test_evaluation_compares_where_the_cameras_are(tmp_path, lamp_views, home, k
     ):
         options = {"formats": [kind], "inspect": False, "psnr_views": 0, "height": height}
         written, _ = exported_with(tmp_path / "export", views, **options)
-        cfg = EvaluateConfig(str(written[kind]), str(tmp_path / reference))
+        cfg = EvaluateConfig(pred=str(written[kind]), reference=str(tmp_path / reference))
         (mesh, about), (true, about_true) = read_pair(cfg, cfg.pred, cfg.reference)
         assert (about["brought_back_from"], about_true["brought_back_from"]) in (
             (world, "views" if reference == "home.ply" else None),

@@ -1,0 +1,145 @@
+"""What jobs do: the tasks `make` and `evaluate`, and options as they reach them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import studio
+from studio.errors import Cancelled, ConfigError, DataError, StudioError
+from studio.export.readers import read_mesh
+from studio.io.yaml_text import Word
+from studio.jobs.record import Job
+from studio.jobs.task import Outcome, Shelf, Work, flat, task_options
+from studio.plugins.options import build
+from studio.views import ViewSet
+from tests.conftest import REPOSITORY
+from tests.unit.test_api import SMALL
+
+CAR = str(REPOSITORY / "load" / "images" / "car.png")
+FILES = ("model.glb", "model.ply", "preview.png", "inspect.glb", "views/transforms.json")
+
+
+def run(job: Job, folder: Path, **changes: Any) -> Outcome:
+    folder.mkdir(exist_ok=True, parents=True)
+    given = {"tell": lambda *_: None, "asked": lambda: False, "shelf": Shelf(), **changes}
+    work = Work(job, list(job.inputs), folder, "cpu", **given)
+    task = build("task", job.task, task_options(job), key="task")
+    outcome: Outcome = task.run(work)
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the Python face makes of the car."""
+    folder = tmp_path_factory.mktemp("plain")
+    studio.load("epidiff-neus", SMALL, device="cpu")(CAR, seed=3).save(folder)
+    return folder
+
+
+def test_previews_change_nothing_of_the_result(plain: Path, tmp_path: Path) -> None:
+    options = {**SMALL, "task.previews": True, "task.preview_seconds": "0.001"}
+    options["task.preview_resolution"] = 24
+    job = Job(config="epidiff-neus", inputs=[CAR], options=options, seed=3)
+    state = torch.get_rng_state()
+    outcome = run(job, tmp_path)
+    assert torch.equal(torch.get_rng_state(), state)
+    for name in FILES:
+        assert (tmp_path / name).read_bytes() == (plain / name).read_bytes(), name
+    for name in ("first.glb", "fit.glb"):
+        mesh = read_mesh(tmp_path / name)
+        assert mesh.colours is not None and mesh.colours.std() > 0.01
+        assert abs(float(mesh.vertices[:, 2].min())) < 1e-3, "it stands where model.glb stands"
+    assert (tmp_path / "condition.png").is_file()
+    assert flat(outcome.figures)["mesh_faces"] > 100
+    assert "input_likeness" in outcome.figures and not any("parts" in w for w in outcome.warnings)
+
+
+def test_what_is_ready_is_handed_out_in_order() -> None:
+    model, got = studio.load("epidiff-neus", SMALL, device="cpu"), []
+    result = model(CAR, ready=lambda name, value: got.append((name, value)))
+    names = [name for name, _ in got]
+    assert names == ["condition", "views", *["fit"] * 10]
+    assert got[0][1] is result.condition and got[1][1] is result.views
+    assert got[2][1] is result.model
+
+
+def test_weights_are_loaded_once_for_jobs_that_want_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[int] = []
+    own = studio.load_guidance.__globals__["build"]
+
+    def counted(kind: str, *args: Any, **kwargs: Any) -> Any:
+        loaded.extend([1] * (kind == "guidance"))
+        return own(kind, *args, **kwargs)
+
+    monkeypatch.setattr("studio.pipeline.build", counted)
+    shelf = Shelf(2)
+    quick = {**SMALL, "trainer.max_steps": 1, "system.exporter.preview": False}
+    quick["system.exporter.formats"] = "[stl]"  # no texture
+    for i, (key, value) in enumerate([("data.ratio", 0.7), ("system.exporter.faces", 300)]):
+        job = Job(config="epidiff-neus", inputs=[CAR], options={**quick, key: value})
+        run(job, tmp_path / str(i), shelf=shelf)
+    assert len(loaded) == 1
+    other = {**quick, "system.guidance.steps": 2}
+    run(Job(config="epidiff-neus", inputs=[CAR], options=other), tmp_path / "2", shelf=shelf)
+    assert len(loaded) == 2
+
+
+def test_a_job_ends_where_it_is_asked_to(tmp_path: Path) -> None:
+    stages: list[str] = []
+    job = Job(config="epidiff-neus", inputs=[CAR], options=SMALL)
+    with pytest.raises(Cancelled):
+        run(
+            job,
+            tmp_path,
+            tell=lambda done, total, label: stages.append(label),
+            asked=lambda: stages[-1:] == ["fit"],
+        )
+    assert stages[-1] == "fit" and (tmp_path / "views" / "transforms.json").is_file()
+    assert not (tmp_path / "model.glb").exists()
+
+
+def test_a_shelf_keeps_what_was_used_last() -> None:
+    shelf, made = Shelf(2), []
+    for key in "abacab":
+        shelf.get(key, lambda key=key: made.append(key))  # type: ignore[misc]
+    assert made == ["a", "b", "c", "b"]
+
+
+def test_texts_mean_what_they_mean_on_the_command_line() -> None:
+    job = Job(options={"data.references": "[0,4]", "a": 1, "task.judge.protocol": "eschernet"})
+    work = Work(job, [], Path(), "cpu", print, lambda: False, Shelf())
+    assert work.options == {"data.references": Word("[0,4]"), "a": 1}
+    assert work.options["data.references"].tree == ["0", "4"]
+    assert task_options(job) == {"judge": {"protocol": "eschernet"}}
+
+
+@pytest.mark.parametrize(
+    ("job", "kind", "words"),
+    [
+        (Job(), ConfigError, "config has to be given"),
+        (Job(config="epidiff-neus", text="a car"), DataError, "takes no text"),
+        (Job(config="spad-neus", inputs=[CAR]), DataError, "takes a text"),
+        (Job(config="epidiff-neu"), StudioError, "epidiff-neus"),
+        (Job(task="evaluate", inputs=[CAR]), ConfigError, "two in all"),
+        (Job(task="mak"), StudioError, "did you mean 'make'"),
+        (Job(options={"task.preview": 1}), ConfigError, "task.previews"),
+    ],
+)
+def test_mistakes_are_told(job: Job, kind: type[Exception], words: str, tmp_path: Path) -> None:
+    with pytest.raises(kind, match=words):
+        run(job, tmp_path)
+
+
+def test_objects_are_measured(plain: Path, tmp_path: Path) -> None:
+    pair = [str(plain / "model.glb"), str(plain / "model.ply")]
+    outcome = run(Job(task="evaluate", inputs=pair), tmp_path)
+    assert outcome.figures["chamfer"] < 1e-3
+    assert (tmp_path / "evaluation.json").is_file()
+    views = ViewSet.load(plain / "views")
+    assert len(views) == 16
