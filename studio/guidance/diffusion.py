@@ -1,13 +1,14 @@
-"""What latent-diffusion methods share: noise schedule, targets, classifier-free guidance.
+"""What latent-diffusion methods share: targets, their losses, classifier-free guidance.
 
-Everything works on values, without hidden state. Sampling is in ddim.py.
+Everything works on values, without hidden state. Sampling is in ddim.py, noise schedules are
+plugins (noise_schedules.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, assert_never, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -18,31 +19,27 @@ from torch.utils.checkpoint import checkpoint
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import encode, latent_side
 from studio.guidance.noise import randn_like
+from studio.guidance.noise_schedules import ScheduleOptions, Variance, betas_of
 from studio.guidance.precision import VAE_BATCH, LatentSamplingOptions, whole
-from studio.plugins.ranges import Factor, Fixed, Range
+from studio.plugins.ranges import Factor, Fixed
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
 Prediction = Literal["epsilon", "v_prediction", "sample"]
-BetaSchedule = Literal["scaled_linear", "linear"]
 PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)
 
 
 @dataclass
-class ScheduleOptions(LatentSamplingOptions):
+class DiffusionOptions(ScheduleOptions, LatentSamplingOptions):
     """Options of a latent-diffusion method that its noise schedule and its loss follow from."""
 
     prediction_type: Fixed[Prediction] = "v_prediction"
     """What the UNet returns: epsilon (released models), v_prediction or sample (latents)."""
-    beta_schedule: Fixed[BetaSchedule] = "scaled_linear"
-    """Shape of the noise schedule: scaled_linear or linear."""
-    beta_start: Fixed[Annotated[float, Range(0, 0.999, above=True)]] = 0.00085
+    beta_start: Fixed[Variance] = 0.00085
     """First variance of the noise schedule."""
-    beta_end: Fixed[Annotated[float, Range(0, 0.999, above=True)]] = 0.012
+    beta_end: Fixed[Variance] = 0.012
     """Last variance of the noise schedule."""
-    train_timesteps: Fixed[Annotated[int, Range(2, 100_000)]] = 1000
-    """Length of the training chain."""
     zero_terminal_snr: Fixed[bool] = False
     """Make the last timestep pure noise (needs v_prediction or sample)."""
     min_snr_gamma: Factor = 0.0
@@ -55,69 +52,34 @@ class NoiseSchedule:
 
     alphas_cumprod: Float[Tensor, " t"]
     """abar_t for t = 0 .. T-1, falling, float32, on the CPU."""
-    prediction_type: str = "epsilon"
+    prediction_type: Prediction = "epsilon"
     """What the network returns: "epsilon" (the noise), "v_prediction" or "sample" (x_0)."""
 
     @classmethod
-    def make(
-        cls,
-        timesteps: int = 1000,
-        beta_start: float = 0.00085,
-        beta_end: float = 0.012,
-        beta_schedule: BetaSchedule = "scaled_linear",
-        prediction_type: Prediction = "epsilon",
-        zero_terminal_snr: bool = False,
-    ) -> NoiseSchedule:
-        """Build the schedule; the defaults are Stable Diffusion's.
+    def of(cls, options: DiffusionOptions) -> NoiseSchedule:
+        """Build the schedule that a method's options describe.
 
-        Args:
-            timesteps: length T of the chain.
-            beta_start: first variance.
-            beta_end: last variance.
-            beta_schedule: "scaled_linear" (linear in sqrt(beta), LDM's "linear") or "linear".
-            prediction_type: what the network returns, see `Prediction`.
-            zero_terminal_snr: rescale so that the last step is pure noise (Lin et al.,
-                arXiv 2305.08891, algorithm 1); not for "epsilon".
+        With `zero_terminal_snr` it is rescaled so that the last step is pure noise (Lin et al.,
+        arXiv 2305.08891, algorithm 1).
 
         Raises:
-            ConfigError: if the variances fall, or pure noise is combined with "epsilon", which
-                says nothing about x_0 there.
+            ConfigError: if the named schedule refuses its options, or pure noise is combined with
+                "epsilon", which says nothing about x_0 there.
         """
-        if beta_start > beta_end:
-            raise ConfigError(
-                f"beta_start is {beta_start:g}, beta_end {beta_end:g}.",
-                allowed="beta_start <= beta_end",
-            )
-        if beta_schedule == "scaled_linear":
-            root = torch.linspace(beta_start**0.5, beta_end**0.5, timesteps, dtype=torch.float64)
-            betas = root**2
-        elif beta_schedule == "linear":
-            betas = torch.linspace(beta_start, beta_end, timesteps, dtype=torch.float64)
-        else:
-            assert_never(beta_schedule)
-        alphas_cumprod = (1 - betas).cumprod(0)
-        if zero_terminal_snr:
-            if prediction_type == "epsilon":
-                raise ConfigError(
-                    "zero_terminal_snr is true with prediction_type 'epsilon'.",
-                    allowed="prediction_type: v_prediction, sample",
-                )
+        alphas_cumprod = (1 - torch.from_numpy(betas_of(options))).cumprod(0)
+        if options.zero_terminal_snr:
             signal = alphas_cumprod.sqrt()
             signal = (signal - signal[-1]) * (signal[0] / (signal[0] - signal[-1]))
             alphas_cumprod = signal**2
-        return cls(alphas_cumprod.float(), prediction_type)
-
-    @classmethod
-    def of(cls, options: ScheduleOptions) -> NoiseSchedule:
-        """Build the schedule that a method's options describe."""
-        return cls.make(
-            options.train_timesteps,
-            options.beta_start,
-            options.beta_end,
-            options.beta_schedule,
-            options.prediction_type,
-            options.zero_terminal_snr,
-        )
+        if alphas_cumprod[-1] == 0 and options.prediction_type == "epsilon":
+            named = "zero_terminal_snr is true"
+            if not options.zero_terminal_snr:
+                named = f"beta_schedule '{options.beta_schedule}' ends in pure noise,"
+            raise ConfigError(
+                f"{named} with prediction_type 'epsilon'.",
+                allowed="prediction_type: v_prediction, sample",
+            )
+        return cls(alphas_cumprod.float(), options.prediction_type)
 
     def __len__(self) -> int:
         return len(self.alphas_cumprod)

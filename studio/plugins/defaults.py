@@ -179,7 +179,7 @@ def _fields(module: str, config: ast.ClassDef | ast.FunctionDef) -> dict[str, Op
     fields: dict[str, Option] = {}
     if isinstance(config, ast.FunctionDef):
         return None
-    for base in config.bases:
+    for base in reversed(config.bases):
         inherited = _named(module, base)
         further = inherited and _fields(*inherited)
         if further is None:

@@ -71,7 +71,8 @@ def _made(make: Any, key: str, *args: Any, **values: Any) -> Any:
         return make(*args, **values)
     except ConfigError as error:
         names = {option.name for option in dataclasses.fields(make if not args else args[0])}
-        between = "." if str(error).partition(" ")[0] in names else ": "
+        first = str(error).partition(" ")[0]
+        between = "." if first.partition(".")[0] in names else ": "
         raise ConfigError(f"{key}{between}{error}" if key else str(error)) from error
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{key or 'config'}: {error}") from error

@@ -18,6 +18,7 @@ from studio.errors import PluginError
 
 KINDS = (
     "guidance",
+    "noise-schedule",
     "model",
     "geometry",
     "renderer",
@@ -47,7 +48,7 @@ def check_options(cls: type, cfg: Any) -> None:
 
 
 def register(kind: str, name: str) -> Callable[[T], T]:
-    """Register the decorated class (a function for losses) as plugin `name` of `kind`.
+    """Register the decorated class or function as plugin `name` of `kind`.
 
     Both arguments are literal strings, so that `launch.py --list` can read them without importing.
 

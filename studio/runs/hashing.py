@@ -95,8 +95,9 @@ def source_hash(options: Mapping[str, Any], *packages: str, classes: Iterable[ty
     """A hash of the code behind a stage: an edited plugin is not the one that made its result.
 
     Args:
-        options: of which every `x_type` names a plugin that decides the stage, nested ones
-            included. The files of plugins outside this package count whole.
+        options: which name the plugins that decide the stage, nested ones included: `x_type`, and
+            others such as `formats` by the name alone. The files of plugins outside this package
+            count whole.
         packages: subpackages of `studio` that decide it, for example "guidance".
         classes: further classes that decide it, a system's own for one.
     """
@@ -115,11 +116,26 @@ def _plugin_files(options: Mapping[str, Any]) -> Iterator[Path]:
                 named = [known for known in available(name) if value.get(known)]
                 yield from (file for known in named for file in _files_outside(find(name, known)))
             yield from _plugin_files(value)
+        else:
+            yield from _files_named(value if isinstance(value, list) else [value])
+
+
+def _files_named(names: list[Any]) -> Iterator[Path]:
+    """Files of plugins outside this package that are called so, of whatever kind."""
+    found = plugins.catalogue()
+    for plugin in found.plugins:
+        if plugin.name in names and plugin.origin in found.units:
+            yield from _unit_files(found.units[plugin.origin])
 
 
 def _files_outside(cls: type) -> Iterator[Path]:
     """Files and folders of a class and its bases that come from custom/ or from pip plugins."""
     for unit in plugins.catalogue().units.values():
         modules = [base.__module__ + "." for base in getattr(cls, "__mro__", (cls,))]
-        if unit.path and any(module.startswith(unit.module + ".") for module in modules):
-            yield unit.path.parent if unit.path.name == "__init__.py" else unit.path
+        if any(module.startswith(unit.module + ".") for module in modules):
+            yield from _unit_files(unit)
+
+
+def _unit_files(unit: plugins.Unit) -> Iterator[Path]:
+    if unit.path:
+        yield unit.path.parent if unit.path.name == "__init__.py" else unit.path

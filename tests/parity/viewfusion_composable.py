@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from studio.guidance.noise_schedules import betas_of
 from studio.guidance.viewfusion_composable.capture import Capture
 from studio.guidance.viewfusion_composable.checkpoint import load_official_tensors
 from studio.guidance.viewfusion_composable.guidance import ViewFusionComposableGuidance
 from studio.guidance.viewfusion_composable.options import ViewFusionComposableConfig
-from studio.guidance.viewfusion_composable.schedule import NoiseLevels, betas
+from studio.guidance.viewfusion_composable.schedule import NoiseLevels
 from studio.io.weights import read_checkpoint
 from studio.ops.schedule import LearningRate
 from tests.parity.case import Adapter, Case
@@ -164,10 +165,18 @@ def schedule(case: Case) -> dict[str, Tensor]:
     out: dict[str, Tensor] = {}
     for name, options in case.config["schedules"].items():
         given = {k: options[k] for k in ("linear_start", "linear_end") if k in options}
-        given = {k.removeprefix("linear_"): v for k, v in given.items()}
+        given = {k.replace("linear_", "beta_"): v for k, v in given.items()}
         if "cosine_s" in options:
             given["cosine_s"] = options["cosine_s"]
-        levels = NoiseLevels(betas(options["schedule"], options["num_timesteps"], **given))
+        levels = NoiseLevels(
+            betas_of(
+                ViewFusionComposableConfig(
+                    beta_schedule=options["schedule"],
+                    train_timesteps=options["num_timesteps"],
+                    **given,
+                )
+            )
+        )
         out[f"{name}.betas_f64"] = torch.from_numpy(levels.betas)
         out |= {f"{name}.{key}": table for key, table in levels.buffers().items()}
     if "lr" in case.config:

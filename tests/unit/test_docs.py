@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from diffusers import DDIMScheduler
 
 import studio
+from studio.errors import ConfigError
 from studio.mesh import Mesh
 from studio.plugins import discovery as plugins
 from studio.plugins.options import build
@@ -134,9 +136,9 @@ def custom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_plugins: None)
 
 
 def test_its_plugins_are_found(custom: Path) -> None:
-    names = {"tinted", "poses-json", "ellipsoid", "volsdf", "point-cloud", "off"}
+    names = {"tinted", "poses-json", "ellipsoid", "volsdf", "point-cloud", "off", "shifted"}
     listed = [row for row in plugins.listing() if row.name in names]
-    kinds = {"data", "exporter", "format", "geometry", "guidance", "renderer"}
+    kinds = {"data", "exporter", "format", "geometry", "guidance", "noise-schedule", "renderer"}
     assert {row.kind for row in listed} == kinds and len(listed) == len(names)
     assert all(row.summary and not row.error for row in listed)
     assert not plugins.catalogue().failures
@@ -162,6 +164,29 @@ def test_its_guidance_makes_views_learns_and_is_saved(custom: Path) -> None:
     again = type(guidance).from_pretrained("saved").generate(condition)
     assert torch.equal(again.images, guidance.generate(condition).images)
     assert again.images[0, 0, 0, 0] > views.images[0, 0, 0, 0]
+
+
+def test_its_noise_schedule_is_taken_by_name_saved_and_refused_what_it_does_not_know(
+    custom: Path,
+) -> None:
+    options = {"beta_schedule": "shifted", "prediction_type": "sample", "size": "nano"}
+    plain = build("guidance", "zero123", options)
+    more = build("guidance", "zero123", {**options, "beta_options": {"shift": "8"}})
+    left = [method.schedule.alphas_cumprod for method in (plain, more)]
+    assert (left[0].diff() <= 0).all() and left[0][0] > 0.99 and left[0][-1] < 1e-3
+    assert (left[1][1:] < left[0][1:]).all()
+    more.save_pretrained("saved")
+    again = build("guidance", "zero123", {"weights": "saved"})
+    assert torch.equal(again.schedule.alphas_cumprod, left[1])
+    theirs = DDIMScheduler.from_pretrained("saved/scheduler").alphas_cumprod
+    torch.testing.assert_close(theirs, left[1], atol=1e-6, rtol=1e-4)
+    for wrong in ({"shft": 2}, {"shift": "much"}, {"beta_start": 0.1}):
+        with pytest.raises(ConfigError, match=f"beta_options.*{next(iter(wrong))}"):
+            build("guidance", "zero123", {**options, "beta_options": wrong})
+    with pytest.raises(ConfigError, match="pure noise"):
+        build(
+            "guidance", "zero123", options | {"beta_schedule": "jsd", "prediction_type": "epsilon"}
+        )
 
 
 def test_its_format_is_written_by_name(custom: Path) -> None:

@@ -220,8 +220,9 @@ def test_weights_fix_what_the_options_say() -> None:
     from studio.guidance.zero123.options import Zero123Config
 
     assert set(fixed(Zero123Config)) == {
-        *("prediction_type", "beta_schedule", "beta_start", "beta_end", "train_timesteps"),
-        *("zero_terminal_snr", "scale_condition", "fourth_number", "null_token", "resolution"),
+        *("prediction_type", "beta_schedule", "beta_options", "beta_start", "beta_end"),
+        *("train_timesteps", "zero_terminal_snr", "scale_condition", "fourth_number"),
+        *("null_token", "picture_tokens", "resolution"),
     }
     assert fixed(ViewFusionInterpolatedConfig) == fixed(Zero123Config)
 

@@ -210,13 +210,15 @@ def test_an_edited_plugin_makes_its_stage_stale(project: Path) -> None:
     options = {"geometry_type": "mine", "geometry": {"width": 4}}
     nested = {"renderer": {"coarse_geometry_type": "mine"}}
     built_in = {"geometry_type": "hash-sdf"}
-    before = [now(o) for o in (options, nested, built_in)]
-    assert before == [now(o) for o in (options, nested, built_in)]  # bytecode does not count
+    by_name = [{"guidance": {"beta_schedule": "mine"}}, {"exporter": {"formats": ["obj", "mine"]}}]
+    asked = (options, nested, *by_name, built_in)
+    before = [now(o) for o in asked]
+    assert before == [now(o) for o in asked]  # bytecode does not count
     (project / "custom/other.py").write_text("x = 2\n")
-    assert before == [now(o) for o in (options, nested, built_in)]
+    assert before == [now(o) for o in asked]
     shape.write_text(NESTED + "# edited\n")
-    edited = [now(o) for o in (options, nested, built_in)]
-    assert edited[0] != before[0] and edited[1] != before[1] and edited[2] == before[2]
+    edited = [now(o) for o in asked]
+    assert [a != b for a, b in zip(before, edited, strict=True)] == [True] * 4 + [False]
     base.write_text("class Base:\n    x = 1\n")
     assert now(options) != edited[0]
 

@@ -25,6 +25,7 @@ from studio.guidance.hub import resolve
 from studio.guidance.json_files import with_released, with_saved
 from studio.guidance.ldm import network_of
 from studio.guidance.needs import check_there, model
+from studio.guidance.noise_schedules import trained_betas
 from studio.guidance.stable_diffusion import is_full_size, network_kwargs
 from studio.io.files import write_json
 from studio.io.weights import check_finite, load_strict, read_tensors
@@ -80,6 +81,7 @@ def _scheduler(cfg: EscherNetConfig) -> dict[str, Any]:
     return {
         "_class_name": "DDIMScheduler",
         **{theirs: getattr(cfg, ours) for theirs, ours in _SCHEDULER.items()},
+        **trained_betas(cfg),
         "timestep_spacing": cfg.timestep_spacing,
         "steps_offset": 1,
         "set_alpha_to_one": False,

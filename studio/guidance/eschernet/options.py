@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from studio.errors import ConfigError
 from studio.guidance.ddim import Spacing
-from studio.guidance.diffusion import ScheduleOptions
+from studio.guidance.diffusion import DiffusionOptions
 from studio.guidance.eschernet.cape import KINDS
 from studio.plugins.ranges import (
     CountOrZero,
@@ -36,7 +36,7 @@ RELEASED: dict[str, Any] = {
 
 
 @dataclass
-class EscherNetConfig(ScheduleOptions):
+class EscherNetConfig(DiffusionOptions):
     """Options of EscherNet; the defaults are the nano model's."""
 
     weights: str = ""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from studio.cameras import CANONICAL_FOV_DEG, CANONICAL_RADIUS
 from studio.guidance.ddim import Spacing
-from studio.guidance.diffusion import ScheduleOptions
+from studio.guidance.diffusion import DiffusionOptions
 from studio.guidance.spad.epipolar import FOV_DEG, POLAR_DEG, RADIUS
 from studio.guidance.spad.text import NANO_WORDS
 from studio.plugins.ranges import Elevation, Factor, FieldOfView, Fixed, Pixels, Range, Share, Size
@@ -37,7 +37,7 @@ RELEASED: dict[str, dict[str, Any]] = {
 
 
 @dataclass
-class SpadConfig(ScheduleOptions):
+class SpadConfig(DiffusionOptions):
     """Options of SPAD; the defaults are the nano model's."""
 
     weights: str = ""

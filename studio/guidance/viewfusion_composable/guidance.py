@@ -25,6 +25,7 @@ from studio.guidance.base import Guidance, Noise, Progress, ViewContract
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import networks_refused
 from studio.guidance.noise import randn_like
+from studio.guidance.noise_schedules import betas_of
 from studio.guidance.precision import sampled, whole
 from studio.guidance.viewfusion_composable import checkpoint
 from studio.guidance.viewfusion_composable import conditioning as cond
@@ -37,7 +38,7 @@ from studio.guidance.viewfusion_composable.options import (
     checked,
 )
 from studio.guidance.viewfusion_composable.sampling import Sampler
-from studio.guidance.viewfusion_composable.schedule import NoiseLevels, betas
+from studio.guidance.viewfusion_composable.schedule import NoiseLevels
 from studio.plugins.registry import register
 from studio.views import Condition, ViewSet
 
@@ -56,11 +57,7 @@ class ViewFusionComposableGuidance(Guidance):
     def __init__(self, cfg: ViewFusionComposableConfig) -> None:
         super().__init__()
         self.cfg = cfg = checked(checkpoint.with_saved_options(cfg))
-        self.levels = NoiseLevels(
-            betas(
-                cfg.beta_schedule, cfg.train_timesteps, cfg.beta_start, cfg.beta_end, cfg.cosine_s
-            )
-        )
+        self.levels = NoiseLevels(betas_of(cfg))
         self.levels.times(cfg.steps)  # refuses what cannot be, before weights are read
         self.contract = ViewContract(
             ("image", "images"),

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from studio.errors import ConfigError
+from studio.guidance.noise_schedules import ScheduleName, ScheduleOptions, Variance
 from studio.guidance.precision import SamplingOptions
-from studio.guidance.viewfusion_composable.schedule import Shape
 from studio.plugins.ranges import (
     CountOrZero,
     Elevation,
@@ -39,7 +39,7 @@ Multiples = Annotated[list[Annotated[int, Range(1, 256)]], Length(1, 12)]
 
 
 @dataclass
-class ViewFusionComposableConfig(SamplingOptions):
+class ViewFusionComposableConfig(ScheduleOptions, SamplingOptions):
     """Options of composable ViewFusion; the defaults are the nano model's."""
 
     weights: str = ""
@@ -78,13 +78,13 @@ class ViewFusionComposableConfig(SamplingOptions):
     """Compose by the softmax of the logits in training; false: the mean over views."""
     weighting_inference: bool = True
     """The same in sampling."""
-    beta_schedule: Fixed[Shape] = "linear"
-    """Noise schedule: linear, quad, warmup10, warmup50, const, jsd or cosine."""
+    beta_schedule: Fixed[ScheduleName] = "linear"
+    """Noise schedule: linear, quad, warmup10, warmup50, const, jsd, cosine, or a plugin."""
     train_timesteps: Fixed[Annotated[int, Range(2, 100_000)]] = 2000
     """Length of the training chain."""
-    beta_start: Fixed[Annotated[float, Range(0, 0.999, above=True)]] = 1e-6
+    beta_start: Fixed[Variance] = 1e-6
     """First variance of the noise schedule."""
-    beta_end: Fixed[Annotated[float, Range(0, 0.999, above=True)]] = 1e-2
+    beta_end: Fixed[Variance] = 1e-2
     """Last variance of the noise schedule."""
     cosine_s: Fixed[Share] = 8e-3
     """Offset of the cosine schedule, which keeps its first variances from vanishing."""

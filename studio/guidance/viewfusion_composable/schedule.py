@@ -1,4 +1,4 @@
-"""Noise schedules of composable ViewFusion, and the steps of a sampling run.
+"""Noise levels of composable ViewFusion, and the steps of a sampling run.
 
 gamma_t is the product of 1 - beta up to t: the share of signal in the variance of the noisy
 picture, elsewhere called alpha-bar. Everything is worked out in float64.
@@ -8,48 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
 from studio.errors import ConfigError
-
-Table = NDArray[np.float64]
-Shape = Literal["linear", "quad", "warmup10", "warmup50", "const", "jsd", "cosine"]
-
-
-def betas(
-    kind: Shape, timesteps: int, start: float = 1e-6, end: float = 1e-2, cosine_s: float = 8e-3
-) -> Table:
-    """Return the variances beta_0 .. beta_{T-1}.
-
-    Args:
-        kind: see `Shape`.
-        timesteps: T.
-        start: first variance (linear, quad and the warm-ups).
-        end: last one (also of const).
-        cosine_s: offset of the cosine schedule, added to i / T before scaling by 1 / (1 + s).
-    """
-    if kind == "linear":
-        return np.linspace(start, end, timesteps)
-    if kind == "quad":
-        return np.linspace(start**0.5, end**0.5, timesteps) ** 2
-    if kind in ("warmup10", "warmup50"):
-        rise = int(timesteps * int(kind[-2:]) / 100)
-        return np.concatenate([np.linspace(start, end, rise), np.full(timesteps - rise, end)])
-    if kind == "const":
-        return np.full(timesteps, end)
-    if kind == "jsd":
-        return 1.0 / np.linspace(timesteps, 1, timesteps)
-    if kind == "cosine":
-        x = (np.arange(timesteps + 1) / timesteps + cosine_s) / (1 + cosine_s) * math.pi / 2
-        signal = np.cos(x) ** 2 / np.cos(x[0]) ** 2
-        return np.minimum(1 - signal[1:] / signal[:-1], 0.999)
-    assert_never(kind)
+from studio.guidance.noise_schedules import Table
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from studio.guidance.folders import (
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import with_released, with_saved
 from studio.guidance.needs import Part, check_there, model
+from studio.guidance.noise_schedules import trained_betas
 from studio.guidance.stable_diffusion import is_full_size, network_kwargs
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.official import convert
@@ -53,6 +54,7 @@ DESCRIBES_NETWORK = fixed(Zero123Config)
 """Options that a folder of our own fixes for whoever loads it."""
 RELEASED_FIX = (
     "beta_schedule",
+    "beta_options",
     "beta_start",
     "beta_end",
     "train_timesteps",
@@ -118,6 +120,7 @@ def _scheduler(cfg: Zero123Config) -> dict[str, Any]:
         "beta_schedule": cfg.beta_schedule,
         "beta_start": cfg.beta_start,
         "beta_end": cfg.beta_end,
+        **trained_betas(cfg),
         "prediction_type": cfg.prediction_type,
         "rescale_betas_zero_snr": cfg.zero_terminal_snr,
         "timestep_spacing": "trailing" if cfg.timestep_spacing == "trailing" else "leading",

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from studio.errors import ConfigError
 from studio.guidance.ddim import Spacing
-from studio.guidance.diffusion import ScheduleOptions
+from studio.guidance.diffusion import DiffusionOptions
 from studio.guidance.zero123.network import FourthNumber, PictureTokens
 from studio.plugins.ranges import Elevation, Factor, Fixed, Pixels, Range, Share
 
@@ -26,7 +26,7 @@ RELEASED: dict[str, Any] = {
 
 
 @dataclass
-class Zero123Config(ScheduleOptions):
+class Zero123Config(DiffusionOptions):
     """Options of Zero-1-to-3; the defaults are the nano model's."""
 
     weights: str = ""
