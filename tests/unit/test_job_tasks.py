@@ -10,7 +10,7 @@ import torch
 
 import studio
 from studio.errors import Cancelled, ConfigError, DataError, StudioError
-from studio.export.readers import read_mesh
+from studio.export.readers import read_back, read_mesh
 from studio.io.yaml_text import Word
 from studio.jobs.record import Job
 from studio.jobs.task import Outcome, Shelf, Work, flat, task_options
@@ -53,6 +53,8 @@ def test_previews_change_nothing_of_the_result(plain: Path, tmp_path: Path) -> N
         mesh = read_mesh(tmp_path / name)
         assert mesh.colours is not None and mesh.colours.std() > 0.01
         assert abs(float(mesh.vertices[:, 2].min())) < 1e-3, "it stands where model.glb stands"
+        there = [read_back(tmp_path / file).vertices.mean(0) for file in (name, "model.glb")]
+        assert abs(there[0] - there[1]).max() < 0.1, "it leads back to the views as that does"
     assert (tmp_path / "condition.png").is_file()
     assert flat(outcome.figures)["mesh_faces"] > 100
     assert "input_likeness" in outcome.figures and not any("parts" in w for w in outcome.warnings)

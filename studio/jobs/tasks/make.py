@@ -12,8 +12,10 @@ from studio.api import configured
 from studio.config import ExperimentConfig, plain
 from studio.errors import ConfigError, DataError, StudioError
 from studio.evaluation import Judging, finite, measured
+from studio.export.files import mesh_format
+from studio.export.notes import Notes
 from studio.export.world import place
-from studio.io.files import atomic_write, write_json
+from studio.io.files import write_json
 from studio.io.images import save_png
 from studio.jobs.task import Outcome, Task, Work
 from studio.mesh import Mesh, MeshOptions
@@ -174,9 +176,9 @@ class _Handing:
 
     def _write(self, model: SceneModel, name: str) -> None:
         mesh = coloured(model, self.cfg.preview_resolution)
-        placed = place(mesh, self.views, "+y", *self.world).mesh(mesh)
-        with atomic_write(self.folder / name) as temporary:
-            placed.save(temporary, format="glb")
+        placement = place(mesh, self.views, "+y", *self.world)
+        notes = Notes(placement=placement)
+        mesh_format("glb").write(placement.mesh(mesh), self.folder / name, notes)
 
 
 def coloured(model: SceneModel, resolution: int) -> Mesh:
