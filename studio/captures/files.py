@@ -7,10 +7,12 @@ only the turned picture has the cameras' shape; a mask is turned with its pictur
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import logging
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from jaxtyping import Float
@@ -35,8 +37,31 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
+_inside: contextvars.ContextVar[Path | None] = contextvars.ContextVar("inside", default=None)
+
+
+@contextlib.contextmanager
+def within(folder: Path) -> Iterator[None]:
+    """Refuse captures that name files outside a folder, there or not; for those of strangers.
+
+    Raises:
+        DataError: in the block, naming the file.
+    """
+    token = _inside.set(Path(os.path.normpath(folder.absolute())))
+    try:
+        yield
+    finally:
+        _inside.reset(token)
+
+
 def is_file(path: Path) -> bool:
     """Whether there is such a file; False for names that no file can have."""
+    folder = _inside.get()
+    if folder is not None and folder not in Path(os.path.normpath(path.absolute())).parents:
+        raise DataError(
+            f"the capture names the file {path.name}, which lies outside its folder.",
+            allowed="files in the capture's own folder",
+        )
     try:
         return path.is_file()
     except PermissionError:

@@ -6,6 +6,7 @@ What an entry says of its size is held to while it is unpacked.
 
 from __future__ import annotations
 
+import errno
 import re
 import struct
 import unicodedata
@@ -59,6 +60,10 @@ def unpack(archive: Path, folder: Path, most: int) -> Path:
         ) from error
     except (RuntimeError, UnicodeError, ValueError, OverflowError) as error:
         raise DataError(f"the zip cannot be read ({str(error)[:100]}).", hint=_HINT) from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise DataError("the zip is broken: a place in it does not exist.", hint=_HINT) from error
     return _inner(folder)
 
 

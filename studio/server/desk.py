@@ -23,8 +23,9 @@ from typing import Any, Protocol
 
 from studio.errors import StudioError
 from studio.io.files import make_folder, write_json
-from studio.jobs import Job, Phase, Record
+from studio.jobs import FINAL, Job, Phase, Record
 from studio.server.answers import Refusal
+from studio.server.paces import Paces
 from studio.server.report import GIVEN, given, report
 from studio.server.settings import ServerConfig
 from studio.server.visitors import folder_of
@@ -38,6 +39,8 @@ SCRATCH = ".scratch"
 """Folder for what is looked at and not kept."""
 LEAST_FREE = 1 << 30
 """Bytes of disk space below which nothing new is taken."""
+MOST_REMEMBERED = 1000
+"""Finished jobs of which it is remembered what was told."""
 DRAFT_SECONDS = 3600
 """After which a folder that never became a job is removed."""
 
@@ -72,6 +75,8 @@ class Desk:
         shutil.rmtree(self.folder / SCRATCH, ignore_errors=True)
         self._open: dict[str, Record] = {}  # not over, in the order in which they came
         self._lock = threading.RLock()
+        self._over: dict[str, tuple[int, dict[str, Any]]] = {}  # what was told of those that are
+        self._paces = Paces()
         self._lasted: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=8))
         self.taken_up = self._take_up()
 
@@ -94,14 +99,38 @@ class Desk:
 
     def report(self, record: Record) -> dict[str, Any]:
         """Return what is told of a job; see `studio.server.report`."""
-        with self._lock:
-            self._forget_over()
-            waiting = [r for r in self._open.values() if r.state.phase == Phase.WAITING]
-            names = [r.folder.name for r in waiting]
+        told = self.reports([record])
+        if not told:
+            raise Refusal(404, "there is no such job.", hint="It may have been removed.")
+        return told[0]
+
+    def reports(self, records: Sequence[Record]) -> list[dict[str, Any]]:
+        """Return what is told of several jobs; one that was removed just now is left out."""
+        waiting = [record.folder.name for record in self._waiting()]
+        told = []
+        for record in records:
             name = record.folder.name
-            position = names.index(name) + 1 if name in names else 0
-            expected = self.expected(record.job)
-        return report(record, position, expected)
+            position = waiting.index(name) + 1 if name in waiting else 0
+            with contextlib.suppress(StudioError):
+                told.append(self._told(record, position))
+        return told
+
+    def _told(self, record: Record, position: int) -> dict[str, Any]:
+        try:
+            stamp = (record.folder / "state.json").stat().st_mtime_ns
+        except OSError:
+            stamp = 0
+        name = record.folder.name
+        if (known := self._over.get(name)) and known[0] == stamp:
+            return known[1]
+        told = report(record, position)
+        if told["phase"] == Phase.RUNNING:
+            told["seconds_left"] = self._paces.left(told, self.expected(record.job))
+        if told["phase"] in FINAL:  # nothing of it changes any more
+            while len(self._over) >= MOST_REMEMBERED:
+                del self._over[next(iter(self._over))]
+            self._over[name] = stamp, told
+        return told
 
     def expected(self, job: Job) -> float | None:
         """Return how many seconds such a job takes, by those that were done before."""
@@ -111,9 +140,7 @@ class Desk:
     @property
     def waiting(self) -> int:
         """How many jobs are not being worked on yet."""
-        with self._lock:
-            self._forget_over()
-            return sum(r.state.phase == Phase.WAITING for r in self._open.values())
+        return len(self._waiting())
 
     # --- doing ----------------------------------------------------------------------------------
 
@@ -238,6 +265,11 @@ class Desk:
         return gone
 
     # --- parts ----------------------------------------------------------------------------------
+
+    def _waiting(self) -> list[Record]:
+        with self._lock:
+            self._forget_over()
+            return [r for r in self._open.values() if r.state.phase == Phase.WAITING]
 
     def _visitors(self) -> list[Path]:
         return [p for p in self.folder.iterdir() if re.fullmatch(r"[0-9a-f]{32}", p.name)]

@@ -17,7 +17,7 @@ from studio.server.desk import Desk
 from studio.server.forms import Asked
 from studio.server.helper import Helper
 from studio.server.methods import Method, method_named, methods
-from studio.server.report import SHOWN, Words
+from studio.server.report import Words
 from studio.server.settings import ServerConfig
 from studio.server.uploads import MOST_PICTURES, given_name, keep_capture, keep_picture, label
 
@@ -83,7 +83,8 @@ class Intake:
         with self.desk.draft(visitor) as record:
             names = self._keep(record, method, files)
             notes = self._judge(record, method, options, wanted.text, names)
-            called = label(wanted.label) or label(wanted.text) or next(iter(names.values()), "")
+            first = Path(next(iter(names.values()), "")).stem
+            called = label(wanted.label) or label(wanted.text) or first
             job = Job(
                 config=method.name,
                 inputs=list(names),
@@ -151,8 +152,6 @@ class Intake:
             path = Path(self.helper(light.convert, str(record.result), kind, str(out), title))
         except StudioError as error:
             raise type(error)(Words(record)(str(error))) from error
-        if path.suffix not in SHOWN:
-            SHOWN[path.suffix] = "application/octet-stream"
         return path, f"{title}{_tail(path, kind)}"
 
     # --- parts ----------------------------------------------------------------------------------

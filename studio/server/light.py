@@ -18,6 +18,12 @@ MESHES = ("model.glb", "model.ply", "model.obj", "model.stl", "model.3mf")
 """Files of a result that other formats are made from, the fullest first."""
 
 
+def warm() -> None:
+    """Load what the others need, so that the first visitor does not wait for it."""
+    import studio.data.conditions.single_image
+    import studio.export.readers  # noqa: F401
+
+
 def judge(config: str, options: Mapping[str, Any], inputs: Sequence[str], text: str) -> list[str]:
     """Refuse an input that cannot be used, before it waits in the queue.
 
@@ -69,6 +75,7 @@ def check_shots(data: Any, root: Path) -> None:
     Raises:
         StudioError: also if it is no capture, or its cameras cannot be read.
     """
+    from studio.captures.files import is_file, within
     from studio.data.layouts.base import LayoutData
     from studio.data.layouts.colmap_run import find_colmap
     from studio.data.layouts.photos import PhotosData
@@ -77,17 +84,16 @@ def check_shots(data: Any, root: Path) -> None:
         data = data.data
     if isinstance(data, PhotosData) and find_colmap(data.cfg.colmap) is not None:
         return  # its files name nothing; finding the cameras is the job's work
-    inside = root.resolve()
-    for split in ("train", "test"):
-        scene = data.scene(split)
-        for shot in scene.shots if scene else ():
-            named = [getattr(shot, field.name) for field in fields(shot)]
-            for path in (value for value in named if isinstance(value, Path)):
-                if not path.resolve().is_relative_to(inside):
-                    raise DataError(
-                        f"the capture names the picture {path.name}, which lies outside of it.",
-                        allowed="pictures in the capture's own folder",
-                    )
+    with within(root):
+        for split in ("train", "test"):
+            for shot in _shots(data.scene(split)):
+                named = [getattr(shot, field.name) for field in fields(shot)]
+                for path in (value for value in named if isinstance(value, Path)):
+                    is_file(path)
+
+
+def _shots(scene: Any) -> Sequence[Any]:
+    return scene.shots if scene else ()
 
 
 def prepare(

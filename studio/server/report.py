@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from studio.io import shipped
 from studio.io.reading import known_json
-from studio.jobs import Phase, Record
+from studio.jobs import Record
 
 GIVEN = "given.json"
 """Beside job.json: what the visitor called his files."""
@@ -35,32 +36,33 @@ SHOWN = {
 MOST_FILES = 2000
 
 
-def files_in(folder: Path) -> Iterator[tuple[str, Path, int]]:
-    """The files of a result: name, path and version, which changes with the content."""
+def files_in(folder: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
+    """The files of a result that are handed out: name, path and status."""
     count = 0
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(root) / name
-            if name.startswith(".") or path.suffix not in SHOWN or path.is_symlink():
+            if name.startswith(".") or path.suffix not in SHOWN:
                 continue
             try:
-                version = path.stat().st_mtime_ns
+                status = path.lstat()
             except OSError:  # replaced just now
                 continue
-            yield path.relative_to(folder).as_posix(), path, version
+            if not stat.S_ISREG(status.st_mode):
+                continue
+            yield path.relative_to(folder).as_posix(), path, status
             count += 1
             if count >= MOST_FILES:
                 return
 
 
-def report(record: Record, position: int = 0, expected: float | None = None) -> dict[str, Any]:
+def report(record: Record, position: int = 0) -> dict[str, Any]:
     """Return what is told of a job.
 
     Args:
         record: of it.
         position: in the queue, 1 is next; 0: it does not wait.
-        expected: seconds that such a job takes, as far as it is known.
 
     Raises:
         StudioError: if its folder is damaged.
@@ -69,9 +71,6 @@ def report(record: Record, position: int = 0, expected: float | None = None) -> 
     more = given(record)
     words = Words(record, more.get("names", {}))
     notes = [text for text in more.get("notes", []) if text not in state.warnings]
-    left = None
-    if expected is not None and state.phase == Phase.RUNNING:
-        left = max(expected - state.seconds, 1.0)
     return {
         "id": record.folder.name,
         "label": job.label,
@@ -85,15 +84,14 @@ def report(record: Record, position: int = 0, expected: float | None = None) -> 
         "done": state.done,
         "total": state.total,
         "seconds": round(state.seconds, 1),
-        "seconds_left": None if left is None else round(left),
+        "seconds_left": None,
         "position": position,
         "error": words(state.error),
         "warnings": [words(text) for text in (*notes, *state.warnings)],
         "figures": state.figures,
         "files": [
-            {"name": name, "version": str(version), "bytes": path.stat().st_size}
-            for name, path, version in files_in(record.result)
-            if path.is_file()
+            {"name": name, "version": str(status.st_mtime_ns), "bytes": status.st_size}
+            for name, _, status in files_in(record.result)
         ],
         "created": state.created,
     }
@@ -102,6 +100,11 @@ def report(record: Record, position: int = 0, expected: float | None = None) -> 
 def given(record: Record) -> dict[str, Any]:
     """Return what is known of a job besides its record: names of its files, remarks on them."""
     return known_json(record.folder / GIVEN)
+
+
+def kind_of(path: Path) -> str:
+    """Return the kind of a file that is handed out."""
+    return SHOWN.get(path.suffix, "application/octet-stream")
 
 
 class Words:

@@ -96,6 +96,7 @@ def serve(config: ServerConfig, listener: socket.socket) -> int:
     import uvicorn
 
     from studio.jobs import LocalExecutor  # type: ignore[attr-defined]
+    from studio.server import light
     from studio.server.desk import Desk
     from studio.server.helper import Helper
     from studio.server.service import make_app
@@ -103,6 +104,7 @@ def serve(config: ServerConfig, listener: socket.socket) -> int:
     with contextlib.closing(LocalExecutor(config.workers)) as executor:
         desk = Desk(config, executor)
         with contextlib.closing(Helper()) as helper:
+            threading.Thread(target=helper, args=(light.warm,), daemon=True).start()
             app = make_app(config, desk, helper)
             options = uvicorn.Config(
                 app,
@@ -117,7 +119,6 @@ def serve(config: ServerConfig, listener: socket.socket) -> int:
             )
             say_where(config, desk.taken_up)
             uvicorn.Server(options).run(sockets=[listener])
-    print("stopped.", file=sys.stderr)
     return 0
 
 

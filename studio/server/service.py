@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import errno
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
@@ -24,7 +26,7 @@ from studio.server.guard import PAGE_POLICY, Guard, refused
 from studio.server.helper import Helper
 from studio.server.intake import Intake
 from studio.server.pages import PAGE, STYLE, docs_page, example_files, examples, page_file
-from studio.server.report import SHOWN, files_in, without_paths
+from studio.server.report import files_in, kind_of, without_paths
 from studio.server.schema import describe
 from studio.server.settings import ServerConfig
 from studio.server.tools import Tools
@@ -68,7 +70,7 @@ def make_app(config: ServerConfig, desk: Desk, helper: Helper) -> Any:
         openapi_url="/api/openapi.json",
         lifespan=life,
     )
-    for kind in (Refusal, StudioError, HTTPException):
+    for kind in (Refusal, StudioError, HTTPException, OSError):
         app.add_exception_handler(kind, _said)
     app.router.routes.append(Route("/mcp", mcp))
     _looking(app, config, desk, intake)
@@ -82,7 +84,7 @@ def make_app(config: ServerConfig, desk: Desk, helper: Helper) -> Any:
 async def _sweep(desk: Desk) -> None:
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
-        await asyncio.to_thread(desk.clear)
+        await run_in_threadpool(desk.clear)
 
 
 async def _said(_: Request, error: Exception) -> Response:
@@ -91,6 +93,12 @@ async def _said(_: Request, error: Exception) -> Response:
         return refused(error)
     if isinstance(error, StudioError):
         return refused(refusal(type(error)(without_paths(str(error)))))
+    if isinstance(error, OSError):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise error
+        return refused(
+            Refusal(507, "the server's disk is full.", hint="Its owner has to make room.")
+        )
     status = getattr(error, "status_code", 500)
     told = {404: "there is nothing at this address.", 405: "this cannot be done here."}
     return refused(Refusal(status, told.get(status, str(getattr(error, "detail", error)))))
@@ -142,7 +150,7 @@ def _looking(app: FastAPI, config: ServerConfig, desk: Desk, intake: Intake) -> 
     @app.get("/api/jobs", tags=["jobs"])
     def list_jobs(request: Request) -> list[dict[str, Any]]:
         """The visitor's own jobs, newest first."""
-        return [desk.report(record) for record in desk.all(_visitor(request))]
+        return desk.reports(desk.all(_visitor(request)))
 
     @app.get("/api/jobs/{name}", tags=["jobs"])
     def show_job(name: str, request: Request) -> dict[str, Any]:
@@ -152,7 +160,7 @@ def _looking(app: FastAPI, config: ServerConfig, desk: Desk, intake: Intake) -> 
     @app.get("/api/jobs/{name}/events", tags=["jobs"], response_class=StreamingResponse)
     async def follow(name: str, request: Request) -> StreamingResponse:
         """Server-sent events: the job, at each change, until it is over."""
-        record = await asyncio.to_thread(desk.one, _visitor(request), name)
+        record = await run_in_threadpool(desk.one, _visitor(request), name)
         events = _events(desk, _visitor(request), record.folder.name)
         return StreamingResponse(events, media_type="text/event-stream")
 
@@ -170,7 +178,7 @@ async def _events(desk: Desk, visitor: str, name: str) -> AsyncIterator[str]:
         last, quiet = "", 0.0
         while True:
             try:
-                told = await asyncio.to_thread(lambda: desk.report(desk.one(visitor, name)))
+                told = await run_in_threadpool(lambda: desk.report(desk.one(visitor, name)))
             except Refusal:
                 yield "event: gone\ndata: {}\n\n"
                 return
@@ -199,7 +207,7 @@ def _doing(app: FastAPI, desk: Desk, intake: Intake) -> None:
         """The picture as the method will be shown it."""
         async with form(request) as read:
             given = words_of(read, "options")
-            pictures, notes = await asyncio.to_thread(intake.prepare, given, files_of(read))
+            pictures, notes = await run_in_threadpool(intake.prepare, given, files_of(read))
         if "application/json" in request.headers.get("accept", ""):
             shown = [f"data:image/png;base64,{base64.b64encode(p).decode()}" for p in pictures]
             return JSONResponse({"pictures": shown, "warnings": notes})
@@ -209,19 +217,19 @@ def _doing(app: FastAPI, desk: Desk, intake: Intake) -> None:
     @app.post("/api/jobs", tags=["jobs"], status_code=201)
     async def submit(request: Request) -> JSONResponse:
         """A new job."""
-        await asyncio.to_thread(desk.check_room)
+        await run_in_threadpool(desk.check_room)
         async with form(request) as read:
             wanted, files = asked(words_of(read, "request")), files_of(read)
-            record = await asyncio.to_thread(intake.submit, _visitor(request), wanted, files)
-        return JSONResponse(await asyncio.to_thread(desk.report, record), status_code=201)
+            record = await run_in_threadpool(intake.submit, _visitor(request), wanted, files)
+        return JSONResponse(await run_in_threadpool(desk.report, record), status_code=201)
 
     @app.post("/api/jobs/{name}/again", tags=["jobs"], status_code=201)
     async def again(name: str, request: Request) -> JSONResponse:
         """A new job with the same input and another seed."""
         given = words((await request.body()) or b"{}", "the request")
         seed = parse_config(Again, given).seed
-        record = await asyncio.to_thread(desk.again, _visitor(request), name, seed)
-        return JSONResponse(await asyncio.to_thread(desk.report, record), status_code=201)
+        record = await run_in_threadpool(desk.again, _visitor(request), name, seed)
+        return JSONResponse(await run_in_threadpool(desk.report, record), status_code=201)
 
     @app.post("/api/jobs/{name}/cancel", tags=["jobs"])
     def cancel(name: str, request: Request) -> dict[str, Any]:
@@ -244,7 +252,7 @@ def _files(app: FastAPI, desk: Desk, intake: Intake) -> None:
         record = desk.one(_visitor(request), name)
         for known, path, _ in files_in(record.result):
             if known == inner:
-                return FileResponse(path, media_type=SHOWN[path.suffix])
+                return FileResponse(path, media_type=kind_of(path))
         raise Refusal(404, "the job has no such file.", hint="It may not be made yet.")
 
     @app.get("/api/jobs/{name}/mesh.{kind}", tags=["jobs"], response_class=FileResponse)
@@ -252,7 +260,7 @@ def _files(app: FastAPI, desk: Desk, intake: Intake) -> None:
         """The finished mesh in a format; several files come as one zip."""
         record = desk.one(_visitor(request), name)
         path, called = intake.mesh(record, kind)
-        return FileResponse(path, media_type=SHOWN[path.suffix], filename=called)
+        return FileResponse(path, media_type=kind_of(path), filename=called)
 
 
 def _pages(app: FastAPI) -> None:

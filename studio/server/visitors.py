@@ -13,7 +13,7 @@ from http.cookies import CookieError, SimpleCookie
 
 COOKIE = "studio-visitor"
 HEADER = "x-studio-visitor"
-KEY = re.compile(r"[A-Za-z0-9_.~+/=-]{16,200}")
+KEY = re.compile(r"[A-Za-z0-9_~+=-]{16,200}")
 """A key: long enough not to be guessed."""
 
 
