@@ -27,6 +27,7 @@ COMMANDS = {
     "prepare": "--prepare",
     "filter-views": "--filter-views",
     "epipolar": "--visualise-epipolar",
+    "ui": "--ui",
 }
 """The flag that each command stands for."""
 
@@ -40,6 +41,7 @@ trains and exports):
   prepare DATASET source=... out=... [key=value ...]
   filter-views ROOT [key=value ...]
   epipolar FOLDER [key=value ...]
+  ui [key=value ...]
 
 options of the experiment are words of the form key=value, with dotted keys:
   data.image=picture.png       any key of the YAML file, or of a plugin that it names
@@ -59,6 +61,9 @@ filter-views ROOT writes valid_paths.json and invalid_paths.json for training:
 
 epipolar FOLDER draws what two views of a capture see of each other:
   views=0,1 out=FOLDER side=32 level=2 points=6 at=x,y,... frames=48 tile=320
+
+ui serves the web page, HTTP and MCP (extra `ui`; all words: docs/server.md):
+  host=127.0.0.1 port=7860 jobs=outputs/jobs workers=0 password=... queue=16 keep=100 open=true
 
 examples (`studio`, `python -m studio` and `python launch.py` are the same program):
   studio run epidiff-neus data.image=picture.png
@@ -111,6 +116,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="draw epipolar lines and SPAD's masks between two views of a capture, and a GIF",
     )
+    looks.add_argument("--ui", action="store_true", help="serve the web page, HTTP and MCP")
     parser.add_argument("--verbose", action="store_true", help="show tracebacks and all messages")
     parser.add_argument("--version", action="version", version=f"studio {__version__}")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="see below")
@@ -260,6 +266,12 @@ def _dispatch(words: list[str]) -> int:
         from studio.app.epipolar_pictures import run_pictures
 
         return run_pictures(options.visualise_epipolar, options.overrides)
+    if options.ui:
+        if options.config is not None or verbs:
+            raise ConfigError("--ui stands alone.", allowed="--ui host=... port=... jobs=...")
+        from studio.server.run import run_ui
+
+        return run_ui(options.overrides)
     if options.config is None and not verbs and not options.overrides:
         parser.print_help()
         return 0

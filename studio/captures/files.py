@@ -19,11 +19,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.errors import DataError
-from studio.io.picture_files import opened, picture_size
+from studio.io.picture_files import SUFFIXES, opened, picture_size
 
 logger = logging.getLogger(__name__)
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif")
 MASK_FOLDERS = ("masks", "mask")
 COMPANION = re.compile(r"[-_.](depth|normals?|mask|alpha)(_?\d+)?$", re.IGNORECASE)
 MASK_SUFFIXES = (*SUFFIXES, ".gif")

@@ -23,6 +23,8 @@ from studio.errors import DataError, StudioError
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM")
 """Pillow's names of the formats that are opened; HEIF comes on top where pillow-heif is there."""
 READABLE = "png, jpg, webp, tif, bmp, gif, avif, ppm, or heic with pillow-heif"
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif")
+"""Of the pictures of a capture."""
 MAX_SIDE = 16_384  # px
 MAX_PIXELS = 2**26  # 67 megapixels: 1 GB as float RGBA
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")

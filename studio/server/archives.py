@@ -15,9 +15,9 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from studio.captures.files import SUFFIXES as PICTURES
 from studio.errors import DataError
 from studio.io.files import make_folder
+from studio.io.picture_files import SUFFIXES
 
 MOST_FILES = 5000
 MOST_LISTING = 1 << 22
@@ -27,7 +27,7 @@ MOST_RATIO = 100
 SMALL = 1 << 20
 """Bytes of files whose ratio does not matter."""
 LONGEST_NAME, LONGEST_PART, DEEPEST = 300, 120, 8
-READ = (*PICTURES, ".gif", ".exr", ".json", ".txt", ".bin", ".npz", ".npy", ".ply", ".csv")
+READ = (*SUFFIXES, ".gif", ".exr", ".json", ".txt", ".bin", ".npz", ".npy", ".ply", ".csv")
 """Suffixes that a capture's readers look for; other files are left out."""
 _END = struct.Struct("<4s4H2LH")
 _ALLOWED = "a zip of a capture's folder: pictures and their transforms.json, COLMAP model, ..."

@@ -295,8 +295,9 @@ class Desk:
             if state is None:
                 if now - path.stat().st_mtime > DRAFT_SECONDS:
                     yield path
-            elif state.over and path.name not in self._open:
-                if (path / GONE).exists() or now - state.ended > self.config.days * 86400:
+            elif path.name not in self._open:
+                old = state.over and now - state.ended > self.config.days * 86400
+                if (path / GONE).exists() or old:
                     yield path
                 else:
                     over.append(path)

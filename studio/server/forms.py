@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from studio.io.reading import parse_json
 from studio.plugins.options import parse_config
@@ -79,6 +79,8 @@ async def form(request: Request) -> AsyncIterator[FormData]:
                 )
         except TimeoutError as error:
             raise Refusal(408, "the upload took too long.") from error
+        except ClientDisconnect as error:
+            raise Refusal(400, "the upload broke off.") from error
         except (HTTPException, MultiPartException, ValueError, UnicodeError) as error:
             said = getattr(error, "detail", None) or str(error) or "it cannot be read"
             raise Refusal(

@@ -123,7 +123,7 @@ class Words:
             text = text.replace(f"picture {path}", name).replace(path, name)
         for folder in self._folders:
             text = text.replace(f"{folder}/inputs/", "").replace(f"{folder}/", "")
-        return without_paths(text)
+        return without_paths(text).replace("log.txt", "the server's log of it")
 
 
 def without_paths(text: str) -> str:

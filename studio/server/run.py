@@ -12,8 +12,13 @@ import webbrowser
 from collections.abc import Sequence
 from dataclasses import replace
 
-from studio.errors import ConfigError
+from studio.errors import ConfigError, StudioError
+from studio.jobs import LocalExecutor
 from studio.plugins.options import parse_config
+from studio.server import light
+from studio.server.answers import Refusal
+from studio.server.desk import Desk
+from studio.server.helper import Helper
 from studio.server.settings import ServerConfig
 
 NEEDS = {"fastapi": "fastapi", "uvicorn": "uvicorn", "multipart": "python-multipart", "mcp": "mcp"}
@@ -95,16 +100,12 @@ def serve(config: ServerConfig, listener: socket.socket) -> int:
     """Serve at a socket until somebody stops it."""
     import uvicorn
 
-    from studio.jobs import LocalExecutor  # type: ignore[attr-defined]
-    from studio.server import light
-    from studio.server.desk import Desk
-    from studio.server.helper import Helper
     from studio.server.service import make_app
 
     with contextlib.closing(LocalExecutor(config.workers)) as executor:
         desk = Desk(config, executor)
         with contextlib.closing(Helper()) as helper:
-            threading.Thread(target=helper, args=(light.warm,), daemon=True).start()
+            threading.Thread(target=_warm, args=(helper, executor), daemon=True).start()
             app = make_app(config, desk, helper)
             options = uvicorn.Config(
                 app,
@@ -120,6 +121,13 @@ def serve(config: ServerConfig, listener: socket.socket) -> int:
             say_where(config, desk.taken_up)
             uvicorn.Server(options).run(sockets=[listener])
     return 0
+
+
+def _warm(helper: Helper, executor: LocalExecutor) -> None:
+    """Start the processes one after the other, while the page is looked at."""
+    with contextlib.suppress(StudioError, Refusal, RuntimeError):
+        helper(light.warm)
+        executor.start()
 
 
 def say_where(config: ServerConfig, taken_up: int) -> None:

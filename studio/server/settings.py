@@ -19,7 +19,7 @@ class ServerConfig:
     jobs: str = "outputs/jobs"
     """Folder of all jobs: inputs, progress and results, a folder a visitor."""
     workers: CountOrZero = 0
-    """Processes that work; 0: one a GPU, or one for every two processor cores."""
+    """Processes that work; 0: one a GPU, else one a processor core, as far as there is memory."""
     password: str = ""
     """Asked of every visitor; empty: none. The variable STUDIO_PASSWORD says it unseen."""
     names: list[str] = field(default_factory=list)
