@@ -23,6 +23,8 @@ from studio.server.uploads import MOST_PICTURES, given_name, keep_capture, keep_
 
 UNPACKED = 4
 """Times the size of an upload that may come out of an archive."""
+LONGEST_SIDE = 2048
+"""Pixels of a picture that is kept; a larger one is scaled down, as methods use 1,024 at most."""
 MADE = "made"
 """Folder of a job for formats that were asked for."""
 WANTED = {
@@ -81,8 +83,8 @@ class Intake:
         options = method.options(wanted.options)
         _check_brought(method, wanted, files)
         with self.desk.draft(visitor) as record:
-            names = self._keep(record, method, files)
-            notes = self._judge(record, method, options, wanted.text, names)
+            names, notes = self._keep(record, method, files)
+            notes += self._judge(record, method, options, wanted.text, names)
             first = Path(next(iter(names.values()), "")).stem
             called = label(wanted.label) or label(wanted.text) or first
             job = Job(
@@ -117,14 +119,11 @@ class Intake:
             raise ConfigError(f"{method.name} takes {WANTED[method.takes]}: nothing is prepared.")
         _check_brought(method, Asked(), files)
         with self.desk.scratch() as record:
-            names = self._keep(record, method, files)
+            names, notes = self._keep(record, method, files)
+            paths = [str(record.folder / name) for name in names]
             with _called(record, names):
-                return self.helper(
-                    light.prepare,
-                    method.name,
-                    options,
-                    [str(record.folder / name) for name in names],
-                )  # type: ignore[no-any-return]
+                pictures, more = self.helper(light.prepare, method.name, options, paths)
+            return pictures, [*notes, *more]
 
     def mesh(self, record: Record, kind: str) -> tuple[Path, str]:
         """Return a file of the finished mesh in a format, and what to call it.
@@ -156,10 +155,17 @@ class Intake:
 
     # --- parts ----------------------------------------------------------------------------------
 
-    def _keep(self, record: Record, method: Method, files: Sequence[Sent]) -> dict[str, str]:
-        """Write what was sent below names of ours; returns its senders' names by those."""
+    def _keep(
+        self, record: Record, method: Method, files: Sequence[Sent]
+    ) -> tuple[dict[str, str], list[str]]:
+        """Write what was sent below names of ours.
+
+        Returns:
+            its sender's names by ours, and what he should know.
+        """
         record.inputs.mkdir(parents=True)
         names: dict[str, str] = {}
+        notes: list[str] = []
         for i, sent in enumerate(files):
             name = given_name(sent.filename)
             if method.takes == "capture":
@@ -167,9 +173,14 @@ class Intake:
                 path = keep_capture(sent.file, record.inputs / "capture", most)
             else:
                 place = record.inputs / str(i)
-                path = keep_picture(sent.file, name, place, self.config.most_megapixels)
+                path, size = keep_picture(sent.file, name, place, self.config.most_megapixels)
+                if max(size) > LONGEST_SIDE:
+                    with _called(record, {path.relative_to(record.folder).as_posix(): name}):
+                        path = Path(self.helper(light.shrink, str(path), LONGEST_SIDE))
+                    was = f"{size[0]}x{size[1]}"
+                    notes.append(f"{name} was scaled down from {was} to {LONGEST_SIDE} px.")
             names[path.relative_to(record.folder).as_posix()] = name
-        return names
+        return names, notes
 
     def _judge(
         self,

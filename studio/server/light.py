@@ -65,6 +65,35 @@ def _data(config: str, options: Mapping[str, Any], inputs: Sequence[str], text: 
     return build("data", name, {**content.get("data", {}), brought: given}, key="data")
 
 
+def shrink(path: str, side: int) -> str:
+    """Scale a large picture down, where it lies: methods use a fraction of what cameras make.
+
+    Args:
+        path: of the file; it is replaced by a PNG file.
+        side: longest side of what comes out, in pixels.
+
+    Returns:
+        The path of the PNG file.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    from PIL import Image, ImageOps
+
+    from studio.io.picture_files import opened
+
+    source = Path(path)
+    target = source.with_suffix(".small.png")
+    with opened(source) as picture:
+        picture.draft(None, (side, side))  # of JPEG, no more is decoded than that takes
+        upright = ImageOps.exif_transpose(picture)
+        plain = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+        plain.thumbnail((side, side), Image.Resampling.LANCZOS)
+        plain.save(target, compress_level=1)
+    source.unlink()
+    return str(target)
+
+
 def check_shots(data: Any, root: Path) -> None:
     """Refuse a capture that names files outside its folder.
 

@@ -42,7 +42,10 @@ SHOWN = {
     },
     "system": ("reconstruction_type", "flat_base"),
     "system.guidance": ("steps", "guidance_scale", "cfg_scale", "sampler"),
-    "system.exporter": ("resolution", "faces", "smooth", "height", "unwrap", "texture_size"),
+    "system.exporter": (
+        *("resolution", "faces", "smooth", "height", "unwrap", "texture_size"),
+        *("turntable", "preview", "inspect"),
+    ),
 }
 """Options that may be set, by the group that they stand in."""
 MOST = {

@@ -41,7 +41,9 @@ def given_name(name: str | None) -> str:
     return label(re.split(r"[\\/]", name or "")[-1]) or "the file"
 
 
-def keep_picture(source: BinaryIO, name: str, place: Path, most_megapixels: float) -> Path:
+def keep_picture(
+    source: BinaryIO, name: str, place: Path, most_megapixels: float
+) -> tuple[Path, tuple[int, int]]:
     """Write a picture below a name of ours.
 
     Args:
@@ -51,7 +53,7 @@ def keep_picture(source: BinaryIO, name: str, place: Path, most_megapixels: floa
         most_megapixels: that it may have; its header tells, before it is decoded.
 
     Returns:
-        The file.
+        The file, and the picture's width and height in pixels.
 
     Raises:
         DataError: if it is no picture, or a larger one.
@@ -74,7 +76,7 @@ def keep_picture(source: BinaryIO, name: str, place: Path, most_megapixels: floa
             allowed=f"up to {most_megapixels:g} megapixels",
             hint="Scale it down first; no method here uses more than 1,024 px.",
         )
-    return path.rename(path.with_suffix(SUFFIX.get(kind, ".picture")))
+    return path.rename(path.with_suffix(SUFFIX.get(kind, ".picture"))), (width, height)
 
 
 def called(text: str, path: Path, name: str) -> str:

@@ -29,6 +29,10 @@ QUICK = {
     "system.reconstruction_type": "visual-hull",
     "system.exporter.resolution": 48,
     "system.exporter.faces": 2000,
+    "system.exporter.texture_size": 128,
+    "system.exporter.turntable": False,
+    "system.exporter.preview": False,
+    "system.exporter.inspect": False,
 }
 """Options that make the work short; what surrounds it is what is tried."""
 
@@ -93,7 +97,7 @@ class Visits:
             return Answer(answer.status_code, answer.text[:2000])
 
     def send(self, files: list[tuple[str, bytes]], words: str = "", **asked: object) -> Answer:
-        given = {"method": "epidiff-neus", "options": QUICK, **asked}
+        given = {"method": "epidiff-neus", "options": QUICK, "steps": 20, **asked}
         parts: list[tuple[str, object]] = [("request", (None, words or json.dumps(given)))]
         parts += [("files", (name, content)) for name, content in files]
         answer = self.ask("POST", "/api/jobs", files=parts)

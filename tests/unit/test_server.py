@@ -256,6 +256,22 @@ def test_a_busy_background_is_told_before_it_waits(someone: Visitor) -> None:
     assert answer.status_code == 201
 
 
+def test_a_photograph_is_scaled_down_upright(server: tuple[str, Desk], someone: Visitor) -> None:
+    photo = Image.new("RGB", (2400, 1800), "white")
+    photo.paste((200, 30, 30), (800, 200, 1200, 1600))
+    made, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    photo.save(made, "JPEG", exif=exif)
+    answer = someone.send_job(files=[("files", ("photo.jpg", made.getvalue()))])
+    assert answer.status_code == 201, answer.text
+    (kept,) = (
+        server[1].one(someone.cookies["studio-visitor"], answer.json()["id"])
+    ).inputs.iterdir()
+    with Image.open(kept) as small:
+        assert small.size == (1536, 2048) and small.format == "PNG"
+    assert "photo.jpg was scaled down from 2400x1800" in answer.json()["warnings"][0]
+
+
 def test_captures_are_looked_into(someone: Visitor, tmp_path: Path) -> None:
     root = CAR.parents[1] / "posed" / "car"
     files = {f"car/{p.relative_to(root)}": p.read_bytes() for p in root.rglob("*") if p.is_file()}

@@ -157,8 +157,8 @@ def test_a_picture_gets_the_suffix_of_what_it_is(tmp_path: Path) -> None:
     made = io.BytesIO()
     Image.new("RGB", (4, 4)).save(made, "JPEG")
     made.seek(0)
-    path = keep_picture(made, "a.png", tmp_path / "0", 1)
-    assert path == tmp_path / "0.jpg"
+    kept = keep_picture(made, "a.png", tmp_path / "0", 1)
+    assert kept == (tmp_path / "0.jpg", (4, 4))
 
 
 def huge_header(side: int) -> bytes:
