@@ -27,6 +27,7 @@ COMMANDS = {
     "prepare": "--prepare",
     "filter-views": "--filter-views",
     "epipolar": "--visualise-epipolar",
+    "batch": "--batch",
     "ui": "--ui",
 }
 """The flag that each command stands for."""
@@ -41,6 +42,7 @@ trains and exports):
   prepare DATASET source=... out=... [key=value ...]
   filter-views ROOT [key=value ...]
   epipolar FOLDER [key=value ...]
+  batch INPUTS config=... [key=value ...]
   ui [key=value ...]
 
 options of the experiment are words of the form key=value, with dotted keys:
@@ -62,6 +64,10 @@ filter-views ROOT writes valid_paths.json and invalid_paths.json for training:
 epipolar FOLDER draws what two views of a capture see of each other:
   views=0,1 out=FOLDER side=32 level=2 points=6 at=x,y,... frames=48 tile=320
 
+batch INPUTS carries out many jobs, for a folder of pictures or captures, or a CSV or JSONL list:
+  config=... out=outputs/batch task=make executor=local|ray address=auto workers=0 part=3/8 seed=0
+  steps=0 seconds=0 timeout=0 retries=1 again=false, and options of the config with dotted keys
+
 ui serves the web page, HTTP and MCP (extra `ui`; all words: docs/server.md):
   host=127.0.0.1 port=7860 jobs=outputs/jobs workers=0 password=... queue=16 keep=100 open=true
 
@@ -69,6 +75,7 @@ examples (`studio`, `python -m studio` and `python launch.py` are the same progr
   studio run epidiff-neus data.image=picture.png
   studio run epidiff-neus --export resume=last
   studio evaluate pred=model.glb reference=truth.obj protocol=studio
+  studio batch pictures/ config=epidiff-neus out=outputs/mine
   python launch.py --config configs/epidiff-neus.yaml --train --export data.image=picture.png
   python launch.py --list
 """
@@ -117,6 +124,11 @@ def make_parser() -> argparse.ArgumentParser:
         help="draw epipolar lines and SPAD's masks between two views of a capture, and a GIF",
     )
     looks.add_argument("--ui", action="store_true", help="serve the web page, HTTP and MCP")
+    looks.add_argument(
+        "--batch",
+        metavar="INPUTS",
+        help="carry out a config for every picture, capture or row of INPUTS",
+    )
     parser.add_argument("--verbose", action="store_true", help="show tracebacks and all messages")
     parser.add_argument("--version", action="version", version=f"studio {__version__}")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="see below")
@@ -258,6 +270,12 @@ def _dispatch(words: list[str]) -> int:
         from studio.data.training.filter_views import run_filter
 
         return run_filter(options.filter_views, options.overrides)
+    if options.batch:
+        if options.config is not None or verbs:
+            raise ConfigError("--batch stands alone.", allowed="--batch INPUTS config=... out=...")
+        from studio.app.batch import run_batch
+
+        return run_batch(options.batch, options.overrides)
     if options.visualise_epipolar:
         if options.config is not None or verbs:
             raise ConfigError(

@@ -34,12 +34,15 @@ WEIGHTS = ("weights", "base", "vae_weights", "unet_start", "encoder_start", "tex
 """Options of guidance that name files, folders or repositories."""
 
 
-def check_early(path: str | Path | None, overrides: Sequence[str] = ()) -> None:
+def check_early(
+    path: str | Path | None, overrides: Sequence[str] = (), *, inputs: bool = True
+) -> None:
     """Check what can be checked without torch.
 
     Args:
         path: the YAML file.
         overrides: `key=value` words over it.
+        inputs: look at the text, picture or folder that is given, too.
 
     Raises:
         StudioError: for the first mistake.
@@ -55,7 +58,7 @@ def check_early(path: str | Path | None, overrides: Sequence[str] = ()) -> None:
     except (ConfigError, PluginError) as error:
         raise type(error)(f"{error}" + (f"\n  in: {path}" if path else "")) from error
     for group in groups:
-        if group.key == "data":
+        if group.key == "data" and inputs:
             _check_data(group)
         if group.kind == "guidance":
             _check_weights(group)

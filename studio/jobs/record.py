@@ -70,6 +70,10 @@ class Job:
     """What people call it."""
 
 
+AROUND = ("timeout", "retries", "label")
+"""What of a job may change without another result."""
+
+
 @dataclass(frozen=True)
 class State:
     """How far a job is; times are seconds since 1970."""
@@ -133,11 +137,13 @@ class Record:
         """
         record = cls(folder)
         if record.exists():
-            if record.job != job:
+            if differs := _difference(record.job, job):
                 raise DataError(
-                    f"{folder} holds another job: {_difference(record.job, job)}.",
+                    f"{folder} holds another job: {differs}.",
                     hint="give this one a folder of its own, or remove that one",
                 )
+            if record.job != job:
+                write_json(record.folder / "job.json", _plain(job))
             return record
         make_folder(record.folder)
         now = time.time()
@@ -199,5 +205,6 @@ def _plain(value: Job | State) -> dict[str, Any]:
 
 
 def _difference(old: Job, new: Job) -> str:
-    names = [name for name in vars(new) if getattr(old, name) != getattr(new, name)]
+    """What makes another result of it, in words; "" where nothing does."""
+    names = [n for n in vars(new) if n not in AROUND and getattr(old, n) != getattr(new, n)]
     return ", ".join(f"{n} is {getattr(old, n)!r} there, {getattr(new, n)!r} here" for n in names)

@@ -31,10 +31,12 @@ class RunLock:
 
     Args:
         folder: the run folder, which exists.
+        name: of the file.
+        other: option that gives a run a folder of its own.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / NAME
+    def __init__(self, folder: Path, name: str = NAME, other: str = "tag") -> None:
+        self.path, self._other = folder / name, other
         self._descriptor = -1
 
     def acquire(self) -> RunLock:
@@ -101,8 +103,8 @@ class RunLock:
         )
         return ConfigError(
             f"{self.path.parent} is in use by {who}.",
-            hint="wait until it has ended, or give this run a folder of its own: tag=... "
-            f"(if it is known to be dead: remove {self.path})",
+            hint="wait until it has ended, or give this run a folder of its own: "
+            f"{self._other}=... (if it is known to be dead: remove {self.path})",
         )
 
 
