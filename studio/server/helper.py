@@ -7,13 +7,13 @@ it takes for ever, all memory or the process' life, the server answers in words 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import multiprocessing
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -125,7 +125,7 @@ def _serve(line: Connection, most_gb: float) -> None:
     """Work until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the server's to hear
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    die_with_parent()
+    end_with_parent()
     _limit(most_gb)
     while True:
         try:
@@ -145,13 +145,16 @@ def _serve(line: Connection, most_gb: float) -> None:
             line.send(answer)
 
 
-def die_with_parent() -> None:
-    """Let the system end this process when the one that started it is gone."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        if os.getppid() == 1:
-            os._exit(0)
+def end_with_parent() -> None:
+    """End this process once the one that started it is gone, however that ended."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _limit(most_gb: float) -> None:

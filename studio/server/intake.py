@@ -204,6 +204,8 @@ PREVIEWS = {"task.previews": True}
 @contextlib.contextmanager
 def _called(record: Record, names: Mapping[str, str]) -> Iterator[None]:
     """Let messages speak of files as their sender does."""
+    looked = {str(Path(name).with_suffix(light.LOOK)): given for name, given in names.items()}
+    names = {**names, **looked}
     try:
         yield
     except StudioError as error:

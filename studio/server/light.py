@@ -5,9 +5,10 @@ The functions take and return plain values, as they cross from process to proces
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ from studio.errors import DataError
 
 MESHES = ("model.glb", "model.ply", "model.obj", "model.stl", "model.3mf")
 """Files of a result that other formats are made from, the fullest first."""
+LOOK_SIDE = 800
+"""Pixels of a picture that is only looked at: whether it can be used, and how."""
+LOOK = ".look.png"
+"""Suffix of that one, while it is."""
 
 
 def warm() -> None:
@@ -42,9 +47,10 @@ def judge(config: str, options: Mapping[str, Any], inputs: Sequence[str], text: 
     from studio.data.base import ConditionData
     from studio.data.conditions.posed_images import PosedImagesData
 
-    data = _data(config, options, inputs, text)
-    if isinstance(data, ConditionData) and not isinstance(data, PosedImagesData):
-        return list(data.condition().meta.get("notes", []))
+    with _small(inputs) as paths:
+        data = _data(config, options, paths, text)
+        if isinstance(data, ConditionData) and not isinstance(data, PosedImagesData):
+            return list(data.condition().meta.get("notes", []))
     check_shots(data, Path(inputs[0]))
     return []
 
@@ -78,20 +84,43 @@ def shrink(path: str, side: int) -> str:
     Raises:
         DataError: if it cannot be read.
     """
+    target = Path(path).with_suffix(".small.png")
+    _scaled(Path(path), target, side)
+    Path(path).unlink()
+    return str(target)
+
+
+def _scaled(source: Path, target: Path, side: int) -> None:
     from PIL import Image, ImageOps
 
     from studio.io.picture_files import opened
 
-    source = Path(path)
-    target = source.with_suffix(".small.png")
     with opened(source) as picture:
         picture.draft(None, (side, side))  # of JPEG, no more is decoded than that takes
         upright = ImageOps.exif_transpose(picture)
         plain = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
         plain.thumbnail((side, side), Image.Resampling.LANCZOS)
         plain.save(target, compress_level=1)
-    source.unlink()
-    return str(target)
+
+
+@contextlib.contextmanager
+def _small(paths: Sequence[str]) -> Iterator[list[str]]:
+    """Yield pictures that are small enough to be looked at within a second or two."""
+    from studio.io.picture_files import picture_size
+
+    looked: list[str] = []
+    made: list[Path] = []
+    try:
+        for path in map(Path, paths):
+            if path.is_file() and max(picture_size(path)) > LOOK_SIDE:
+                made.append(path.with_suffix(LOOK))
+                _scaled(path, made[-1], LOOK_SIDE)
+                path = made[-1]
+            looked.append(str(path))
+        yield looked
+    finally:
+        for path in made:
+            path.unlink(missing_ok=True)
 
 
 def check_shots(data: Any, root: Path) -> None:
@@ -136,7 +165,8 @@ def prepare(
     Raises:
         StudioError: if one cannot be used.
     """
-    condition = _data(config, options, inputs, "").condition()
+    with _small(inputs) as paths:
+        condition = _data(config, options, paths, "").condition()
     found = [condition.image] if condition.image is not None else list(condition.views.images)
     return [_png(picture) for picture in found], list(condition.meta.get("notes", []))
 

@@ -25,10 +25,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import requests
+
 from tests.campaign.server_visitors import GOOD, HOSTILE, REPOSITORY, Answer, Visits
 
 PAUSE_SECONDS = 1.0
 """Between two tries while the server is busy."""
+FULL = 12
+"""Jobs that wait, of 16, at which only what should be refused is sent."""
 PLACES = ("/tmp", "/var/tmp", "/dev/shm", "/etc", "/srv", "/opt", "/root", "/home")
 """Where canaries are looked for beside the campaign's own folders."""
 
@@ -186,6 +190,11 @@ def visit(on: Visits, kinds: dict[str, object], name: str, seen: Seen) -> None:
         seen.faults.append(f"{name} was refused: {answer.status} {answer.text[:300]}")
 
 
+def waiting(address: str) -> int:
+    """How many jobs wait."""
+    return int(requests.get(f"{address}/api/health", timeout=60).json()["waiting"])
+
+
 def finish(seen: Seen, patience: float) -> Counter[str]:
     """Wait for all jobs; returns how they ended."""
     ends: Counter[str] = Counter()
@@ -246,7 +255,10 @@ def campaign(out: Path, count: int, minutes: float, share: float, seed: int, wor
     while visits < count if not minutes else time.monotonic() - began < 60 * minutes:
         if visits % 25 == 24:
             on = Visits(address, canary, draw)
-        hostile = draw.random() < share
+        full = waiting(address) > FULL
+        if full:
+            time.sleep(PAUSE_SECONDS)
+        hostile = full or draw.random() < share
         name = order[visits % len(order)] if hostile else draw.choice([*GOOD])
         visit(on, HOSTILE if hostile else GOOD, name, seen)  # type: ignore[arg-type]
         if seen.jobs and draw.random() < 0.05:
