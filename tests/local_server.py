@@ -7,7 +7,9 @@ Jobs run one after the other in a thread, by `studio.load`, or by a function tha
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import queue
 import sys
 import threading
@@ -97,6 +99,14 @@ def make(record: Record, tell: Callable[[int, int, str], None]) -> dict[str, flo
     return {}
 
 
+@functools.cache
+def shared_helper() -> Helper:
+    """The helper of all servers of this process, which then imports torch once."""
+    helper = Helper()
+    atexit.register(helper.close)
+    return helper
+
+
 @contextlib.contextmanager
 def serving(config: ServerConfig, do: Do = make) -> Iterator[tuple[str, Desk]]:
     """Serve at a free port, in a thread.
@@ -109,9 +119,9 @@ def serving(config: ServerConfig, do: Do = make) -> Iterator[tuple[str, Desk]]:
     from studio.server.service import make_app
 
     listener = listen(config)
-    with contextlib.closing(ThreadExecutor(do)) as executor, contextlib.closing(Helper()) as helper:
+    with contextlib.closing(ThreadExecutor(do)) as executor:
         desk = Desk(config, executor)
-        app = make_app(config, desk, helper)
+        app = make_app(config, desk, shared_helper())
         server = uvicorn.Server(
             uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=1)
         )

@@ -51,6 +51,9 @@ DRAINED = 1 << 30
 everything."""
 DRAIN_SECONDS = 60.0
 WRONG_PASSWORD_SECONDS = 1.0
+"""That a wrong password takes; the next one waits for it."""
+MOST_GUESSING = 20
+"""Wrong passwords that wait for their turn."""
 
 
 class Guard:
@@ -63,6 +66,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, config: ServerConfig) -> None:
         self.app, self.config = app, config
+        self._guessing, self._one_guess = 0, asyncio.Lock()
         self._names = own_names() | {name.lower().rstrip(".") for name in config.names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -115,8 +119,23 @@ class Guard:
             raise Refusal(403, "this request comes from another page.", hint="Use this server's.")
         if self.config.password and not knows(self.config.password, headers):
             if "authorization" in headers:
-                await asyncio.sleep(WRONG_PASSWORD_SECONDS)
+                await self._punish()
             raise Refusal(401, "a password is needed.", hint="Ask the owner of this server.")
+
+    async def _punish(self) -> None:
+        """Let wrong passwords pass one at a time, so that guessing takes for ever.
+
+        Raises:
+            Refusal: 429 if many wait for that.
+        """
+        if self._guessing >= MOST_GUESSING:
+            raise Refusal(429, "too many wrong passwords.", hint="Try again in a minute.")
+        self._guessing += 1
+        try:
+            async with self._one_guess:
+                await asyncio.sleep(WRONG_PASSWORD_SECONDS)
+        finally:
+            self._guessing -= 1
 
     def known(self, host: str) -> bool:
         """Whether a Host header names this server: any address, or one of its names."""

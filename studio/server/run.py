@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import signal
 import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any, NoReturn
 
-from studio.errors import ConfigError, StudioError
+from studio.errors import ConfigError, StudioError, Terminated
 from studio.jobs import LocalExecutor
 from studio.plugins.options import parse_config
 from studio.server import light
@@ -26,8 +28,8 @@ NEEDS = {"fastapi": "fastapi", "uvicorn": "uvicorn", "multipart": "python-multip
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
-def run_ui(words: Sequence[str]) -> int:
-    """Serve until somebody stops it; returns the exit code.
+def run_ui(words: Sequence[str]) -> NoReturn:
+    """Serve until somebody stops it.
 
     Args:
         words: `key=value` words, the keys of `ServerConfig`.
@@ -40,7 +42,7 @@ def run_ui(words: Sequence[str]) -> int:
     listener = listen(config)
     config = replace(config, port=listener.getsockname()[1])
     with listener:
-        return serve(config, listener)
+        serve(config, listener)
 
 
 def settings(words: Sequence[str]) -> ServerConfig:
@@ -96,8 +98,8 @@ def listen(config: ServerConfig) -> socket.socket:
     return listener
 
 
-def serve(config: ServerConfig, listener: socket.socket) -> int:
-    """Serve at a socket until somebody stops it."""
+def serve(config: ServerConfig, listener: socket.socket) -> NoReturn:
+    """Serve at a socket until somebody stops it, which is raised as anywhere else."""
     import uvicorn
 
     from studio.server.service import make_app
@@ -109,7 +111,7 @@ def serve(config: ServerConfig, listener: socket.socket) -> int:
             app = make_app(config, desk, helper)
             options = uvicorn.Config(
                 app,
-                log_level="warning",
+                log_level="error",
                 access_log=False,
                 server_header=False,
                 date_header=False,
@@ -119,8 +121,32 @@ def serve(config: ServerConfig, listener: socket.socket) -> int:
                 lifespan="on",
             )
             say_where(config, desk.taken_up)
-            uvicorn.Server(options).run(sockets=[listener])
-    return 0
+            stopped_by = until_stopped(uvicorn.Server(options), listener)
+    if stopped_by == signal.SIGTERM:
+        raise Terminated(128 + stopped_by)
+    raise KeyboardInterrupt
+
+
+def until_stopped(server: Any, listener: socket.socket) -> int:
+    """Serve until a signal comes; returns its number, once everything has ended in good order."""
+    came: list[int] = []
+
+    def heard(number: int, frame: Any) -> None:
+        came.append(number)
+        server.handle_exit(number, frame)
+
+    @contextlib.contextmanager
+    def listening() -> Iterator[None]:
+        before = {n: signal.signal(n, heard) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, old in before.items():
+                signal.signal(number, old)
+
+    server.capture_signals = listening  # uvicorn's own raises the signal anew, within its loop
+    server.run(sockets=[listener])
+    return came[0] if came else signal.SIGINT
 
 
 def _warm(helper: Helper, executor: LocalExecutor) -> None:

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import requests
 
-from tests.campaign.server_visitors import GOOD, HOSTILE, REPOSITORY, Answer, Visits
+from tests.campaign.server_visitors import GOOD, HOSTILE, OURS, REPOSITORY, Answer, Visits
 
 PAUSE_SECONDS = 1.0
 """Between two tries while the server is busy."""
@@ -244,13 +244,14 @@ def campaign(out: Path, count: int, minutes: float, share: float, seed: int, wor
     """Run it; returns the exit code."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
+    OURS.append(str(out))
     process, address = start(out, workers)
     memory = Memory(process.pid, out / "memory.csv")
     memory.start()
     draw, seen = random.Random(seed), Seen()
     canary = f"canary-{secrets.token_hex(6)}"
     on = Visits(address, canary, draw)
-    began, visits = time.monotonic(), 0
+    began, visits, told = time.monotonic(), 0, 0
     order = [*HOSTILE]
     while visits < count if not minutes else time.monotonic() - began < 60 * minutes:
         if visits % 25 == 24:
@@ -270,6 +271,9 @@ def campaign(out: Path, count: int, minutes: float, share: float, seed: int, wor
         if process.poll() is not None:
             seen.faults.append(f"the server ended with {process.returncode}")
             break
+        for fault in seen.faults[told:]:
+            print(fault, flush=True)
+        told = len(seen.faults)
         if visits % 20 == 0:
             print(f"{visits} visits, {len(seen.jobs)} jobs, {len(seen.faults)} faults", flush=True)
     ends = finish(seen, 1800) if process.poll() is None else Counter()

@@ -25,6 +25,8 @@ from PIL import Image
 REPOSITORY = Path(__file__).parents[2]
 IMAGES = sorted((REPOSITORY / "load" / "images").glob("*.png"))
 POSED = REPOSITORY / "load" / "posed" / "car"
+OURS: list[str] = []
+"""Paths that no answer may name."""
 QUICK = {
     "system.reconstruction_type": "visual-hull",
     "system.exporter.resolution": 48,
@@ -59,7 +61,7 @@ class Answer:
             said = said["message"] if isinstance(said, dict) else said
         except (ValueError, KeyError, TypeError):
             said = self.text
-        bad = ("Traceback", "/work/", "/home/", "/tmp/", 'File "', "outputs/jobs", str(REPOSITORY))
+        bad = ("Traceback", 'File "', "site-packages", str(REPOSITORY), *OURS)
         return len(said.split()) >= 3 and not any(word in self.text for word in bad)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import functools
 import http.client
 import json
 import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +17,7 @@ import pytest
 
 pytest.importorskip("fastapi")
 
+import studio.server.guard as guard_module
 from studio.server.guard import Guard, own_names
 from studio.server.settings import ServerConfig
 from studio.server.visitors import folder_of, key_in
@@ -74,6 +78,10 @@ def test_a_name_that_was_made_to_lead_here_is_refused(address: str) -> None:
     status, told, _ = ask(address, "GET", "/api/jobs", {"Host": "evil.example"})
     assert status == 421 and "evil.example" in str(told["error"])
     assert ask(address, "GET", "/api/jobs", {"Host": "studio.example"})[0] == 200
+    call = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}})
+    kinds = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+    told = ask(address, "POST", "/mcp", {"Host": "studio.example", **kinds}, call)
+    assert told[0] == 200 and "submit" in str(told[1])
 
 
 @pytest.mark.parametrize(
@@ -148,7 +156,8 @@ def basic(user: str, password: str) -> dict[str, str]:
     return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
 
 
-def test_a_password_is_asked_of_everybody(tmp_path: Path) -> None:
+def test_a_password_is_asked_of_everybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard_module, "WRONG_PASSWORD_SECONDS", 0.05)
     config = ServerConfig(port=0, jobs=str(tmp_path), password="geheim:ü")
     with serving(config, quick) as (address, _):
         for path in ("/", "/api/health", "/api/docs", "/api/openapi.json", "/mcp"):
@@ -157,6 +166,13 @@ def test_a_password_is_asked_of_everybody(tmp_path: Path) -> None:
             assert "password" in str(told["error"]) and "set-cookie" not in answer.headers
         for wrong in (basic("", "x"), {"Authorization": "Basic !!"}, {"Authorization": "Bearer x"}):
             assert ask(address, "GET", "/api/health", wrong)[0] == 401
+        with ThreadPoolExecutor(30) as crowd:  # guesses take their turns, of which there are few
+            guess = functools.partial(ask, address, "GET", "/api/health", basic("", "y"))
+            statuses = [crowd.submit(guess) for _ in range(30)]
+            time.sleep(0.5)
+            right = ask(address, "GET", "/api/health", basic("", "geheim:ü"))
+            assert right[0] == 200
+            assert sorted({f.result()[0] for f in statuses}) == [401, 429]
         right = basic("anybody", "geheim:ü")
         assert ask(address, "GET", "/api/health", right)[0] == 200
         key = {"X-Studio-Visitor": "v" * 20}

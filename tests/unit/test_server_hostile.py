@@ -12,7 +12,7 @@ pytest.importorskip("fastapi")
 
 from studio.server.settings import ServerConfig
 from tests.campaign.server import Seen, visit
-from tests.campaign.server_visitors import GOOD, HOSTILE, Visits
+from tests.campaign.server_visitors import GOOD, HOSTILE, OURS, Visits
 from tests.local_server import serving
 from tests.unit.server_things import quick
 
@@ -28,6 +28,7 @@ COSTLY = (
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     jobs = tmp_path_factory.mktemp("hostile") / "jobs"
     with serving(ServerConfig(port=0, jobs=str(jobs), queue=100), quick) as (started, _):
+        OURS[:] = [str(jobs)]
         yield started, jobs
 
 
