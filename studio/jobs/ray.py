@@ -20,7 +20,7 @@ from studio.errors import ConfigError, StudioError
 from studio.jobs.attempt import attempt, gave_up, warm_up
 from studio.jobs.executor import Changed
 from studio.jobs.pool import BUSY_SECONDS, GRACE_SECONDS, Piece, Pool
-from studio.jobs.process import PACKAGE
+from studio.jobs.process import PACKAGE, THREADS
 from studio.jobs.record import FINAL, Phase, Record
 from studio.jobs.task import Shelf
 from studio.runs.lock import NAME
@@ -165,7 +165,10 @@ class RayExecutor(Pool):
     def _actor(self) -> Any:
         cards = 0 if self.device == "cpu" else 1
         return self._ray.remote(Worker).options(
-            num_cpus=1, num_gpus=cards, max_restarts=0, runtime_env={"env_vars": environment()}
+            num_cpus=1,
+            num_gpus=cards,
+            max_restarts=0,
+            runtime_env={"env_vars": environment(threads="" if cards else "1")},
         )
 
     def _look_at(self, hand: Hand) -> None:
@@ -306,9 +309,14 @@ def joined(address: str) -> tuple[Any, bool]:
     return ray, True
 
 
-def environment() -> dict[str, str]:
-    """Variables that actors need, wherever they are."""
-    found = {k: v for k, v in os.environ.items() if k.startswith(HANDED_ON)}
+def environment(threads: str = "") -> dict[str, str]:
+    """Variables that actors need, wherever they are.
+
+    Args:
+        threads: of the processor, for each; empty: as many as there are.
+    """
+    found = dict.fromkeys(THREADS, threads) if threads else {}
+    found |= {k: v for k, v in os.environ.items() if k.startswith(HANDED_ON)}
     found["PYTHONPATH"] = os.pathsep.join(
         [str(PACKAGE), *filter(None, [os.environ.get("PYTHONPATH", "")])]
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import studio
+from studio.app.cli import main
 from studio.errors import Cancelled, ConfigError, DataError, StudioError
 from studio.export.readers import read_back, read_mesh
 from studio.io.yaml_text import Word
@@ -145,3 +148,32 @@ def test_objects_are_measured(plain: Path, tmp_path: Path) -> None:
     assert (tmp_path / "evaluation.json").is_file()
     views = ViewSet.load(plain / "views")
     assert len(views) == 16
+
+
+def test_a_batch_of_pictures_makes_what_python_makes(plain: Path, tmp_path: Path) -> None:
+    """A good one, its copy, one that is cut off, one that is too large."""
+    inputs, out = tmp_path / "in", tmp_path / "out"
+    inputs.mkdir()
+    content = Path(CAR).read_bytes()
+    (inputs / "car.png").write_bytes(content)
+    (inputs / "copy.png").write_bytes(content)
+    (inputs / "cut.png").write_bytes(content[: len(content) // 2])
+    Image.new("1", (17_000, 9)).save(inputs / "wide.png")
+    options = [f"{key}={value}" for key, value in SMALL.items()]
+    words = ["batch", str(inputs), "config=epidiff-neus", f"out={out}", "workers=1", "seed=3"]
+    assert main([*words, *options]) == 3
+    rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    found = {row["name"]: row for row in rows}
+    assert {name: row["state"] for name, row in found.items()} == {
+        **dict.fromkeys(("car", "copy"), "done"),
+        **dict.fromkeys(("cut", "wide"), "failed"),
+    }
+    assert found["copy"]["same_as"] == "car"
+    assert "broken or cut off" in found["cut"]["error"] and "16,384" in found["wide"]["error"]
+    for name in ("car", "copy"):
+        assert found[name]["result"] == f"{name}/result/model.glb"
+        for file in ("model.glb", "model.ply", "views/images/000.png"):
+            made = out / name / "result" / file
+            assert made.read_bytes() == (plain / file).read_bytes(), made
+    assert found["car"]["figures"]["seconds.fit"] > 0
+    assert (out / "index.html").read_text().count("data:image/jpeg") == 2
