@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import re
-import secrets
 import shutil
 import statistics
 import threading
-import time
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +21,7 @@ from studio.errors import StudioError
 from studio.io.files import make_folder, write_json
 from studio.jobs import FINAL, Job, Phase, Record
 from studio.server.answers import Refusal
+from studio.server.folders import GONE, ID, linked, new_name, records_in, to_go, visitors_in
 from studio.server.paces import Paces
 from studio.server.report import GIVEN, given, report
 from studio.server.settings import ServerConfig
@@ -32,17 +29,12 @@ from studio.server.visitors import folder_of
 
 log = logging.getLogger(__name__)
 
-ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{12}")
-GONE = "gone"
-"""File in the folder of a job that is to be removed as soon as it has stopped."""
 SCRATCH = ".scratch"
 """Folder for what is looked at and not kept."""
 LEAST_FREE = 1 << 30
 """Bytes of disk space below which nothing new is taken."""
 MOST_REMEMBERED = 1000
 """Finished jobs of which it is remembered what was told."""
-DRAFT_SECONDS = 3600
-"""After which a folder that never became a job is removed."""
 
 
 class Executor(Protocol):
@@ -84,7 +76,9 @@ class Desk:
 
     def all(self, visitor: str) -> list[Record]:
         """Return a visitor's jobs, newest first."""
-        return sorted(self._records(folder_of(visitor)), key=lambda r: r.folder.name, reverse=True)
+        return sorted(
+            records_in(self.folder / folder_of(visitor)), key=lambda r: r.folder.name, reverse=True
+        )
 
     def one(self, visitor: str, name: str) -> Record:
         """Return a visitor's job.
@@ -160,8 +154,7 @@ class Desk:
     @contextlib.contextmanager
     def draft(self, visitor: str) -> Iterator[Record]:
         """Yield the folder of a new job, to put inputs into; it goes if the block fails."""
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(6)}"
-        folder = make_folder(self.folder / folder_of(visitor) / name)
+        folder = make_folder(self.folder / folder_of(visitor) / new_name())
         try:
             yield Record(folder)
         except BaseException:
@@ -171,8 +164,7 @@ class Desk:
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Record]:
         """Yield a folder that is gone after the block."""
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(6)}"
-        folder = make_folder(self.folder / SCRATCH / name)
+        folder = make_folder(self.folder / SCRATCH / new_name())
         try:
             yield Record(folder)
         finally:
@@ -216,7 +208,7 @@ class Desk:
         job = replace(job, seed=(job.seed + 1) % 2**31 if seed is None else seed)
         with self.draft(visitor) as record:
             if old.inputs.is_dir():
-                shutil.copytree(old.inputs, record.inputs, copy_function=_linked)
+                shutil.copytree(old.inputs, record.inputs, copy_function=linked)
             known = given(old)
             self.hand_in(record, job, known.get("names", {}), known.get("notes", []))
         return record
@@ -256,8 +248,8 @@ class Desk:
         gone = 0
         with self._lock:
             self._forget_over()
-            for place in [folder] if folder else self._visitors():
-                for old in list(self._to_go(place)):
+            for place in [folder] if folder else visitors_in(self.folder):
+                for old in list(to_go(place, self._open, self.config)):
                     shutil.rmtree(old, ignore_errors=True)
                     gone += 1
                 with contextlib.suppress(OSError):
@@ -270,38 +262,6 @@ class Desk:
         with self._lock:
             self._forget_over()
             return [r for r in self._open.values() if r.state.phase == Phase.WAITING]
-
-    def _visitors(self) -> list[Path]:
-        return [p for p in self.folder.iterdir() if re.fullmatch(r"[0-9a-f]{32}", p.name)]
-
-    def _records(self, visitor: str) -> Iterator[Record]:
-        place = self.folder / visitor
-        for path in place.iterdir() if place.is_dir() else ():
-            record = Record(path)
-            if ID.fullmatch(path.name) and record.exists() and not (path / GONE).exists():
-                yield record
-
-    def _to_go(self, place: Path) -> Iterator[Path]:
-        now, over = time.time(), []
-        if not place.is_dir():
-            return
-        for path in sorted(p for p in place.iterdir() if ID.fullmatch(p.name)):
-            record = Record(path)
-            try:
-                state = record.state if record.exists() else None
-            except StudioError:  # damaged: nobody can use it
-                yield path
-                continue
-            if state is None:
-                if now - path.stat().st_mtime > DRAFT_SECONDS:
-                    yield path
-            elif path.name not in self._open:
-                old = state.over and now - state.ended > self.config.days * 86400
-                if (path / GONE).exists() or old:
-                    yield path
-                else:
-                    over.append(path)
-        yield from over[: max(0, len(over) - self.config.keep)]
 
     def _forget_over(self) -> None:
         """Leave out of the open jobs those that have ended, and learn how long they took."""
@@ -319,8 +279,8 @@ class Desk:
     def _take_up(self) -> int:
         """Hand in again what was not over when the last server ended; learn from what was."""
         found = []
-        for place in self._visitors():
-            for record in self._records(place.name):
+        for place in visitors_in(self.folder):
+            for record in records_in(place):
                 try:
                     state, job = record.state, record.job
                 except StudioError as error:
@@ -341,12 +301,3 @@ def _alike(job: Job) -> str:
     """Jobs of which one tells how long the other takes."""
     efforts = {k: v for k, v in job.options.items() if not k.startswith("data.")}
     return f"{job.config} {job.steps} {job.seconds} {sorted(efforts.items())}"
-
-
-def _linked(source: str, target: str) -> str:
-    """Give a file that is never written again a second name, or copy it where that is refused."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-    return target

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
-import json
+import contextlib
 import os
 import re
 import signal
@@ -11,13 +10,19 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from studio.errors import ConfigError
+from studio.io.files import alive
 from studio.server import run
+from tests.campaign.server import family
+from tests.campaign.server_visitors import QUICK
 from tests.conftest import REPOSITORY
+from tests.unit.server_things import Visitor
 
 
 def test_words(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,11 +58,11 @@ def test_an_address_that_cannot_be_had_is_named() -> None:
         run.listen(run.settings(["host=10.255.255.1", "port=0"]))
 
 
-def test_it_starts_without_torch_and_stops_when_told(tmp_path: Path) -> None:
-    pytest.importorskip("fastapi")
-    began = time.monotonic()
+@contextlib.contextmanager
+def started(jobs: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """`studio ui` in a process of its own; its address, and the first line that it printed."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "studio", "ui", "port=0", f"jobs={tmp_path}/jobs", "workers=1"],
+        [sys.executable, "-m", "studio", "ui", "port=0", f"jobs={jobs}", "workers=1", *words],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
@@ -65,22 +70,63 @@ def test_it_starts_without_torch_and_stops_when_told(tmp_path: Path) -> None:
         text=True,
     )
     try:
-        assert process.stdout is not None
+        assert process.stdout is not None and process.stderr is not None
         line = process.stdout.readline()
-        address = re.search(r"http://127\.0\.0\.1:(\d+)/", line)
-        assert address, line + process.stderr.read()  # type: ignore[union-attr]
-        connection = http.client.HTTPConnection("127.0.0.1", int(address[1]), timeout=30)
-        connection.request("GET", "/api/health")
-        assert json.loads(connection.getresponse().read())["waiting"] == 0
-        assert time.monotonic() - began < 30
-        maps = Path(f"/proc/{process.pid}/maps")
-        if maps.exists():
-            assert "libtorch" not in maps.read_text()
+        found = re.search(r"http://127\.0\.0\.1:\d+", line)
+        assert found, line + process.stderr.read()
+        yield process, found[0], line
     finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            _, errors = process.communicate(timeout=30)
-        except subprocess.TimeoutExpired:
+        if process.poll() is None:
             process.kill()
-            raise
-    assert process.returncode == 130 and "Traceback" not in errors, errors
+            process.communicate()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_it_starts_without_torch_and_stops_when_told(
+    tmp_path: Path, number: int, code: int
+) -> None:
+    pytest.importorskip("fastapi")
+    with started(tmp_path / "jobs") as (process, address, _):
+        assert requests.get(f"{address}/api/health", timeout=30).json()["waiting"] == 0
+        maps = Path(f"/proc/{process.pid}/maps")
+        assert not maps.exists() or "libtorch" not in maps.read_text()
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == code and "Traceback" not in errors, errors
+
+
+@pytest.mark.slow
+def test_a_killed_server_leaves_no_process_and_takes_its_jobs_up_again(tmp_path: Path) -> None:
+    pytest.importorskip("fastapi")
+    key = {"Authorization": f"Bearer {'k' * 20}"}
+    with started(tmp_path / "jobs") as (process, address, _):
+        someone = Visitor(address)
+        someone.headers.update(key)
+        names = [someone.send_job(steps=20, options=QUICK).json()["id"] for _ in range(2)]
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            told = someone.get(f"/api/jobs/{names[0]}").json()
+            if "condition.png" in {file["name"] for file in told["files"]}:
+                break
+            time.sleep(0.1)
+        assert told["phase"] == "running", told
+        below = [pid for pid, _ in family(process.pid) if pid != process.pid]
+        assert len(below) >= 2  # the helper and a worker
+        process.kill()
+        process.wait()
+    end = time.monotonic() + 10
+    while any(alive(pid) for pid in below) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not [pid for pid in below if alive(pid)]
+    with started(tmp_path / "jobs") as (process, address, _):
+        someone = Visitor(address)
+        someone.headers.update(key)
+        assert len(someone.get("/api/jobs").json()) == 2
+        for name in names:
+            told = someone.until_over(name, 600)
+            assert told["phase"] == "done", told
+            assert {"model.glb", "condition.png", "first.glb"} <= {f["name"] for f in told["files"]}
+            glb = someone.get(f"/api/jobs/{name}/mesh.glb").content
+            assert glb[:4] == b"glTF"
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)

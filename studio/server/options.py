@@ -1,0 +1,166 @@
+"""The options of a method that may be set from outside, what each may be, and its control.
+
+Read from the source of the plugins that a config names; nothing is imported. What is not listed
+here cannot be set, such as paths and weights.
+"""
+
+from __future__ import annotations
+
+import enum
+import importlib.util
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from studio.errors import ConfigError
+from studio.io.yaml_text import Plain
+from studio.plugins import discovery as plugins
+from studio.plugins.beside import plugin_kind
+from studio.plugins.defaults import Option, literal, options_of
+from studio.plugins.options import convert
+from studio.plugins.ranges import OneOf, Range, Registered
+
+PICTURE = ("background", "tolerance", "holes", "ratio", "fit", "elevation_deg")
+CAPTURE = ("background", "tolerance", "holes", "masks", "invert_masks", "centre", "up", "bound")
+SHOWN = {
+    "data": {
+        "image": PICTURE,
+        "images": PICTURE,
+        "text": (),
+        "capture": (*CAPTURE, "holdout", "count"),
+    },
+    "system": ("reconstruction_type", "flat_base"),
+    "system.guidance": ("steps", "guidance_scale", "cfg_scale", "sampler"),
+    "system.exporter": (
+        *("resolution", "faces", "smooth", "height", "unwrap", "texture_size"),
+        *("turntable", "preview", "inspect"),
+    ),
+}
+"""Options that may be set, by the group that they stand in."""
+MOST = {
+    "system.guidance.steps": 1000,
+    "system.exporter.resolution": 512,
+    "system.exporter.faces": 500_000,
+    "system.exporter.smooth": 100,
+    "system.exporter.texture_size": 4096,
+}
+"""The service's own upper limits, where the options' are higher."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An option that may be set."""
+
+    key: str
+    default: Any
+    kind: Any
+    help: str
+
+    def value(self, given: Any) -> Any:
+        """Return a given value as the option wants it.
+
+        Raises:
+            ConfigError: if it is of another type, or out of range.
+        """
+        if given is None:
+            given = Plain("null")
+        elif isinstance(given, bool):
+            given = Plain(str(given).lower())
+        elif not isinstance(given, int | float | str):
+            raise ConfigError(f"{self.key} is a {type(given).__name__}.", allowed=self._words)
+        if isinstance(given, str) and len(given) > 100:
+            raise ConfigError(f"{self.key} is a text of {len(given)} characters.")
+        made = convert(given, self.kind, self.key)
+        if self._choices and made not in self._choices:
+            raise ConfigError(f"{self.key} is {made!r}.", allowed=", ".join(self._choices))
+        most = MOST.get(self.key)
+        if most is not None and isinstance(made, int | float) and made > most:
+            raise ConfigError(f"{self.key} is {made}.", allowed=f"at most {most} on this server")
+        return made
+
+    @property
+    def _words(self) -> str:
+        return "a number, a word, true, false or null"
+
+    @property
+    def _choices(self) -> list[str]:
+        """The words that a closed set has here, empty for numbers."""
+        if kind := plugin_kind(self.key.rpartition(".")[2]):
+            return plugins.available(kind)
+        found = list(_form(self.kind, None).get("choices", ()))
+        without = importlib.util.find_spec("rembg") is None
+        return [word for word in found if not (word == "rembg" and without)]
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What a page has to know of it."""
+        return {
+            "key": self.key,
+            "default": self.default,
+            "help": self.help,
+            **_form(self.kind, MOST.get(self.key)),
+            **({"kind": "choice", "choices": self._choices} if self._choices else {}),
+        }
+
+
+def settings_of(content: Mapping[str, Any], takes: str) -> Iterator[Setting]:
+    """The options of a config that may be set.
+
+    Args:
+        content: of the config.
+        takes: what it is given: image, images, text or capture.
+    """
+    system = content.get("system", {})
+    groups = {
+        "data": ("data", content["data_type"], content.get("data", {})),
+        "system": ("system", content["system_type"], system),
+        "system.guidance": ("guidance", system.get("guidance_type"), system.get("guidance", {})),
+        "system.exporter": (
+            "exporter",
+            system.get("exporter_type", "mesh"),
+            system.get("exporter", {}),
+        ),
+    }
+    for group, (kind, name, given) in groups.items():
+        shown: Any = SHOWN[group]
+        names = shown[takes] if isinstance(shown, Mapping) else shown
+        plugin = plugins.catalogue().lookup(kind, str(name)) if name else None
+        options = (options_of(plugin) if plugin else None) or {}
+        for option in names:
+            if option in options:
+                yield _setting(f"{group}.{option}", options[option], given.get(option, ...))
+
+
+def _setting(key: str, option: Option, given: Any) -> Setting:
+    default = literal(option.default) if given is ... else given
+    kind = option.kind
+    if given is not ...:
+        default = convert(given, kind, key)
+    return Setting(key, default, kind, option.help)
+
+
+def _form(kind: Any, most: float | None) -> dict[str, Any]:
+    """What a control for values of a type looks like."""
+    origin, inside = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        form = _form(inside[0], most)
+        for limit in kind.__metadata__:
+            if isinstance(limit, Range):
+                high = limit.high if most is None else min(most, limit.high)
+                form |= {"low": limit.low, "high": high, "above": limit.above}
+            if isinstance(limit, OneOf):
+                form = {"kind": "choice", "choices": list(limit.words)}
+            if isinstance(limit, Registered):
+                form = {"kind": "choice", "choices": plugins.available(limit.kind)}
+        return form
+    if origin is Literal:
+        return {"kind": "choice", "choices": list(inside)}
+    if type(None) in inside:
+        (first, *_) = [part for part in inside if part is not type(None)]
+        return {**_form(first, most), "nullable": True}
+    if inside:  # the first of several types
+        return _form(inside[0], most)
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return {"kind": "choice", "choices": [member.value for member in kind]}
+    return {"kind": {bool: "boolean", int: "integer", float: "number"}.get(kind, "text")}
