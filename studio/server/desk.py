@@ -148,7 +148,7 @@ class Desk:
             raise Refusal(
                 429, f"the server is busy: {waiting} jobs wait.", hint="Try again in some minutes."
             )
-        if shutil.disk_usage(self.folder).free < LEAST_FREE:
+        if shutil.disk_usage(self.folder).free < LEAST_FREE + 5 * self.config.most_bytes:
             raise Refusal(507, "the server's disk is full.", hint="Its owner has to make room.")
 
     @contextlib.contextmanager

@@ -44,8 +44,14 @@ FILE_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
 SAFE = ("GET", "HEAD", "OPTIONS")
 SMALL_BODY = 1 << 20
 """Bytes of a request that brings no files."""
-UPLOADS = ("/api/jobs", "/api/prepare", "/mcp")
-"""Where files may be sent."""
+UPLOADS = ("/api/jobs", "/api/prepare")
+"""Where files may be sent, which go to the disk as they come."""
+MCP, MOST_MCP = "/mcp", 32 << 20
+"""Where they come as text, which is held in memory."""
+SILENT_SECONDS = 30.0
+"""That a sender may pause."""
+LEAST_RATE = 10_000
+"""Bytes a second that have to come on average, later than that."""
 DRAINED = 1 << 30
 """Bytes of a refused upload that are read and dropped: a browser shows no answer before it has sent
 everything."""
@@ -76,8 +82,9 @@ class Guard:
                 await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        limit = self.config.most_bytes if scope["path"] in UPLOADS else SMALL_BODY
-        body = _Body(receive, limit)
+        most = self.config.most_bytes
+        limit = {**dict.fromkeys(UPLOADS, most), MCP: min(most, MOST_MCP)}
+        body = _Body(receive, limit.get(scope["path"], SMALL_BODY))
         answer = _Answer(send, scope, body)
         try:
             await self._check(scope, headers)
@@ -161,12 +168,21 @@ class _Body:
 
     def __init__(self, receive: Receive, limit: int) -> None:
         self._receive, self._limit = receive, limit
-        self._size = 0
+        self._size, self._began = 0, 0.0
         self.over = False  # whether all of it has been read
 
     async def __call__(self) -> Message:
-        message = await self._receive()
+        if self.over:  # what comes now is that the other side is gone, some day
+            return await self._receive()
+        self._began = self._began or time.monotonic()
+        try:
+            message = await asyncio.wait_for(self._receive(), SILENT_SECONDS)
+        except TimeoutError:
+            raise self._too_slow() from None
         if message["type"] == "http.request":
+            spent = time.monotonic() - self._began
+            if spent > SILENT_SECONDS and self._size < LEAST_RATE * spent:
+                raise self._too_slow()
             self._size += len(message.get("body", b""))
             self.over = not message.get("more_body", False)
             if self._size > self._limit:
@@ -177,6 +193,10 @@ class _Body:
         """Refuse by what the request says of its length, before anything of it is read."""
         if length is not None and length.isdigit() and int(length) > self._limit:
             raise self._too_large()
+
+    def _too_slow(self) -> Refusal:
+        self.over = True  # nothing more is waited for
+        return Refusal(408, "the upload is too slow, or has stopped.", hint="Try again.")
 
     def _too_large(self) -> Refusal:
         return Refusal(

@@ -8,6 +8,7 @@ from typing import Any
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
+from studio.server.guard import MOST_MCP
 from studio.server.intake import Intake
 
 
@@ -43,7 +44,7 @@ class Tools:
         made.streamable_http_app(
             stateless_http=True,
             json_response=True,
-            max_request_body_size=self.intake.config.most_bytes,
+            max_request_body_size=MOST_MCP,
             host=self.intake.config.host,
         )
         manager, ready = made.session_manager, asyncio.Event()

@@ -149,6 +149,22 @@ def test_a_body_without_a_length_is_counted(address: str) -> None:
     assert answer.status_code in (404, 413) and answer.json()["error"]
 
 
+def test_an_upload_that_stops_is_ended(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard_module, "SILENT_SECONDS", 0.3)
+    where = urlsplit(address)
+    head = (
+        f"POST /api/jobs HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Length: 900000\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
+    ).encode()
+    for drips in (0, 8):
+        with socket.create_connection((str(where.hostname), where.port or 80), 20) as line:
+            line.sendall(head)
+            for _ in range(drips):
+                line.sendall(b"x")
+                time.sleep(0.1)
+            assert b" 408 " in line.recv(1000).split(b"\r\n")[0]
+
+
 # --- a password ---------------------------------------------------------------------------------
 
 
