@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from studio.data.layouts.base import LayoutData
@@ -84,17 +84,15 @@ def seen_words(views: ViewSet, points: Float[Tensor, "n 3"] | None) -> list[str]
         return []
     seen = points_seen(views.cameras, points)
     none, few = doubtful(seen)
-    said = [f"{len(points):,} sparse points; a picture sees {_typical(seen)} of them"]
+    said = [
+        f"{len(points):,} sparse points; a picture sees {int(np.median(seen)):,} of them (median)"
+    ]
     for which, text in ((none, "see **no** point (red)"), (few, "see few points (orange)")):
         if which:
             said.append(f"{len(which)} of {len(views)} {text}: {_some(views, which)}")
     if none or few:
         said.append("their poses may be wrong")
     return said
-
-
-def _typical(seen: Int64[np.ndarray, " v"]) -> str:
-    return f"{int(np.median(seen)):,} (in the middle)"
 
 
 def _some(views: ViewSet, which: list[int]) -> str:

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.config import (
-    ExperimentConfig,
     TrainerConfig,
-    load_experiment,
     parse_config,
     read_experiment,
 )
@@ -51,8 +49,10 @@ class RunSource(Source):
         self.run = RunFolder(folder)
         self.title = f"{folder.resolve().parent.name} / {self.title}"
         content = read_experiment(self.run.configs / "config.yaml")
-        system = content.get("system") or {}
-        if not {"reconstruction_type", "geometry_type"} & set(system):
+        self.system: dict[str, Any] = content.get("system") or {}
+        self.data: dict[str, Any] = content.get("data") or {}
+        self.data_type = content.get("data_type") or "capture"
+        if not {"reconstruction_type", "geometry_type"} & set(self.system):
             raise DataError(
                 f"{folder} is a run that makes no 3D model.",
                 allowed="runs of systems that fit one: image-to-3d, reconstruction",
@@ -86,13 +86,8 @@ class RunSource(Source):
         return self._surfaces[step](self.run.ckpts / f"step={int(step.split()[-1]):08d}.ckpt")
 
     @cached_property
-    def cfg(self) -> ExperimentConfig:
-        """The run's config, with its plugins; they take seconds to import."""
-        return load_experiment(self.run.configs / "config.yaml")
-
-    @cached_property
     def _model(self) -> SceneModel:
-        return scene_model(self.cfg.system_type, self.cfg.system)
+        return scene_model(self.system)
 
     def _of_checkpoint(self, path: Path) -> Surface:
         return of_checkpoint(path, self._model)
@@ -102,7 +97,7 @@ class RunSource(Source):
         if self._taken is not None or self._trouble:
             return self._taken
         try:
-            data: Any = build("data", self.cfg.data_type, self.cfg.data, key="data")
+            data: Any = build("data", self.data_type, self.data, key="data")
             if isinstance(data, SceneData):
                 layout = data.data if isinstance(data, CaptureData) else data
                 if isinstance(layout, LayoutData) and layout.has_cameras():
@@ -131,7 +126,8 @@ class RunSource(Source):
             words.append(f"{len(views)} views of {w}x{h} px")
         if running and not steps:
             words.append(f"a surface comes with the first checkpoint, step {self._first:,}")
-        return [*words, *([self._trouble] if self._trouble else []), *self._problems()]
+        trouble = [self._trouble] if self._trouble and views is None else []
+        return [*words, *trouble, *self._problems()]
 
     def _progress(self, steps: list[str]) -> tuple[int, int, float | None]:
         """Steps made, steps in all (0: open) and the last loss, as the run has noted them."""
@@ -145,7 +141,8 @@ class RunSource(Source):
     @property
     def _first(self) -> int:
         """Step of the first checkpoint."""
-        return self.trainer.checkpoint_every or max(0, self.trainer.max_steps)
+        every, steps = self.trainer.checkpoint_every, max(0, self.trainer.max_steps)
+        return min(every, steps) if every and steps else every or steps
 
     def _problems(self) -> list[str]:
         watched: list[Watched[Any]] = [self._views, self._result, *self._surfaces.values()]

@@ -99,12 +99,12 @@ class Stage:
             if sight.points is not None and sight.points is not before.points:
                 self._draw_points()
             self._offer_steps()
-            self._draw_object()
             self._adjust()
         if sight.views is not None and self._looking.follow(sight.views, self._scale):
             at = self._looking.at
             self._through.value = NOTHING if at is None else self._through.options[at + 1]
             self._adjust()
+        self._draw_object()
 
     def _draw_cameras(self, views: ViewSet) -> None:
         self._scale = 0.5 / views.bound
@@ -204,6 +204,7 @@ class Stage:
                 self._cloud.point_size = float(self._point_size.value)
         for control in (self._points, self._point_size):
             _show(control, self._cloud is not None)
+        _show(self._object, bool(self._sight.steps or self._sight.result))
         _show(self._step, bool(self._sight.steps))
         _show(self._opacity, not outside)
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
-from studio.errors import DataError, WeightsError
+from studio.errors import WeightsError
 from studio.export.gltf import GltfScene
 from studio.export.readers import FORMATS, read_back, way_back
 from studio.export.world import Z_UP_TO_Y_UP
@@ -19,6 +19,7 @@ from studio.io.reading import check_file, read_bytes, reading
 from studio.io.weights import read_checkpoint
 from studio.mesh import Mesh
 from studio.models.base import SceneModel
+from studio.models.surface import coloured
 from studio.plugins.discovery import find
 from studio.plugins.options import build, parse_config
 from studio.plugins.registry import config_class
@@ -67,15 +68,27 @@ def result_in(folder: Path) -> Path | None:
     return found[0] if found else None
 
 
-def scene_model(system_type: str, options: Mapping[str, Any]) -> SceneModel:
-    """A new scene model, as a system of a config holds one.
+def scene_model(system: Mapping[str, Any]) -> SceneModel:
+    """A new scene model, as a run holds it; the system itself, which takes seconds, is left alone.
+
+    Args:
+        system: its options in the run's config, where those of the model stand among them.
 
     Raises:
         StudioError: if an option or a plugin cannot be used.
     """
-    cfg: Any = parse_config(config_class(find("system", system_type)), options, key="system")
-    model: SceneModel = build("model", cfg.reconstruction_type, cfg.reconstruction, key="system")
+    kind = parse_config(_Kind, {k: v for k, v in system.items() if k == "reconstruction_type"})
+    cls = config_class(find("model", kind.reconstruction_type, key="system.reconstruction_type"))
+    names = {option.name for option in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    options = {name: value for name, value in system.items() if name in names}
+    options |= system.get("reconstruction") or {}
+    model: SceneModel = build("model", kind.reconstruction_type, options, key="system")
     return model.eval()
+
+
+@dataclass
+class _Kind:
+    reconstruction_type: str = "sdf"
 
 
 def of_checkpoint(path: Path, model: SceneModel) -> Surface:
@@ -95,11 +108,4 @@ def of_checkpoint(path: Path, model: SceneModel) -> Surface:
             name.removeprefix("model."): value for name, value in content["state_dict"].items()
         }
         model.load_state_dict(state)
-    mesh = model.mesh(CELLS)
-    if mesh.colours is None and mesh.texture is None and mesh.normals is not None:
-        place = {"dtype": torch.float32, "device": model.device}
-        points, normals = (torch.as_tensor(x, **place) for x in (mesh.vertices, mesh.normals))
-        colours = model.colour(points, normals)
-        if colours is not None:
-            mesh = replace(mesh, colours=colours.clamp(0, 1).cpu().numpy())
-    return of_mesh(mesh)
+    return of_mesh(coloured(model, CELLS))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import logging
 import os
 import socket
 import time
@@ -68,7 +69,7 @@ def run_view(folder: str, words: Sequence[str]) -> int:
     check_port(cfg.host, cfg.port)
     source = source_of(Path(folder), {"data_type": cfg.data_type, **cfg.data})
     with contextlib.suppress(AttributeError, OSError):
-        os.nice(10)  # a fit on this machine goes first
+        os.nice(5)  # a fit on this machine goes first
     torch.set_num_threads(1)
     with serving(source, cfg.host, cfg.port) as (server, stage):
         print(
@@ -100,13 +101,15 @@ def serving(source: Source, host: str, port: int) -> Iterator[tuple[Any, Stage]]
     """
     import viser
 
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)  # of what is no browser
     with contextlib.redirect_stdout(io.StringIO()):
         server = viser.ViserServer(host=host, port=port or free_port(host), verbose=False)
     server.request_share_url = lambda verbose=True: None  # nothing leaves this machine
     try:
         yield server, Stage(server, source)
     finally:
-        server.stop()
+        with contextlib.redirect_stdout(io.StringIO()):
+            server.stop()
 
 
 def source_of(folder: Path, options: Mapping[str, Any] | None = None) -> Source:
