@@ -1,19 +1,25 @@
 """Looks through cameras in a browser and compares what it shows with the cameras' pictures.
 
-`python -m tests.campaign.live_view out=FOLDER`
+`python -m tests.campaign.live_view out=FOLDER [only=rolled]`
 
 Three balls that no symmetry maps onto themselves are photographed by `Cameras.rays`, saved as the
 views of a run, and exported turned and moved, as files on the ground are. Of every camera, IoU of
 the outlines: the picture's alpha, and what Chromium shows of the exported mesh through the camera;
 then the picture that is laid over the view. Cameras with a roll, with an off-centre lens and
 orthographic ones are among them.
+
+`python -m tests.campaign.live_view run=RUN at=0 out=view.png` keeps a picture of a run instead: the
+scene beside the view through one of its cameras.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +35,9 @@ from studio.export.notes import Notes
 from studio.export.world import Placement
 from studio.live.frusta import eye_of
 from studio.live.runs import RunSource
+from studio.live.sight import Source
 from studio.live.stage import NOTHING
-from studio.live.view import free_port, serving
+from studio.live.view import free_port, serving, source_of
 from studio.mesh import Mesh
 from studio.views import ViewSet
 from tests.unit.test_captures import CENTRES, COLOURS, RADII, photograph
@@ -123,31 +130,56 @@ def settle(stage: Any, seconds: float) -> None:
 
 
 def main() -> None:
-    """Print a line a camera; keep the screenshots."""
+    """Print a line a camera and keep the screenshots, or make the picture of a run."""
     words = dict(word.split("=", 1) for word in sys.argv[1:])
     out = Path(words["out"])
     with sync_playwright() as p:
         browser = p.chromium.launch(**CHROMIUM)
-        for name, cameras in rigs().items():
+        if "run" in words:
+            picture(browser, Path(words["run"]), int(words.get("at", 0)), out)
+        for name, cameras in {} if "run" in words else rigs().items():
             if words.get("only", name) != name:
                 continue
             write_run(out / name, cameras)
             source = RunSource(out / name)
-            with serving(source, "127.0.0.1", free_port("127.0.0.1")) as (server, stage):
-                page = browser.new_page(viewport=WINDOW)
-                page.set_default_timeout(120_000)
-                stage.update()
-                page.goto(f"http://127.0.0.1:{server.get_port()}")
-                while not server.get_clients():
-                    time.sleep(0.2)
-                settle(stage, 15.0)
+            with opened(browser, source, WINDOW) as (page, stage):
                 page.add_style_tag(
                     content="body *:not(:has(canvas)):not(canvas) {visibility: hidden}"
                 )
                 stage._cube.value = False
                 measure(page, stage, source, out / name)
-                page.close()
         browser.close()
+
+
+@contextlib.contextmanager
+def opened(browser: Any, source: Source, window: dict[str, int]) -> Iterator[tuple[Any, Any]]:
+    """A page that shows a source, and the stage behind it."""
+    with serving(source, "127.0.0.1", free_port("127.0.0.1")) as (server, stage):
+        page = browser.new_page(viewport=window)
+        page.set_default_timeout(120_000)
+        stage.update()
+        page.goto(f"http://127.0.0.1:{server.get_port()}")
+        while not server.get_clients():
+            time.sleep(0.2)
+        settle(stage, 20.0)
+        yield page, stage
+        page.close()
+
+
+def picture(browser: Any, run: Path, at: int, out: Path) -> None:
+    """Two windows of a run side by side, with few colours."""
+    parts = []
+    with opened(browser, source_of(run), {"width": 760, "height": 470}) as (page, stage):
+        page.locator("button.mantine-Notification-closeButton").click()
+        for where in (-1, at):
+            if where >= 0:
+                look(page, stage, where, 8.0)
+            settle(stage, 8.0)
+            parts.append(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+    sheet = Image.new("RGB", (2 * 760 + 8, 470), "white")
+    for i, part in enumerate(parts):
+        sheet.paste(part, (i * 768, 0))
+    sheet.quantize(128).save(out, optimize=True)
 
 
 def measure(page: Any, stage: Any, source: RunSource, folder: Path) -> None:
