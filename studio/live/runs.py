@@ -76,7 +76,8 @@ class RunSource(Source):
             del self._surfaces[old]
         steps = steps[-MOST_SURFACES:]
         result = self._result(result_in(self.run.export))
-        words = [*self._words(views, steps, result), *seen_words(views, points)]
+        words = self._words(views, steps, result)
+        words += [] if views is None else seen_words(views, points)
         return Sight("\n\n".join(words), views, points, tuple(steps), result)
 
     def surface(self, step: str) -> Surface | None:
@@ -174,7 +175,7 @@ class JobSource(Source):
     def surface(self, step: str) -> Surface | None:
         """A mesh that the task has left there."""
         watched = self._meshes.get(step)
-        return watched and watched(self._path(self._files[step]))
+        return None if watched is None else watched(self._path(self._files[step]))
 
     def _path(self, name: str) -> Path:
         path: Path = self.record.result / name
