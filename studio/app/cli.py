@@ -29,6 +29,7 @@ COMMANDS = {
     "epipolar": "--visualise-epipolar",
     "batch": "--batch",
     "ui": "--ui",
+    "view": "--view",
 }
 """The flag that each command stands for."""
 
@@ -44,6 +45,7 @@ trains and exports):
   epipolar FOLDER [key=value ...]
   batch INPUTS config=... [key=value ...]
   ui [key=value ...]
+  view RUN [key=value ...]
 
 options of the experiment are words of the form key=value, with dotted keys:
   data.image=picture.png       any key of the YAML file, or of a plugin that it names
@@ -70,6 +72,9 @@ batch INPUTS carries out many jobs, for a folder of pictures or captures, or a C
 
 ui serves the web page, HTTP and MCP (extra `ui`; all words: docs/server.md):
   host=127.0.0.1 port=7860 jobs=outputs/jobs workers=0 password=... queue=16 keep=100 open=true
+
+view RUN shows a run (while it is made, too), a job or a capture in a browser:
+  host=127.0.0.1 port=8080 data_type=capture data.background=none (data.*: of a capture)
 
 examples (`studio`, `python -m studio` and `python launch.py` are the same program):
   studio run epidiff-neus data.image=picture.png
@@ -128,6 +133,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--batch",
         metavar="INPUTS",
         help="carry out a config for every picture, capture or row of INPUTS",
+    )
+    looks.add_argument(
+        "--view", metavar="RUN", help="show a run, a job or a capture in a browser, and follow it"
     )
     parser.add_argument("--verbose", action="store_true", help="show tracebacks and all messages")
     parser.add_argument("--version", action="version", version=f"studio {__version__}")
@@ -290,6 +298,12 @@ def _dispatch(words: list[str]) -> int:
         from studio.server.run import run_ui
 
         return run_ui(options.overrides)
+    if options.view:
+        if options.config is not None or verbs:
+            raise ConfigError("--view stands alone.", allowed="--view RUN [port=8080]")
+        from studio.live.view import run_view
+
+        return run_view(options.view, options.overrides)
     if options.config is None and not verbs and not options.overrides:
         parser.print_help()
         return 0

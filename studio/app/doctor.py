@@ -62,6 +62,7 @@ OPTIONAL = (
     Package("pillow_heif", "pillow-heif", "HEIC pictures", "pip install -e .[heic]"),
     Package("OpenEXR", "OpenEXR", "all kinds of EXR files", "pip install -e .[exr]"),
     Package("pycolmap", "pycolmap", "cameras of plain photos", "pip install -e .[colmap]"),
+    Package("viser", "viser", "studio view", "pip install -e .[view]"),
     Package("webdataset", "webdataset", "data.stream of nmr", "pip install -e .[webdataset]"),
     Package("tensorboard", "tensorboard", "trainer.logger=tensorboard", "pip install tensorboard"),
     Package("wandb", "wandb", "trainer.logger=wandb", "pip install -e .[wandb]"),

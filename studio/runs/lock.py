@@ -108,6 +108,15 @@ class RunLock:
         )
 
 
+def in_use(folder: Path) -> bool:
+    """Whether a process writes into a run folder now, by what its lock file says; takes nothing."""
+    try:
+        holder = json.loads((folder / NAME).read_bytes()[:4096])
+    except (OSError, ValueError):
+        return False
+    return isinstance(holder, dict) and not _gone(holder)
+
+
 def _lock(descriptor: int) -> bool | None:
     """Whether the lock was free; None where there are no locks."""
     if fcntl is None:

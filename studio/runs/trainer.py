@@ -58,7 +58,7 @@ def make_trainer(cfg: ExperimentConfig, run: RunFolder, system: Any) -> L.Traine
     if options.preview_every and hasattr(system, "validation_pictures"):
         callbacks.append(Preview(run, options.preview_every))
     callbacks += [
-        TrainingProgress(),
+        TrainingProgress(run),
         Checkpointing(run, options.checkpoint_every, options.keep_checkpoints),
     ]
     try:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from studio.cameras import Cameras
@@ -105,7 +106,7 @@ class LayoutData(SceneData):
         self._to_world = torch.eye(4, dtype=torch.float64)
         self._bound = 0.0
         self._held_out: ViewSet | None = None
-        self._loaded = False
+        self._scene: Scene | None = None  # as it was placed
 
     @classmethod
     @abstractmethod
@@ -137,7 +138,7 @@ class LayoutData(SceneData):
             self._to_world = nearer @ self._to_world
             self._bound = self._find_bound(scene, pictures)
         views = self._views(scene, pictures)
-        self._loaded = True
+        self._scene = scene
         if self.cfg.holdout and self.scene("test") is None:
             kept_back = list(range(0, len(views), self.cfg.holdout))
             self._held_out = views.select(kept_back)
@@ -153,11 +154,19 @@ class LayoutData(SceneData):
         scene = self.scene("test")
         if scene is None and not self.cfg.holdout:
             return None
-        if not self._loaded:
+        if self._scene is None:
             self.load()
         if scene is None:
             return self._held_out
         return self._views(scene.placed(self._to_world), self._read(scene, self._to_world))
+
+    def has_cameras(self) -> bool:
+        """Whether the cameras are there already; without them `load` takes long, and writes."""
+        return True
+
+    def cloud(self) -> Float[Tensor, "n 3"] | None:
+        """Sparse points in the world of the views, float64; None before `load` or without any."""
+        return None if self._scene is None else self._scene.points
 
     # --- parts ----------------------------------------------------------------------------------
 

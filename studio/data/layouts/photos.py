@@ -44,6 +44,11 @@ class PhotosData(ColmapData):
         """Whether there are photos."""
         return root.is_dir() and any(len(pictures_in(root / f)) >= FEWEST for f in FOLDERS)
 
+    def has_cameras(self) -> bool:
+        """Whether COLMAP has found them before."""
+        root = existing(Path(self.cfg.root))
+        return is_done(root / self.cfg.workspace, pictures_in(self._photos(root)))
+
     def scene(self, split: str = "train") -> Scene | None:
         """Find the cameras, or read those found before; there are no test views."""
         if split != "train":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,9 +18,9 @@ from studio.export.world import place
 from studio.io.files import write_json
 from studio.io.images import save_png
 from studio.jobs.task import Outcome, Task, Work
-from studio.mesh import Mesh, MeshOptions
 from studio.models.base import SceneModel
 from studio.models.hull.model import VisualHull
+from studio.models.surface import coloured
 from studio.pipeline import Pipeline, loaded_guidance
 from studio.plugins.discovery import find
 from studio.plugins.options import parse_config
@@ -179,22 +179,3 @@ class _Handing:
         placement = place(mesh, self.views, "+y", *self.world)
         notes = Notes(placement=placement)
         mesh_format("glb").write(placement.mesh(mesh), self.folder / name, notes)
-
-
-def coloured(model: SceneModel, resolution: int) -> Mesh:
-    """A quick mesh of a model with vertex colours.
-
-    Args:
-        model: fitted, or on its way.
-        resolution: cells along the longest side of the object.
-    """
-    import torch
-
-    mesh = model.mesh(resolution, MeshOptions(faces=8000))
-    if mesh.colours is not None or mesh.texture is not None:
-        return mesh
-    mesh = mesh if mesh.normals is not None else mesh.with_normals()
-    assert mesh.normals is not None
-    at = (torch.from_numpy(x).to(model.device) for x in (mesh.vertices, mesh.normals))
-    colours = model.colour(*at)
-    return mesh if colours is None else replace(mesh, colours=colours.clamp(0, 1).cpu().numpy())

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import time
 from typing import Any
 
 import pytorch_lightning as L
 
+from studio.errors import StudioError
+from studio.io.files import write_json
 from studio.progress import StageProgress
+from studio.runs.folder import RunFolder
+
+NOTE_SECONDS = 2.0
+"""Between two notes in the run folder."""
 
 
 class TrainingProgress(L.Callback):
     """Shows training: step, the losses of the progress bar, rate and time left.
 
-    A system with a `time_budget` (seconds used, seconds in all) is measured by that.
+    A system with a `time_budget` (seconds used, seconds in all) is measured by that. Now and then
+    the run folder's logs/progress.json gets {"step", "steps", "loss"}, for whoever looks on.
+
+    Args:
+        run: the run folder; None: no notes.
+        label: of the bar.
     """
 
-    def __init__(self, label: str = "train") -> None:
+    def __init__(self, run: RunFolder | None = None, label: str = "train") -> None:
+        self.run = run
         self.label = label
+        self._noted = 0.0
         self._stage: StageProgress | None = None
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -41,6 +56,18 @@ class TrainingProgress(L.Callback):
             if self._stage.unit == "s":
                 values = {"step": trainer.global_step, **values}
             self._stage(*self._place(trainer, pl_module), values)
+            self._note(trainer, values)
+
+    def _note(self, trainer: L.Trainer, values: dict[str, Any]) -> None:
+        """Write down how far it is, at the end and every few seconds; where that fails, not."""
+        step, steps = trainer.global_step, max(0, int(trainer.max_steps))
+        if self.run is None or (time.monotonic() - self._noted < NOTE_SECONDS and step != steps):
+            return
+        self._noted = time.monotonic()
+        loss = values.get("train/loss", values.get("loss"))
+        content = {"step": step, "steps": steps, "loss": None if loss is None else float(loss)}
+        with contextlib.suppress(StudioError):
+            write_json(self.run.logs / "progress.json", content)
 
     @staticmethod
     def _place(trainer: L.Trainer, pl_module: L.LightningModule) -> tuple[int, int]:
