@@ -80,7 +80,7 @@ class Start {
       prepared.length && filesOf().length ? h("fieldset", { class: "group" }, h("legend", { class: "label" }, "Preparing the picture"), ...prepared) : null,
       methodChooser(this.methods, () => this.drawSettings()),
       this.quality(method),
-      h("details", { class: "more" }, h("summary", {}, "More options"), this.seed(), ...others),
+      h("details", { class: "more" }, h("summary", {}, "More options"), h("div", { class: "others" }, this.seed(), this.steps(method)), ...others),
       h("div", { class: "act" }, this.button),
     );
     this.ready();
@@ -92,7 +92,24 @@ class Start {
       const seconds = secondsFor(method, stepsFor(method, value), this.earlier);
       return { value, label, note: seconds === null ? `${stepsFor(method, value)} steps` : rough(seconds) };
     });
-    return segments("Quality, and roughly how long it takes", "quality", choices, draft.quality, (value) => (draft.quality = value));
+    return segments("Quality, and roughly how long it takes", "quality", choices, draft.quality, (value) => {
+      draft.quality = value;
+      draft.steps = null;
+      this.drawSteps?.();
+    });
+  }
+
+  steps(method) {
+    const id = uid("steps");
+    const input = h("input", {
+      id, type: "number", min: 1, step: 1, onchange: () => (draft.steps = input.value === "" ? null : Math.max(1, Math.round(input.value))),
+    });
+    this.drawSteps = () => {
+      input.value = draft.steps ?? "";
+      input.placeholder = stepsFor(method);
+    };
+    this.drawSteps();
+    return h("div", { class: "field" }, h("label", { for: id }, "Steps of the fit"), input);
   }
 
   seed() {
