@@ -9,6 +9,8 @@ from PIL import Image, ImageChops
 
 from tests.conftest import REPOSITORY
 
+PATIENCE = 400.0
+"""Seconds; a busy machine takes long."""
 CAR = REPOSITORY / "load" / "images" / "car.png"
 FEW = {"Steps of the fit": "20", "Resolution": "48", "Faces": "2000"}
 """Options under which a mesh takes seconds."""
@@ -31,12 +33,12 @@ def make(page: Any, **options: str) -> str:
     return str(page.url.rsplit("/", 1)[1])
 
 
-def shown(page: Any, name: str, seconds: float = 90.0) -> None:
+def shown(page: Any, name: str, seconds: float = PATIENCE) -> None:
     """Wait until a mesh of this name is in the viewer."""
     page.locator(f"canvas[data-shown*='/{name}?']").wait_for(timeout=1000 * seconds)
 
 
-def ended(page: Any, word: str = "Done", seconds: float = 90.0) -> None:
+def ended(page: Any, word: str = "Done", seconds: float = PATIENCE) -> None:
     """Wait until the job is over."""
     page.locator(".progress-words", has_text=word).wait_for(timeout=1000 * seconds)
 

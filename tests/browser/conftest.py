@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.acts import PATIENCE
 from tests.browser.surroundings import browser as started
 from tests.browser.surroundings import chromium, service
 
@@ -45,7 +46,7 @@ def visit(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
     def opened(path: str = "", *, expected: int = 0, **options: Any) -> Any:
         options.setdefault("viewport", {"width": 1280, "height": 860})
         context = browser.new_context(reduced_motion="reduce", accept_downloads=True, **options)
-        context.set_default_timeout(60_000)
+        context.set_default_timeout(1000 * PATIENCE)
         contexts.append(context)
         page = context.new_page()
         refusals = [expected]

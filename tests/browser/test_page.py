@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trimesh
 
-from tests.browser.acts import CAR, differ, drag, ended, give, make, shown, sight
+from tests.browser.acts import CAR, PATIENCE, differ, drag, ended, give, make, shown, sight
 
 pytestmark = pytest.mark.xdist_group("browser")  # one service for all of them
 
@@ -23,7 +23,7 @@ Visit = Callable[..., Any]
 def made(browser: Any, address: str) -> Any:
     """A visitor's browser in which the car has become a mesh, and what was seen on the way."""
     context = browser.new_context(reduced_motion="reduce", viewport={"width": 1280, "height": 860})
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(1000 * PATIENCE)
     page = context.new_page()
     page.goto(address)
     give(page, "Picture", CAR)
@@ -61,7 +61,7 @@ def test_the_mesh_turns_by_mouse_and_keys(made: Any) -> None:
     page = made["page"]
     page.get_by_role("button", name="Back to the first sight").click()
     first = sight(page)
-    drag(page, 160, 20)
+    drag(page, 160)
     assert differ(first, sight(page)) > 0.03
     page.get_by_role("button", name="Back to the first sight").click()
     assert differ(first, sight(page)) < 0.005, "the way back"
@@ -153,7 +153,7 @@ def test_a_job_is_cancelled(visit: Visit) -> None:
     page.get_by_role("button", name="a green armchair").click()
     make(page, **{"Steps of the fit": "90000"})
     page.get_by_role("button", name="Cancel").click()
-    ended(page, "Cancelled", 20)
+    ended(page, "Cancelled")
     assert page.get_by_role("button", name="Cancel").count() == 0
     page.goto(page.url.split("#")[0] + "#/results")
     page.get_by_text("cancelled").wait_for()
@@ -200,4 +200,4 @@ def test_a_lost_connection_is_said_and_mended(visit: Visit) -> None:
     page.context.set_offline(False)
     page.get_by_text("Connection lost").wait_for(state="hidden")
     page.get_by_role("button", name="Cancel").click()
-    ended(page, "Cancelled", 20)
+    ended(page, "Cancelled")
