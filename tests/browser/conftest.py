@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from tests.browser.acts import PATIENCE
+from tests.browser.acts import CAR, PATIENCE, ended, give, make, shown
 from tests.browser.surroundings import browser as started
 from tests.browser.surroundings import chromium, service
+
+@dataclass
+class Made:
+    """A visitor who has made a mesh, and what he saw on the way."""
+
+    page: Any
+    job: str
+    prepared: int
+    """Side of the prepared picture in pixels."""
+    early: str
+    """What was said of the progress when the views were there."""
+
 
 NEEDS = ("playwright", "fastapi", "uvicorn", "multipart", "mcp")
 
@@ -71,6 +84,27 @@ def visit(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
     for context in contexts:
         context.close()
     assert not found
+
+
+@pytest.fixture(scope="session")
+def made(browser: Any, address: str) -> Iterator[Made]:
+    """The car, made into a mesh."""
+    context = browser.new_context(reduced_motion="reduce", viewport={"width": 1280, "height": 860})
+    context.set_default_timeout(1000 * PATIENCE)
+    page = context.new_page()
+    page.goto(address)
+    give(page, "Picture", CAR)
+    page.locator(".prepared img:visible").wait_for()
+    prepared = page.locator(".prepared img").evaluate("image => image.naturalWidth")
+    job = make(page)
+    page.locator(".strip button").first.wait_for()
+    early = page.locator(".progress-words").inner_text()
+    page.reload()
+    page.locator(".strip button").first.wait_for()
+    shown(page, "model.glb")
+    ended(page)
+    yield Made(page, job, prepared, early)
+    context.close()
 
 
 def _own(url: str, address: str, found: list[str]) -> None:

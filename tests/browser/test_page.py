@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from collections.abc import Callable
@@ -12,43 +11,21 @@ from typing import Any
 import pytest
 import trimesh
 
-from tests.browser.acts import CAR, PATIENCE, differ, drag, ended, give, make, shown, sight
+from tests.browser.acts import CAR, differ, drag, ended, give, make, shown, sight
+from tests.browser.conftest import Made
 
 pytestmark = pytest.mark.xdist_group("browser")  # one service for all of them
 
 Visit = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def made(browser: Any, address: str) -> Any:
-    """A visitor's browser in which the car has become a mesh, and what was seen on the way."""
-    context = browser.new_context(reduced_motion="reduce", viewport={"width": 1280, "height": 860})
-    context.set_default_timeout(1000 * PATIENCE)
-    page = context.new_page()
-    page.goto(address)
-    give(page, "Picture", CAR)
-    page.locator(".prepared img:visible").wait_for()
-    prepared = page.locator(".prepared img").evaluate("image => image.naturalWidth")
-    job = make(page)
-    page.locator(".strip button").first.wait_for()  # the views, before there is a mesh of the fit
-    early = page.locator(".progress-words").inner_text()
-    page.reload()
-    page.locator(".strip button").first.wait_for()
-    after = page.locator(".progress-words").inner_text()
-    shown(page, "model.glb")
-    ended(page)
-    yield {"page": page, "job": job, "prepared": prepared, "early": early, "after": after}
-    context.close()
-
-
-def test_a_picture_becomes_a_mesh_and_a_reload_goes_on_following(made: Any) -> None:
-    assert made["prepared"] == 64, "the picture as the nano model sees it"
-    assert not made["early"].startswith("Done"), "the views were there before the mesh"
-    assert made["after"], "after a reload in the middle it goes on"
-    page = made["page"]
+def test_a_picture_becomes_a_mesh_and_a_reload_goes_on_following(made: Made) -> None:
+    assert made.prepared == 64, "the picture as the nano model sees it"
+    assert not made.early.startswith("Done"), "the views were there before the mesh"
+    page = made.page
     assert page.locator(".strip button").count() == 16
     assert "triangles" in page.locator(".stage-note").inner_text()
-    files = names(page, made["job"])
+    files = names(page, made.job)
     assert {"condition.png", "first.glb", "views/transforms.json"} <= files
 
 
@@ -57,8 +34,8 @@ def names(page: Any, job: str) -> set[str]:
     return {file["name"] for file in told["files"]}
 
 
-def test_the_mesh_turns_by_mouse_and_keys(made: Any) -> None:
-    page = made["page"]
+def test_the_mesh_turns_by_mouse_and_keys(made: Made) -> None:
+    page = made.page
     page.get_by_role("button", name="Back to the first sight").click()
     first = sight(page)
     drag(page, 160)
@@ -73,8 +50,8 @@ def test_the_mesh_turns_by_mouse_and_keys(made: Any) -> None:
     assert differ(first, sight(page)) < 0.005
 
 
-def test_it_is_drawn_in_four_ways_and_with_its_cameras(made: Any) -> None:
-    page = made["page"]
+def test_it_is_drawn_in_four_ways_and_with_its_cameras(made: Made) -> None:
+    page = made.page
     seen = [sight(page)]
     for name in ("Shape", "Normals", "Wireframe"):
         page.get_by_role("radio", name=name).check(force=True)
@@ -90,10 +67,10 @@ def test_it_is_drawn_in_four_ways_and_with_its_cameras(made: Any) -> None:
     assert differ(seen[0], sight(page)) > 0.02
 
 
-def test_it_downloads_in_every_format(made: Any, tmp_path: Path) -> None:
+def test_it_downloads_in_every_format(made: Made, tmp_path: Path) -> None:
     from studio.export.readers import read_mesh
 
-    page = made["page"]
+    page = made.page
     links = page.locator("[data-format]")
     formats = {links.nth(i).get_attribute("data-format") for i in range(links.count())}
     assert {"glb", "obj", "ply", "stl"} <= formats
@@ -125,7 +102,7 @@ def test_a_text_becomes_a_mesh(visit: Visit) -> None:
     assert page.locator(".strip button").count() == 8
 
 
-def test_a_capture_becomes_a_mesh(visit: Visit, made: Any, tmp_path: Path) -> None:
+def test_a_capture_becomes_a_mesh(visit: Visit, made: Made, tmp_path: Path) -> None:
     folder = zipped_views(made, tmp_path / "car.zip")
     page = visit()
     give(page, "Capture", folder)
@@ -135,9 +112,9 @@ def test_a_capture_becomes_a_mesh(visit: Visit, made: Any, tmp_path: Path) -> No
     assert page.locator("h1").inner_text() == "car"
 
 
-def zipped_views(made: Any, path: Path) -> Path:
+def zipped_views(made: Made, path: Path) -> Path:
     """The views of the car as a capture."""
-    request, base = made["page"].request, f"{made['page'].url.split('#')[0]}api/jobs/{made['job']}"
+    request, base = made.page.request, f"{made['page'].url.split('#')[0]}api/jobs/{made['job']}"
     transforms = request.get(f"{base}/files/views/transforms.json").body()
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("car/transforms.json", transforms)
@@ -178,13 +155,13 @@ def test_a_broken_picture_is_refused_where_it_was_given(visit: Visit, tmp_path: 
     assert "xylophone" in said.inner_text()
 
 
-def test_visitors_do_not_see_each_other(visit: Visit, made: Any) -> None:
+def test_visitors_do_not_see_each_other(visit: Visit, made: Made) -> None:
     page = visit("#/results", expected=2)
     page.get_by_text("Nothing yet").wait_for()
-    page.goto(made["page"].url)
+    page.goto(made.page.url)
     page.get_by_text("No such result").wait_for()
-    own = made["page"].context.new_page()
-    own.goto(made["page"].url.split("#")[0] + "#/results")
+    own = made.page.context.new_page()
+    own.goto(made.page.url.split("#")[0] + "#/results")
     own.get_by_role("link", name="car").wait_for()
     own.close()
 
