@@ -2,8 +2,7 @@
 
 import { jobs, methods as fetchMethods, submit } from "./api.js";
 import { complaint, h, iconButton, put, segments, uid } from "./dom.js";
-import { draft, filesOf, KINDS, labelOf, optionsOf, QUALITIES, stepsAsked, stepsFor, takeFiles } from "./draft.js";
-import { takeAnywhere } from "./drop.js";
+import { draft, filesOf, KINDS, labelOf, optionsOf, QUALITIES, stepsAsked, stepsFor } from "./draft.js";
 import { secondsFor } from "./estimate.js";
 import { chosenMethod, methodChooser } from "./methods.js";
 import { otherOptions, pictureOptions } from "./options.js";
@@ -18,7 +17,6 @@ export async function startPage(main) {
   const [methods, earlier] = await Promise.all([fetchMethods(), jobs()]);
   const page = new Start(methods, earlier);
   put(main, page.element);
-  takeAnywhere(page.element, (files) => page.take(files));
   return () => page.leave();
 }
 
@@ -52,13 +50,6 @@ class Start {
       draft.kind = kind;
       this.draw();
     }, { quiet: true, class: "kinds" });
-  }
-
-  take(files) {
-    if (!takeFiles(files)) return;
-    const shown = this.form.querySelector(`input[name=kind][value=${draft.kind}]`);
-    shown.checked = true;
-    this.draw();
   }
 
   draw() {
