@@ -68,6 +68,15 @@ export function fileAddress(job, name) {
 }
 
 export const meshAddress = (job, format) => `api/jobs/${job.id}/mesh.${format}`;
+
+/** The finished mesh in a format: {blob, name}, the name as the service gives it (OBJ comes as a zip). */
+export async function mesh(job, format) {
+  const answer = await ask(`jobs/${job.id}/mesh.${format}`);
+  const given = answer.headers.get("Content-Disposition") ?? "";
+  const coded = given.match(/filename\*=utf-8''([^;]+)/i)?.[1];
+  const name = coded ? decodeURIComponent(coded) : given.match(/filename="([^"]+)"/)?.[1];
+  return { blob: await answer.blob(), name: name ?? `mesh.${format}` };
+}
 export const eventsAddress = (id) => `api/jobs/${id}/events`;
 
 /** A job with its files as a map of name → version. */

@@ -2,6 +2,8 @@
 
 import { comparePage } from "./compare.js";
 import { complaint, h, icon, put } from "./dom.js";
+import { takeFiles } from "./draft.js";
+import { takeAnywhere } from "./drop.js";
 import { jobPage } from "./job.js";
 import { resultsPage } from "./results.js";
 import { startPage } from "./start.js";
@@ -53,6 +55,11 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   main.focus();
 });
 setTheme(document.documentElement.dataset.theme in THEMES ? document.documentElement.dataset.theme : "system");
+takeAnywhere((files) => {
+  if (!takeFiles(files)) return;
+  if (["", "#/"].includes(location.hash)) show();
+  else location.hash = "#/";
+});
 window.addEventListener("hashchange", () => {
   show();
   main.focus({ preventScroll: true });

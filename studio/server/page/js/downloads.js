@@ -1,6 +1,6 @@
 // The finished mesh in every format.
 
-import { fileAddress, formats as fetchFormats, meshAddress } from "./api.js";
+import { fileAddress, formats as fetchFormats, mesh, meshAddress } from "./api.js";
 import { complaint, h, icon, put } from "./dom.js";
 
 const FOR = {
@@ -46,20 +46,13 @@ export class Downloads {
     put(this.trouble);
     link.classList.add("busy");
     try {
-      const answer = await fetch(meshAddress(job, format));
-      if (!answer.ok) throw Object.assign(new Error((await answer.json()).error), {});
-      save(await answer.blob(), nameOf(answer) ?? `${stem(job)}.${format}`);
+      const { blob, name } = await mesh(job, format);
+      save(blob, name);
     } catch (error) {
       put(this.trouble, complaint(error));
     }
     link.classList.remove("busy");
   }
-}
-
-/** The name that the service gives (an OBJ comes as a zip with its material). */
-function nameOf(answer) {
-  const given = answer.headers.get("Content-Disposition") ?? "";
-  return given.match(/filename="?([^";]+)"?/)?.[1] ?? null;
 }
 
 function save(blob, name) {

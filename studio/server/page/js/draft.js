@@ -24,6 +24,7 @@ export const draft = {
   method: {}, // by kind
   options: {}, // by method, then by key; only what differs from the default
   quality: "normal",
+  steps: null, // of the fit, given by hand
   seed: 0,
 };
 
@@ -37,7 +38,10 @@ export function stepsFor(method, quality = draft.quality) {
 }
 
 /** The same as the service wants it: 0 for as many as the config says. */
-export const stepsAsked = (method) => (draft.quality === "normal" ? 0 : Math.min(stepsFor(method), MOST_STEPS));
+export function stepsAsked(method) {
+  if (draft.steps !== null) return draft.steps;
+  return draft.quality === "normal" ? 0 : Math.min(stepsFor(method), MOST_STEPS);
+}
 
 /** The options given for a method. */
 export function optionsOf(method) {

@@ -18,27 +18,23 @@ export function dropField({ accept, multiple = false, title, note, picture }, ta
   );
 }
 
-/** Let files be dropped and pasted anywhere on the page while `element` is in it. */
-export function takeAnywhere(element, taken) {
-  const listen = new AbortController();
-  const on = (name, listener) => document.addEventListener(name, listener, { signal: listen.signal });
-  const gone = () => !element.isConnected && (listen.abort(), true);
+/** Let files be dropped and pasted anywhere; without this a browser leaves the page for them. */
+export function takeAnywhere(taken) {
   const lit = (shown) => document.body.classList.toggle("dropping", shown);
-  on("dragover", (event) => {
-    if (gone() || ![...event.dataTransfer.types].includes("Files")) return;
+  const take = (event, files) => {
+    if (!files?.length) return;
+    event.preventDefault();
+    taken([...files]);
+  };
+  document.addEventListener("dragover", (event) => {
+    if (![...event.dataTransfer.types].includes("Files")) return;
     event.preventDefault();
     lit(true);
   });
-  on("dragleave", (event) => event.relatedTarget === null && lit(false));
-  on("drop", (event) => {
+  document.addEventListener("dragleave", (event) => event.relatedTarget === null && lit(false));
+  document.addEventListener("drop", (event) => {
     lit(false);
-    if (gone() || !event.dataTransfer.files.length) return;
-    event.preventDefault();
-    taken([...event.dataTransfer.files]);
+    take(event, event.dataTransfer.files);
   });
-  on("paste", (event) => {
-    if (gone() || !event.clipboardData?.files.length) return;
-    event.preventDefault();
-    taken([...event.clipboardData.files]);
-  });
+  document.addEventListener("paste", (event) => take(event, event.clipboardData?.files));
 }

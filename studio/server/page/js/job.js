@@ -52,7 +52,8 @@ class JobPage {
     const before = this.job;
     this.job = job;
     this.title.textContent = job.label || job.method;
-    document.title = `${job.label || job.method} – studio`;
+    const share = job.phase === "running" && job.total > 1 ? `${Math.round((100 * job.done) / job.total)} % ` : "";
+    document.title = `${share}${job.label || job.method} – studio`;
     this.facts.textContent = [job.method, `seed ${job.seed}`].join(" · ");
     this.drawThumbnail(job);
     this.progress.update(job);

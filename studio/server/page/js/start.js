@@ -2,8 +2,7 @@
 
 import { jobs, methods as fetchMethods, submit } from "./api.js";
 import { complaint, h, iconButton, put, segments, uid } from "./dom.js";
-import { draft, filesOf, KINDS, labelOf, optionsOf, QUALITIES, stepsAsked, stepsFor, takeFiles } from "./draft.js";
-import { takeAnywhere } from "./drop.js";
+import { draft, filesOf, KINDS, labelOf, optionsOf, QUALITIES, stepsAsked, stepsFor } from "./draft.js";
 import { secondsFor } from "./estimate.js";
 import { chosenMethod, methodChooser } from "./methods.js";
 import { otherOptions, pictureOptions } from "./options.js";
@@ -18,7 +17,6 @@ export async function startPage(main) {
   const [methods, earlier] = await Promise.all([fetchMethods(), jobs()]);
   const page = new Start(methods, earlier);
   put(main, page.element);
-  takeAnywhere(page.element, (files) => page.take(files));
   return () => page.leave();
 }
 
@@ -54,13 +52,6 @@ class Start {
     }, { quiet: true, class: "kinds" });
   }
 
-  take(files) {
-    if (!takeFiles(files)) return;
-    const shown = this.form.querySelector(`input[name=kind][value=${draft.kind}]`);
-    shown.checked = true;
-    this.draw();
-  }
-
   draw() {
     put(this.trouble);
     const changed = () => this.draw();
@@ -80,7 +71,7 @@ class Start {
       prepared.length && filesOf().length ? h("fieldset", { class: "group" }, h("legend", { class: "label" }, "Preparing the picture"), ...prepared) : null,
       methodChooser(this.methods, () => this.drawSettings()),
       this.quality(method),
-      h("details", { class: "more" }, h("summary", {}, "More options"), this.seed(), ...others),
+      h("details", { class: "more" }, h("summary", {}, "More options"), h("div", { class: "others" }, this.seed(), this.steps(method)), ...others),
       h("div", { class: "act" }, this.button),
     );
     this.ready();
@@ -92,7 +83,24 @@ class Start {
       const seconds = secondsFor(method, stepsFor(method, value), this.earlier);
       return { value, label, note: seconds === null ? `${stepsFor(method, value)} steps` : rough(seconds) };
     });
-    return segments("Quality, and roughly how long it takes", "quality", choices, draft.quality, (value) => (draft.quality = value));
+    return segments("Quality, and roughly how long it takes", "quality", choices, draft.quality, (value) => {
+      draft.quality = value;
+      draft.steps = null;
+      this.drawSteps?.();
+    });
+  }
+
+  steps(method) {
+    const id = uid("steps");
+    const input = h("input", {
+      id, type: "number", min: 1, step: 1, onchange: () => (draft.steps = input.value === "" ? null : Math.max(1, Math.round(input.value))),
+    });
+    this.drawSteps = () => {
+      input.value = draft.steps ?? "";
+      input.placeholder = stepsFor(method);
+    };
+    this.drawSteps();
+    return h("div", { class: "field" }, h("label", { for: id }, "Steps of the fit"), input);
   }
 
   seed() {
