@@ -64,6 +64,8 @@ OPTIONAL = (
     Package("pycolmap", "pycolmap", "cameras of plain photos", "pip install -e .[colmap]"),
     Package("viser", "viser", "studio view", "pip install -e .[view]"),
     Package("webdataset", "webdataset", "data.stream of nmr", "pip install -e .[webdataset]"),
+    Package("fastapi", "fastapi", "studio ui", "pip install -e .[ui]"),
+    Package("mcp", "mcp", "studio ui for other programs", "pip install -e .[ui]"),
     Package("tensorboard", "tensorboard", "trainer.logger=tensorboard", "pip install tensorboard"),
     Package("wandb", "wandb", "trainer.logger=wandb", "pip install -e .[wandb]"),
 )

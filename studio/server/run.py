@@ -21,6 +21,7 @@ from studio.server import light
 from studio.server.answers import Refusal
 from studio.server.desk import Desk
 from studio.server.helper import Helper
+from studio.server.methods import methods
 from studio.server.settings import ServerConfig
 
 NEEDS = {"fastapi": "fastapi", "uvicorn": "uvicorn", "multipart": "python-multipart", "mcp": "mcp"}
@@ -150,8 +151,9 @@ def until_stopped(server: Any, listener: socket.socket) -> int:
 
 
 def _warm(helper: Helper, executor: LocalExecutor) -> None:
-    """Start the processes one after the other, while the page is looked at."""
+    """Read the configs, start one process after the other, while the page is looked at."""
     with contextlib.suppress(StudioError, Refusal, RuntimeError):
+        methods()
         helper(light.warm)
         executor.start()
 

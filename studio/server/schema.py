@@ -71,7 +71,9 @@ def _plain(cls: type) -> dict[str, Any]:
 
 def _refusals(paths: dict[str, Any]) -> None:
     content = {"application/json": {"schema": TOLD}}
-    for operations in paths.values():
+    for path, operations in paths.items():
         for told in operations.values():
-            for status, words in REFUSALS.items():
-                told["responses"][status] = {"description": words, "content": content}
+            brings = ("413", "422", "429") if "requestBody" in told else ()
+            told["responses"].pop("422", None)  # of FastAPI's own form, which is not answered
+            for status in ("401", *(("404",) if "{" in path else ()), *brings):
+                told["responses"][status] = {"description": REFUSALS[status], "content": content}

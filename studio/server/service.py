@@ -8,7 +8,6 @@ import contextlib
 import errno
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -250,9 +249,11 @@ def _files(app: FastAPI, desk: Desk, intake: Intake) -> None:
     def file(name: str, inner: str, request: Request) -> FileResponse:
         """A file of the result, by the name that the job lists."""
         record = desk.one(_visitor(request), name)
-        for known, path, _ in files_in(record.result):
+        for known, path, status in files_in(record.result):
             if known == inner:
-                return FileResponse(path, media_type=kind_of(path))
+                lasting = request.query_params.get("v") == str(status.st_mtime_ns)
+                kept = "private, max-age=86400, immutable" if lasting else "no-store"
+                return FileResponse(path, media_type=kind_of(path), headers={"cache-control": kept})
         raise Refusal(404, "the job has no such file.", hint="It may not be made yet.")
 
     @app.get("/api/jobs/{name}/mesh.{kind}", tags=["jobs"], response_class=FileResponse)
@@ -280,7 +281,11 @@ def _pages(app: FastAPI) -> None:
         raise Refusal(404, "there is nothing at this address.", hint="/api/docs lists what is.")
 
     @app.get("/{inner:path}", include_in_schema=False)
-    def page(inner: str) -> FileResponse:
+    def page(inner: str, request: Request) -> Response:
         path, kind = page_file(PAGE, inner)
-        fresh = {"cache-control": "no-cache"}
-        return FileResponse(Path(path), media_type=kind, headers={**policy, **fresh})
+        status = path.stat()
+        tag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+        headers = {**policy, "cache-control": "no-cache", "etag": tag}
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
+        return FileResponse(path, media_type=kind, headers=headers)

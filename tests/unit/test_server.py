@@ -76,6 +76,20 @@ def test_examples_and_formats(someone: Visitor) -> None:
     assert {"glb", "obj", "ply", "stl", "3mf", "usdz"} <= set(names)
 
 
+def test_a_browser_fetches_once_what_has_not_changed(someone: Visitor) -> None:
+    first = someone.get("/")
+    assert first.status_code == 200 and "text/html" in first.headers["content-type"]
+    again = someone.get("/", headers={"if-none-match": first.headers["etag"]})
+    assert again.status_code == 304 and not again.content
+    name = someone.send_job().json()["id"]
+    (file,) = (f for f in someone.until_over(name)["files"] if f["name"] == "model.glb")
+    address = f"/api/jobs/{name}/files/model.glb"
+    assert "immutable" in someone.get(f"{address}?v={file['version']}").headers["cache-control"]
+    assert someone.get(f"{address}?v=1").headers["cache-control"] == "no-store"
+    part = someone.get(address, headers={"range": "bytes=0-3"})
+    assert part.status_code == 206 and part.content == b"glTF"
+
+
 # --- a job --------------------------------------------------------------------------------------
 
 
