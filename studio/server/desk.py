@@ -11,6 +11,7 @@ import logging
 import shutil
 import statistics
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -33,6 +34,8 @@ SCRATCH = ".scratch"
 """Folder for what is looked at and not kept."""
 LEAST_FREE = 1 << 30
 """Bytes of disk space below which nothing new is taken."""
+MOST_ATTEMPTS = 5
+"""Of a job that is never finished, as when it takes the machine down each time."""
 MOST_REMEMBERED = 1000
 """Finished jobs of which it is remembered what was told."""
 
@@ -286,7 +289,10 @@ class Desk:
                 except StudioError as error:
                     log.warning("%s cannot be read: %s", record.folder, error)
                     continue
-                if not state.over:
+                if not state.over and state.attempt >= MOST_ATTEMPTS:
+                    words = f"it was begun {state.attempt} times, and never came to an end."
+                    record.note(phase=Phase.FAILED, stage="", error=words, ended=time.time())
+                elif not state.over:
                     found.append((state.created, record))
                 elif state.phase == Phase.DONE:
                     self._lasted[_alike(job)].append(state.seconds)

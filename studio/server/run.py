@@ -12,11 +12,14 @@ import threading
 import webbrowser
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NoReturn
 
 from studio.errors import ConfigError, StudioError, Terminated
+from studio.io.files import make_folder
 from studio.jobs import LocalExecutor
 from studio.plugins.options import parse_config
+from studio.runs.lock import RunLock
 from studio.server import light
 from studio.server.answers import Refusal
 from studio.server.desk import Desk
@@ -42,7 +45,7 @@ def run_ui(words: Sequence[str]) -> NoReturn:
     check_packages()
     listener = listen(config)
     config = replace(config, port=listener.getsockname()[1])
-    with listener:
+    with listener, alone(make_folder(config.jobs)):
         serve(config, listener)
 
 
@@ -97,6 +100,20 @@ def listen(config: ServerConfig) -> socket.socket:
             hint="port=0 takes any free one; another studio ui may be running already.",
         ) from error
     return listener
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Be the only server of a folder of jobs.
+
+    Raises:
+        ConfigError: naming the process that is one already.
+    """
+    lock = RunLock(folder, other="jobs").acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def serve(config: ServerConfig, listener: socket.socket) -> NoReturn:

@@ -387,6 +387,8 @@ def test_a_restart_takes_up_what_was_not_over(tmp_path: Path) -> None:
     for i, phase in enumerate((Phase.DONE, Phase.RUNNING, Phase.WAITING)):
         record = Record.create(place / f"20260101-00000{i}-{i:012x}", Job(config="epidiff-neus"))
         record.note(phase=phase, ended=time.time() if phase == Phase.DONE else 0.0)
+    endless = Record.create(place / f"20260101-000003-{3:012x}", Job(config="epidiff-neus"))
+    endless.note(phase=Phase.RUNNING, attempt=5)
     torn = place / f"20260101-000009-{9:012x}"
     torn.mkdir()
     (torn / "job.json").write_text("{")
@@ -397,7 +399,9 @@ def test_a_restart_takes_up_what_was_not_over(tmp_path: Path) -> None:
     while time.monotonic() < end and desk.waiting + len(desk._open):
         time.sleep(0.02)
     told = desk.reports(desk.all("k" * 20))
-    assert [job["phase"] for job in told] == ["done"] * 3
+    assert [job["phase"] for job in told] == ["failed"] + ["done"] * 3
+    assert "begun 5 times" in told[0]["error"]
+    assert not torn.exists()
     executor.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ import requests
 from studio.errors import ConfigError
 from studio.io.files import alive
 from studio.server import run
+from studio.server.settings import ServerConfig
 from tests.campaign.server import family
 from tests.campaign.server_visitors import QUICK
 from tests.conftest import REPOSITORY
@@ -56,6 +58,23 @@ def test_an_address_that_cannot_be_had_is_named() -> None:
             run.listen(run.settings([f"port={port}"]))
     with pytest.raises(ConfigError, match=r"10\.255\.255\.1"):
         run.listen(run.settings(["host=10.255.255.1", "port=0"]))
+
+
+def test_a_folder_of_jobs_has_one_server(tmp_path: Path) -> None:
+    with run.alone(tmp_path):
+        with pytest.raises(ConfigError, match=f"{os.getpid()}(.|\n)*jobs="):
+            with run.alone(tmp_path):
+                pass
+    with run.alone(tmp_path):
+        pass
+
+
+def test_every_option_is_in_the_docs() -> None:
+    table = (REPOSITORY / "docs/server.md").read_text()
+    for option in dataclasses.fields(ServerConfig):
+        assert f"`{option.name}`" in table, option.name
+        if isinstance(option.default, int | float) and not isinstance(option.default, bool):
+            assert f"`{option.default:g}`" in table, option.name
 
 
 @contextlib.contextmanager
