@@ -174,7 +174,7 @@ def picture(browser: Any, run: Path, at: int, out: Path) -> None:
         for where in (-1, at):
             if where >= 0:
                 look(page, stage, where, 8.0)
-            settle(stage, 8.0)
+            settle(stage, 12.0)
             parts.append(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
     sheet = Image.new("RGB", (2 * 760 + 8, 470), "white")
     for i, part in enumerate(parts):
