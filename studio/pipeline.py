@@ -15,6 +15,7 @@ import torch
 
 from studio.config import ExperimentConfig, parse_config
 from studio.errors import ConfigError
+from studio.export.base import Exporter
 from studio.guidance.base import Guidance
 from studio.inputs import as_options
 from studio.mesh import Mesh
@@ -24,6 +25,7 @@ from studio.plugins.options import build
 from studio.plugins.ranges import Range, Seed, StepsOrZero
 from studio.plugins.registry import config_class
 from studio.progress import Listener, StageProgress, listening
+from studio.systems.base import System, check_data
 from studio.systems.generated import Findings, compare, make_views, shown
 from studio.systems.originals import posed_originals
 from studio.views import Condition, ViewSet
@@ -121,10 +123,12 @@ class Pipeline:
                 allowed="system_type: image-to-3d, reconstruction",
             )
         self.config, self.device = config, device_named(device)
-        cls = config_class(find("system", config.system_type))
+        system: type[System] = find("system", config.system_type)
+        check_data(config.system_type, system, config.data_type, find("data", config.data_type))
+        cls = config_class(system)
         chain: Any = parse_config(cls, config.system, key="system")
         self.chain = chain
-        self.exporter = build("exporter", chain.exporter_type, chain.exporter)
+        self.exporter: Exporter = build("exporter", chain.exporter_type, chain.exporter)
         self.guidance: Guidance | None = None
         if config.system_type == "image-to-3d":
             if guidance is None:
@@ -286,8 +290,7 @@ class Result:
     @cached_property
     def mesh(self) -> Mesh:
         """The mesh with its texture, in the world of the views; made when it is first asked for."""
-        made: Mesh = self.pipeline.exporter.mesh(self.model, self.views, self.originals)
-        return made
+        return self.pipeline.exporter.mesh(self.model, self.views, self.originals)
 
     @property
     def warnings(self) -> list[str]:

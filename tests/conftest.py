@@ -23,11 +23,12 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from studio.runs.callbacks.ema import EMA
 from studio.plugins import register
+from studio.data.base import Data
 from studio.systems.base import System
 
 
 @register("data", "tiny")
-class TinyData:
+class TinyData(Data):
     """Random vectors, a function of the step."""
 
     @dataclass

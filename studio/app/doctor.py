@@ -184,7 +184,7 @@ def released_weights(advice: list[str]) -> list[str]:
             name = str(options[option])
             licence, size = "", ""
             if option == "weights":
-                licence = str(getattr(find("guidance", method), "released_licence", ""))
+                licence = find("guidance", method).released_licence
                 size = f"{SIZES_GB[method]} GB"
             try:
                 path = resolve(name)

@@ -21,7 +21,6 @@ from studio.runs.distributed import check_devices, end_others, without_company
 from studio.runs.folder import choose_run, find_resume
 from studio.runs.hashing import hash_of
 from studio.runs.trainer import (
-    PRECISIONS,
     check_precision,
     has_begun,
     make_loggers,
@@ -36,6 +35,8 @@ from studio.runs.trainer import (
 
 if TYPE_CHECKING:
     import pytorch_lightning as L
+
+    from studio.systems.base import System
 
 
 class Experiment:
@@ -149,16 +150,17 @@ class Experiment:
             load_checkpoint(path, allow_pickle=self.cfg.allow_pickle, mmap=True, whole=True)
 
     def _build(self) -> tuple[Any, Any]:
+        from studio.systems.base import check_data
+
         cfg = self.cfg
-        cls = find("system", cfg.system_type)
-        check_precision(
-            cfg.trainer.precision, cfg.system_type, getattr(cls, "precisions", PRECISIONS)
-        )
+        cls: type[System] = find("system", cfg.system_type)
+        check_precision(cfg.trainer.precision, cfg.system_type, cls.precisions)
+        check_data(cfg.system_type, cls, cfg.data_type, find("data", cfg.data_type))
         data = build("data", cfg.data_type, cfg.data, key="data")
-        if hasattr(data, "check"):
-            with StageProgress("reading data"):
-                data.check()
-        system = build("system", cfg.system_type, cfg.system, key="system", run=self.run_folder)
+        data.check()
+        system = build(
+            "system", cfg.system_type, cfg.system, key="system", parts={"run": self.run_folder}
+        )
         system.check(data)
         return data, system
 

@@ -12,14 +12,22 @@ from studio.cameras import Cameras
 from studio.views import Condition, ViewSet
 
 
-class SceneData(ABC):
+class Data(ABC):
+    """Base of all data plugins; registered as ``("data", name)``."""
+
+    Config: ClassVar[type]
+
+    def check(self) -> None:  # noqa: B027  # may be left as it is
+        """Refuse what cannot be read, before anything is written."""
+
+
+class SceneData(Data):
     """Posed views of one object, which reconstruction reads.
 
     Attributes:
         brought: name of the option that says what the user brings, here a folder.
     """
 
-    Config: ClassVar[type]
     brought: ClassVar[str] = "root"
 
     @abstractmethod
@@ -31,7 +39,7 @@ class SceneData(ABC):
         return None
 
 
-class ConditionData(ABC):
+class ConditionData(Data):
     """What a user asks guidance with: a picture, posed pictures or a text.
 
     Attributes:
@@ -39,7 +47,6 @@ class ConditionData(ABC):
             a folder or a text.
     """
 
-    Config: ClassVar[type]
     brought: ClassVar[str] = "image"
 
     @abstractmethod
@@ -51,7 +58,7 @@ class ConditionData(ABC):
         return None
 
 
-class ViewPairData(ABC):
+class ViewPairData(Data):
     """Posed views of many objects, which guidance is trained on.
 
     An item holds float32 tensors: images [V,3,H,W] in [-1,1] on white; cond_image [3,H,W] in
@@ -59,8 +66,6 @@ class ViewPairData(ABC):
     latents [V,c,h,w] and cond_latents [c,h,w], posterior means that replace encoding; ref_images
     [R,3,H,W] in [-1,1] and ref_c2w [R,4,4], several references; caption, a text.
     """
-
-    Config: ClassVar[type]
 
     def kinds(self) -> list[str]:
         """Return what the objects are, in words a person knows (plural); empty if unknown."""

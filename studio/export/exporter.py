@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -16,12 +16,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.errors import ConfigError, ExportError
+from studio.export.base import Exporter, Meshed
 from studio.export.brought import colours_of_vertices, without_seams
 from studio.export.cleanup import vertex_normals
 from studio.export.files import mesh_format, remove_others, write_meshes
 from studio.export.readers import FORMATS, read_exact
 from studio.export.texture import Baker, ColourFn, fitting_size, query_colours
-from studio.export.unwrap import Unwrapper, unwrap
+from studio.export.unwrap import unwrap
 from studio.export.view_colours import Footage
 from studio.export.world import WORLDS, transformed
 from studio.io.files import atomic_write
@@ -37,30 +38,8 @@ from studio.views import ViewSet
 _log = logging.getLogger(__name__)
 
 
-class Meshed(Protocol):
-    """What can be exported: a model with a surface; `studio.models.base.SceneModel` says more."""
-
-    @property
-    def device(self) -> Any:
-        """Where points for `colour` are expected."""
-
-    def mesh(
-        self,
-        resolution: int = 192,
-        options: MeshOptions = ...,
-        *,
-        report: Callable[[str], None] | None = None,
-    ) -> Mesh:
-        """The surface with vertex normals, with colours of its own where `colour` knows none."""
-
-    def colour(
-        self, points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"]
-    ) -> Float[Tensor, "n 3"] | None:
-        """RGB in [0, 1] of surface points with unit outward normals."""
-
-
 @register("exporter", "mesh")
-class MeshExporter:
+class MeshExporter(Exporter):
     """Textured mesh (GLB, PLY, OBJ), turntable video and preview of a scene model."""
 
     @dataclass
@@ -121,10 +100,9 @@ class MeshExporter:
 
     def __init__(self, cfg: Config) -> None:
         """Take the options."""
-        self.cfg = cfg
-        self.figures: dict[str, Any] = {}
-        find("unwrap", cfg.unwrap, base=Unwrapper)
-        self.baker: type[Baker] = find("baker", cfg.baker, base=Baker)
+        super().__init__(cfg)
+        find("unwrap", cfg.unwrap)
+        self.baker: type[Baker] = find("baker", cfg.baker)
         self.formats = {name: mesh_format(name) for name in cfg.formats}
         suffixes = [kind.suffix for kind in self.formats.values()]
         if twice := {suffix for suffix in suffixes if suffixes.count(suffix) > 1}:

@@ -77,7 +77,7 @@ def mesh_format(name: str) -> MeshFormat:
     Raises:
         PluginError: if there is none, or it is not a `MeshFormat`.
     """
-    made: MeshFormat = find("format", name, base=MeshFormat)()
+    made: MeshFormat = find("format", name)()
     return made
 
 

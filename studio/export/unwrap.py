@@ -70,7 +70,7 @@ def unwrap(mesh: Mesh, size: int = 1024, *, padding: int = 4, method: str = "aut
     Raises:
         PluginError: if there is none.
     """
-    made: Mesh = find("unwrap", method, base=Unwrapper)().unwrap(mesh, size, padding)
+    made: Mesh = find("unwrap", method)().unwrap(mesh, size, padding)
     return made
 
 

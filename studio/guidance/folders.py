@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from studio.errors import WeightsError
-from studio.guidance.hub import resolve
+from studio.guidance.hub import beside, resolve
 from studio.guidance.json_files import check_network, describing, networks_refused, read_json
 from studio.guidance.ldm import network_of
 from studio.guidance.needs import Part, check_there, part
@@ -90,10 +90,43 @@ def network_at(source: str, name: str, *, allow_download: bool = False, variant:
     path = resolve(source, allow_download, part(name), variant)
     if not path.is_dir():
         return path
-    inner = path / name
-    path = inner if _has_config(inner) else path
+    if not _has_config(path / name) and (elsewhere := _named_elsewhere(path, name)):
+        path = resolve(elsewhere, allow_download, part(name), variant)
+    path = path / name if _has_config(path / name) else path
     check_there(path, [Part()], variant)
     return path
+
+
+def part_of(model: Path, name: str, *, allow_download: bool = False, variant: str = "") -> Path:
+    """Return the folder of one part of a model.
+
+    It lies in the model's folder, or where the config.json there says: `"vae_weights": "../vae"` is
+    a part that several models beside each other have in common.
+
+    Args:
+        model: the model's folder.
+        name: of the part.
+        allow_download: fetch it from the hub if the model lies in the hub's cache.
+        variant: see `find_weights`.
+
+    Raises:
+        WeightsError: if the config names something else than a folder in or beside the model's, or
+            in its repository; if there is nothing.
+    """
+    here = model / name
+    elsewhere = None if _has_config(here) else _named_elsewhere(model, name)
+    if elsewhere is None:
+        return here
+    return network_at(elsewhere, name, allow_download=allow_download, variant=variant)
+
+
+def _named_elsewhere(model: Path, name: str) -> str | None:
+    """What the config.json of a model's folder says of a part that lies outside."""
+    named = read_config(model).get(f"{name}_weights") if _has_config(model) else None
+    if not named:
+        return None
+    places = [beside(place, str(named), near=True) for place in (model, model.resolve())]
+    return next((place for place in places if Path(place).is_dir()), places[0])
 
 
 def _has_config(folder: Path) -> bool:

@@ -30,7 +30,9 @@ ALLOWED = (
     "with a folder or file in it owner/name:path"
 )
 _REPOSITORY = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)(?:[:/](.+))?")
-_SNAPSHOT = re.compile(r"models--(?P<owner>.+?)--(?P<name>.+)/snapshots/[^/]+(?:/(?P<inner>.+))?")
+_SNAPSHOT = re.compile(
+    r"models--(?P<owner>.+?)--(?P<name>.+)/snapshots/(?P<rest>[^/]+)(?:/(?P<inner>.+))?"
+)
 
 MOST_REF = 1000  # bytes of the file that names a revision
 
@@ -95,13 +97,27 @@ def in_cache(text: str) -> Path | None:
     return path if path is not None and _exists(path) else None
 
 
-def beside(folder: Path, relative: str) -> str:
+def beside(folder: Path, relative: str, *, near: bool = False) -> str:
     """Return what a folder's config.json means by a path relative to the folder.
 
     Where the folder lies in the hub's cache, a folder of the same repository may not be there yet.
+
+    Args:
+        folder: of the config.json.
+        relative: the path; from a repository it may not lead out of it.
+        near: whether it may lead to the folder's neighbours and into the folder, no further.
+
+    Raises:
+        WeightsError: if it leads elsewhere.
     """
-    path = Path(os.path.normpath(folder / relative))
-    found = _SNAPSHOT.search(path.as_posix())
+    path = Path(os.path.normpath(folder.absolute() / relative))
+    found, ours = (_SNAPSHOT.search(p.as_posix()) for p in (path, folder.absolute()))
+    root = ours.string[: ours.end("rest")] if ours else folder.absolute().parent
+    if (near or ours) and not path.is_relative_to(root):
+        raise WeightsError(
+            f"{folder / 'config.json'} names {relative}, which leads out of {root}.",
+            allowed="a path within it" if ours else "../NAME, for a folder beside this one",
+        )
     if _exists(path) or found is None or not found["inner"]:
         return str(path)
     return f"{found['owner']}/{found['name']}:{found['inner']}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studio.errors import WeightsError
+from studio.guidance.json_files import read_json
 from studio.guidance.licences import CARD
 from studio.guidance.weight_files import choose_weights, shards_of
 
@@ -33,6 +34,7 @@ class Part:
         optional: what is read where it is there.
         weights: whether there are weights beside them.
         stem: name of their file, see `find_weights`.
+        elsewhere: the option of the model's config.json that names where it lies, if not there.
     """
 
     folders: tuple[str, ...] = ("",)
@@ -40,6 +42,11 @@ class Part:
     optional: tuple[str, ...] = ()
     weights: bool = True
     stem: str = ""
+    elsewhere: str = ""
+
+
+VAE = Part(("vae",), elsewhere="vae_weights")
+"""A model's picture auto-encoder, which several models may have in common."""
 
 
 def model(*parts: Part | str, config: bool = False, schedule: bool = False) -> tuple[Part, ...]:
@@ -84,6 +91,9 @@ def choose(
     for one in parts:
         folder = _folder_of(one, names)
         here = _inside(names, folder)
+        if one.elsewhere and not here and "config.json" in names:
+            if read_json(fetched("config.json")).get(one.elsewhere):
+                continue  # whoever reads it looks there
         files += [folder + name for name in (*one.files, *one.optional) if name in here]
         missing += [f"{where}/{folder}{name} is missing" for name in one.files if name not in here]
         if not one.weights:

@@ -136,7 +136,6 @@ def _carried_out(
 
 def _run(record: Record, device: str, shelf: Shelf, follower: _Follower) -> Outcome:
     job = record.job
-    find("task", job.task, key="task", base=Task)
     task: Task = build("task", job.task, task_options(job), key="task")
     make_folder(record.result)
     inputs = [record.path(given) for given in job.inputs]

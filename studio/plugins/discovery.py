@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from studio.errors import PluginError, Terminated
 from studio.io.shipped import CHECKOUT
@@ -350,18 +350,17 @@ def reset() -> None:
 # --- looking up -----------------------------------------------------------------------------------
 
 
-def find(kind: str, name: str, *, key: str | None = None, base: type = object) -> type:
-    """Return the plugin class `name` of `kind`, importing its module if needed.
+def find(kind: str, name: str, *, key: str | None = None) -> Any:
+    """Return the plugin class (or function) `name` of `kind`, importing its module if needed.
 
     Args:
         kind: one of `KINDS`.
         name: the name given in YAML.
         key: the config key that asked for it, named in the error.
-        base: what the class has to inherit from.
 
     Raises:
         PluginError: if there is none; names the near misses and the plugins that failed to import.
-            If it does not inherit from `base`.
+            If it lacks what its kind has to have.
     """
     found = catalogue().lookup(kind, name)
     if (kind, name) not in registry.classes and found is not None:
@@ -371,12 +370,21 @@ def find(kind: str, name: str, *, key: str | None = None, base: type = object) -
     if (kind, name) not in registry.classes:
         raise unknown(kind, name, key=key)
     cls = registry.classes[kind, name]
-    if base is not object and not (isinstance(cls, type) and issubclass(cls, base)):
-        raise PluginError(
-            f"the {kind} '{name}' ({registry.origin(cls)}) is no {base.__name__}.",
-            hint=f"let it inherit from {registry.origin(base)}",
-        )
+    registry.check_contract(kind, name, cls)
     return cls
+
+
+def heirs(kind: str, base: type) -> list[str]:
+    """Names of the plugins of a kind whose classes inherit from `base`; all of them are imported.
+
+    Those that do not load are left out.
+    """
+    found = []
+    for name in available(kind):
+        with contextlib.suppress(PluginError, ImportError):
+            if issubclass(find(kind, name), base):
+                found.append(name)
+    return found
 
 
 def name_of(kind: str, cls: type) -> str:

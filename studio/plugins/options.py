@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import enum
+import functools
 import math
 import re
 import types
@@ -305,7 +306,7 @@ def unknown_key(full: str, names: Sequence[str]) -> ConfigError:
     closest = f"{parent}.{near[0]}" if near and parent else "".join(near)
     return ConfigError(
         f"'{full}' is not an option.",
-        allowed=", ".join(names) or None,
+        allowed=", ".join(names) or "none: there are no options here",
         hint=f"did you mean '{closest}'?" if near else None,
     )
 
@@ -387,25 +388,49 @@ def _of(config: Any, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build(
-    kind: str, name: str, given: Mapping[str, Any] | None = None, *, key: str = "", **kwargs: Any
+    kind: str,
+    name: str,
+    given: Mapping[str, Any] | None = None,
+    /,
+    *,
+    key: str = "",
+    parts: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> Any:
-    """Construct plugin `name`: its `Config` filled from `given`, then `cls(config, **kwargs)`.
+    """Make plugin `name` of its options: ``build("geometry", "hash-sdf", levels=8)``.
 
     Args:
         kind: one of `KINDS`.
         name: the name given in YAML.
-        given: options, merged over the defaults of the plugin's `Config`.
-        key: the config key of `given`, named in errors.
-        kwargs: handed on to the constructor.
+        given: options in a mapping, as configs have them.
+        key: the config key of the options, named in errors.
+        parts: what its constructor takes beside the options.
+        options: further options, over those in `given`.
+
+    Returns:
+        The plugin, its `Config` filled from the options; a function (a loss, a noise schedule) with
+        its options bound, which takes the other arguments.
+
+    Raises:
+        PluginError: if there is no such plugin, or it lacks what its kind has to have.
+        ConfigError: if an option does not exist or has a value that it may not have.
     """
-    cls = find(kind, name, key=f"{key}_type" if key else None)
+    plugin: Any = find(kind, name, key=f"{key}_type" if key else None)
+    chosen = {**(given or {}), **options}
+    if kind in registry.OPTIONLESS:
+        if chosen:
+            raise unknown_key(_below(key, str(next(iter(chosen)))), [])
+        return plugin(**(parts or {}))
     try:
-        return cls(parse_config(config_class(cls), given or {}, key=key), **kwargs)
+        cfg: Any = parse_config(config_class(plugin), chosen, key=key)
+        if kind in registry.FUNCTIONS:
+            return functools.partial(plugin, **{registry.options_of(plugin): cfg})
+        return plugin(cfg, **(parts or {}))
     except Terminated:
         raise
     except SystemExit as error:
         raise PluginError(
-            f"the {kind} '{name}' ({origin(cls)}) ends the program (exit code {error.code}).",
+            f"the {kind} '{name}' ({origin(plugin)}) ends the program (exit code {error.code}).",
             hint="let it raise an exception instead of calling sys.exit",
         ) from error
 

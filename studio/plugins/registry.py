@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, TypeVar
 
 from studio.errors import PluginError
@@ -35,6 +36,22 @@ GROUPS = ("loss",)
 """Kinds of which any number is named, as keys of a group that is called like the kind."""
 NAMED_BY = {"reconstruction": "model"}
 """Kinds that an option `x_type` is not called after."""
+BASES = {
+    "guidance": "studio.guidance.base.Guidance",
+    "model": "studio.models.base.SceneModel",
+    "geometry": "studio.geometry.base.Geometry",
+    "renderer": "studio.renderers.base.Renderer",
+    "data": "studio.data.base.Data",
+    "system": "studio.systems.base.System",
+    "exporter": "studio.export.base.Exporter",
+    "format": "studio.export.formats.base.MeshFormat",
+    "unwrap": "studio.export.unwrap.Unwrapper",
+    "baker": "studio.export.texture.Baker",
+    "task": "studio.jobs.task.Task",
+}
+"""What the classes of a kind inherit from."""
+FUNCTIONS = ("noise-schedule", "loss")
+"""Kinds whose plugins are functions; the last parameter takes the options."""
 OPTIONLESS = ("format", "unwrap", "baker")
 """Kinds whose classes have no `Config`: what uses them constructs them itself."""
 
@@ -108,7 +125,7 @@ def config_class(cls: type) -> type:
         PluginError: if there is none.
     """
     if inspect.isfunction(cls):
-        config = _last_annotation(cls)
+        config = typing.get_type_hints(cls).get(options_of(cls))
     else:
         config = getattr(cls, "Config", None)
     if not dataclasses.is_dataclass(config) or not isinstance(config, type):
@@ -119,9 +136,47 @@ def config_class(cls: type) -> type:
     return config
 
 
-def _last_annotation(function: Any) -> Any:
-    names = list(inspect.signature(function).parameters)
-    return typing.get_type_hints(function).get(names[-1]) if names else None
+def options_of(function: Any) -> str:
+    """The parameter of a function that takes its options: the last one."""
+    return next(reversed(inspect.signature(function).parameters), "")
+
+
+@functools.cache
+def check_contract(kind: str, name: str, plugin: Any) -> None:
+    """Refuse a plugin that lacks what its kind has to have.
+
+    Raises:
+        PluginError: if it is no function where functions are wanted, does not inherit from the
+            base class of its kind, or leaves something open that the base class wants written.
+    """
+    whose = f"the {kind} '{name}' ({origin(plugin)})"
+    if kind in FUNCTIONS:
+        if not inspect.isfunction(plugin):
+            raise PluginError(f"{whose} is no function.", hint=f"every {kind} is one")
+        return
+    module, _, base_name = BASES[kind].rpartition(".")
+    base = getattr(importlib.import_module(module), base_name)
+    if not (isinstance(plugin, type) and issubclass(plugin, base)):
+        raise PluginError(f"{whose} is no {base_name}.", hint=f"let it inherit from {BASES[kind]}")
+    named = {n for c in base.__mro__ for n, a in inspect.get_annotations(c).items() if _of_class(a)}
+    left = [n for n in sorted({*dir(plugin), *named} - {"Config"}) if is_open(plugin, n, named)]
+    if left:
+        theirs = next(
+            c for c in plugin.__mro__ if left[0] in vars(c) or left[0] in inspect.get_annotations(c)
+        )
+        raise PluginError(
+            f"{whose} lacks {', '.join(left)}.", hint=f"{origin(theirs)} says what belongs there"
+        )
+
+
+def _of_class(annotation: Any) -> bool:
+    return str(annotation).removeprefix("typing.").startswith("ClassVar")
+
+
+def is_open(cls: type, name: str, named: Container[str] = ()) -> bool:
+    """Whether a class leaves a method, property or named value to those that inherit from it."""
+    value = getattr(cls, name, None)
+    return bool(getattr(value, "__isabstractmethod__", value is None and name in named))
 
 
 def forget(module: str) -> None:

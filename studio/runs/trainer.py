@@ -55,7 +55,7 @@ def make_trainer(cfg: ExperimentConfig, run: RunFolder, system: Any) -> L.Traine
 
     options = without_apple(shared_out(cfg.trainer))
     callbacks: list[Any] = [Snapshot(run), NanGuard(), *system.callbacks(), RngState()]
-    if options.preview_every and hasattr(system, "validation_pictures"):
+    if options.preview_every:
         callbacks.append(Preview(run, options.preview_every))
     callbacks += [
         TrainingProgress(run),

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from studio.errors import ConfigError
+from studio.data.training.rings import RingData
 from studio.guidance.autoencoder import build_vae, decode, encode, start_from_pca, vae_patch
 from studio.guidance.json_files import networks_refused
 from studio.plugins.ranges import Factor
@@ -41,6 +41,8 @@ class AutoencoderTraining(TrainingSystem):
         edge_weight: Factor = 1.0
         """Weight of the L1 distance between picture gradients, against blur."""
 
+    reads = RingData
+
     def __init__(self, cfg: Config, *, run: Any = None) -> None:
         super().__init__(cfg, run=run)
         with networks_refused(""):
@@ -51,11 +53,6 @@ class AutoencoderTraining(TrainingSystem):
 
     def prepare(self, data: Any) -> None:
         """Read the objects; start from their principal components if asked for."""
-        if not hasattr(data, "rings"):
-            raise ConfigError(
-                f"system_type 'autoencoder-training' cannot read {type(data).__name__}.",
-                allowed="data_type: procedural",
-            )
         super().prepare(data)
         if self.cfg.start == "pca":
             objects = np.arange(min(400, len(self.train_data.images))).repeat(4)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytorch_lightning as pl
+
+from studio.data.base import Data
+from studio.errors import ConfigError
+from studio.plugins.discovery import heirs
 
 if TYPE_CHECKING:
     from studio.runs.folder import RunFolder
@@ -22,6 +27,8 @@ class System(pl.LightningModule):
     """
 
     Config: ClassVar[type]
+    reads: ClassVar[type[Data]] = Data
+    """What kind of data it reads; `check` and `prepare` are given no other."""
     precisions: ClassVar[tuple[str, ...]] = ("32-true", "bf16-mixed", "16-mixed")
     """Values of `trainer.precision` in which it computes."""
     run: RunFolder
@@ -36,16 +43,16 @@ class System(pl.LightningModule):
     def check(self, data: Any) -> None:
         """Refuse what cannot work (a missing picture, unfit weights) before anything is written."""
 
+    @abstractmethod
     def prepare(self, data: Any) -> None:
         """Read what is to be learned from a data plugin; called once, before training starts."""
-        raise NotImplementedError(f"{type(self).__name__} reads no data")
 
     def check_export(self) -> None:
         """Refuse, before hours of training, what `export` could not do."""
 
+    @abstractmethod
     def export(self) -> Path:
         """Write the results of training and return the main file or folder."""
-        raise NotImplementedError(f"{type(self).__name__} exports nothing")
 
     def train_key(self) -> str | None:
         """Return a hash of all that training depends on; known after `prepare`.
@@ -54,6 +61,32 @@ class System(pl.LightningModule):
         """
         return None
 
+    @property
+    def time_budget(self) -> tuple[float, float] | None:
+        """Seconds used and seconds in all, where they and not steps end the training."""
+        return None
+
+    def validation_pictures(self) -> dict[str, Any]:
+        """What it makes of unseen inputs, for the previews; empty: there are no previews.
+
+        Returns:
+            "pictures" [N,3,H,W] in [0, 1], "columns" of the sheet, and numbers to log.
+        """
+        return {}
+
     def callbacks(self) -> list[Any]:
         """Return the Lightning callbacks this system needs beside the usual ones."""
         return []
+
+
+def check_data(system_type: str, system: type[System], data_type: str, data: type[Data]) -> None:
+    """Refuse a data plugin that a system cannot read.
+
+    Raises:
+        ConfigError: naming those that it reads.
+    """
+    if not issubclass(data, system.reads):
+        raise ConfigError(
+            f"system_type '{system_type}' cannot read data_type '{data_type}'.",
+            allowed=f"data_type: {', '.join(heirs('data', system.reads))}",
+        )

@@ -59,7 +59,7 @@ class GuidanceTraining(TrainingSystem):
     def prepare(self, data: Any) -> None:
         """Read the objects and, where asked for, encode their pictures once."""
         super().prepare(data)
-        self.kinds = data.kinds() if hasattr(data, "kinds") else []
+        self.kinds = data.kinds()
         if not self.cfg.cache_latents:
             return
         if not isinstance(self.train_data, Rings):

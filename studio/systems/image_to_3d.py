@@ -10,7 +10,7 @@ from typing import Any
 
 from studio.cameras import Cameras
 from studio.config import plain
-from studio.errors import ConfigError
+from studio.data.base import ConditionData
 from studio.io.files import atomic_write
 from studio.io.images import save_png
 from studio.plugins.discovery import find
@@ -50,6 +50,8 @@ class ImageTo3D(SceneSystem):
         use_originals: bool = True
         """Let the given pictures, where their cameras are known, take part in fit and texture."""
 
+    reads = ConditionData
+
     def __init__(self, cfg: Config, *, run: Any = None) -> None:
         super().__init__(cfg, run=run)
         self._condition: Condition | None = None
@@ -65,11 +67,6 @@ class ImageTo3D(SceneSystem):
         Raises:
             StudioError: if either cannot be used; nothing has been written by then.
         """
-        if not hasattr(data, "condition"):
-            raise ConfigError(
-                "system_type 'image-to-3d' needs a picture, posed pictures or a text.",
-                allowed="data_type: single-image, posed-images or text",
-            )
         with StageProgress("reading the input"):
             self._condition, self._targets = data.condition(), data.targets()
         self._views_key = self._hash_views(self._condition, self._targets)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from studio.data.base import SceneData
 from studio.plugins.registry import register
 from studio.progress import StageProgress
 from studio.systems.scene import SceneSystem
@@ -17,6 +18,8 @@ class Reconstruction(SceneSystem):
     @dataclass
     class Config(SceneSystem.Config):
         """Options of the reconstruction."""
+
+    reads = SceneData
 
     def check(self, data: Any) -> None:
         """Read the views, so that unfit ones are refused before anything is written."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from studio.errors import DataError, TrainingError
+from studio.export.base import Exporter
 from studio.models.base import SceneModel
 from studio.ops.backend import announce_choices
 from studio.plugins.discovery import find
@@ -79,7 +80,9 @@ class SceneSystem(System):
         self.model: SceneModel = build(
             "model", cfg.reconstruction_type, cfg.reconstruction, key="system"
         )
-        self.exporter = build("exporter", cfg.exporter_type, cfg.exporter, key="system.exporter")
+        self.exporter: Exporter = build(
+            "exporter", cfg.exporter_type, cfg.exporter, key="system.exporter"
+        )
         self.views: ViewSet | None = None
         self.test_views: ViewSet | None = None
         self.originals: Sequence[ViewSet] = ()
@@ -247,7 +250,7 @@ class SceneSystem(System):
         announce_choices()
         if "preview" in written:
             self.summary.append(f"preview: {written['preview']}")
-        figures: dict[str, Any] = getattr(self.exporter, "figures", {})
+        figures = self.exporter.figures
         self.warnings += figures.get("warnings", [])
         paths = {k: str(v) for k, v in written.items()}
         self.run.write_metrics({"export": paths, **figures, "warnings": self.warnings})

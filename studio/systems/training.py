@@ -9,10 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
-from studio.data.training.batches import ItemBatches, Parts, StepBatches
-from studio.data.training.rings import RingBatches, Rings
+from studio.data.base import ViewPairData
+from studio.data.training.batches import Batch, ItemBatches, OwnBatches, Parts
+from studio.data.training.rings import RingBatches, RingData, Rings
 from studio.errors import ConfigError, WeightsError
 from studio.io.files import atomic_write
 from studio.io.whole_folders import written_whole
@@ -62,6 +63,7 @@ class TrainingSystem(System):
     """Base of the systems that train weights; subclasses say what a step's loss is."""
 
     Config: ClassVar[type] = TrainingConfig
+    reads = ViewPairData
     train_data: Any
     """Training objects: `Rings`, or a map-style dataset of items."""
     val_data: Any
@@ -74,7 +76,7 @@ class TrainingSystem(System):
 
     def prepare(self, data: Any) -> None:
         """Read the training and validation objects of a data plugin."""
-        read = data.rings if hasattr(data, "rings") else data.dataset
+        read = data.rings if isinstance(data, RingData) else data.dataset
         self.train_data, self.val_data = read("train"), read("val")
 
     def train_dataloader(self) -> DataLoader:
@@ -82,7 +84,7 @@ class TrainingSystem(System):
         batches = self.batches(self.train_data)
         return DataLoader(batches, batch_size=None, num_workers=self.cfg.workers)
 
-    def batches(self, data: Any) -> StepBatches:
+    def batches(self, data: Any) -> IterableDataset[Batch]:
         """Return this process's stream of batches over objects."""
         cfg, trainer = self.cfg, self.trainer
         parts = Parts.of_process(
@@ -99,7 +101,7 @@ class TrainingSystem(System):
                 frame=cfg.frame,
                 copied=cfg.copied_steps,
             )
-        if hasattr(data, "batches"):  # a stream: no items by number
+        if isinstance(data, OwnBatches):
             return data.batches(cfg.batch_size, *common)
         return ItemBatches(data, cfg.batch_size, *common)
 

@@ -20,11 +20,12 @@ from studio.plugins.sources import sanitise
 SOURCE = '''
 from dataclasses import dataclass
 {imports}
+from studio.export.base import Exporter
 from studio.plugins import register
 
 
 @register("exporter", "{name}")
-class Made:
+class Made(Exporter):
     """{summary}"""
 
     @dataclass
@@ -33,6 +34,9 @@ class Made:
 
     def __init__(self, cfg):
         self.cfg = cfg
+
+    def export(self, source, views, folder, input_picture=None, originals=(), notes=()):
+        return {{}}
 '''
 
 Write = Callable[..., Path]

@@ -38,11 +38,12 @@ import torch
 from torch.utils.data import Dataset
 
 from studio.cameras import orbit_cameras
+from studio.data.base import ViewPairData
 from studio.plugins import register
 
 
 @register("data", "counted")
-class Counted:
+class Counted(ViewPairData):
     """Items of noise that write down which process asked for which; they may stop coming."""
 
     @dataclass

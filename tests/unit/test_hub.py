@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from studio.errors import WeightsError
 from studio.guidance import hub
 from studio.plugins.options import build
+from tests.nano import SHIPPED
 from tests.unit.test_weight_folders import METHODS, NANO, REVISION, into_cache
 
 LISTED = ("README.md", ".gitattributes", "demo.ipynb", "unet/diffusion_pytorch_model.fp16.onnx")
@@ -208,8 +209,8 @@ def test_a_file_of_weights(method: str, where: str, suffix: str, web: Hub, tmp_p
 @pytest.mark.parametrize("method", ["zero123", "eschernet", "spad"])
 @pytest.mark.parametrize("way", ["folder", "model", "file", "state dict", "cache", "fetched"])
 def test_a_part_to_start_from(method: str, way: str, web: Hub, tmp_path: Path) -> None:
-    truth = load_file(NANO / "zero123" / "vae" / "diffusion_pytorch_model.safetensors")
-    text = str(NANO / "zero123" / "vae")
+    truth = load_file(NANO / "vae" / "diffusion_pytorch_model.safetensors")
+    text = str(NANO / "vae")
     if way == "model":
         text = str(NANO / "zero123")
     elif way == "file":
@@ -250,6 +251,25 @@ def test_networks_to_start_from_in_files(web: Hub, tmp_path: Path) -> None:
     assert torch.equal(model.denoiser.unet.state_dict()["conv_out.weight"], taken)
     own = {k.removeprefix("text_model."): v for k, v in model.text_encoder.state_dict().items()}
     assert all(torch.equal(own[k.removeprefix("text_model.")], v) for k, v in text.items())
+
+
+@pytest.mark.parametrize("named", ["../vae", "../../../../../../zero123-any/vae", "../../b/vae"])
+def test_a_part_in_common_is_fetched_from_the_same_repository_only(
+    named: str, web: Hub, tmp_path: Path, truth: dict[str, dict[str, torch.Tensor]]
+) -> None:
+    for name in ("zero123", "vae"):
+        web.put("some/set", SHIPPED / name, name, variants=False)
+    config = web.root / "some/set/zero123/config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"vae_weights": named}))
+    options = {"weights": "some/set:zero123", "allow_download": True}
+    if named != "../vae":
+        with pytest.raises(WeightsError, match="leads out of"):
+            tensors_of("zero123", options)
+        return
+    found = tensors_of("zero123", options)
+    assert all(torch.equal(found[key], value) for key, value in truth["zero123"].items())
+    web.online = False
+    assert tensors_of("zero123", {"weights": "some/set:zero123"}).keys() == found.keys()
 
 
 # ---------------------------------------------------------------- what goes wrong

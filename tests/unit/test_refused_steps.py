@@ -10,9 +10,9 @@ import pytest
 
 from studio.errors import ConfigError
 from studio.plugins.options import build
-from tests.conftest import REPOSITORY
+from tests.nano import whole_nano
 
-NANO = REPOSITORY / "load" / "nano"
+NANO = whole_nano()
 METHODS = {
     "zero123": "zero123",
     "viewfusion-interpolated": "zero123-any",

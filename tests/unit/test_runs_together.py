@@ -182,9 +182,16 @@ def test_a_stamp_binds_what_its_files_hold_and_goes_before_its_stage_begins(tmp_
     run.stage_begins("train")
 
 
+BASE = """
+from studio.geometry.base import Geometry
+
+class Base(Geometry):
+    def forward(self, points): ...
+    def sdf(self, points): ...
+    def colour(self, points, normals, view_dirs, feature): ...
+"""
 NESTED = """
 from dataclasses import dataclass
-from studio.geometry.base import Geometry
 from studio.plugins import register
 from studio_custom.base_shape import Base
 
@@ -198,7 +205,7 @@ class Mine(Base):
 
 def test_an_edited_plugin_makes_its_stage_stale(project: Path) -> None:
     shape, base = project / "custom/shape.py", project / "custom/base_shape.py"
-    base.write_text("class Base:\n    pass\n")
+    base.write_text(f"{BASE}    pass\n")
     shape.write_text(NESTED)
     (project / "custom/other.py").write_text("x = 1\n")
 
@@ -219,7 +226,7 @@ def test_an_edited_plugin_makes_its_stage_stale(project: Path) -> None:
     shape.write_text(NESTED + "# edited\n")
     edited = [now(o) for o in asked]
     assert [a != b for a, b in zip(before, edited, strict=True)] == [True] * 4 + [False]
-    base.write_text("class Base:\n    x = 1\n")
+    base.write_text(f"{BASE}    x = 1\n")
     assert now(options) != edited[0]
 
 

@@ -19,8 +19,11 @@ from studio.errors import StudioError, WeightsError
 from studio.guidance.hub import cache_folder, resolve
 from studio.guidance.weight_files import find_weights
 from studio.plugins.options import build
+from studio.systems.generated import weight_paths
+from tests.conftest import REPOSITORY
+from tests.nano import SHIPPED, whole_nano
 
-NANO = Path(__file__).resolve().parents[2] / "load" / "nano"
+NANO = whole_nano()
 METHODS = {
     "zero123": "zero123",
     "epidiff": "epidiff",
@@ -61,6 +64,45 @@ def truth() -> Callable[[str], dict[str, torch.Tensor]]:
 def each_file(folder: Path) -> Iterator[tuple[Path, dict[str, torch.Tensor]]]:
     for path in sorted(folder.rglob("*.safetensors")):
         yield path, load_file(path)
+
+
+# ---------------------------------------------------------------- a part in common
+
+
+@pytest.mark.parametrize("method", ["zero123", "eschernet", "spad", "epidiff"])
+def test_a_part_that_models_have_in_common_lies_beside_them(
+    method: str, tmp_path: Path, truth: Callable[[str], dict[str, torch.Tensor]]
+) -> None:
+    for name in {METHODS[method], "zero123", "vae"}:
+        shutil.copytree(SHIPPED / name, tmp_path / name)
+    options = {"weights": str(tmp_path / METHODS[method])}
+    assert (tmp_path / "vae").resolve() in [path.resolve() for path in weight_paths(options)]
+    model = build("guidance", method, options)
+    found = model.state_dict()
+    assert found.keys() == truth(method).keys()
+    assert all(torch.equal(found[key], value) for key, value in truth(method).items())
+    (tmp_path / "alias").symlink_to(tmp_path / METHODS[method])
+    tensors_of(method, {"weights": str(tmp_path / "alias")})
+    if method != "epidiff":
+        model.save_pretrained(tmp_path / "sent" / "alone")
+        assert (tmp_path / "sent/alone/vae/config.json").is_file()
+        tensors_of(method, {"weights": str(tmp_path / "sent" / "alone")})
+    shutil.rmtree(tmp_path / "vae")
+    with pytest.raises(WeightsError, match=f"{tmp_path.name}/vae do not exist"):
+        build("guidance", method, options)
+
+
+@pytest.mark.parametrize("named", ["../../elsewhere/vae", "/elsewhere/vae", "../zero123/../../vae"])
+def test_a_part_in_common_lies_no_further_away(named: str, tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "zero123"
+    shutil.copytree(SHIPPED / "zero123", folder)
+    for place in (tmp_path / "elsewhere/vae", tmp_path / "vae"):
+        shutil.copytree(SHIPPED / "vae", place)
+    named = named.replace("/elsewhere", f"{tmp_path}/elsewhere") if named[0] == "/" else named
+    told = json.loads((folder / "config.json").read_text()) | {"vae_weights": named}
+    (folder / "config.json").write_text(json.dumps(told))
+    with pytest.raises(WeightsError, match="leads out of.*models"):
+        build("guidance", "zero123", {"weights": str(folder)})
 
 
 # ---------------------------------------------------------------- shards and variants
@@ -247,7 +289,7 @@ def test_a_repository_of_one_file(cache: Path, tmp_path: Path) -> None:
 def test_a_missing_path_is_never_called_a_repository(
     text: str, allow: bool, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(NANO.parents[1])
+    monkeypatch.chdir(REPOSITORY)
     with pytest.raises(WeightsError, match="do not exist") as caught:
         resolve(text, allow_download=allow)
     message = str(caught.value).replace("a repository of the hub, owner/name", "")

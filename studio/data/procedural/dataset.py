@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from studio.cameras import Cameras, orbit_cameras
-from studio.data.base import ViewPairData
 from studio.data.procedural.inputs import InputShot, draw_shots
 from studio.data.procedural.objects import categories, make_object, split_seed
 from studio.data.procedural.photo import photo_caster
 from studio.data.procedural.sculptor import ProceduralObject
 from studio.data.training.arrays import read_npy
-from studio.data.training.rings import Inputs, Rings, on_white
+from studio.data.training.rings import Inputs, RingData, Rings, on_white
 from studio.errors import ConfigError, DataError
 from studio.io.files import atomic_write, reserve
 from studio.io.reading import read_json, reading
@@ -84,7 +83,7 @@ Kinds = Annotated[list[Annotated[str, OneOf(categories())]], Length(1, 1000)]
 
 
 @register("data", "procedural")
-class ProceduralData(ViewPairData):
+class ProceduralData(RingData):
     """Endless toy objects (cars, houses, animals, ...) rendered on the fly; needs no download."""
 
     @dataclass
@@ -146,7 +145,7 @@ class ProceduralData(ViewPairData):
         """Return the items of a split, each a training batch without its batch axis."""
         return ProceduralViews(self, split)
 
-    def rings(self, split: str) -> Rings:
+    def rings(self, split: Literal["train", "val"]) -> Rings:
         """Return all objects of a split on one ring of views, for training by step number.
 
         Raises:

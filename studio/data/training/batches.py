@@ -7,7 +7,7 @@ parts, see the same data, and a run that is resumed goes on with the batch it wo
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -38,6 +38,16 @@ class Parts:
         """Return the parts of process `rank` of `world`, each accumulating `accumulate` parts."""
         first = rank * accumulate
         return cls(tuple(range(first, first + accumulate)), world * accumulate)
+
+
+class OwnBatches(ABC):
+    """A training split that makes its batches itself, instead of having items by number."""
+
+    @abstractmethod
+    def batches(
+        self, batch: int, seed: int, first_step: Callable[[], int], parts: Parts
+    ) -> IterableDataset[Batch]:
+        """Return the endless batches of one process; arguments as for `StepBatches`."""
 
 
 class StepBatches(IterableDataset[Batch]):

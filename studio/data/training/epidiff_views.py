@@ -12,9 +12,8 @@ import torch
 from torch.utils.data import Dataset
 
 from studio.cameras import Cameras
-from studio.data.base import ViewPairData
 from studio.data.training.epidiff_layout import ObjectViews, read_index
-from studio.data.training.rings import Rings
+from studio.data.training.rings import RingData, Rings
 from studio.errors import DataError, about
 from studio.plugins.ranges import CountOrZero, Length, Pixels, Range, Share
 from studio.plugins.registry import register
@@ -26,7 +25,7 @@ Views = Annotated[list[CountOrZero], Length(1, 1000)]
 
 
 @register("data", "epidiff-views")
-class EpiDiffViews(ViewPairData):
+class EpiDiffViews(RingData):
     """EpiDiff's rendered objects: <shard>/<id>/render_####.webp with meta.json, 96 views each."""
 
     @dataclass
@@ -70,7 +69,7 @@ class EpiDiffViews(ViewPairData):
         """Return training items without the batch axis."""
         return EpiDiffDataset(self.objects(split), self.cfg)
 
-    def rings(self, split: str) -> Rings:
+    def rings(self, split: Literal["train", "val"]) -> Rings:
         """Return all objects of a split, seen by the views of `views`, for training by step number.
 
         Raises:

@@ -28,6 +28,7 @@ from studio.errors import ConfigError, DataError
 from studio.io.picture_files import opened
 from studio.plugins.ranges import OneOf, Pixels, Range, Share
 from studio.plugins.registry import register
+from studio.progress import StageProgress
 
 
 @register("data", "nmr")
@@ -88,7 +89,8 @@ class NMRData(ViewPairData):
 
     def check(self) -> None:
         """Open the archive, so that a wrong path ends before anything is written."""
-        self.dataset("train")
+        with StageProgress("reading data"):
+            self.dataset("train")
 
     def dataset(self, split: str) -> NMRViews | StreamedViews:
         """Return the items of a split as `views` does, or the training split as a stream."""

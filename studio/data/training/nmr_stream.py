@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset, default_collate, get_worker_info
 
-from studio.data.training.batches import Batch, Parts
+from studio.data.training.batches import Batch, OwnBatches, Parts
 from studio.data.training.nmr_archive import Archive
 from studio.data.training.nmr_index import CAMERAS
 from studio.errors import ConfigError, DataError
@@ -63,7 +63,7 @@ def shard_urls(pattern: str) -> list[str]:
     return list(braceexpand(pattern))
 
 
-class StreamedViews(Dataset[dict[str, Any]]):
+class StreamedViews(Dataset[dict[str, Any]], OwnBatches):
     """The training split as a stream; it has no items by number.
 
     Args:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from studio.cameras import Cameras
+from studio.data.base import ViewPairData
 from studio.data.procedural.photo_faults import with_faults
 from studio.data.training.batches import Batch, Parts, StepBatches, to_float
 from studio.views import ViewSet
@@ -81,6 +84,14 @@ class Rings:
         azimuth, _, _ = self.cameras[:2].spherical()
         step = float(azimuth[1] - azimuth[0]) / 360.0
         return (step + 0.5) % 1.0 - 0.5
+
+
+class RingData(ViewPairData):
+    """Posed views of many objects, all seen by one ring of cameras: read by step number, too."""
+
+    @abstractmethod
+    def rings(self, split: Literal["train", "val"]) -> Rings:
+        """Return all objects of a split."""
 
 
 def ring_batch(

@@ -25,7 +25,7 @@ from torch.utils.data import Dataset
 
 from studio.cameras import Cameras, opengl_to_opencv, pinhole_intrinsics
 from studio.data.base import ViewPairData
-from studio.data.training.batches import ItemBatches, MixedBatches, Parts, StepBatches
+from studio.data.training.batches import ItemBatches, MixedBatches, OwnBatches, Parts, StepBatches
 from studio.data.training.captioned_pictures import CaptionedPictures
 from studio.data.training.captions import read_captions, without_3d
 from studio.data.training.exr import read_exr
@@ -208,7 +208,7 @@ class SpadData(ViewPairData):
         return SpadDataset(self.cfg, names, self.captions, self.pictures)
 
 
-class SpadDataset(Dataset[dict[str, Any]]):
+class SpadDataset(Dataset[dict[str, Any]], OwnBatches):
     """Items of some objects, with views drawn by torch's generator.
 
     Args:

@@ -24,7 +24,7 @@ from studio.guidance.eschernet.options import RELEASED, EscherNetConfig
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import with_released, with_saved
 from studio.guidance.ldm import network_of
-from studio.guidance.needs import check_there, model
+from studio.guidance.needs import VAE, check_there, model
 from studio.guidance.noise_schedules import trained_betas
 from studio.guidance.stable_diffusion import is_full_size, network_kwargs
 from studio.io.files import write_json
@@ -35,7 +35,7 @@ from studio.plugins.ranges import fixed
 logger = logging.getLogger(__name__)
 
 PARTS = ("unet", "vae", "image_encoder")
-USES = model(*PARTS, schedule=True)
+USES = model("unet", VAE, "image_encoder", schedule=True)
 """What a folder of the whole model is read from."""
 _LIBRARY = {
     "unet": ["diffusers", "UNet2DConditionModel"],
@@ -151,8 +151,9 @@ def build_parts(cfg: EscherNetConfig) -> dict[str, Any]:
         WeightsError: if the weights are missing, damaged or of another architecture.
     """
     source = Path(cfg.weights)
+    how: dict[str, Any] = {"allow_download": cfg.allow_download, "variant": cfg.variant}
     if cfg.weights and source.is_dir():
-        return {name: read_part(name, source / name, cfg) for name in PARTS}
+        return {n: read_part(n, folders.part_of(source, n, **how), cfg) for n in PARTS}
     if cfg.weights:
         with torch.device("meta"):
             parts = fresh_parts(cfg)
@@ -160,7 +161,6 @@ def build_parts(cfg: EscherNetConfig) -> dict[str, Any]:
         for name, part in parts.items():
             load_part(name, part, network_of(tensors, name), source)
         return {name: folders.materialised(part) for name, part in parts.items()}
-    how = {"allow_download": cfg.allow_download, "variant": cfg.variant}
     starts = {"unet": cfg.unet_start, "image_encoder": cfg.encoder_start, "vae": cfg.vae_weights}
     paths = {n: folders.network_at(text, n, **how) for n, text in starts.items() if text}
     parts = fresh_parts(cfg)

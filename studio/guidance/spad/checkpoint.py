@@ -26,7 +26,7 @@ from studio.guidance.folders import (
 )
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import with_released, with_saved
-from studio.guidance.needs import TOKENIZER_FILES, Part, check_there, model
+from studio.guidance.needs import TOKENIZER_FILES, VAE, Part, check_there, model
 from studio.guidance.spad import network as net
 from studio.guidance.spad.options import RELEASED, SpadConfig
 from studio.guidance.spad.text import Tokenizer, WordTokenizer, read_tokenizer
@@ -39,7 +39,11 @@ from studio.plugins.ranges import fixed
 log = logging.getLogger(__name__)
 
 PARTS = ("unet", "vae", "text_encoder", "camera_projection")
-USES = model(*PARTS, Part(("tokenizer",), (), TOKENIZER_FILES, weights=False), config=True)
+USES = model(
+    *("unet", VAE, "text_encoder", "camera_projection"),
+    Part(("tokenizer",), (), TOKENIZER_FILES, weights=False),
+    config=True,
+)
 """What a folder of the whole model is read from."""
 DESCRIBES_NETWORK = fixed(SpadConfig)
 """Options that a folder of our own fixes for whoever loads it."""
@@ -109,7 +113,8 @@ def build_parts(cfg: SpadConfig) -> tuple[dict[str, Any], Tokenizer]:
     """
     source = Path(cfg.weights) if cfg.weights else None
     if source is not None and source.is_dir():
-        parts = {name: read_part(name, source / name, cfg) for name in PARTS}
+        how: dict[str, Any] = {"allow_download": cfg.allow_download, "variant": cfg.variant}
+        parts = {n: read_part(n, folders.part_of(source, n, **how), cfg) for n in PARTS}
         text = parts["text_encoder"].config
         tokenizer = read_tokenizer(source / "tokenizer", text.max_position_embeddings)
         if isinstance(tokenizer, WordTokenizer) and tokenizer.size > text.vocab_size:

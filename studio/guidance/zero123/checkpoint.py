@@ -25,7 +25,7 @@ from studio.guidance.folders import (
 )
 from studio.guidance.hub import resolve
 from studio.guidance.json_files import with_released, with_saved
-from studio.guidance.needs import Part, check_there, model
+from studio.guidance.needs import VAE, Part, check_there, model
 from studio.guidance.noise_schedules import trained_betas
 from studio.guidance.stable_diffusion import is_full_size, network_kwargs
 from studio.guidance.zero123 import network as net
@@ -40,9 +40,11 @@ from studio.plugins.ranges import fixed
 C = TypeVar("C", bound=Zero123Config)
 
 PARTS = ("unet", "vae", "image_encoder", "clip_camera_projection")
-USES = model(*PARTS[:3], Part(("clip_camera_projection", "cc_projection")), schedule=True)
-"""What a folder of the whole model is read from."""
 _FOLDERS = {"clip_camera_projection": ("clip_camera_projection", "cc_projection")}
+USES = model(
+    "unet", VAE, "image_encoder", Part(("clip_camera_projection", "cc_projection")), schedule=True
+)
+"""What a folder of the whole model is read from."""
 _LIBRARY = {
     "unet": ["diffusers", "UNet2DConditionModel"],
     "vae": ["diffusers", "AutoencoderKL"],
@@ -133,12 +135,15 @@ def _scheduler(cfg: Zero123Config) -> dict[str, Any]:
 # -------------------------------------------------------------------- reading folders
 
 
-def part_folder(name: str, folder: Path) -> Path:
-    """Return where a model's folder keeps a part.
+def part_folder(name: str, folder: Path, cfg: Zero123Config | None = None) -> Path:
+    """Return where a model's folder keeps a part; what `cfg` allows may be fetched.
 
     Raises:
         WeightsError: if it has none.
     """
+    if name == "vae":
+        cfg = cfg or Zero123Config()
+        return folders.part_of(folder, name, allow_download=cfg.allow_download, variant=cfg.variant)
     names = _FOLDERS.get(name, (name,))
     for candidate in names:
         if (folder / candidate / "config.json").is_file():
@@ -205,7 +210,7 @@ def build_parts(cfg: Zero123Config) -> dict[str, Any]:
     source = Path(cfg.weights)
     if source.is_dir():
         how = {"allow_pickle": cfg.allow_pickle, "variant": cfg.variant}
-        return {name: read_part(name, part_folder(name, source), **how) for name in PARTS}
+        return {name: read_part(name, part_folder(name, source, cfg), **how) for name in PARTS}
     parts = empty_parts(cfg)
     load_official_into(parts, source, ema=cfg.ema, allow_pickle=cfg.allow_pickle)
     return {name: materialised(module) for name, module in parts.items()}
@@ -221,7 +226,9 @@ def empty_parts(cfg: Zero123Config, like: Path | None = None) -> dict[str, nn.Mo
     with torch.device("meta"):
         if like is None or not like.is_dir():
             return fresh_parts(replace(cfg, vae_weights=""))
-        return {name: folders.build_part(part_folder(name, like), *_maker(name)) for name in PARTS}
+        return {
+            name: folders.build_part(part_folder(name, like, cfg), *_maker(name)) for name in PARTS
+        }
 
 
 def fresh_parts(cfg: Zero123Config) -> dict[str, nn.Module]:
@@ -247,7 +254,9 @@ def pretrained_options(cls: type[C], source: Path | str, **changes: Any) -> C:
     """Return the options of finished weights; see `Zero123Guidance.from_pretrained`."""
     path = resolve(source, changes.get("allow_download", False), USES, changes.get("variant", ""))
     saved = read_config(path) if (path / "config.json").is_file() else RELEASED
-    return parse_config(cls, {**saved, **changes, "weights": str(path)}, key=str(path))
+    return parse_config(
+        cls, {**saved, "vae_weights": "", **changes, "weights": str(path)}, key=str(path)
+    )
 
 
 def with_saved_options(cfg: Zero123Config) -> Zero123Config:

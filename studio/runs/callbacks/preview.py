@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as L
@@ -14,13 +13,6 @@ from torch import Tensor
 from studio.io.files import atomic_write
 from studio.runs.callbacks.ema import EMA
 from studio.runs.folder import RunFolder
-
-
-class ShowsPictures(Protocol):
-    """A system that can be previewed."""
-
-    def validation_pictures(self) -> Mapping[str, Tensor]:
-        """Return "pictures" [N,3,H,W] in [0, 1], "columns" of the sheet, and numbers to log."""
 
 
 def picture_grid(pictures: Float[Tensor, "n 3 h w"], columns: int = 0) -> np.ndarray:
@@ -84,6 +76,8 @@ class Preview(L.Callback):
         for module, training in modes.items():  # frozen parts may be in eval mode all the time
             module.training = training
         set_random_state(state)  # previews must not change what is trained
+        if "pictures" not in made:
+            return
         sheet = picture_grid(made.pop("pictures"), int(made.pop("columns", 0)))
         with atomic_write(self.run.save / f"step={trainer.global_step:08d}.png") as temporary:
             Image.fromarray(sheet).save(temporary)

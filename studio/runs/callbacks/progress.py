@@ -98,5 +98,5 @@ def _time_budget(trainer: L.Trainer, system: Any) -> tuple[float, float] | None:
     """Seconds used and seconds in all, where they decide and not a number of steps."""
     if trainer.max_steps > 0:
         return None
-    budget: tuple[float, float] | None = getattr(system, "time_budget", None)
+    budget: tuple[float, float] | None = system.time_budget
     return budget
