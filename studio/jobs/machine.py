@@ -23,13 +23,20 @@ def cores() -> int:
 
 
 def memory_gb() -> float:
-    """Memory that is free now; infinite where the system does not say."""
+    """Memory that is free now, within a container's limit; infinite where no system says."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
         return float("inf")
     free = next((int(line.split()[1]) for line in lines if line.startswith("MemAvailable")), 0)
-    return free / 2**20 if free else float("inf")
+    found = free / 2**20 if free else float("inf")
+    try:
+        group = Path("/sys/fs/cgroup")
+        most, used = (int((group / f"memory.{n}").read_text()) for n in ("max", "current"))
+        found = min(found, (most - used) / 2**30)
+    except (OSError, ValueError):  # none, or "max"
+        pass
+    return found
 
 
 def devices() -> list[str]:

@@ -81,9 +81,9 @@ class Pool:
             waiting = [p for p in self._queue if p.record.folder == record.folder]
             for piece in waiting:
                 self._queue.remove(piece)
-            self.lock.notify_all()
-        for piece in waiting:
-            self.put_down(piece, Phase.CANCELLED)
+            working = any(p.record.folder == record.folder for p in self._working)
+        if not working:
+            self.put_down(Piece(record), Phase.CANCELLED)  # unless others work on it
 
     def wait(self, timeout: float | None = None) -> bool:
         """See `Executor`."""

@@ -245,3 +245,11 @@ def test_places_share_out_the_cores() -> None:
     assert places(1) == [("cpu", cores())] or places(1)[0][0].startswith("cuda")
     found = places()
     assert sum(threads for _, threads in found) <= max(cores(), len(found))
+
+
+def test_a_job_of_nobody_is_cancelled_at_once(executor: LocalExecutor, nap: Nap) -> None:
+    record = nap("n")
+    executor.cancel(record)
+    assert record.state.phase == Phase.CANCELLED
+    executor.submit(record)
+    assert executor.wait(10) and not workers_of(record)

@@ -150,6 +150,20 @@ def test_objects_are_measured(plain: Path, tmp_path: Path) -> None:
     assert len(views) == 16
 
 
+def test_the_task_of_the_docs_works(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_plugins: None
+) -> None:
+    text = (REPOSITORY / "docs" / "jobs.md").read_text().partition("## A task of your own")[2]
+    (tmp_path / "custom").mkdir()
+    (tmp_path / "custom" / "mine.py").write_text(text.split("```")[1].removeprefix("python\n"))
+    monkeypatch.setenv("STUDIO_CUSTOM", str(tmp_path / "custom"))
+    options = {"task.least": "1000000000"}
+    job = Job(task="count-faces", inputs=[str(plain / "model.glb")], options=options)
+    outcome = run(job, tmp_path / "result")
+    assert 0 < outcome.figures["faces"] <= 400
+    assert outcome.warnings == [f"only {outcome.figures['faces']} faces"]
+
+
 def test_a_batch_of_pictures_makes_what_python_makes(plain: Path, tmp_path: Path) -> None:
     """A good one, its copy, one that is cut off, one that is too large."""
     inputs, out = tmp_path / "in", tmp_path / "out"
