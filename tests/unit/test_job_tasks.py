@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,14 @@ import torch
 from PIL import Image
 
 import studio
+from studio.api import configured
 from studio.app.cli import main
 from studio.errors import Cancelled, ConfigError, DataError, StudioError
 from studio.export.readers import read_back, read_mesh
 from studio.io.yaml_text import Word
 from studio.jobs.record import Job
 from studio.jobs.task import Outcome, Shelf, Work, flat, task_options
+from studio.jobs.tasks.make import warm_pipeline
 from studio.plugins.options import build
 from studio.views import ViewSet
 from tests.conftest import REPOSITORY
@@ -36,10 +40,15 @@ def run(job: Job, folder: Path, **changes: Any) -> Outcome:
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model() -> studio.Pipeline:
+    return studio.load("epidiff-neus", SMALL, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def plain(model: studio.Pipeline, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the Python face makes of the car."""
     folder = tmp_path_factory.mktemp("plain")
-    studio.load("epidiff-neus", SMALL, device="cpu")(CAR, seed=3).save(folder)
+    model(CAR, seed=3).save(folder)
     return folder
 
 
@@ -63,36 +72,31 @@ def test_previews_change_nothing_of_the_result(plain: Path, tmp_path: Path) -> N
     assert "input_likeness" in outcome.figures and not any("parts" in w for w in outcome.warnings)
 
 
-def test_what_is_ready_is_handed_out_in_order() -> None:
-    model, got = studio.load("epidiff-neus", SMALL, device="cpu"), []
-    result = model(CAR, ready=lambda name, value: got.append((name, value)))
-    names = [name for name, _ in got]
-    assert names == ["condition", "views", *["fit"] * 10]
+def test_what_is_ready_is_handed_out_in_order(model: studio.Pipeline) -> None:
+    got: list[tuple[str, Any]] = []
+    result = model(CAR, steps=2, ready=lambda name, value: got.append((name, value)))
+    assert [name for name, _ in got] == ["condition", "views", "fit", "fit"]
     assert got[0][1] is result.condition and got[1][1] is result.views
     assert got[2][1] is result.model
 
 
-def test_weights_are_loaded_once_for_jobs_that_want_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loaded: list[int] = []
-    own = studio.load_guidance.__globals__["build"]
+def test_weights_are_loaded_once_for_jobs_that_want_the_same(tmp_path: Path) -> None:
+    work = Work(Job(), [], tmp_path, "cpu", lambda *_: None, lambda: False, Shelf(2))
 
-    def counted(kind: str, *args: Any, **kwargs: Any) -> Any:
-        loaded.extend([1] * (kind == "guidance"))
-        return own(kind, *args, **kwargs)
+    def guidance(changes: dict[str, Any]) -> Any:
+        return warm_pipeline(configured("epidiff-neus", {**SMALL, **changes}), work).guidance
 
-    monkeypatch.setattr("studio.pipeline.build", counted)
-    shelf = Shelf(2)
-    quick = {**SMALL, "trainer.max_steps": 1, "system.exporter.preview": False}
-    quick["system.exporter.formats"] = "[stl]"  # no texture
-    for i, (key, value) in enumerate([("data.ratio", 0.7), ("system.exporter.faces", 300)]):
-        job = Job(config="epidiff-neus", inputs=[CAR], options={**quick, key: value})
-        run(job, tmp_path / str(i), shelf=shelf)
-    assert len(loaded) == 1
-    other = {**quick, "system.guidance.steps": 2}
-    run(Job(config="epidiff-neus", inputs=[CAR], options=other), tmp_path / "2", shelf=shelf)
-    assert len(loaded) == 2
+    first = guidance({})
+    assert guidance({"data.ratio": 0.7, "system.exporter.faces": 300}) is first
+    other = guidance({"system.guidance.steps": 2})
+    assert other is not first and guidance({}) is first
+    weights = tmp_path / "weights"
+    shutil.copytree(REPOSITORY / "load" / "nano" / "epidiff", weights)
+    mine = {"system.guidance.weights": str(weights)}
+    kept = guidance(mine)
+    assert guidance(mine) is kept
+    os.utime(weights / "config.json")
+    assert guidance(mine) is not kept, "the file has changed"
 
 
 def test_a_job_ends_where_it_is_asked_to(tmp_path: Path) -> None:
