@@ -9,7 +9,7 @@ from PIL import Image, ImageChops
 
 from tests.conftest import REPOSITORY
 
-PATIENCE = 400.0
+PATIENCE = 240.0
 """Seconds; a busy machine takes long."""
 CAR = REPOSITORY / "load" / "images" / "car.png"
 FEW = {"Steps of the fit": "20", "Resolution": "48", "Faces": "2000"}
@@ -53,7 +53,9 @@ def sight(page: Any) -> Image.Image:
 
 def differ(first: Image.Image, second: Image.Image) -> float:
     """Return the share of pixels that are not the same."""
-    changed = ImageChops.difference(first, second).convert("L").point(lambda value: 255 * (value > 8))
+    changed = (
+        ImageChops.difference(first, second).convert("L").point(lambda value: 255 * (value > 8))
+    )
     return changed.histogram()[255] / (first.width * first.height)
 
 

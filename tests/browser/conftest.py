@@ -12,6 +12,7 @@ from tests.browser.acts import CAR, PATIENCE, ended, give, make, shown
 from tests.browser.surroundings import browser as started
 from tests.browser.surroundings import chromium, service
 
+
 @dataclass
 class Made:
     """A visitor who has made a mesh, and what he saw on the way."""

@@ -38,7 +38,7 @@ def test_the_mesh_turns_by_mouse_and_keys(made: Made) -> None:
     page = made.page
     page.get_by_role("button", name="Back to the first sight").click()
     first = sight(page)
-    drag(page, 160)
+    drag(page, 160, 20)
     assert differ(first, sight(page)) > 0.03
     page.get_by_role("button", name="Back to the first sight").click()
     assert differ(first, sight(page)) < 0.005, "the way back"
@@ -47,7 +47,7 @@ def test_the_mesh_turns_by_mouse_and_keys(made: Made) -> None:
         page.keyboard.press("ArrowRight")
     assert differ(first, sight(page)) > 0.03
     page.keyboard.press("Home")
-    assert differ(first, sight(page)) < 0.005
+    assert differ(first, sight(page)) < 0.02, "all but the frame that shows the focus"
 
 
 def test_it_is_drawn_in_four_ways_and_with_its_cameras(made: Made) -> None:
@@ -114,7 +114,7 @@ def test_a_capture_becomes_a_mesh(visit: Visit, made: Made, tmp_path: Path) -> N
 
 def zipped_views(made: Made, path: Path) -> Path:
     """The views of the car as a capture."""
-    request, base = made.page.request, f"{made['page'].url.split('#')[0]}api/jobs/{made['job']}"
+    request, base = made.page.request, f"{made.page.url.split('#')[0]}api/jobs/{made.job}"
     transforms = request.get(f"{base}/files/views/transforms.json").body()
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("car/transforms.json", transforms)
@@ -133,7 +133,7 @@ def test_a_job_is_cancelled(visit: Visit) -> None:
     ended(page, "Cancelled")
     assert page.get_by_role("button", name="Cancel").count() == 0
     page.goto(page.url.split("#")[0] + "#/results")
-    page.get_by_text("cancelled").wait_for()
+    page.locator(".card-small", has_text="cancelled").wait_for()
     page.get_by_role("button", name="Delete").click()
     page.locator(".card-small").wait_for(state="detached")
 
@@ -148,11 +148,15 @@ def test_a_broken_picture_is_refused_where_it_was_given(visit: Visit, tmp_path: 
     assert "broken.png" in said.inner_text() and "/" not in said.inner_text()
     page.get_by_role("button", name="Take another picture").click()
     give(page, "Text")
-    page.get_by_label("What it should be").fill("a xylophone")
+    page.get_by_role("button", name="a red car").click()
+    page.locator("summary", has_text="More options").click()
+    page.get_by_label("Resolution", exact=True).fill("9000")
     page.get_by_role("button", name="Make the mesh").click()
     said = page.locator(".card .complaint")
     said.wait_for()
-    assert "xylophone" in said.inner_text()
+    assert "9000" in said.inner_text() and "Allowed" in said.inner_text()
+    page.goto(page.url.split("#")[0] + "#/results")
+    page.get_by_text("Nothing yet").wait_for()
 
 
 def test_visitors_do_not_see_each_other(visit: Visit, made: Made) -> None:
@@ -172,9 +176,10 @@ def test_a_lost_connection_is_said_and_mended(visit: Visit) -> None:
     page.get_by_role("button", name="a red car").click()
     make(page, **{"Steps of the fit": "90000"})
     page.get_by_role("button", name="Cancel").wait_for()
-    page.context.set_offline(True)
-    page.get_by_text("Connection lost").wait_for()
-    page.context.set_offline(False)
-    page.get_by_text("Connection lost").wait_for(state="hidden")
+    page.route("**/api/jobs/**", lambda route: route.abort())
+    page.reload()
+    page.locator("#connection", has_text="Connection lost").wait_for()
+    page.unroute("**/api/jobs/**")
+    page.locator("#connection").wait_for(state="hidden")
     page.get_by_role("button", name="Cancel").click()
     ended(page, "Cancelled")

@@ -33,7 +33,8 @@ CONTRAST = """() => {
     return canvas.getImageData(0, 0, 1, 1).data;
   };
   const light = ([r, g, b]) => {
-    const [x, y, z] = [r, g, b].map((v) => (v /= 255, v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const [x, y, z] = [r, g, b].map((v) => linear(v / 255));
     return 0.2126 * x + 0.7152 * y + 0.0722 * z;
   };
   const behind = (e) => {
@@ -45,9 +46,10 @@ CONTRAST = """() => {
   };
   const low = [];
   for (const e of document.querySelectorAll("body *")) {
-    const text = [...e.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data.trim()).join("");
-    const hidden = !e.checkVisibility({ opacityProperty: true }) || e.closest(".unseen, noscript, option");
-    if (!text || hidden || e.closest(":disabled, label:has(:disabled)")) continue;
+    const own = [...e.childNodes].filter((n) => n.nodeType === 3);
+    const text = own.map((n) => n.data.trim()).join("");
+    if (!text || !e.checkVisibility({ opacityProperty: true })) continue;
+    if (e.closest(".unseen, noscript, option, :disabled, label:has(:disabled)")) continue;
     const style = getComputedStyle(e);
     const [a, b] = [light(rgba(style.color)), light(behind(e))].sort((p, q) => q - p);
     const ratio = (a + 0.05) / (b + 0.05);

@@ -1,7 +1,6 @@
 // Following a job, also over a connection that drops.
 
 import { eventsAddress, job as fetchJob, ordered, over, Refused } from "./api.js";
-import { announce } from "./dom.js";
 
 const LONGEST_WAIT = 10; // seconds between two attempts
 
@@ -55,7 +54,6 @@ export function follow(id, changed, refused) {
         return;
       }
       saidOf(`Connection lost. Trying again in ${wait} s. What runs goes on.`);
-      announce("Connection lost, trying again.");
       timer = setTimeout(open, wait * 1000);
       wait = Math.min(2 * wait, LONGEST_WAIT);
     }
