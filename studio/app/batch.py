@@ -120,10 +120,11 @@ def config_name(config: str) -> str:
     """A config as a job names it: the program's own by name, others by their absolute path."""
     if not config:
         return ""
-    file = shipped.config_file(config)
-    if not file.is_file() or (shipped.ROOT / "configs") in file.parents:
-        return config
-    return str(file.resolve())
+    file = shipped.config_file(config).resolve()
+    own = (shipped.ROOT / "configs").resolve()
+    if own in file.parents:
+        return file.relative_to(own).with_suffix("").as_posix()
+    return str(file) if file.is_file() else config
 
 
 def _settled(item: Item) -> Item:
@@ -200,7 +201,9 @@ def summed_up(batch: Batch, states: Counter[str]) -> int:
     """Say what came of it; returns the exit code."""
     done, total = states[Phase.DONE], len(batch.items)
     print(f"{done} of {total} done", end="")
-    print("".join(f", {n} {phase}" for phase, n in states.items() if phase != Phase.DONE))
+    print("".join(f", {n} {phase}" for phase, n in states.items() if phase != Phase.DONE), end="")
+    left = total - sum(states.values())
+    print(f", {left} without a state: the same command goes on" if left else "")
     bad = [row for row in batch.log.rows.values() if row["state"] != Phase.DONE]
     for row in bad[:5]:
         print(f"  {row['name']}: {(row['error'] or row['state']).splitlines()[0]}")

@@ -17,7 +17,7 @@ from typing import Any
 from studio.errors import Cancelled, ConfigError, StudioError
 from studio.evaluation import finite
 from studio.io.files import make_folder, write_json
-from studio.jobs.record import FINAL, Phase, Record
+from studio.jobs.record import FINAL, Phase, Record, State
 from studio.jobs.task import Outcome, Shelf, Task, Work, flat, task_options
 from studio.plugins.discovery import find
 from studio.plugins.options import build
@@ -92,8 +92,8 @@ def attempt(
             changed()
             return ended.phase
         again = state.attempt + 1
-        record.note(phase=Phase.RUNNING, stage="starting", attempt=again, began=time.time())
-        record.note(done=0, total=0, ended=0.0, error="", warnings=[], figures={})
+        fresh = State(created=state.created, attempt=again, began=time.time())
+        record.note(**{**vars(fresh), "phase": Phase.RUNNING, "stage": "starting"})
         changed()
         with logged(record.log, f"attempt {again}"):
             ends = _carried_out(record, device, shelf, changed)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from studio.errors import ConfigError, StudioError
+from studio.errors import ConfigError, DataError, StudioError
 from studio.io.files import make_folder
 from studio.jobs.attempt import held
 from studio.jobs.executor import Changed, Executor
@@ -157,6 +157,13 @@ class Batch:
             self._finished(other)
         return True
 
+    def _told(self, name: str) -> bool:
+        """What `_finished` says; False where the record is gone or cannot be read."""
+        try:
+            return self._finished(name)
+        except DataError:
+            return False
+
     def _copy(self, name: str, other: str) -> None:
         """Give an item the result of an equal one."""
         source, target = self.records[name], self.records[other]
@@ -186,8 +193,10 @@ class Batch:
                 try:
                     name = changed.get(timeout=0.2)  # not for ever: Ctrl-C comes between
                 except queue.Empty:
+                    if executor.wait(0) and changed.empty():  # the disk is full, a folder gone, ...
+                        break
                     continue
-                if name in waiting and self._finished(name):
+                if name in waiting and self._told(name):
                     waiting.remove(name)
                     states = Counter(row["state"] for row in self.log.rows.values())
                     told(len(self.log.rows), len(self.items), {"failed": states[Phase.FAILED]})

@@ -176,7 +176,7 @@ class Record:
 
     def note(self, **changes: Any) -> State:
         """Change the state; only the one who carries the job out does."""
-        state = dataclasses.replace(self.state, **changes, changed=time.time())
+        state = dataclasses.replace(self.state, **{**changes, "changed": time.time()})
         write_json(self.folder / "state.json", _plain(state))
         return state
 

@@ -23,7 +23,8 @@ from studio.jobs.record import Phase, Record, State
 
 WIDTH = 320  # px of a thumbnail
 LINKED = ("model.glb", "inspect.glb", "turntable.mp4", "preview.png", "evaluation.json")
-SHOWN = ("mesh_psnr", "mesh_faces", "seconds.total")
+SHOWN = {"mesh_psnr": "{:.1f} dB", "mesh_faces": "{:,.0f} faces", "seconds.total": "{:.0f} s"}
+"""Figures that are shown, and how."""
 
 PAGE = """\
 <!doctype html>
@@ -97,7 +98,7 @@ def _card(out: Path, item: Item, state: State) -> str:
 
 def _facts(item: Item, state: State) -> str:
     told = [f"same as {item.same_as}"] if item.same_as else []
-    told += [f"{k} {state.figures[k]:.4g}" for k in SHOWN if k in state.figures]
+    told += [form.format(state.figures[k]) for k, form in SHOWN.items() if k in state.figures]
     return ", ".join(told if state.phase == Phase.DONE else told[:1])
 
 

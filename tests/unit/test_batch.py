@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from studio.app.batch import takes
+from studio.app.batch import config_name, takes
 from studio.app.cli import main
 from studio.errors import ConfigError, DataError, StudioError
 from studio.jobs import Job, Phase, Record
@@ -71,6 +72,17 @@ def test_a_folder_of_pictures_has_stable_names(pictures: Path) -> None:
     }
     assert all(Path(item.job.inputs[0]).is_absolute() for item in items)
     assert {item.job.label for item in items} == {"B", "a", "a-2", "b", HOSTILE[:-4]}
+
+
+def test_configs_are_found_wherever_the_job_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("epidiff-neus", str(REPOSITORY / "configs" / "epidiff-neus.yaml")):
+        assert config_name(name) == "epidiff-neus"
+    (tmp_path / "mine.yaml").write_text("name: mine")
+    monkeypatch.chdir(tmp_path)
+    assert config_name("mine") == config_name("mine.yaml") == str(tmp_path / "mine.yaml")
+    assert config_name("nobody's") == "nobody's"
 
 
 def test_names_are_safe_and_none_is_given_twice() -> None:
@@ -381,3 +393,19 @@ def test_mistakes_are_told_before_torch_is_loaded(
     )
     assert (answer.returncode, said in answer.stderr) == (2, True), answer.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_an_item_whose_folder_goes_ends_no_batch(naps: Path, tmp_path: Path) -> None:
+    """As where the disk is full: nobody can say what became of it."""
+    path, out = naps_list(tmp_path, 2, **{"task.lasts": 0.6}), tmp_path / "out"
+
+    def remove() -> None:
+        while not (out / "t0" / "seen.txt").is_file():
+            time.sleep(0.01)
+        (out / "t0").rename(tmp_path / "gone")
+
+    threading.Thread(target=remove).start()
+    words = ["batch", str(path), "task=nap", f"out={out}", "workers=1"]
+    assert main(words) == 3
+    assert [row["name"] for row in rows_of(out)] == ["t1"]
+    assert main(words) == 0
