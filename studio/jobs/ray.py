@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -295,18 +296,30 @@ def joined(address: str) -> tuple[Any, bool]:
     if ray.is_initialized():
         return ray, False
     try:
+        _knock(address)
         ray.init(
             address=address or "local",
             log_to_driver=False,
             logging_level="error",
             include_dashboard=None if address else False,
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(
             f"there is no Ray cluster at address '{address}': {str(error).splitlines()[0]}",
             hint="start one: ray start --head, then ray start --address=... on other machines",
         ) from error
     return ray, True
+
+
+def _knock(address: str) -> None:
+    """See whether anybody listens at HOST:PORT; Ray itself tries for minutes.
+
+    Raises:
+        OSError: if nobody does.
+    """
+    host, _, port = address.rpartition(":")
+    if host and "/" not in host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=5.0).close()
 
 
 def environment(threads: str = "") -> dict[str, str]:

@@ -100,3 +100,5 @@ def test_a_cluster_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(ray, "init", refuse)
     with pytest.raises(ConfigError, match="no Ray cluster at address 'auto'.*\n.*ray start"):
         joined("auto")
+    with pytest.raises(ConfigError, match="no Ray cluster at address '127.0.0.1:1'"):
+        joined("127.0.0.1:1")  # nobody listens there, and Ray is not asked
