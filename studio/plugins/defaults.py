@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.plugins import discovery as plugins
-from studio.plugins.sources import PluginInfo
+from studio.plugins.sources import PluginInfo, parsed
 
 Found = tuple[str, ast.ClassDef | ast.FunctionDef]
 """A class or function and the module that defines it."""
@@ -132,7 +132,7 @@ def _parsed(module: str) -> ast.Module | None:
     base = plugins.PACKAGE_ROOT.parent.joinpath(*module.split("."))
     for path in (Path(f"{base}.py"), base / "__init__.py"):
         if path.is_file():
-            return ast.parse(path.read_text(encoding="utf-8"))
+            return parsed(path.read_text(encoding="utf-8"))
     return None
 
 

@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,21 @@ def _register_arguments(decorator: ast.expr) -> tuple[str, str] | None:
     return str(values[0]), str(values[1])
 
 
+PARSING = threading.Lock()
+"""Held while source becomes a tree: Python 3.11 fails where two threads do that at a time."""
+
+
+def parsed(source: str) -> ast.Module:
+    """The tree of a piece of source, in whatever thread.
+
+    Raises:
+        SyntaxError: if the source is not Python.
+        RecursionError, MemoryError: if it is nested too deeply.
+    """
+    with PARSING:
+        return ast.parse(source)
+
+
 def read_plugins(source: str, origin: str, module: str) -> list[PluginInfo]:
     """The plugins that a piece of source declares.
 
@@ -59,7 +75,7 @@ def read_plugins(source: str, origin: str, module: str) -> list[PluginInfo]:
         RecursionError, MemoryError: if it is nested too deeply.
     """
     found = []
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if not isinstance(node, ast.ClassDef | ast.FunctionDef):
             continue
         for decorator in node.decorator_list:
@@ -75,7 +91,7 @@ def read_plugins(source: str, origin: str, module: str) -> list[PluginInfo]:
 def missing_imports(source: str) -> list[str]:
     """Packages that the module imports at its top and that are not installed (nothing is run)."""
     names = []
-    for node in ast.parse(source).body:
+    for node in parsed(source).body:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

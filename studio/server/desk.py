@@ -73,6 +73,7 @@ class Desk:
         self._over: dict[str, tuple[int, dict[str, Any]]] = {}  # what was told of those that are
         self._paces = Paces()
         self._lasted: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=8))
+        self.closing = False  # whoever waits for news is to stop waiting
         self.taken_up = self._take_up()
 
     # --- looking --------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ PAGE_POLICY = (
 """What the page may load: what comes from here, and what it made itself."""
 FILE_POLICY = "default-src 'none'; sandbox; frame-ancestors 'none'"
 """Of everything else: shown by itself, it may do nothing."""
+FAULT = "a fault of the program."
 SAFE = ("GET", "HEAD", "OPTIONS")
 SMALL_BODY = 1 << 20
 """Bytes of a request that brings no files."""
@@ -98,12 +99,13 @@ class Guard:
             await self.app(scope, body, answer)
         except Refusal as refusal:
             await answer.refuse(refusal)
-        except (ConnectionError, asyncio.CancelledError):
+        except asyncio.CancelledError:
+            return  # the server is stopped, and this took too long to wait for
+        except ConnectionError:
             raise
         except Exception:
             log.exception("a fault in the answer to %s %s", scope["method"], scope["path"])
-            fault = Refusal(500, "a fault of the program.", hint="The server's log says more.")
-            await answer.refuse(fault)
+            await answer.refuse(Refusal(500, FAULT, hint="The server's log says more."))
 
     async def _check(self, scope: Scope, headers: Headers) -> None:
         """Refuse what does not come from where it may.

@@ -6,6 +6,7 @@ Read from the YAML files; nothing is imported for it.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,9 +76,17 @@ class Method:
         return {key: known[key].value(value) for key, value in given.items()}
 
 
-@functools.lru_cache(maxsize=1)
+_listing = threading.Lock()
+
+
 def methods() -> dict[str, Method]:
     """Return every config that makes an object of what a visitor may bring, by its name."""
+    with _listing:  # whoever comes while it is read waits for it
+        return _methods()
+
+
+@functools.cache
+def _methods() -> dict[str, Method]:
     found = {}
     for name in shipped.config_names():
         if name.startswith("train/"):

@@ -139,18 +139,19 @@ def serve(config: ServerConfig, listener: socket.socket) -> NoReturn:
                 lifespan="on",
             )
             say_where(config, desk.taken_up)
-            stopped_by = until_stopped(uvicorn.Server(options), listener)
+            stopped_by = until_stopped(uvicorn.Server(options), listener, desk)
     if stopped_by == signal.SIGTERM:
         raise Terminated(128 + stopped_by)
     raise KeyboardInterrupt
 
 
-def until_stopped(server: Any, listener: socket.socket) -> int:
+def until_stopped(server: Any, listener: socket.socket, desk: Desk) -> int:
     """Serve until a signal comes; returns its number, once everything has ended in good order."""
     came: list[int] = []
 
     def heard(number: int, frame: Any) -> None:
         came.append(number)
+        desk.closing = True
         server.handle_exit(number, frame)
 
     @contextlib.contextmanager

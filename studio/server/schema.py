@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import TypeAdapter
 
+from studio.plugins.sources import PARSING
 from studio.server.forms import Again, Asked
 
 ABOUT = (
@@ -63,7 +64,8 @@ def _bodies(paths: dict[str, Any]) -> None:
 def _plain(cls: type) -> dict[str, Any]:
     """What the fields of a dataclass are, without the ranges that only this program knows."""
     cls.__pydantic_config__ = {"use_attribute_docstrings": True}  # type: ignore[attr-defined]
-    schema = TypeAdapter(cls).json_schema()
+    with PARSING:  # the docstrings of its fields are read from its source
+        schema = TypeAdapter(cls).json_schema()
     for part in schema["properties"].values():
         part.pop("title", None)
     return {"properties": schema["properties"]}

@@ -21,7 +21,7 @@ from studio.plugins.options import parse_config
 from studio.server.answers import Refusal, refusal
 from studio.server.desk import Desk
 from studio.server.forms import Again, asked, files_of, form, words, words_of
-from studio.server.guard import PAGE_POLICY, Guard, refused
+from studio.server.guard import FAULT, PAGE_POLICY, Guard, refused
 from studio.server.helper import Helper
 from studio.server.intake import Intake
 from studio.server.pages import PAGE, STYLE, docs_page, example_files, examples, page_file
@@ -71,6 +71,7 @@ def make_app(config: ServerConfig, desk: Desk, helper: Helper) -> Any:
     )
     for kind in (Refusal, StudioError, HTTPException, OSError):
         app.add_exception_handler(kind, _said)
+    app.add_exception_handler(Exception, _fault)
     app.router.routes.append(Route("/mcp", mcp))
     _looking(app, config, desk, intake)
     _doing(app, desk, intake)
@@ -101,6 +102,11 @@ async def _said(_: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 500)
     told = {404: "there is nothing at this address.", 405: "this cannot be done here."}
     return refused(Refusal(status, told.get(status, str(getattr(error, "detail", error)))))
+
+
+async def _fault(_: Request, error: Exception) -> Response:
+    """Answer where the program is wrong; the guard writes it down."""
+    return refused(Refusal(500, FAULT, hint="The server's log says more."))
 
 
 def _visitor(request: Request) -> str:
@@ -175,7 +181,7 @@ async def _events(desk: Desk, visitor: str, name: str) -> AsyncIterator[str]:
     _followed += 1
     try:
         last, quiet = "", 0.0
-        while True:
+        while not desk.closing:
             try:
                 told = await run_in_threadpool(lambda: desk.report(desk.one(visitor, name)))
             except Refusal:

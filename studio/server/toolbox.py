@@ -103,7 +103,7 @@ def make_tools(intake: Intake) -> Any:
             while True:
                 told = await run_in_threadpool(lambda: desk.report(desk.one(visitor, id)))
                 over = told["phase"] in ("done", "failed", "cancelled")
-                if over or asyncio.get_running_loop().time() >= end:
+                if over or desk.closing or asyncio.get_running_loop().time() >= end:
                     return told
                 await asyncio.sleep(0.5)
 

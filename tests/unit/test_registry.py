@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +18,7 @@ from studio.models.base import SceneModel
 from studio.plugins.discovery import available, find
 from studio.plugins.options import build
 from studio.plugins.registry import KINDS, forget, register
+from studio.plugins.sources import missing_imports, read_plugins
 from studio.systems.base import System, check_data
 
 
@@ -142,3 +146,22 @@ def test_a_plugin_starts_from_its_defaults() -> None:
                        ("exporter", "mesh"), ("guidance", "viewfusion-composable")):  # fmt: skip
         cls = find(kind, name)
         assert cls().cfg == cls.Config()
+
+
+def test_source_is_read_by_one_thread_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.11 now and then fails where two make a tree at once."""
+    at_work, most, parse = [0], [0], ast.parse
+
+    def slowly(source: str) -> ast.Module:
+        at_work[0] += 1
+        most[0] = max(most[0], at_work[0])
+        time.sleep(0.002)
+        at_work[0] -= 1
+        return parse(source)
+
+    monkeypatch.setattr(ast, "parse", slowly)
+    with ThreadPoolExecutor(4) as crowd:
+        for _ in range(20):
+            crowd.submit(read_plugins, "x = 1", "here", "module")
+            crowd.submit(missing_imports, "import os")
+    assert most == [1]

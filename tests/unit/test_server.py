@@ -431,6 +431,18 @@ def test_two_who_ask_at_once_get_two_jobs(someone: Visitor) -> None:
         someone.delete(f"/api/jobs/{job['id']}")
 
 
+def test_a_fault_of_ours_is_told_in_words(
+    server: tuple[str, Desk], someone: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(server[1], "reports", broken)
+    answer = someone.get("/api/jobs")
+    assert answer.status_code == 500 and answer.json()["error"] == "a fault of the program."
+    assert "secret" not in answer.text
+
+
 def test_errors_are_taken_apart() -> None:
     from studio.server.answers import refusal
 

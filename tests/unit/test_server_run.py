@@ -109,8 +109,12 @@ def test_it_starts_without_torch_and_stops_when_told(
         assert requests.get(f"{address}/api/health", timeout=30).json()["waiting"] == 0
         maps = Path(f"/proc/{process.pid}/maps")
         assert not maps.exists() or "libtorch" not in maps.read_text()
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=30)
+        someone = Visitor(address)
+        name = someone.send_job([], method="spad-neus", text="a red car").json()["id"]
+        with someone.get(f"/api/jobs/{name}/events", stream=True) as stream:
+            assert next(stream.iter_lines()).startswith(b"data: ")
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=30)
     assert process.returncode == code and "Traceback" not in errors, errors
 
 
