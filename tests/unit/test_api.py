@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -75,6 +76,20 @@ def test_every_name_is_there() -> None:
         assert name in dir(studio)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         studio.nothing  # noqa: B018
+
+
+def test_the_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = json.loads((REPOSITORY / "docs/notebook.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in cells)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "load").symlink_to(REPOSITORY / "load")
+    names: dict[str, Any] = {}
+    for cell in cells:
+        exec("".join(cell["source"]).replace("settings = {}", f"settings = {SMALL!r}"), names)
+    assert read_mesh(tmp_path / "car.glb").texture is not None
+    assert names["result"].picture().width > 0
+    assert 0 < names["figures"]["volume_iou"] <= 1
 
 
 def test_the_example_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
