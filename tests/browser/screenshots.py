@@ -8,6 +8,7 @@ less time; `all=true` leaves every page in both themes and sizes, for looking at
 
 from __future__ import annotations
 
+import io
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from tests.browser.surroundings import browser, service
 
 DESKTOP = {"width": 1360, "height": 820}
 PHONE = {"width": 390, "height": 780}
-COLOURS = 128
+QUALITY = 86
 KEPT = {
     "desktop-light-mesh": "ui-mesh",
     "desktop-dark-start": "ui-start",
@@ -42,7 +43,7 @@ def main(words: list[str]) -> None:
                 if everything:
                     page.screenshot(path=out / f"{name}.png")
                 if name in KEPT:
-                    _compressed(page, out / f"{KEPT[name]}.png")
+                    _compressed(page, out / f"{KEPT[name]}.webp")
 
 
 def _pages(chrome: Any, address: str, quality: str, everything: bool) -> Iterator[tuple[str, Any]]:
@@ -93,11 +94,8 @@ def _forms(page: Any, name: str) -> Iterator[str]:
 
 
 def _compressed(page: Any, path: Path) -> None:
-    """Keep a picture with few colours."""
-    page.screenshot(path=path)
-    with Image.open(path) as picture:
-        few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-    few.save(path, optimize=True)
+    with Image.open(io.BytesIO(page.screenshot())) as picture:
+        picture.convert("RGB").save(path, quality=QUALITY, method=6)
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 

@@ -43,6 +43,7 @@ function setTheme(theme) {
   const [drawing, words] = THEMES[theme];
   put(themeButton, icon(drawing));
   themeButton.setAttribute("aria-label", `Theme: ${words}`);
+  window.dispatchEvent(new Event("theme"));
   themeButton.title = `Theme: ${words}`;
 }
 

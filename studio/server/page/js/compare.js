@@ -5,7 +5,7 @@ import { complaint, h, put, segments, uid } from "./dom.js";
 import { readViews } from "./frusta.js";
 import { Stage } from "./stage.js";
 import { SHADINGS } from "./surface.js";
-import { ago } from "./words.js";
+import { ago, duration } from "./words.js";
 
 /** `left` and `right` are ids; what is not given is chosen among the latest. */
 export async function comparePage(main, left, right) {
@@ -69,7 +69,7 @@ class Side {
     try {
       const job = await fetchJob(this.id);
       const told = await this.stage.show(fileAddress(job, "model.glb"));
-      if (told) this.stage.say(`${Math.round(told.triangles).toLocaleString("en")} triangles · ${Math.round(job.seconds)} s`);
+      if (told) this.stage.say(`${Math.round(told.triangles).toLocaleString("en")} triangles · ${duration(job.seconds)}`);
       const answer = await fetch(fileAddress(job, "views/transforms.json"));
       if (answer.ok) this.stage.setViews(readViews(await answer.json(), (path) => fileAddress(job, `views/${path}`)));
     } catch (error) {

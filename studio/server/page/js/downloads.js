@@ -7,6 +7,7 @@ const FOR = {
   glb: "Blender, engines, the web", obj: "every program", ply: "MeshLab, CloudCompare", stl: "slicers, CAD",
   "3mf": "slicers, in colour", usdz: "Apple's viewers",
 };
+const ORDER = Object.keys(FOR);
 const BESIDE = [["preview.png", "Sheet of pictures"], ["turntable.mp4", "Turntable"]];
 
 export class Downloads {
@@ -21,7 +22,7 @@ export class Downloads {
     this.drawn = true;
     const formats = await fetchFormats().catch(() => [{ name: "glb" }]);
     const names = formats.map((format) => format.name);
-    const [first, ...others] = names;
+    const [first, ...others] = names.sort((a, b) => rank(a) - rank(b));
     const beside = BESIDE.filter(([name]) => job.files.has(name));
     put(
       this.list, this.link(job, first, true),
@@ -63,6 +64,9 @@ function save(blob, name) {
   link.remove();
   setTimeout(() => URL.revokeObjectURL(address), 60000);
 }
+
+/** Known formats first, in the order in which they are asked for. */
+const rank = (name) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
 
 /** A file's name from what a result is called. */
 function stem(job) {

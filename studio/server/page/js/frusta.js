@@ -8,6 +8,7 @@ import {
 
 const REACH = 0.13; // depth of a frustum over its camera's distance from the origin
 const SMALLER = 0.25; // pictures of orthographic cameras, which would be as large as the object
+const LARGEST = 256;
 const EDGES = [0, 1, 0, 2, 0, 3, 0, 4, 1, 2, 2, 3, 3, 4, 4, 1];
 
 /** One view: its name, camera and the address of its picture. */
@@ -59,7 +60,8 @@ export class Frusta {
     this.group = new Group();
     this.group.visible = false;
     this.pictures = views.map((view) => this.picture(view));
-    this.group.add(this.wires(colour), ...this.pictures);
+    this.lines = this.wires(colour);
+    this.group.add(this.lines, ...this.pictures);
   }
 
   wires(colour) {
@@ -82,6 +84,11 @@ export class Frusta {
     return mesh;
   }
 
+  paint(colour) {
+    this.lines.material.color.set(colour);
+    this.changed();
+  }
+
   show(shown) {
     this.group.visible = shown;
     if (shown && !this.asked) {
@@ -94,6 +101,7 @@ export class Frusta {
   async fetch(mesh) {
     const texture = await new TextureLoader().loadAsync(mesh.userData.view.address).catch(() => null);
     if (!texture) return; // the frustum alone says where the camera is
+    texture.image = small(texture.image);
     Object.assign(texture, { colorSpace: SRGBColorSpace, premultiplyAlpha: true, needsUpdate: true });
     Object.assign(mesh.material, { map: texture, opacity: 1, needsUpdate: true });
     this.changed();
@@ -117,6 +125,17 @@ export class Frusta {
       node.material?.dispose();
     });
   }
+}
+
+/** A picture of at most LARGEST pixels a side: captures have hundreds of large ones. */
+function small(image) {
+  const scale = LARGEST / Math.max(image.width, image.height);
+  if (scale >= 1) return image;
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.round(image.width * scale);
+  canvas.height = Math.round(image.height * scale);
+  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+  return canvas;
 }
 
 const depthOf = (view) => REACH * (view.position.length() || 1);

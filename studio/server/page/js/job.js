@@ -35,8 +35,9 @@ class JobPage {
     this.title = h("h1", {}, "…");
     this.facts = h("p", { class: "muted" });
     this.thumb = h("div", { class: "thumb large" });
-    this.trouble = h("div", {});
+    this.trouble = h("div", { class: "trouble" });
     this.warnings = h("div", {});
+    this.figures = h("div", {});
     this.actions = h("div", { class: "actions" });
     this.strip = h("ul", { class: "strip", "aria-label": "Views", hidden: true });
     this.element = h(
@@ -44,7 +45,7 @@ class JobPage {
       h("div", { class: "job-stage" }, this.stage.element, this.strip),
       h("aside", { class: "job-side", "aria-label": "About this result" },
         h("div", { class: "job-head" }, this.thumb, h("div", {}, this.title, this.facts)),
-        this.trouble, this.progress.element, this.warnings, this.downloads.element, this.actions),
+        this.trouble, this.progress.element, this.warnings, this.downloads.element, this.figures, this.actions),
     );
   }
 
@@ -62,6 +63,7 @@ class JobPage {
     this.showViews(job);
     this.showMesh(job);
     if (job.phase === "done") this.downloads.update(job);
+    if (job.phase === "done" && !this.figures.children.length) put(this.figures, figureList(job.figures));
   }
 
   phaseChanged(job, seen) {
@@ -132,4 +134,14 @@ class JobPage {
     }, h("img", { src: view.address, alt: "", loading: "lazy" })))));
     this.strip.hidden = false;
   }
+}
+
+/** What was measured, folded away. */
+function figureList(figures) {
+  const rows = Object.entries(figures).filter(([, value]) => Number.isFinite(value));
+  if (!rows.length) return [];
+  const words = (name) => name.replaceAll("_", " ").replaceAll(".", ": ");
+  const rounded = (value) => Number(value.toPrecision(4)).toLocaleString("en");
+  const list = rows.flatMap(([name, value]) => [h("dt", {}, words(name)), h("dd", {}, rounded(value))]);
+  return [h("details", {}, h("summary", {}, "Figures"), h("dl", {}, ...list))];
 }

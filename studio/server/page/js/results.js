@@ -38,7 +38,8 @@ export function shelf(given) {
 
 function card(job) {
   const name = h("a", { href: `#/job/${job.id}` }, job.label || job.method);
-  const facts = [job.method, `seed ${job.seed}`, job.phase === "done" ? ago(job.created) : phaseWord(job.phase).toLowerCase()].join(" · ");
+  const state = job.phase === "done" ? ago(job.created) : phaseWord(job.phase).toLowerCase();
+  const facts = [state, `seed ${job.seed}`, job.method].join(" · ");
   const discard = iconButton("trash", `Delete ${job.label || job.method}`, async () => {
     try {
       await remove(job.id);

@@ -21,6 +21,10 @@ export class Stage {
     this.tools = tools ? this.toolbar() : null;
     this.element = h("div", { class: "stage" }, this.host, this.wait, this.note, this.tools, h("p", { id: help, class: "unseen" }, KEYS));
     this.address = "";
+    this.listen = new AbortController();
+    for (const [target, name] of [[matchMedia("(prefers-color-scheme: dark)"), "change"], [window, "theme"]]) {
+      target.addEventListener(name, () => this.viewer?.frusta?.paint(this.colour), { signal: this.listen.signal });
+    }
     try {
       this.viewer = new Viewer(this.host, this.canvas);
       this.picking();
@@ -28,6 +32,11 @@ export class Stage {
       this.canvas.hidden = true;
       put(this.wait, "This browser shows no 3D (WebGL is off). Downloads work all the same.");
     }
+  }
+
+  /** Of the frusta's lines, by the theme. */
+  get colour() {
+    return getComputedStyle(this.canvas).color;
   }
 
   toolbar() {
@@ -69,7 +78,7 @@ export class Stage {
 
   setViews(views) {
     if (!this.viewer) return;
-    this.viewer.setFrusta(new Frusta(views, getComputedStyle(this.canvas).color));
+    this.viewer.setFrusta(new Frusta(views, this.colour));
     if (this.cameraButton) this.cameraButton.disabled = false;
     if (this.address) return;
     this.toggleCameras(true); // all there is to look at before the first mesh
@@ -125,6 +134,7 @@ export class Stage {
   }
 
   dispose() {
+    this.listen.abort();
     this.viewer?.frusta?.dispose();
     this.viewer?.dispose();
   }
