@@ -28,6 +28,8 @@ MISTAKES: dict[str, tuple[str, ...]] = {
     "a folder instead of a picture": (*PICTURE, "data.image={folder}"),
     "a file that is no picture": (*PICTURE, "data.image={folder}/notes.png"),
     "an uneven background": (*PICTURE, "data.image={folder}/noise.png"),
+    "a picture of one colour": (*PICTURE, "data.image={folder}/white.png"),
+    "a picture in place of a config": ("--config", "load/images/car.png", "--train"),
     "an empty text": (*TEXT, "data.text="),
     "a misspelt option": (*PICTURE, "data.image=load/images/car.png", "data.elevation=20"),
     "a misspelt option deep down": (
@@ -63,6 +65,7 @@ def make_files(folder: Path) -> None:
     """Write the pictures that the mistakes name."""
     noise = np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)
     Image.fromarray(noise).save(folder / "noise.png")
+    Image.new("RGB", (256, 256), "white").save(folder / "white.png")
     (folder / "notes.png").write_text("not a picture\n")
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from studio.config import ExperimentConfig, check_experiment, make_room, put, read_experiment
 from studio.data.base import ConditionData, SceneData
-from studio.errors import WeightsError
+from studio.errors import StudioError, WeightsError
 from studio.guidance.base import Guidance
 from studio.guidance.json_files import read_json
 from studio.io import shipped
@@ -129,7 +129,10 @@ def load_guidance(name: str, *, device: str = "auto", **options: Any) -> Guidanc
     Raises:
         StudioError: if an option or weights cannot be used.
     """
-    made: Guidance = build("guidance", name, shipped.placed(options), key="guidance")
+    try:
+        made: Guidance = build("guidance", name, shipped.placed(options))
+    except StudioError as error:  # which speaks of a config's options
+        raise type(error)(str(error).replace("system.guidance.", "")) from error
     return made.to(device_named(device)).eval()
 
 

@@ -290,8 +290,18 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             allowed=", ".join(siblings) or "the path of a YAML file, for example from configs/",
             hint=f"did you mean {near[0]}?" if near else None,
         )
-    with reading(path, "YAML in UTF-8", error=ConfigError):
-        text = read_text(path, MOST_CONFIG)
+    try:
+        with reading(path, "YAML in UTF-8", error=ConfigError):
+            text = read_text(path, MOST_CONFIG)
+    except ConfigError as error:
+        from studio.io.picture_files import is_picture_file
+
+        if not is_picture_file(path):
+            raise
+        raise ConfigError(
+            f"{path} is a picture, not a config.",
+            hint=f"name a config, and give it the picture: run epidiff-neus data.image={path}",
+        ) from error
     try:
         content = yaml_text.read(text)
     except yaml.YAMLError as error:

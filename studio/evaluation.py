@@ -125,7 +125,7 @@ def run_evaluation(words: Sequence[str]) -> int:
 
 def _kind(key: str, given: Judged) -> str:
     """Say what is given: "a mesh" or "a folder of views"."""
-    from studio.export.readers import FORMATS
+    from studio.export.readers import FORMATS, USD, unreadable
     from studio.mesh import Mesh
     from studio.views import ViewSet
 
@@ -141,6 +141,8 @@ def _kind(key: str, given: Judged) -> str:
         raise DataError(f"{key} is {path}, which does not exist.", allowed=allowed)
     if path.is_dir() or path.suffix == ".json":
         return "a folder of views"
+    if path.suffix.lower() in USD:
+        raise unreadable(f"{key}: {path}", path)
     if path.suffix.lower() not in FORMATS:
         raise DataError(f"{key} is {path}, a file of another kind.", allowed=allowed)
     return "a mesh"

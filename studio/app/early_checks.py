@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from studio.captures.even_background import ADVICE, even_colour
+from studio.captures.even_background import ADVICE, check_shows_something
 from studio.config import ExperimentConfig, read_experiment
 from studio.errors import ConfigError, DataError, PluginError, WeightsError
 from studio.guidance.hub import resolve
@@ -170,7 +170,7 @@ def _check_data(group: Group) -> None:
 
 
 def _check_background(group: Group, image: Path) -> None:
-    """Refuse a picture that cannot be opened, or whose background is not even."""
+    """Refuse a picture that cannot be opened, of one colour, or whose background is not even."""
     method = group.text("background")
     with opened(image) as picture:
         picture.load()
@@ -180,7 +180,7 @@ def _check_background(group: Group, image: Path) -> None:
     if method == "auto" and (rgba[3] < 0.5).mean() >= 1e-3:
         return
     try:
-        even_colour(rgba[:3], float(group.text("tolerance")))
+        check_shows_something(rgba[:3], float(group.text("tolerance")))
     except DataError as error:
         raise DataError(str(error), hint=ADVICE) from error
 

@@ -27,6 +27,7 @@ ADVICE = (
     "Give a picture with an alpha channel or on an even background, or install rembg and set\n"
     "  data.background=rembg data.background_model=<file>.onnx."
 )
+NOTHING = "the picture shows nothing but its background."
 EVEN_SHARE = 0.9  # of the border that must have the background's colour
 SPECK = 1e-3  # of the largest part's area, below which a loose part is dust
 SMALLEST_HOLE = 5e-5  # of the picture
@@ -75,10 +76,38 @@ def cut_out(rgb: Picture, tolerance: float, *, holes: bool = True) -> Cut:
     Raises:
         DataError: if the border is not even, or there is nothing but background.
     """
+    ground = find_background(rgb, tolerance, holes=holes)
+    soft, alpha = soft_edge(rgb, ground.behind, ground.mask)
+    return Cut(soft, alpha, ground.holes, ground.shadow, ground.low_contrast)
+
+
+@dataclass(frozen=True)
+class Background:
+    """What of a picture is background.
+
+    Attributes:
+        mask: where it is.
+        shaded: where it is a shadow.
+        behind: its colour everywhere, behind the object, too; darkened where a shadow is nearest.
+        holes: as of `Cut`.
+        shadow: as of `Cut`.
+        low_contrast: as of `Cut`.
+    """
+
+    mask: Mask
+    shaded: Mask
+    behind: Picture
+    holes: int
+    shadow: float
+    low_contrast: float
+
+
+def find_background(rgb: Picture, tolerance: float, *, holes: bool = True) -> Background:
+    """Find an even background; arguments and errors as of `cut_out`."""
     colour = even_colour(rgb, tolerance)
     outer = _touching_border(np.abs(rgb - colour[:, None, None]).max(axis=0) <= tolerance)
     if (~outer).mean() < 1e-3:
-        raise DataError("the picture shows nothing but its background.")
+        raise DataError(NOTHING)
     backdrop = fitted_backdrop(rgb, outer)
     shadow = soft_shadow(rgb, backdrop, outer)
     open_areas = enclosed_holes(rgb - backdrop, outer | shadow, tolerance) if holes else []
@@ -87,9 +116,19 @@ def cut_out(rgb: Picture, tolerance: float, *, holes: bool = True) -> Cut:
         background |= area
     background |= _specks(~background)
     behind = _behind(rgb, backdrop, background, shadow)
-    soft, alpha = soft_edge(rgb, behind, background)
     contrast = _low_contrast(rgb, behind, background, LOW_CONTRAST * tolerance)
-    return Cut(soft, alpha, len(open_areas), float(shadow.mean()), contrast)
+    return Background(background, shadow, behind, len(open_areas), float(shadow.mean()), contrast)
+
+
+def check_shows_something(rgb: Picture, tolerance: float) -> None:
+    """Refuse at once what `find_background` refuses: an uneven border, one colour everywhere.
+
+    Raises:
+        DataError: saying which.
+    """
+    colour = even_colour(rgb, tolerance)
+    if bool((np.abs(rgb - colour[:, None, None]) <= tolerance).all()):
+        raise DataError(NOTHING)
 
 
 def even_colour(rgb: Picture, tolerance: float) -> Float[np.ndarray, " 3"]:
@@ -162,7 +201,7 @@ def soft_shadow(rgb: Picture, backdrop: Picture, outer: Mask) -> Mask:
     if float(backdrop.mean()) < 0.2:
         return nothing
     step = math.ceil(max(outer.shape) / WORK_SIDE)
-    small, behind, around = (_reduced(v, step) for v in (rgb, backdrop, outer[None].astype(float)))
+    small, behind, around = (reduced(v, step) for v in (rgb, backdrop, outer[None].astype(float)))
     light = (small * behind).sum(0) / np.maximum((behind * behind).sum(0), 1e-6)
     hue = np.abs(small - light * behind).max(axis=0)
     smooth = ndimage.gaussian_filter(light, 1.0)
@@ -193,12 +232,13 @@ def soft_shadow(rgb: Picture, backdrop: Picture, outer: Mask) -> Mask:
     return shadow
 
 
-def _reduced(values: Float[np.ndarray, "c h w"], step: int) -> Float[np.ndarray, "c p q"]:
+def reduced(values: Float[np.ndarray, "c h w"], step: int) -> Float[np.ndarray, "c p q"]:
     """Means over squares of pixels; the last ones may be smaller."""
     if step == 1:
         return values
     _, h, w = values.shape
-    padded = np.pad(values, ((0, 0), (0, -h % step), (0, -w % step)), mode="edge")
+    rest = (0, 0), (0, -h % step), (0, -w % step)
+    padded = np.pad(values, rest, mode="edge") if np.any(rest) else values
     blocks = padded.reshape(len(values), -(-h // step), step, -(-w // step), step)
     return blocks.mean(axis=(2, 4))
 

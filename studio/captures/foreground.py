@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.captures.even_background import ADVICE, cut_out
+from studio.captures.even_background import ADVICE
+from studio.captures.large_cut import cut_out_any_size
 from studio.errors import DataError
 from studio.io.images import SOLID, from_uint8, to_uint8
 
@@ -69,7 +70,7 @@ def _remove_border_colour(
     picture: Tensor, tolerance: float, holes: bool, notes: list[str]
 ) -> Float[Tensor, "4 h w"]:
     try:
-        cut = cut_out(picture[:3].numpy(), tolerance, holes=holes)
+        cut = cut_out_any_size(picture[:3].numpy(), tolerance, holes=holes)
     except DataError as error:
         raise DataError(str(error), hint=ADVICE) from error
     if cut.holes:

@@ -24,6 +24,9 @@ from studio.mesh import Mesh
 
 FORMATS = (".glb", ".gltf", ".ply", ".obj", ".stl", ".off", ".3mf")
 
+USD = (".usdz", ".usd", ".usda", ".usdc")
+"""Formats that are written or known, and not read."""
+
 UPS = ("auto", "+y", "+z")
 
 
@@ -106,7 +109,7 @@ def read_exact(path: Path) -> Mesh:
     if not path.is_file():
         raise DataError(f"mesh {path} does not exist.", allowed=f"a {', '.join(FORMATS)} file")
     if path.suffix.lower() not in FORMATS:
-        raise DataError(f"mesh {path} has an unknown format.", allowed=", ".join(FORMATS))
+        raise unreadable(f"mesh {path}", path)
     with reading(path, problem="is broken", hint="Export it again."), allowed_formats():
         check_mesh(path)
         if path.suffix.lower() == ".3mf":
@@ -126,6 +129,23 @@ def read_exact(path: Path) -> Mesh:
             raise DataError(f"mesh {path} has no triangles.")
         _check_numbers(path, loaded)
         return _converted(loaded, gltf=path.suffix.lower() in (".glb", ".gltf"))
+
+
+def unreadable(what: str, path: Path) -> DataError:
+    """The error for a file of a format that is not read.
+
+    Args:
+        what: the file, as the message calls it.
+        path: of it.
+    """
+    allowed = ", ".join(FORMATS)
+    if path.suffix.lower() not in USD:
+        return DataError(f"{what} has an unknown format.", allowed=allowed)
+    return DataError(
+        f"{what} is USD, which is written here, but not read.",
+        allowed=allowed,
+        hint="give the GLB file of the same export, or convert it (Blender and usdview can)",
+    )
 
 
 def _check_numbers(path: Path, loaded: Any) -> None:

@@ -69,6 +69,17 @@ def opened(path: str | Path, content: bytes | None = None) -> Iterator[Image.Ima
         ) from error
 
 
+def is_picture_file(path: Path) -> bool:
+    """Whether a file is a picture that `opened` opens, by its name or its first bytes."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        with opened(path):
+            return True
+    except StudioError:
+        return False
+
+
 def picture_size(path: str | Path, *, upright: bool = True) -> tuple[int, int]:
     """Return (height, width) of a picture file from its header.
 

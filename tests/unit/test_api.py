@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import yaml
 from PIL import Image
 
 import studio
+from studio import progress
 from studio.app.cli import main
 from studio.errors import ConfigError, DataError, PluginError, WeightsError
 from studio.export.readers import read_mesh
@@ -256,6 +258,16 @@ def test_progress_and_cancelling(model: studio.Pipeline, result: studio.Result) 
 
     with pytest.raises(studio.Cancelled, match="fit"):
         model(CAR, progress=seen, cancel=asked.is_set)
+    files = set(Path(tempfile.gettempdir()).glob("studio-*"))
+
+    def stop(done: int, total: int, label: str) -> None:
+        if label == "fit" and done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model(np.asarray(Image.open(CAR)), progress=stop)
+    assert set(Path(tempfile.gettempdir()).glob("studio-*")) <= files
+    assert progress._listener.get() is None and not progress._active
     again = model(CAR)  # it can go on being used
     np.testing.assert_array_equal(again.mesh.vertices, result.mesh.vertices)
 
@@ -295,6 +307,9 @@ def test_a_folder_of_weights_is_enough() -> None:
         assert model.config.system["guidance_type"] == method
     views = model.views("a red car", seed=0)
     assert len(views) == 8
+    with pytest.raises(studio.Cancelled):
+        model("a red car", cancel=lambda: True)
+    torch.testing.assert_close(model.views("a red car", seed=0).images, views.images)
 
 
 def test_what_cannot_be_loaded(tmp_path: Path) -> None:
@@ -308,5 +323,12 @@ def test_what_cannot_be_loaded(tmp_path: Path) -> None:
         studio.load("epidiff-neus", device="abacus")
     with pytest.raises(WeightsError, match="a folder without weights"):
         studio.load(tmp_path)
+    with pytest.raises(ConfigError, match=r"car.png is a picture, not a config[\s\S]*data.image="):
+        studio.load(CAR)
+    with pytest.raises(ConfigError, match=r"^geometry\.levels is -1"):
+        studio.build("model", "sdf", {"geometry": {"levels": -1}})
+    with pytest.raises(WeightsError) as told:
+        studio.load_guidance("epidiff", weights="load/nano/epidiff", base="no/such-folder")
+    assert "system." not in str(told.value)
     with pytest.raises(PluginError, match="did you mean 'geometry'"):
         studio.build("geometri", "hash-sdf")

@@ -175,6 +175,7 @@ def test_lpips_where_there_are_weights(pictures: torch.Tensor) -> None:
         (("pred=a.ply", "reference=none.ply"), "none.ply, which does not exist"),
         (("pred=a.ply", "reference=views"), "pred is a mesh, reference is a folder of views"),
         (("pred=a.txt", "reference=a.ply"), "a.txt, a file of another kind"),
+        (("pred=a.usdz", "reference=a.ply"), "a.usdz is USD, which is written here, but not read"),
         (("pred=flat.ply", "reference=a.ply"), "flat.ply has no area"),
         (("pred=empty", "reference=views"), "folder empty holds no pictures"),
         (("pred=views", "reference=other"), "no picture named x"),
@@ -197,6 +198,7 @@ def test_mistakes_end_in_one_message(
     write(ellipsoid(), Path("a.ply"))
     write(ellipsoid(1.0, (40, 0, 0)), Path("far.ply"))
     write(Mesh(np.zeros((3, 3), np.float32), np.array([[0, 1, 2]])), Path("flat.ply"))
+    Path("a.usdz").write_bytes(b"PK")
     Path("a.txt").write_text("hello")
     Path("empty").mkdir()
     for name in ("views/x", "other/y", "two/x", "two/y"):

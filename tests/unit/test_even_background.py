@@ -9,6 +9,7 @@ from PIL import Image
 
 from studio.captures.even_background import Cut, cut_out
 from studio.captures.foreground import foreground
+from studio.captures.large_cut import cut_out_any_size
 from studio.data.conditions.single_image import SingleImageData
 from studio.io.images import centre_object, object_box
 
@@ -185,3 +186,21 @@ def test_specks_do_not_move_the_object() -> None:
     torch.testing.assert_close(
         centre_object(spotted, 128)[3, 20:108, 20:108], centre_object(rgba, 128)[3, 20:108, 20:108]
     )
+
+
+def test_large_pictures_are_outlined_by_their_own_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found at a reduced size, an object has the alpha that the whole picture gives it."""
+    picture = drawn(teapot(), RED)[0]
+    picture = picture[:, :-3]  # sides that the reduction does not divide
+    whole = cut_out(picture, 0.08)
+    untouched = cut_out_any_size(picture, 0.08)
+    np.testing.assert_array_equal(untouched.alpha, whole.alpha)
+    np.testing.assert_array_equal(untouched.rgb, whole.rgb)
+    monkeypatch.setattr("studio.captures.large_cut.BOUND", 128)
+    monkeypatch.setattr("studio.captures.large_cut.TILE", 96)
+    large = cut_out_any_size(picture, 0.08)
+    assert large.alpha.shape == whole.alpha.shape and large.holes == whole.holes == 1
+    assert overlap(large, whole.alpha > 0.5) > 0.995
+    assert np.abs(large.alpha - whole.alpha).mean() < 1e-4
+    shaded, mask = drawn(teapot(), RED, ground=shadow())
+    assert overlap(cut_out_any_size(shaded, 0.08), mask) > 0.92

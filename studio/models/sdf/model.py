@@ -53,12 +53,8 @@ class SDFModel(SceneModel):
     def __init__(self, cfg: Config | None = None) -> None:
         super().__init__()
         self.cfg = cfg = self.Config() if cfg is None else cfg
-        self.geometry: Geometry = build(
-            "geometry", cfg.geometry_type, cfg.geometry, key="system.geometry"
-        )
-        self.renderer: Renderer = build(
-            "renderer", cfg.renderer_type, cfg.renderer, key="system.renderer"
-        )
+        self.geometry: Geometry = build("geometry", cfg.geometry_type, cfg.geometry, key="geometry")
+        self.renderer: Renderer = build("renderer", cfg.renderer_type, cfg.renderer, key="renderer")
         self.register_buffer("centre", torch.zeros(3))
         self.register_buffer("half_side", torch.ones(()))
         self.register_buffer("cube", torch.ones(()))
@@ -261,5 +257,5 @@ def cut_short(state: Mapping[str, Any]) -> list[str]:
     budget = f"the time budget of {seconds:g} s ended it" if seconds > 0 else "it was ended"
     return [
         f"the fit has made {made:,} of {planned:,} steps: {budget}. Give it more time "
-        "(system.time_budget_s), or fewer steps (trainer.max_steps)."
+        "(system.time_budget_s; seconds= from Python), or fewer steps (trainer.max_steps; steps=)."
     ]
