@@ -309,7 +309,6 @@ def test_a_folder_of_weights_is_enough() -> None:
     assert len(views) == 8
     with pytest.raises(studio.Cancelled):
         model("a red car", cancel=lambda: True)
-    torch.testing.assert_close(model.views("a red car", seed=0).images, views.images)
 
 
 def test_what_cannot_be_loaded(tmp_path: Path) -> None:
