@@ -224,7 +224,7 @@ def main(given: list[str]) -> int:
     parser.add_argument("--steps", type=int, default=0, help="of a fit; 0: the config's")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("words", nargs="*", metavar="key=value", help="for both sides of `speed`")
-    options = parser.parse_args(given)
+    options = parser.parse_intermixed_args(given)
     with tempfile.TemporaryDirectory(prefix="studio-batch-") as folder:
         what = {"kills": kills, "speed": speed, "ray": ray}[options.what]
         return what(options, Path(folder))
