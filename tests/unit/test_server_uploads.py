@@ -129,6 +129,7 @@ def test_an_entry_that_is_larger_than_it_says_is_not_written_whole(tmp_path: Pat
         b"PK\5\6" + struct.pack("<4H2LH", 0, 0, 60000, 60000, 1 << 30, 0, 0),
         zipped({"a.json": b"{}"}).replace(b"PK\5\6", b"PK\6\7" + bytes(16) + b"PK\5\6"),
     ],
+    ids=["empty", "text", "no files", "no capture", "cut off", "too many", "the larger form"],
 )
 def test_what_is_no_zip_of_a_capture_is_told_so(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(DataError, match="zip"):
