@@ -32,6 +32,7 @@ class Geometry(nn.Module):
     """Base of all geometries; they live in the cube [-1, 1]^3 (systems scale to and from it)."""
 
     Config: ClassVar[type]
+    cfg: Any
 
     @abstractmethod
     def forward(self, points: Float[Tensor, "n 3"]) -> GeometryOutput:

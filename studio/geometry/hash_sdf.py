@@ -117,6 +117,6 @@ class HashSDF(Geometry):
         first, last = self.colour_net
         return colour_network(
             (feature.T, normals.T, seen.T),
-            (first.weight, first.bias, last.weight, last.bias),
+            [layer.get_parameter(n) for layer in (first, last) for n in ("weight", "bias")],
             backend=self.backend(feature.device),
         ).T

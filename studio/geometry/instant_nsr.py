@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from studio.errors import ConfigError
 from studio.geometry.base import Geometry, GeometryOutput
@@ -126,12 +126,8 @@ class InstantNSR(Geometry):
         )
         self.direction_encoding = DirectionEncoding(cfg.directions, cfg.direction_degree)
         inputs = cfg.features + self.direction_encoding.width + 3
-        options = {"hidden": cfg.texture_hidden, "layers": cfg.texture_layers}
-        self.texture: nn.Module = (
-            FusedMLP(inputs, 3, **options)
-            if cfg.texture == "fused"
-            else VanillaMLP(inputs, 3, **options)
-        )
+        make = FusedMLP if cfg.texture == "fused" else VanillaMLP
+        self.texture = make(inputs, 3, hidden=cfg.texture_hidden, layers=cfg.texture_layers)
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         if cfg.weights:
             from studio.geometry.instant_nsr_checkpoint import read_instant_nsr

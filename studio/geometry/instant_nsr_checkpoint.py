@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from studio.errors import WeightsError
+from studio.geometry.base import Geometry
 from studio.geometry.density import DensityField
 from studio.geometry.encodings import HashEncoding
 from studio.geometry.mlp import FusedMLP
@@ -49,7 +50,7 @@ UNUSED = (  # the box is compared with the radius; the rest is empty or known
 )
 
 
-def geometry_names(geometry: nn.Module) -> dict[str, str]:
+def geometry_names(geometry: Geometry) -> dict[str, str]:
     """Our names of a geometry's tensors, and the authors' (without ``model.``)."""
     names = _translate(geometry, GEOMETRY)
     grid = geometry.encoding
@@ -73,7 +74,7 @@ def _translate(module: nn.Module, table: Mapping[str, str]) -> dict[str, str]:
 
 
 def read_instant_nsr(
-    path: Path | str, geometry: nn.Module | None = None, renderer: nn.Module | None = None
+    path: Path | str, geometry: Geometry | None = None, renderer: nn.Module | None = None
 ) -> None:
     """`load_instant_nsr` from a file."""
     load_instant_nsr(read_tensors(path), geometry, renderer, source=path)
@@ -81,7 +82,7 @@ def read_instant_nsr(
 
 def load_instant_nsr(
     tensors: Mapping[str, Tensor],
-    geometry: nn.Module | None = None,
+    geometry: Geometry | None = None,
     renderer: nn.Module | None = None,
     *,
     source: Path | str = "the weights",
@@ -148,7 +149,7 @@ def _radius(given: Mapping[str, Tensor]) -> float:
     return 1.0 if box is None else float(box.abs().max())
 
 
-def _check_box(geometry: nn.Module, given: Mapping[str, Tensor], source: Path | str) -> None:
+def _check_box(geometry: Geometry, given: Mapping[str, Tensor], source: Path | str) -> None:
     radius, trained = geometry.cfg.radius, _radius(given)
     if "scene_aabb" in given and abs(radius - trained) > 1e-4 * radius:
         raise WeightsError(

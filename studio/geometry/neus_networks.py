@@ -55,7 +55,7 @@ class WeightNormLinear(nn.Module):
         return F.linear(x, self.weight_v * scale, self.bias)
 
 
-def _linear(inputs: int, outputs: int, weight_norm: bool) -> nn.Module:
+def _linear(inputs: int, outputs: int, weight_norm: bool) -> WeightNormLinear | nn.Linear:
     return WeightNormLinear(inputs, outputs) if weight_norm else nn.Linear(inputs, outputs)
 
 
@@ -124,7 +124,7 @@ class SDFNetwork(nn.Module):
 
 @torch.no_grad()
 def _start_as_sphere(
-    layer: nn.Module,
+    layer: WeightNormLinear | nn.Linear,
     index: int,
     last: int,
     skips: Collection[int],

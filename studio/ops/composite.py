@@ -14,7 +14,7 @@ EPSILON = 1e-5  # official NeuS: added to numerator and denominator
 
 
 def neus_alpha_reference(
-    sdf: Float[Tensor, " p"], cosine: Float[Tensor, " p"], step: float, inv_s: float
+    sdf: Float[Tensor, " p"], cosine: Float[Tensor, " p"], step: float | Tensor, inv_s: float
 ) -> Float[Tensor, " p"]:
     """Plain tensor form of `neus_alpha`."""
     shift = 0.5 * cosine * step

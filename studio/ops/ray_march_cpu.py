@@ -35,9 +35,9 @@ def _march_ray(origin, direction, jitter, grid, step, kept):
             origin[1] + t * direction[1],
             origin[2] + t * direction[2],
         )
-        i = min(max(np.int64((x + one) * half), 0), last)
-        j = min(max(np.int64((y + one) * half), 0), last)
-        m = min(max(np.int64((z + one) * half), 0), last)
+        i = min(max(np.int64((x + one) * half), np.int64(0)), last)
+        j = min(max(np.int64((y + one) * half), np.int64(0)), last)
+        m = min(max(np.int64((z + one) * half), np.int64(0)), last)
         state = grid[i, j, m]
         if state == INSIDE:
             break

@@ -15,7 +15,7 @@ from tests.conftest import REPOSITORY, environment
 
 pytest.importorskip("hatchling", reason="needs the extra dev")
 
-LARGEST = 70e6  # bytes; nearly all of them are the nano weights
+LARGEST = 60e6  # bytes; nearly all of them are the nano weights
 SHARED = ("configs", "load")
 
 
