@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from studio.app.early_checks import check_early
 from studio.config import ExperimentConfig, check_overrides, parse_config, read_experiment
-from studio.errors import ConfigError, PluginError
+from studio.errors import ConfigError, PluginError, StudioError
 from studio.io import shipped
 from studio.io.yaml_text import Word
 from studio.jobs.batch import ALL_DONE, SOME_FAILED, Batch, Part
@@ -140,8 +141,9 @@ def check(items: Sequence[Item]) -> None:
         StudioError: for the first mistake.
     """
     checked = set()
-    for job in (item.job for item in items):
-        words = _words(job)
+    same = len({tuple(_words(item.job)) for item in items}) == 1
+    for item in items:
+        job, words = item.job, _words(item.job)
         if job.task != "make" or (key := (job.config, *words)) in checked:
             continue
         checked.add(key)
@@ -149,21 +151,35 @@ def check(items: Sequence[Item]) -> None:
             raise ConfigError(
                 "config=... has to be given.", hint="a YAML file or the name of one: epidiff-neus"
             )
-        check_early(shipped.config_file(job.config), words, inputs=False)
+        with _of_item(item, alone=same):
+            check_early(shipped.config_file(job.config), words, inputs=False)
     for task in {item.job.task for item in items}:
         _check_task(task, [item.job for item in items if item.job.task == task])
+
+
+@contextlib.contextmanager
+def _of_item(item: Item, *, alone: bool) -> Iterator[None]:
+    """Name the item in a refusal, unless the mistake is everybody's: the command's own words."""
+    try:
+        yield
+    except StudioError as error:
+        if alone:
+            raise
+        raise type(error)(f"item '{item.name}': {error}") from error
 
 
 def _check_task(task: str, jobs: Sequence[Job]) -> None:
     """Refuse a task that does not exist, and options that it has not."""
     plugin = plugins.catalogue().lookup("task", task)
+    if plugin is None and not plugins.catalogue().unclear:
+        raise plugins.unknown("task", task, key="task")
     if plugin is None:
         plugins.find("task", task, key="task")  # one that shows up on import only, or none
     known = None if plugin is None else options_of(plugin)
     keys = {key.removeprefix(OWN) for job in jobs for key in job.options if key.startswith(OWN)}
     for key in sorted(keys):
         if known is not None and key.split(".")[0] not in known:
-            raise unknown_key(f"{OWN}{key}", [f"{OWN}{name}" for name in known])
+            raise unknown_key(f"{OWN}{key}", list(known))
 
 
 def _words(job: Job) -> list[str]:

@@ -162,11 +162,13 @@ def _inner(folder: Path) -> Path:
     there = list(folder.iterdir()) if folder.is_dir() else []
     if not there:
         raise DataError("the zip holds no pictures and no cameras.", allowed=_ALLOWED)
-    if len(there) == 1 and there[0].is_dir() and not _is_part(there[0].name):
+    if len(there) == 1 and there[0].is_dir() and not _is_part(there[0]):
         return _inner(there[0])
     return folder
 
 
-def _is_part(name: str) -> bool:
-    """Whether a folder of that name is part of a layout, and not a capture's folder itself."""
-    return name in ("sparse", "colmap", "images", "image", "dense", "train", "views")
+def _is_part(folder: Path) -> bool:
+    """Whether a folder is part of a layout, as its name tells, and not a capture's folder."""
+    if any(folder.glob("transforms*.json")):  # the views of a run, zipped with their folder
+        return False
+    return folder.name in ("sparse", "colmap", "images", "image", "dense", "train", "views")

@@ -129,7 +129,12 @@ class Guard:
         if self.config.password and not knows(self.config.password, headers):
             if "authorization" in headers:
                 await self._punish()
-            raise Refusal(401, "a password is needed.", hint="Ask the owner of this server.")
+            raise Refusal(
+                401,
+                "a password is needed.",
+                hint="Programs send it by HTTP's basic scheme, their key as the name; "
+                "the owner of this server knows it.",
+            )
 
     async def _punish(self) -> None:
         """Let wrong passwords pass one at a time, so that guessing takes for ever.

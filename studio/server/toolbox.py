@@ -42,9 +42,24 @@ class _Sent:
     file: BinaryIO
 
 
+class _Server(MCPServer):
+    """Answers wrong arguments in words; unknown ones would be passed over otherwise."""
+
+    async def call_tool(self, name: str, arguments: dict[str, Any], context: Any = None) -> Any:
+        tool = next((tool for tool in await self.list_tools() if tool.name == name), None)
+        if tool is not None:
+            known = tool.input_schema["properties"]
+            wrong = [f"'{key[:60]}' is unknown" for key in arguments if key not in known]
+            missing = set(tool.input_schema.get("required", ())) - set(arguments)
+            wrong += [f"'{key}' is missing" for key in sorted(missing)]
+            if wrong:
+                raise ToolError(f"{name}: {', '.join(wrong)}. It takes {', '.join(known)}.")
+        return await super().call_tool(name, arguments, context)
+
+
 def make_tools(intake: Intake) -> Any:
     """Return the MCP server with its tools."""
-    server = MCPServer(
+    server = _Server(
         "studio", instructions=ABOUT, version=__version__, log_level="ERROR", subscriptions=False
     )
 

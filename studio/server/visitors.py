@@ -11,6 +11,8 @@ import secrets
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 
+from studio.server.answers import Refusal
+
 COOKIE = "studio-visitor"
 HEADER = "x-studio-visitor"
 KEY = re.compile(r"[A-Za-z0-9_~+=-]{16,200}")
@@ -28,9 +30,22 @@ def folder_of(key: str) -> str:
 
 
 def key_in(headers: Mapping[str, str]) -> str:
-    """Return the key that a request brings, "" without one."""
+    """Return the key that a request brings, "" without one.
+
+    Where a password is asked for, too, HTTP's basic scheme brings both: the key is the name.
+
+    Raises:
+        Refusal: if it brings one that is none.
+    """
     scheme, _, value = headers.get("authorization", "").partition(" ")
-    for given in (headers.get(HEADER, ""), value.strip() if scheme.lower() == "bearer" else ""):
+    bearer = value.strip() if scheme.lower() == "bearer" else ""
+    for given in (headers.get(HEADER, ""), bearer):
+        if given and not KEY.fullmatch(given):
+            raise Refusal(
+                422, "this is no key.", allowed="16 to 200 letters, digits and any of _ ~ + = -"
+            )
+    name = _basic(headers)[0].decode(errors="replace")
+    for given in (headers.get(HEADER, ""), bearer, name):
         if KEY.fullmatch(given):
             return given
     try:
@@ -47,6 +62,11 @@ def cookie(key: str) -> str:
 
 def knows(password: str, headers: Mapping[str, str]) -> bool:
     """Whether a request brings the password, by HTTP's basic scheme; any name goes with it."""
+    return hmac.compare_digest(_basic(headers)[1], password.encode())
+
+
+def _basic(headers: Mapping[str, str]) -> tuple[bytes, bytes]:
+    """Name and password of HTTP's basic scheme, empty without them."""
     scheme, _, value = headers.get("authorization", "").partition(" ")
     try:
         decoded = (
@@ -54,4 +74,5 @@ def knows(password: str, headers: Mapping[str, str]) -> bool:
         )
     except (binascii.Error, ValueError):
         decoded = b""
-    return hmac.compare_digest(decoded.partition(b":")[2], password.encode())
+    name, _, password = decoded.partition(b":")
+    return name, password

@@ -134,6 +134,7 @@ def test_a_job_is_cancelled(visit: Visit) -> None:
     assert page.get_by_role("button", name="Cancel").count() == 0
     page.goto(page.url.split("#")[0] + "#/results")
     page.locator(".card-small", has_text="cancelled").wait_for()
+    page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete").click()
     page.locator(".card-small").wait_for(state="detached")
 

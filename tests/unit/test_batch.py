@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from studio.app.batch import config_name, takes
+from studio.app.batch import check, config_name, takes
 from studio.app.cli import main
 from studio.errors import ConfigError, DataError, StudioError
 from studio.jobs import Job, Phase, Record
@@ -373,7 +373,7 @@ MISTAKES = {
     "did you mean 'workers'": ["config=epidiff-neus", "worker=3"],
     "part is '9/8'": ["config=epidiff-neus", "part=9/8"],
     "local, ray": ["config=epidiff-neus", "executor=slurm"],
-    "task.previews": ["config=epidiff-neus", "task.preview=1"],
+    "did you mean 'task.previews'": ["config=epidiff-neus", "task.preview=1"],
     "did you mean 'make'": ["config=epidiff-neus", "task=mak"],
     "'--fast'": ["config=epidiff-neus", "--fast"],
 }
@@ -397,6 +397,17 @@ def test_mistakes_are_told_before_torch_is_loaded(pictures: Path, tmp_path: Path
     for said, text in zip(MISTAKES, told, strict=False):
         assert said in text
     assert not (tmp_path / "out").exists()
+
+
+def test_a_mistake_of_one_item_names_it(pictures: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "list.csv"
+    names = [path.name for path in sorted(pictures.iterdir()) if path.suffix == ".png"][:2]
+    rows = [f"{pictures / names[0]},20", f"{pictures / names[1]},200"]
+    listed.write_text("\n".join(["picture,data.elevation_deg", *rows]) + "\n")
+    base = Job(config="epidiff-neus")
+    items = collect(listed, base, takes)
+    with pytest.raises(ConfigError, match=f"item '{items[1].name}'.*elevation_deg"):
+        check(items)
 
 
 def test_an_item_whose_folder_goes_ends_no_batch(naps: Path, tmp_path: Path) -> None:

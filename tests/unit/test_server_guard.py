@@ -18,6 +18,7 @@ import pytest
 pytest.importorskip("fastapi")
 
 import studio.server.guard as guard_module
+from studio.server.answers import Refusal
 from studio.server.guard import Guard, own_names
 from studio.server.settings import ServerConfig
 from studio.server.visitors import folder_of, key_in
@@ -120,8 +121,12 @@ def test_keys() -> None:
     assert key_in({"x-studio-visitor": key, "cookie": f"studio-visitor={'c' * 30}"}) == key
     assert key_in({"cookie": f"a=b; studio-visitor={key}; c=d"}) == key
     for bad in ("short", "k" * 300, "../../../../../../etc", "k" * 20 + "\n", 'k" ' * 9):
-        assert key_in({"x-studio-visitor": bad}) == ""
+        for headers in ({"x-studio-visitor": bad}, {"authorization": f"Bearer no {bad}"}):
+            with pytest.raises(Refusal, match="no key"):
+                key_in(headers)
         assert key_in({"cookie": f'studio-visitor="{bad}"'}) in ("", "k" * 20)
+    assert key_in({k.lower(): v for k, v in basic(key, "password").items()}) == key
+    assert key_in({k.lower(): v for k, v in basic("anybody", "password").items()}) == ""
     assert len(folder_of(key)) == 32 and key not in folder_of(key)
 
 
@@ -191,5 +196,9 @@ def test_a_password_is_asked_of_everybody(tmp_path: Path, monkeypatch: pytest.Mo
             assert sorted({f.result()[0] for f in statuses}) == [401, 429]
         right = basic("anybody", "geheim:ü")
         assert ask(address, "GET", "/api/health", right)[0] == 200
+        assert ask(address, "GET", "/api/jobs", basic("v" * 20, "geheim:ü"))[0] == 200
+        short = {**right, "X-Studio-Visitor": "short"}
+        status, told, _ = ask(address, "GET", "/api/jobs", short)
+        assert status == 422 and "no key" in told["error"]
         key = {"X-Studio-Visitor": "v" * 20}
         assert ask(address, "GET", "/api/jobs", {**right, **key})[0] == 200

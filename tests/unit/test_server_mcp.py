@@ -50,6 +50,9 @@ async def tools(address: str) -> dict[str, Any]:
         cancel = {"id": begun["id"], "key": mine["key"]}
         await client.call_tool("cancel", cancel)
         found["cancelled"] = await client.call_tool("follow", {**cancel, "wait": 30})
+        misspelt = {"method": "epidiff-neus", "files": [picture], "sead": 7}
+        found["misspelt"] = await client.call_tool("submit", misspelt)
+        found["incomplete"] = await client.call_tool("follow", {"wait": 0})
         found["refused"] = await client.call_tool("submit", {"method": "no", "files": [picture]})
     async with Client(f"{address}/mcp") as stranger:
         found["stranger"] = await stranger.call_tool("follow", {"id": mine["id"], "wait": 0})
@@ -66,6 +69,9 @@ def test_the_tools(address: str) -> None:
     assert base64.b64decode(found["mesh"].content[0].resource.blob)[:4] == b"glTF"
     assert found["cancelled"].structured_content["phase"] == "cancelled"
     assert found["refused"].is_error and "no method 'no'" in found["refused"].content[0].text
+    said = found["misspelt"].content[0].text
+    assert found["misspelt"].is_error and "'sead' is unknown" in said and "seed" in said
+    assert "'id' is missing" in found["incomplete"].content[0].text
     assert found["stranger"].is_error and "no such job" in found["stranger"].content[0].text
 
 

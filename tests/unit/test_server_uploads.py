@@ -53,6 +53,14 @@ def test_a_capture_comes_out_as_it_went_in_without_what_no_reader_wants(tmp_path
     ]
 
 
+@pytest.mark.parametrize("before", ["", "views/", "mine/views/"])
+def test_the_views_of_a_run_are_a_capture_however_they_are_zipped(
+    tmp_path: Path, before: str
+) -> None:
+    content = zipped({f"{before}transforms.json": b"{}", f"{before}images/000.png": b"png"})
+    assert unpacked(content, tmp_path) == ["images/000.png", "transforms.json"]
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -95,6 +95,7 @@ class JobPage {
       }),
       job.phase === "done" ? h("a", { class: "quiet button", href: `#/compare/${job.id}` }, icon("compare"), "Compare") : null,
       action("trash", "Delete", async () => {
+        if (!window.confirm("Delete this result and all its files?")) return;
         await remove(job.id);
         location.hash = "#/results";
       }),

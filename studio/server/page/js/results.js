@@ -41,6 +41,7 @@ function card(job) {
   const state = job.phase === "done" ? ago(job.created) : phaseWord(job.phase).toLowerCase();
   const facts = [state, `seed ${job.seed}`, job.method].join(" · ");
   const discard = iconButton("trash", `Delete ${job.label || job.method}`, async () => {
+    if (!window.confirm(`Delete ${job.label || job.method} and all its files?`)) return;
     try {
       await remove(job.id);
       element.remove();
