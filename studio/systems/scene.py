@@ -146,6 +146,8 @@ class SceneSystem(System):
 
     def on_train_start(self) -> None:
         """Let the fit begin, or go on where the interrupted run was."""
+        trainer: Any = self.trainer  # which counts blocks, where its option says steps
+        trainer.log_every_n_steps = max(1, trainer.log_every_n_steps // self.cfg.steps_per_block)
         self.model.start(max(0, self.trainer.max_steps), self.cfg.time_budget_s)
 
     def training_step(self, batch: int, _: int) -> None:
