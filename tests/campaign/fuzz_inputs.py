@@ -23,6 +23,7 @@ from studio.cameras import opencv_to_opengl, orbit_cameras
 from studio.captures.transforms import write_transforms
 from studio.mesh import Mesh
 from tests import nmr_files
+from tests.campaign.fuzz_plugins import GOOD
 from tests.unit import test_captures as captures
 from tests.unit import test_eschernet_eval as eschernet
 from tests.unit import test_exr as exr
@@ -291,17 +292,7 @@ def config_and_plugins(folder: Path) -> None:
     """A config whose geometry is a plugin in custom/."""
     config(folder)
     (folder / "custom").mkdir()
-    (folder / "custom" / "plugin.py").write_text(SPHERE)
-
-
-SPHERE = """
-from studio.geometry.hash_sdf import HashSDF
-from studio.plugins import register
-
-@register("geometry", "broken")
-class Sphere(HashSDF):
-    \"\"\"The hash grid under another name.\"\"\"
-"""
+    (folder / "custom" / "plugin.py").write_text(GOOD)
 
 
 def finished(folder: Path) -> None:

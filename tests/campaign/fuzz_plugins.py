@@ -1,4 +1,4 @@
-"""Plugins that do not load, in every way that we know of."""
+"""Plugins that do not load or are not what they say, in every way that we know of."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ Random = random.Random
 
 GOOD = '''
 from dataclasses import dataclass
+from studio.geometry.hash_sdf import HashSDF
 from studio.plugins import register
 @register("geometry", "broken")
-class Broken:
-    """A plugin."""
+class Broken(HashSDF):
+    """The hash grid under another name."""
     @dataclass
-    class Config:
+    class Config(HashSDF.Config):
         a: int = 1
-    def __init__(self, cfg, **more):
-        raise ValueError("a plugin's own fault")
 '''
 
 
@@ -49,6 +48,10 @@ PLUGINS: dict[str, str | bytes] = {
     "twice": GOOD + GOOD,
     "odd-kind": GOOD.replace('"geometry"', '"nothing"'),
     "odd-name": GOOD.replace('"broken"', "7"),
+    "no-geometry": GOOD.replace("Broken(HashSDF)", "Broken"),
+    "half-made": "from studio.geometry.base import Geometry"
+    + GOOD.replace("Broken(HashSDF)", "Broken(Geometry)"),
+    "other-kind": GOOD.replace('"geometry"', '"renderer"'),
     "odd-config": GOOD.replace("a: int = 1", "a: 'Nowhere' = 1"),
     "takes-epidiff": GOOD.replace('"geometry", "broken"', '"guidance", "epidiff"'),
     "closes": GOOD + "import os\nfor n in (1, 2): os.close(n)",

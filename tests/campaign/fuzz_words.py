@@ -74,13 +74,14 @@ def checked(config: str, *words: str) -> None:
     from studio.app.early_checks import check_early
     from studio.app.experiment import Experiment
     from studio.config import load_experiment
+    from studio.data.base import ConditionData
     from studio.runs.trainer import make_trainer
 
     check_early(config, words)
     experiment = Experiment(load_experiment(config, words), ["launch.py", *words])
     data, system = experiment._build()
     make_trainer(experiment.cfg, experiment.run_folder, system)
-    if hasattr(data, "condition"):
+    if isinstance(data, ConditionData):
         data.condition()
 
 
