@@ -10,6 +10,8 @@ import shutil
 import subprocess
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,11 +21,14 @@ from diffusers import DDIMScheduler
 
 import studio
 from studio.errors import ConfigError
+from studio.export.texture import TextureBaker
 from studio.mesh import Mesh
 from studio.plugins import discovery as plugins
+from studio.plugins.discovery import find
 from studio.plugins.options import build
 from studio.views import Condition, ViewSet
 from tests.conftest import REPOSITORY, Launch
+from tests.unit.test_writers import textured_box
 
 PAGES = sorted(
     page.relative_to(REPOSITORY).as_posix()
@@ -34,6 +39,7 @@ PAGES = sorted(
     )
 )
 CONTRIBUTING = (REPOSITORY / "CONTRIBUTING.md").read_text()
+PYTHON = (REPOSITORY / "docs/python.md").read_text()
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -136,10 +142,13 @@ def custom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_plugins: None)
 
 
 def test_its_plugins_are_found(custom: Path) -> None:
-    names = {"tinted", "poses-json", "ellipsoid", "volsdf", "point-cloud", "off", "shifted"}
-    listed = [row for row in plugins.listing() if row.name in names]
-    kinds = {"data", "exporter", "format", "geometry", "guidance", "noise-schedule", "renderer"}
-    assert {row.kind for row in listed} == kinds and len(listed) == len(names)
+    theirs = {
+        *(("guidance", "tinted"), ("noise-schedule", "shifted"), ("data", "poses-json")),
+        *(("geometry", "ellipsoid"), ("renderer", "volsdf"), ("loss", "mirror")),
+        *(("format", "off"), ("baker", "smooth"), ("exporter", "point-cloud")),
+    }
+    listed = [row for row in plugins.listing() if (row.kind, row.name) in theirs]
+    assert len(listed) == len(theirs) == len(blocks(CONTRIBUTING, "python"))
     assert all(row.summary and not row.error for row in listed)
     assert not plugins.catalogue().failures
 
@@ -197,6 +206,50 @@ def test_its_format_is_written_by_name(custom: Path) -> None:
     )
 
 
+def test_its_loss_is_what_a_field_and_its_mirror_image_differ_by(custom: Path) -> None:
+    points = torch.tensor([[0.2, 0.3, 0.0], [-0.5, -0.1, 0.4]])
+    field = SimpleNamespace(sdf=points[:, 1] ** 3)
+    geometry = SimpleNamespace(sdf=lambda x: x[:, 1] ** 3)
+    seen = SimpleNamespace(random_due=True, random_field=(points, field), geometry=geometry)
+    assert build("loss", "mirror")(seen).item() == pytest.approx(0.027 + 0.001)
+    assert build("loss", "mirror", axis="x")(seen) == 0
+    seen.random_due = False
+    assert build("loss", "mirror")(seen) is None
+
+
+def test_its_baker_averages_what_the_finer_texture_shows(custom: Path) -> None:
+    def stripes(points: torch.Tensor, normals: torch.Tensor) -> torch.Tensor:
+        return (points[:, :1] * 70).sin().gt(0).float().expand(-1, 3)
+
+    box, smooth = textured_box(), find("baker", "smooth")
+    coarse, fine, mean = (
+        baker.textured(baker.query(stripes)).texture / 255
+        for baker in (
+            TextureBaker(box, 64),
+            TextureBaker(box, 128),
+            find("baker", "smooth")(box, 64),
+        )
+    )
+    assert mean.shape == coarse.shape == (64, 64, 3)
+    assert np.abs(mean - fine.reshape(64, 2, 64, 2, 3).mean((1, 3))).max() < 0.003
+    between = (mean > 0.1) & (mean < 0.9)
+    assert between.mean() > 0.05 and not ((coarse > 0.1) & (coarse < 0.9)).any()
+    exporter = build("exporter", "mesh", {"baker": "smooth", "unwrap": "box", "texture_size": 64})
+    hull = build("model", "visual-hull").fit(ViewSet.load(REPOSITORY / "load/posed/car"))
+    assert exporter.baker is smooth and exporter.mesh(hull).texture is not None
+
+
+def test_its_geometry_is_fitted_as_the_page_on_python_says(custom: Path) -> None:
+    (code,) = (part for part in blocks(PYTHON, "python") if 'geometry_type="ellipsoid"' in part)
+    ViewSet.load(REPOSITORY / "load/posed/car").save("capture")
+    known: dict[str, Any] = {"studio": studio}
+    few = 'geometry_type="ellipsoid", hull={"fit_steps": 20}).fit(views, steps=5)'
+    exec(code.replace('geometry_type="ellipsoid").fit(views, steps=300)', few), known)
+    assert Path("ellipsoid.glb").stat().st_size > 1000
+    length, width, height = sorted(known["model"].geometry.axes.tolist(), reverse=True)
+    assert length > width + 0.02 and height != 0.6
+
+
 def test_its_other_plugins_fit_a_capture_together(custom: Path, launch: Launch) -> None:
     views = ViewSet.load(REPOSITORY / "load/posed/car")
     views.save("capture")
@@ -220,3 +273,4 @@ def test_its_other_plugins_fit_a_capture_together(custom: Path, launch: Launch) 
     run = Path("outputs/reconstruct/default")
     assert len((run / "export/points.xyz").read_text().splitlines()) > 500
     assert json.loads((run / "metrics.json").read_text())["points"] > 500
+    assert "train/mirror" in (run / "logs/metrics.csv").read_text().splitlines()[0].split(",")
