@@ -31,6 +31,8 @@ class Guidance(nn.Module, ABC):
     """
 
     Config: ClassVar[type]
+    cfg: Any = None
+    """Its options, where the constructor keeps them; `precision` among them is heeded."""
     contract: ViewContract = ViewContract()
     released_licence: ClassVar[str] = ""
     """What the authors' weights of the method are under."""
