@@ -234,7 +234,8 @@ def test_its_baker_averages_what_the_finer_texture_shows(custom: Path) -> None:
     assert np.abs(mean - fine.reshape(64, 2, 64, 2, 3).mean((1, 3))).max() < 0.003
     between = (mean > 0.1) & (mean < 0.9)
     assert between.mean() > 0.05 and not ((coarse > 0.1) & (coarse < 0.9)).any()
-    exporter = build("exporter", "mesh", {"baker": "smooth", "unwrap": "box", "texture_size": 64})
+    small = {"resolution": 32, "unwrap": "box", "texture_size": 64}
+    exporter = build("exporter", "mesh", small, baker="smooth")
     hull = build("model", "visual-hull").fit(ViewSet.load(REPOSITORY / "load/posed/car"))
     assert exporter.baker is smooth and exporter.mesh(hull).texture is not None
 
