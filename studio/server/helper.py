@@ -81,17 +81,18 @@ class Helper:
         if self._done >= PIECES or self._process is None or not self._process.is_alive():
             self._stop()
             self._start()
-        assert self._line is not None
+        line = self._line  # another thread may close it
+        assert line is not None
         self._done += 1
         try:
-            self._line.send((work, args))
-            if not self._line.poll(self.seconds):
+            line.send((work, args))
+            if not line.poll(self.seconds):
                 self._stop()
                 raise StudioError(
                     f"this took more than {self.seconds:g} seconds and was given up.",
                     hint="Try a smaller picture or mesh.",
                 )
-            good, value = self._line.recv()
+            good, value = line.recv()
         except (EOFError, OSError) as error:
             self._stop()
             raise StudioError(

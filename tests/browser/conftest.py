@@ -1,4 +1,4 @@
-"""One service and one browser for all tests of the page, and watchful visitors."""
+"""One service and one browser for all tests of the page, gone after them, and watchful visitors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Made:
 NEEDS = ("playwright", "fastapi", "uvicorn", "multipart", "mcp")
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def _there() -> None:
     for name in NEEDS:
         pytest.importorskip(name, reason=f"the page needs {name}: pip install -e '.[ui,browser]'")
@@ -36,14 +36,14 @@ def _there() -> None:
         pytest.skip("there is no Chromium; STUDIO_CHROMIUM names one")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def address(_there: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Of a service with one worker."""
     with service(tmp_path_factory.mktemp("jobs"), "workers=1") as url:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(_there: None) -> Iterator[Any]:
     with started() as chrome:
         yield chrome
@@ -87,7 +87,7 @@ def visit(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
     assert not found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def made(browser: Any, address: str) -> Iterator[Made]:
     """The car, made into a mesh."""
     context = browser.new_context(reduced_motion="reduce", viewport={"width": 1280, "height": 860})

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from studio.errors import PluginError
 from studio.plugins.options import build
 from tests.conftest import REPOSITORY
 
@@ -75,6 +76,5 @@ def test_the_code_in_the_readme_is_a_plugin(
     assert [(p.kind, p.summary, p.error) for p in built] == [
         ("geometry", "This line is what --list shows.", "")
     ]
-    from studio.plugins.discovery import find
-
-    assert find("geometry", "my-geometry").Config().hidden == 64
+    with pytest.raises(PluginError, match="lacks colour, forward, sdf"):  # what "..." stands for
+        plugins.find("geometry", "my-geometry")

@@ -258,7 +258,7 @@ def test_weights_that_weights_name_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("data_type=epidiff-views", "data={}"), "needs a picture"),
+        (("data_type=epidiff-views", "data={}"), "cannot read data_type 'epidiff-views'"),
         (("data.image=none.png",), "none.png does not exist"),
         (("system.guidance_type=bals",), "did you mean 'balls'"),
         (("system.guidance.radius=big",), "system.guidance.radius"),

@@ -79,12 +79,19 @@ def released_folder(folder: Path, width: int = 320) -> Path:
     return folder
 
 
+SCHEDULES = ("linear", "scaled_linear")
+
+
 def other(value: Any) -> Any:
     """Something else of the same type."""
     if isinstance(value, bool):
         return not value
+    if isinstance(value, float) and value:
+        return value / 2
     if isinstance(value, int | float):
         return value + 1
+    if value in SCHEDULES:
+        return SCHEDULES[1 - SCHEDULES.index(value)]
     return value[:-1] if isinstance(value, list) else f"{value}x"
 
 

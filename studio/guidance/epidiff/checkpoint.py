@@ -83,12 +83,7 @@ def saved_config(
     check_there(folder, USES, variant, "EpiDiff")
     path = folder / "config.json"
     options = read_json(path)
-    named = str(options.get("base", ""))
-    places = [beside(place, named) for place in (folder, folder.resolve())]
-    here = [place for place in places if Path(place).is_dir()]
-    if not here and not repository_in(named):
-        here = places
-    options["base"] = base or next(iter(here), named)
+    options["base"] = base or _own_base(folder, str(options.get("base", "")))
     try:
         found = resolve(options["base"], allow_download, zero123.USES, variant)
     except WeightsError as error:
@@ -102,6 +97,15 @@ def saved_config(
         return parse_config(cls, {**options, "weights": str(folder)}, key=str(path))
     except ConfigError as error:
         raise WeightsError(f"{error}") from error
+
+
+def _own_base(folder: Path, named: str) -> str:
+    """Where the base lies that a folder's config.json names: beside it, or on the hub."""
+    places = [beside(place, named) for place in (folder, folder.resolve())]
+    here = [place for place in places if Path(place).is_dir()]
+    if not here and not repository_in(named):
+        here = places
+    return next(iter(here), named)
 
 
 def with_saved_options(cfg: EpiDiffConfig) -> EpiDiffConfig:
