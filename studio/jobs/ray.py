@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -297,18 +298,30 @@ def joined(address: str) -> tuple[Any, bool]:
         return ray, False
     try:
         _knock(address)
-        ray.init(
-            address=address or "local",
-            log_to_driver=False,
-            logging_level="error",
-            include_dashboard=None if address else False,
-        )
+        with our_signals():
+            ray.init(
+                address=address or "local",
+                log_to_driver=False,
+                logging_level="error",
+                include_dashboard=None if address else False,
+            )
     except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(
             f"there is no Ray cluster at address '{address}': {str(error).splitlines()[0]}",
             hint="start one: ray start --head, then ray start --address=... on other machines",
         ) from error
     return ray, True
+
+
+@contextlib.contextmanager
+def our_signals() -> Iterator[None]:
+    """Keep this process's answer to a termination signal, in place of which Ray puts its own."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _knock(address: str) -> None:

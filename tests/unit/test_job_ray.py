@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,14 +23,20 @@ NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": F
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
+    from studio.jobs.ray import our_signals
+
     folder = tmp_path_factory.mktemp("custom")
     (folder / "naps.py").write_text(TASKS)
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, our_signals():
         patch.setenv("STUDIO_CUSTOM", str(folder))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         made = Cluster(initialize_head=True, head_node_args=NODE)
         made.second = made.add_node(**NODE)
-        ray.init(address=made.address, log_to_driver=False, logging_level="critical")
+        before = signal.getsignal(signal.SIGTERM)
+        with our_signals():
+            ray.init(address=made.address, log_to_driver=False, logging_level="critical")
+            assert signal.getsignal(signal.SIGTERM) != before, "Ray has none of its own any more"
+        assert signal.getsignal(signal.SIGTERM) == before
         yield made
         ray.shutdown()
         made.shutdown()
