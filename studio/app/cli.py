@@ -256,51 +256,46 @@ def _dispatch(words: list[str]) -> int:
 
     check_overrides([*extra, *options.overrides])
     verbs = [verb for verb in VERBS if getattr(options, verb)]
-    if options.evaluate:
+
+    def alone(usage: str, hint: str | None = None) -> None:
         if options.config is not None or verbs:
-            raise ConfigError(
-                "--evaluate stands alone.",
-                allowed="--evaluate pred=... reference=... [protocol=...] [out=...]",
-                hint="export first, then evaluate the exported file",
-            )
+            raise ConfigError(f"{usage.split()[0]} stands alone.", allowed=usage, hint=hint)
+
+    if options.evaluate:
+        alone(
+            "--evaluate pred=... reference=... [protocol=...] [out=...]",
+            hint="export first, then evaluate the exported file",
+        )
         from studio.evaluation import run_evaluation
 
         return run_evaluation(options.overrides)
     if options.prepare:
-        if options.config is not None or verbs:
-            raise ConfigError("--prepare stands alone.", allowed="--prepare nmr source=... out=...")
+        alone("--prepare nmr source=... out=...")
         from studio.data.training.nmr_shards import run_prepare
 
         return run_prepare(options.overrides)
     if options.filter_views:
-        if options.config is not None or verbs:
-            raise ConfigError("--filter-views stands alone.", allowed="--filter-views ROOT")
+        alone("--filter-views ROOT")
         from studio.data.training.filter_views import run_filter
 
         return run_filter(options.filter_views, options.overrides)
     if options.batch:
-        if options.config is not None or verbs:
-            raise ConfigError("--batch stands alone.", allowed="--batch INPUTS config=... out=...")
+        alone("--batch INPUTS config=... out=...")
         from studio.app.batch import run_batch
 
         return run_batch(options.batch, options.overrides)
     if options.visualise_epipolar:
-        if options.config is not None or verbs:
-            raise ConfigError(
-                "--visualise-epipolar stands alone.", allowed="--visualise-epipolar FOLDER"
-            )
+        alone("--visualise-epipolar FOLDER")
         from studio.app.epipolar_pictures import run_pictures
 
         return run_pictures(options.visualise_epipolar, options.overrides)
     if options.ui:
-        if options.config is not None or verbs:
-            raise ConfigError("--ui stands alone.", allowed="--ui host=... port=... jobs=...")
+        alone("--ui host=... port=... jobs=...")
         from studio.server.run import run_ui
 
         return run_ui(options.overrides)
     if options.view:
-        if options.config is not None or verbs:
-            raise ConfigError("--view stands alone.", allowed="--view RUN [port=8080]")
+        alone("--view RUN [port=8080]")
         from studio.live.view import run_view
 
         return run_view(options.view, options.overrides)
