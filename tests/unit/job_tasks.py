@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from studio.plugins import discovery
+
 TASKS = '''
 import os
 import signal
@@ -55,3 +63,14 @@ class Nap(Task):
         (work.result / "nap.txt").write_text(" ".join(work.inputs) + work.job.text)
         return Outcome({"figure": cfg.figure, "group": {"seed": work.job.seed}}, ["slept"])
 '''
+
+
+@contextlib.contextmanager
+def custom_tasks(folder: Path) -> Iterator[Path]:
+    """Make an empty folder the one of custom plugins, with the tasks in it, meanwhile."""
+    (folder / "naps.py").write_text(TASKS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STUDIO_CUSTOM", str(folder))
+        discovery.reset()
+        yield folder
+    discovery.reset()

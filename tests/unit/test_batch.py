@@ -25,7 +25,7 @@ from studio.jobs.items import Item, collect, folder_name, names
 from studio.jobs.results import ResultsLog
 from studio.jobs.sheet import write_sheet
 from tests.conftest import REPOSITORY, environment
-from tests.unit.job_tasks import TASKS
+from tests.unit.job_tasks import custom_tasks
 
 EPIDIFF = Job(config="epidiff-neus")
 HOSTILE = "<img src=x onerror=alert(1)>\"'&.png"
@@ -45,15 +45,8 @@ def pictures(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def naps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder of custom plugins."""
-    from studio.plugins import discovery
-
-    folder = tmp_path_factory.mktemp("custom")
-    (folder / "naps.py").write_text(TASKS)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STUDIO_CUSTOM", str(folder))
-        discovery.reset()
+    with custom_tasks(tmp_path_factory.mktemp("custom")) as folder:
         yield folder
-    discovery.reset()
 
 
 # --- what is listed -------------------------------------------------------------------------------

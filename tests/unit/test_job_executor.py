@@ -18,7 +18,7 @@ from studio.jobs import Job, LocalExecutor, Phase, Record, State
 from studio.jobs.attempt import held
 from studio.jobs.machine import cores, places
 from tests.conftest import environment
-from tests.unit.job_tasks import TASKS
+from tests.unit.job_tasks import custom_tasks
 
 Nap = Callable[..., Record]
 
@@ -26,15 +26,8 @@ Nap = Callable[..., Record]
 @pytest.fixture(scope="module")
 def tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder of custom plugins, for the processes that are started."""
-    from studio.plugins import discovery
-
-    folder = tmp_path_factory.mktemp("custom")
-    (folder / "naps.py").write_text(TASKS)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STUDIO_CUSTOM", str(folder))
-        discovery.reset()
+    with custom_tasks(tmp_path_factory.mktemp("custom")) as folder:
         yield folder
-    discovery.reset()
 
 
 @pytest.fixture(scope="module")
