@@ -36,24 +36,29 @@ _ENOUGH_TO_BLAME_ANOTHER_CAUSE = 1 << 20  # bytes; less than this free means "th
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path, *, parents: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path` and rename it to `path` when the block succeeds.
 
     The temporary name keeps the last suffix, so that writers which choose the format by name
-    (Pillow, trimesh, imageio) work. Missing parent folders are made. If the block fails, the
-    temporary file is removed and an existing `path` stays untouched.
+    (Pillow, trimesh, imageio) work. If the block fails, the temporary file is removed and an
+    existing `path` stays untouched.
 
     ```python
     with atomic_write("ckpts/last.ckpt") as temporary:
         torch.save(state, temporary)
     ```
 
+    Args:
+        path: the file.
+        parents: make missing parent folders; False: a folder that others have removed stays so.
+
     Raises:
         StudioError: when the system refuses to write (no permission, read-only, disk full, ...),
             whether it says so by an OSError or through torch's or safetensors' own exceptions.
     """
     target = Path(path)
-    make_folder(target.parent)
+    if parents:
+        make_folder(target.parent)
     if target.is_dir():
         raise refused(OSError(errno.EISDIR, "Is a directory"), target)
     if target.parent not in _cleaned:
@@ -128,11 +133,11 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-def make_folder(path: str | Path) -> Path:
-    """Make a folder with its parents, or say clearly why that is not possible."""
+def make_folder(path: str | Path, *, parents: bool = True) -> Path:
+    """Make a folder, with those above it, or say clearly why that is not possible."""
     folder = Path(path)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=parents, exist_ok=True)
     except OSError as error:
         raise refused(error, folder) from error
     return folder
@@ -143,9 +148,9 @@ def write_text(path: str | Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write bytes atomically."""
-    with atomic_write(path) as temporary:
+def write_bytes(path: str | Path, content: bytes, *, parents: bool = True) -> None:
+    """Write bytes atomically; see `atomic_write`."""
+    with atomic_write(path, parents=parents) as temporary:
         temporary.write_bytes(content)
 
 
@@ -165,9 +170,9 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write strict JSON atomically."""
-    write_text(path, json_text(value))
+def write_json(path: str | Path, value: Any, *, parents: bool = True) -> None:
+    """Write strict JSON atomically; see `atomic_write`."""
+    write_bytes(path, json_text(value).encode(), parents=parents)
 
 
 def remove(path: str | Path) -> None:

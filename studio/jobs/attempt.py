@@ -116,7 +116,7 @@ def _carried_out(
         with listening(follower.tell, follower.asked):
             outcome = _run(record, device, shelf, follower)
         figures = {**outcome.figures, "seconds": follower.seconds()}
-        write_json(record.result / "figures.json", finite(figures))
+        write_json(record.result / "figures.json", finite(figures), parents=False)
         return {
             "phase": Phase.DONE,
             "figures": flat(figures),
@@ -137,7 +137,7 @@ def _carried_out(
 def _run(record: Record, device: str, shelf: Shelf, follower: _Follower) -> Outcome:
     job = record.job
     task: Task = build("task", job.task, task_options(job), key="task")
-    make_folder(record.result)
+    make_folder(record.result, parents=False)
     inputs = [record.path(given) for given in job.inputs]
     work = Work(job, inputs, record.result, device, follower.tell, follower.asked, shelf)
     return task.run(work)

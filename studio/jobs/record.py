@@ -175,9 +175,13 @@ class Record:
         return parse_config(State, given, key="state")
 
     def note(self, **changes: Any) -> State:
-        """Change the state; only the one who carries the job out does."""
+        """Change the state; only the one who carries the job out does.
+
+        Raises:
+            StudioError: if the folder is gone, which stays so, or the system refuses.
+        """
         state = dataclasses.replace(self.state, **{**changes, "changed": time.time()})
-        write_json(self.folder / "state.json", _plain(state))
+        write_json(self.folder / "state.json", _plain(state), parents=False)
         return state
 
     def path(self, given: str) -> str:
@@ -186,7 +190,7 @@ class Record:
 
     def cancel(self) -> None:
         """Ask whoever carries the job out to end it."""
-        write_bytes(self.folder / "cancel", b"")
+        write_bytes(self.folder / "cancel", b"", parents=False)
 
     @property
     def cancelled(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from studio.errors import StudioError
 from studio.io.files import alive
 from studio.jobs import Job, LocalExecutor, Phase, Record, State
+from studio.jobs import record as record_module
 from studio.jobs.attempt import held
 from studio.jobs.machine import cores, places
 from tests.conftest import environment
@@ -87,6 +90,26 @@ def test_what_is_over_is_left_alone(executor: LocalExecutor, nap: Nap) -> None:
     record.again()
     executor.submit(record)
     assert executor.wait(60) and record.state.attempt == 2
+
+
+def test_a_folder_that_others_have_removed_is_not_made_anew(
+    nap: Nap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = nap("gone")
+    read = record_module.read_json
+
+    def read_then_removed(path: Path) -> object:
+        found = read(path)
+        shutil.rmtree(record.folder)  # by whoever deletes a run, between reading and writing
+        return found
+
+    monkeypatch.setattr(record_module, "read_json", read_then_removed)
+    with pytest.raises(StudioError, match="its folder does not exist"):
+        record.note(phase=Phase.RUNNING)
+    assert not record.folder.exists()
+    with pytest.raises(StudioError, match="its folder does not exist"):
+        record.cancel()
+    assert not record.folder.exists()
 
 
 def test_changes_are_told_and_progress_is_written(tasks: Path, nap: Nap) -> None:

@@ -38,5 +38,5 @@ class Evaluate(Task):
                 allowed="two in all: what is judged, and what it is judged against",
             )
         found = measured(cfg, *pair)
-        write_json(work.result / "evaluation.json", finite(found))
+        write_json(work.result / "evaluation.json", finite(found), parents=False)
         return Outcome(dict(found["metrics"]), list(found["warnings"]))

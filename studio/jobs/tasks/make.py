@@ -88,7 +88,7 @@ class Make(Task):
         """Measure the mesh; the whole record is evaluation.json."""
         found = measured(self.cfg.judge, main, self.cfg.reference)
         found["pred"]["path"] = main.name
-        write_json(work.result / "evaluation.json", finite(found))
+        write_json(work.result / "evaluation.json", finite(found), parents=False)
         metrics: dict[str, float] = found["metrics"]
         return metrics
 
