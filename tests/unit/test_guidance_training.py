@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -218,10 +219,15 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return run
 
 
-def test_resumed_training_ends_with_the_same_weights(weights) -> None:
+def test_resumed_training_ends_with_the_same_weights(weights, tmp_path: Path) -> None:
+    def progress(root: str) -> int:
+        return json.loads((tmp_path / root / "tiny/t/logs/progress.json").read_text())["step"]
+
     whole = weights("whole")
     weights("parts", "trainer.max_steps=3")
+    assert progress("parts") == 3
     resumed = weights("parts", "resume=last")
+    assert progress("parts") == progress("whole")  # it is shown, too, where an epoch goes on
     assert whole.keys() == resumed.keys()
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name

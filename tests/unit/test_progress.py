@@ -225,7 +225,7 @@ def test_steps_decide_unless_there_are_none() -> None:
     for steps, place, unit in ((500, (20, 500), ""), (-1, (3, 60), "s")):
         trainer = SimpleNamespace(max_steps=steps, global_step=20, is_global_zero=True)
         shown = TrainingProgress()
-        shown.on_train_epoch_start(trainer, system)  # type: ignore[arg-type]
+        shown.on_train_batch_start(trainer, system, None, 0)  # type: ignore[arg-type]
         assert shown._stage is not None
         assert (shown._stage.unit, shown._place(trainer, system)) == (unit, place)  # type: ignore[arg-type]
         shown._close()

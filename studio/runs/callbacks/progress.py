@@ -35,8 +35,13 @@ class TrainingProgress(L.Callback):
         self._noted = 0.0
         self._stage: StageProgress | None = None
 
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Open the bar, once the system has made its preparations."""
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Open the bar, once the system has made its preparations.
+
+        Training that is resumed within an epoch begins with a batch, not with an epoch.
+        """
         if trainer.is_global_zero and self._stage is None:
             unit = "s" if _time_budget(trainer, pl_module) else ""
             done, total = self._place(trainer, pl_module)
