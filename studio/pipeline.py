@@ -314,7 +314,7 @@ class Result:
 
     def picture(self) -> Image:
         """A sheet of the input, the views and the mesh from the same and from unseen sides."""
-        from studio.export.preview import contact_sheet
+        from studio.export.contact_sheet import contact_sheet
 
         picture = None if self.condition is None else shown(self.condition)
         label = "views" if self.condition is None else "generated views"

@@ -274,7 +274,7 @@ class MeshExporter(Exporter):
         input_picture: Float[Tensor, "4 h w"] | None,
         notes: Sequence[str],
     ) -> dict[str, Path]:
-        from studio.export.preview import contact_sheet
+        from studio.export.contact_sheet import contact_sheet
         from studio.export.turntable import turntable_frames, write_video
 
         cfg, written = self.cfg, {}

@@ -15,8 +15,8 @@ from torch.nn.functional import grid_sample
 
 from studio.cameras import Cameras
 from studio.export.cleanup import vertex_normals
+from studio.export.projection import Hits
 from studio.export.raster import covered_texels
-from studio.export.shots import Hits
 from studio.export.view_colours import Footage
 from studio.mesh import Mesh
 from studio.plugins.registry import register

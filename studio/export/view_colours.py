@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from studio.export.cleanup import vertex_normals
-from studio.export.shots import GENERATED, GIVEN, SOLID, Hits, Shot, Sight
+from studio.export.projection import GENERATED, GIVEN, SOLID, Hits, ProjectedView, Sight
 from studio.export.unseen import continued
 from studio.mesh import Mesh
 from studio.ops.ray_caster import RayCaster
@@ -72,7 +72,9 @@ class Footage:
             _log.info("texture: one of every %d pictures is used of %d", step, len(views))
         shown = [(views, i, GENERATED) for i in range(0, len(views), step)]
         shown += [(given, i, GIVEN) for given in originals for i in range(len(given))]
-        self.shots = [Shot.of(caster, of, i, size, margin, how) for of, i, how in shown]
+        self.projected = [
+            ProjectedView.of(caster, of, i, size, margin, how) for of, i, how in shown
+        ]
         self._normals = smoothed_normals(mesh, SMOOTHED) if originals else vertex_normals(mesh)
         self._sharpness = MADE_SHARPNESS if originals else SHARPNESS
         self._even = self._even_weights() if originals else None
@@ -80,10 +82,10 @@ class Footage:
     def _even_weights(self) -> Float[np.ndarray, "v s"]:
         """How much every picture counts at every vertex: smooth, and 0 at what it does not see."""
         where, outward = torch.from_numpy(self.mesh.vertices), torch.from_numpy(self._normals)
-        weights = np.zeros((len(where), len(self.shots)), dtype=np.float32)
-        for shot, column in zip(self.shots, weights.T, strict=True):
-            sight = shot.sight(where, outward, self.size)
-            column[sight.index.numpy()] = (sight.trust * self._by_angle(shot, sight)).numpy()
+        weights = np.zeros((len(where), len(self.projected)), dtype=np.float32)
+        for view, column in zip(self.projected, weights.T, strict=True):
+            sight = view.sight(where, outward, self.size)
+            column[sight.index.numpy()] = (sight.trust * self._by_angle(view, sight)).numpy()
         return faded(self.mesh, weights, SEAM * self.size)
 
     def look(self, face: Int[np.ndarray, " n"], weights: Float[np.ndarray, "n 3"]) -> Evidence:
@@ -98,21 +100,21 @@ class Footage:
         )
         normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
         where, outward = torch.from_numpy(points), torch.from_numpy(normals)
-        sights = [shot.sight(where, outward, self.size) for shot in self.shots]
+        sights = [view.sight(where, outward, self.size) for view in self.projected]
         weights = []
-        for number, (shot, sight) in enumerate(zip(self.shots, sights, strict=True)):
+        for number, (view, sight) in enumerate(zip(self.projected, sights, strict=True)):
             if self._even is None:
-                weight = self._by_angle(shot, sight)
+                weight = self._by_angle(view, sight)
             else:
                 i, even = sight.index.numpy(), self._even[:, number]
                 weight = torch.from_numpy(np.einsum("nc,nc->n", shares[i], even[vertices[i]]))
             weights.append(weight * sight.trust)
-        return Evidence(self.shots, sights, weights, len(points), CERTAIN**self._sharpness)
+        return Evidence(self.projected, sights, weights, len(points), CERTAIN**self._sharpness)
 
-    def _by_angle(self, shot: Shot, sight: Sight) -> Float[Tensor, " j"]:
+    def _by_angle(self, view: ProjectedView, sight: Sight) -> Float[Tensor, " j"]:
         """How much a picture counts by the angle under which it sees points."""
-        if shot.reading.given:
-            low = shot.reading.grazing
+        if view.reading.given:
+            low = view.reading.grazing
             return ((sight.facing - low) / (FRONTAL - low)).clamp(max=1)
         return sight.facing**self._sharpness
 
@@ -133,7 +135,7 @@ class Evidence:
     """What the pictures tell about the colours of some surface points.
 
     Args:
-        shots: the pictures.
+        projected: the pictures.
         sights: what each of them shows of the points.
         weights: how much it counts at each point that it shows.
         points: how many there are.
@@ -147,14 +149,14 @@ class Evidence:
 
     def __init__(
         self,
-        shots: list[Shot],
+        projected: list[ProjectedView],
         sights: list[Sight],
         weights: list[Tensor],
         points: int,
         enough: float,
     ) -> None:
-        self._shots, self._sights = shots, sights
-        kinds = [shot.reading.given for shot in shots]
+        self._projected, self._sights = projected, sights
+        kinds = [view.reading.given for view in projected]
         totals = {kind: torch.zeros(points) for kind in (False, True)}
         for kind, sight, weight in zip(kinds, sights, weights, strict=True):
             totals[kind].index_add_(0, sight.index, weight)
@@ -185,15 +187,15 @@ class Evidence:
     ) -> Float[np.ndarray, "n 3"]:
         """The same with the given or with the other pictures alone."""
         used = [
-            (shot, sight, share)
-            for shot, sight, share in zip(self._shots, self._sights, self._shares, strict=True)
-            if shot.reading.given is given
+            (view, sight, share)
+            for view, sight, share in zip(self._projected, self._sights, self._shares, strict=True)
+            if view.reading.given is given
         ]
         for _ in range(ROUNDS):
             total, power = torch.zeros(len(colours), 3), torch.zeros(len(colours))
-            rendered = hit_colours(colours, [shot.hits for shot, _, _ in used])
-            for (shot, sight, share), rgb in zip(used, rendered, strict=True):
-                change = shot.excess(rgb, sight)
+            rendered = hit_colours(colours, [view.hits for view, _, _ in used])
+            for (view, sight, share), rgb in zip(used, rendered, strict=True):
+                change = view.excess(rgb, sight)
                 total.index_add_(0, sight.index, change * share[:, None])
                 power.index_add_(0, sight.index, (change * change).sum(1) * share)
             if self._over is not None and not given:

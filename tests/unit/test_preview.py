@@ -14,9 +14,9 @@ from PIL import Image
 
 from studio.cameras import orbit_cameras
 from studio.errors import ConfigError, ExportError, PluginError
+from studio.export.contact_sheet import contact_sheet
 from studio.export.exporter import MeshExporter
 from studio.export.isosurface import extract_mesh
-from studio.export.preview import contact_sheet
 from studio.export.readers import read_mesh
 from studio.export.texture import fitting_size, query_colours
 from studio.export.turntable import fitted_orbit, paint, turntable_frames, write_video

@@ -71,7 +71,7 @@ class Sight:
 
 
 @dataclass(frozen=True)
-class Shot:
+class ProjectedView:
     """One picture, and the mesh as its camera sees it.
 
     Attributes:
@@ -101,7 +101,7 @@ class Shot:
         size: float,
         margin: float = 0.0,
         reading: Reading = GENERATED,
-    ) -> Shot:
+    ) -> ProjectedView:
         """Take the i-th view of a mesh of a size, but for a margin of pixels beside outlines."""
         image, (h, w) = views.images[i].detach().float().cpu(), views.cameras.size
         camera, alpha = views.cameras[[i]].to("cpu"), image[3].numpy()
