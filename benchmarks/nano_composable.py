@@ -28,7 +28,7 @@ from torch import Tensor
 
 from benchmarks.answers import answer
 from benchmarks.tables import cell
-from benchmarks.unseen import unseen_rings
+from benchmarks.unseen import unseen_ring_views
 from studio.metrics.image import psnr, ssim
 from studio.plugins.options import build
 from studio.runs.callbacks.preview import picture_grid
@@ -92,11 +92,11 @@ def name(count: int, run: str) -> str:
 
 def questions(training: str, objects: int) -> list[Question]:
     """Return the unseen objects with inputs and targets, the same in every run."""
-    rings = unseen_rings(training, objects)
+    ring_views = unseen_ring_views(training, objects)
     asked = []
     for i in range(objects):
-        order = np.random.default_rng(i).permutation(len(rings.cameras)).tolist()
-        views = rings.seen_from(i, 0)
+        order = np.random.default_rng(i).permutation(len(ring_views.cameras)).tolist()
+        views = ring_views.seen_from(i, 0)
         inputs, targets = order[:MOST_INPUTS], order[MOST_INPUTS:][:TARGETS]
         asked.append(Question(views.select(inputs), views.select(targets)))
     return asked

@@ -35,7 +35,7 @@ from benchmarks.answers import (
     save_sheet,
 )
 from benchmarks.tables import table
-from benchmarks.unseen import small, training_pictures, training_rings, unseen_data
+from benchmarks.unseen import small, training_pictures, training_ring_views, unseen_data
 from studio.config import plain
 from studio.guidance.backgrounds import generated_views
 from studio.mesh import Mesh, MeshOptions
@@ -76,9 +76,9 @@ class NanoBenchmark:
     def __init__(self, config: str, training: str, objects: int, seconds: float) -> None:
         self.options: Any = plain(OmegaConf.load(config))["system"]
         self.seconds = seconds
-        self.train = training_rings(training)
+        self.train = training_ring_views(training)
         self.data = unseen_data(training, objects)
-        self.rings = self.data.rings("val")
+        self.ring_views = self.data.ring_views("val")
         guidance = self.options["guidance"]
         base = {k: guidance[k] for k in ("steps", "guidance_scale")}
         self.epidiff = guidance_of(config)
@@ -98,8 +98,8 @@ class NanoBenchmark:
         rows: dict[str, dict[str, float]] = {}
         for name, method in methods.items():
             began = time.perf_counter()
-            self.made[name] = [method(i) for i in range(len(self.rings.images))]
-            seconds = (time.perf_counter() - began) / len(self.rings.images)
+            self.made[name] = [method(i) for i in range(len(self.ring_views.images))]
+            seconds = (time.perf_counter() - began) / len(self.ring_views.images)
             rows[name] = self._figures(name) | {"s/object": seconds}
             print(f"{name}: {rows[name]}", flush=True)
         return rows
@@ -116,7 +116,7 @@ class NanoBenchmark:
 
     def true_views(self, i: int) -> ViewSet:
         """Return the rendered ring of an unseen object."""
-        return self.rings.seen_from(i)
+        return self.ring_views.seen_from(i)
 
     def nearest(self, i: int) -> ViewSet:
         """Return the ring of the training object, turned, that looks most like the input."""
@@ -126,7 +126,7 @@ class NanoBenchmark:
                 [small(training_pictures(self.train, n)) for n in range(len(self.train.images))]
             )
         error = (self._small - wanted).square().flatten(1).mean(1)
-        count = len(self.rings.cameras)
+        count = len(self.ring_views.cameras)
         best = int(error.argmin())  # of all objects, turned by all steps of the ring
         pictures = training_pictures(self.train, best // count)
         return self._on_white(pictures.roll(-(best % count), 0))
@@ -138,14 +138,14 @@ class NanoBenchmark:
         return self._mean
 
     def _same(self, picture: Tensor) -> ViewSet:
-        return self._on_white(picture.expand(len(self.rings.cameras), -1, -1, -1))
+        return self._on_white(picture.expand(len(self.ring_views.cameras), -1, -1, -1))
 
     def _on_white(self, rgb: Tensor) -> ViewSet:
-        return generated_views(rgb * 2 - 1, self.rings.cameras, {})
+        return generated_views(rgb * 2 - 1, self.ring_views.cameras, {})
 
     def _generate(self, guidance: Any, i: int) -> ViewSet:
         condition = Condition(image=self.true_views(i).images[0])
-        return answer(guidance, condition, self.rings.cameras, seed=i)
+        return answer(guidance, condition, self.ring_views.cameras, seed=i)
 
     # --- meshes ---------------------------------------------------------------------------------
 
@@ -155,7 +155,7 @@ class NanoBenchmark:
         for i, views in enumerate(self.made[name][:count]):
             mesh = self.reconstruct(views)
             truth = self.data.truth(
-                "val", i, self.rings.references[0] if self.rings.references else 0
+                "val", i, self.ring_views.references[0] if self.ring_views.references else 0
             )
             distances.append(chamfer(mesh, truth.mesh()))
             overlaps.append(volume_iou(mesh, truth.occupancy))

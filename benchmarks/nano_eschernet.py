@@ -33,7 +33,7 @@ from benchmarks.answers import (
     save_sheet,
 )
 from benchmarks.tables import difference, table
-from benchmarks.unseen import UNSEEN_SEED, unseen_rings
+from benchmarks.unseen import UNSEEN_SEED, unseen_ring_views
 from studio.guidance.base import Guidance
 from studio.views import Condition, ViewSet
 
@@ -76,10 +76,10 @@ def main(words: list[str] | None = None) -> None:
 
 
 def unseen_objects(count: int) -> list[ViewSet]:
-    """Return rings of unseen objects, turned so that any view, drawn for each, is view 0."""
-    rings = unseen_rings(TRAINING, count)
-    first = np.random.default_rng(UNSEEN_SEED).integers(len(rings.cameras), size=count)
-    return [rings.seen_from(i, int(first[i])) for i in range(count)]
+    """Return views of unseen objects, turned so that any view, drawn for each, is view 0."""
+    ring_views = unseen_ring_views(TRAINING, count)
+    first = np.random.default_rng(UNSEEN_SEED).integers(len(ring_views.cameras), size=count)
+    return [ring_views.seen_from(i, int(first[i])) for i in range(count)]
 
 
 def positions(count: int, ring: int) -> list[int]:

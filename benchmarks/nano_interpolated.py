@@ -24,8 +24,8 @@ import torch
 
 from benchmarks.answers import Figures, agreement, gathered, likeness, means, save_sheet
 from benchmarks.tables import cell, table
-from benchmarks.unseen import unseen_rings
-from studio.data.training.rings import Rings
+from benchmarks.unseen import unseen_ring_views
+from studio.data.training.ring_views import RingViews
 from studio.guidance.autoencoder import decode, encode
 from studio.guidance.backgrounds import generated_views
 from studio.metrics.image import psnr
@@ -49,23 +49,23 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--sides", action="store_true", help="inputs from all sides instead")
     parser.add_argument("--out", default="outputs/benchmark-viewfusion-interpolated")
     args = parser.parse_args(words)
-    rings = unseen_rings(args.training, args.skip + args.objects)
-    objects = range(args.skip, len(rings.images))
+    ring_views = unseen_ring_views(args.training, args.skip + args.objects)
+    objects = range(args.skip, len(ring_views.images))
     common: dict[str, Any] = {"weights": args.weights, "steps": args.steps, "eta": args.eta}
     common["guidance_scale"] = args.scale
     zero123 = build("guidance", "zero123", common).eval()
     if args.sides:
-        print(sides(zero123, rings, objects))
+        print(sides(zero123, ring_views, objects))
         return
     taus = {"input_temperature": args.temperatures[0], "view_temperature": args.temperatures[1]}
     fused = build("guidance", "viewfusion-interpolated", common | taus).eval()
-    truth = [rings.seen_from(i) for i in objects]
+    truth = [ring_views.seen_from(i) for i in objects]
     reach = figures([autoencoded(zero123, views) for views in truth], truth)
     found: dict[str, Figures] = {}
     rows, shown = {"true views, autoencoder": means(reach)}, [truth]
     for name, guidance in {"Zero-1-to-3": zero123, "ViewFusion-interpolated": fused}.items():
         began = time.perf_counter()
-        made = [generate(guidance, rings, i) for i in objects]
+        made = [generate(guidance, ring_views, i) for i in objects]
         seconds = (time.perf_counter() - began) / len(made)
         found[name] = figures(made, truth)
         rows[name] = means(found[name]) | {"s/object": seconds}
@@ -80,13 +80,15 @@ def main(words: list[str] | None = None) -> None:
     print(table(rows), "ViewFusion - Zero-1-to-3: " + ", ".join(gains), sep="\n\n")
 
 
-def generate(guidance: Any, rings: Rings, i: int, reference: int | None = None) -> ViewSet:
+def generate(guidance: Any, ring_views: RingViews, i: int, reference: int | None = None) -> ViewSet:
     """Return the ring of an object, made from its reference view."""
-    condition = Condition(image=rings.seen_from(i, reference).images[0])
+    condition = Condition(image=ring_views.seen_from(i, reference).images[0])
     generator = torch.Generator().manual_seed(i)
     latent = guidance.vae.config.latent_channels
-    noise = torch.randn(len(rings.cameras), latent, 8, 8, generator=generator)
-    views: ViewSet = guidance.generate(condition, rings.cameras, noise=noise, generator=generator)
+    noise = torch.randn(len(ring_views.cameras), latent, 8, 8, generator=generator)
+    views: ViewSet = guidance.generate(
+        condition, ring_views.cameras, noise=noise, generator=generator
+    )
     return views
 
 
@@ -104,14 +106,14 @@ def figures(made: list[ViewSet], truth: list[ViewSet]) -> Figures:
     return gathered(likeness(a.rgb_on(), b.rgb_on()) | agreement(a) for a, b in pairs)
 
 
-def sides(guidance: Any, rings: Rings, objects: range) -> str:
+def sides(guidance: Any, ring_views: RingViews, objects: range) -> str:
     """Return PSNR by the ring position of the true view that is the input."""
     lines = ["| input seen from | PSNR |", "| --- | --- |"]
-    for reference in range(0, len(rings.cameras), 2):
+    for reference in range(0, len(ring_views.cameras), 2):
         values = [
             psnr(
-                generate(guidance, rings, i, reference).rgb_on(),
-                rings.seen_from(i, reference).rgb_on(),
+                generate(guidance, ring_views, i, reference).rgb_on(),
+                ring_views.seen_from(i, reference).rgb_on(),
             )
             for i in objects
         ]

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from benchmarks.answers import agreement, answer, gathered, guidance_of, means
 from benchmarks.tables import table
-from benchmarks.unseen import small, training_pictures, training_rings, unseen_rings
-from studio.data.training.rings import Rings
+from benchmarks.unseen import small, training_pictures, training_ring_views, unseen_ring_views
+from studio.data.training.ring_views import RingViews
 from studio.runs.callbacks.preview import picture_grid
 from studio.views import Condition, ViewSet
 
@@ -41,17 +41,17 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--out", default="outputs/benchmark-nano")
     args = parser.parse_args(words)
     guidance = guidance_of(CONFIG, args.weights)
-    rings = unseen_rings(TRAINING, args.objects)
-    step = len(rings.cameras) // args.views
-    ring = list(range(0, len(rings.cameras), step))
-    search = NearestCaption(training_rings(TRAINING), ring)
-    truth = [rings.seen_from(i, 0).select(ring) for i in range(args.objects)]
+    ring_views = unseen_ring_views(TRAINING, args.objects)
+    step = len(ring_views.cameras) // args.views
+    ring = list(range(0, len(ring_views.cameras), step))
+    search = NearestCaption(training_ring_views(TRAINING), ring)
+    truth = [ring_views.seen_from(i, 0).select(ring) for i in range(args.objects)]
     began, made = time.perf_counter(), []
     for i, views in enumerate(truth):
-        condition = Condition(text=rings.captions[i])
+        condition = Condition(text=ring_views.captions[i])
         made.append(answer(guidance, condition, views.cameras, seed=i))
     seconds = (time.perf_counter() - began) / args.objects
-    captions = list(rings.captions)
+    captions = list(ring_views.captions)
     rows = {
         "true views": search.figures(truth, captions),
         "SPAD": search.figures(made, captions) | {"s/object": seconds},
@@ -68,7 +68,7 @@ def main(words: list[str] | None = None) -> None:
 class NearestCaption:
     """Finds the training object that looks most like a set of views."""
 
-    def __init__(self, train: Rings, ring: list[int]) -> None:
+    def __init__(self, train: RingViews, ring: list[int]) -> None:
         pictures = (small(training_pictures(train, n)[ring]) for n in range(len(train.images)))
         self.pictures: Tensor = torch.stack(list(pictures))
         self.captions = train.captions

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from studio.config import plain
 from studio.data.procedural.dataset import ProceduralData
-from studio.data.training.rings import Rings
+from studio.data.training.ring_views import RingViews
 
 UNSEEN_SEED = 5000  # validation during training uses the first seeds of the test split
 
@@ -28,20 +28,20 @@ def unseen_data(training: str, objects: int) -> ProceduralData:
     return ProceduralData(ProceduralData.Config(**{**data_options(training), **unseen}))
 
 
-def unseen_rings(training: str, objects: int) -> Rings:
+def unseen_ring_views(training: str, objects: int) -> RingViews:
     """Return the rings of views of unseen objects."""
-    return unseen_data(training, objects).rings("val")
+    return unseen_data(training, objects).ring_views("val")
 
 
-def training_rings(training: str) -> Rings:
+def training_ring_views(training: str) -> RingViews:
     """Return the rings that were trained on."""
-    return ProceduralData(ProceduralData.Config(**data_options(training))).rings("train")
+    return ProceduralData(ProceduralData.Config(**data_options(training))).ring_views("train")
 
 
-def training_pictures(rings: Rings, n: int) -> Tensor:
+def training_pictures(ring_views: RingViews, n: int) -> Tensor:
     """Return the ring of a training object on white, [V, 3, H, W] in [0, 1]."""
-    views = np.arange(len(rings.cameras))
-    return rings.pixels(np.full_like(views, n), views) / 2 + 0.5
+    views = np.arange(len(ring_views.cameras))
+    return ring_views.pixels(np.full_like(views, n), views) / 2 + 0.5
 
 
 def small(pictures: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ _KEPT_DATA = {
     "layouts": "capture colmap dtu eschernet fixed_rigs numbered photos placement wonder3d",
     "conditions": "posed_images single_image text unposed_images",
     "training": "arrays batches captioned_pictures captions epidiff_layout epidiff_views exr "
-    "eschernet_eval filter_views nmr nmr_shards rings spad views_files views_release",
+    "eschernet_eval filter_views nmr nmr_shards spad views_files views_release",
 }
 """The same of `studio.data`."""
 MOVED = {
@@ -33,6 +33,7 @@ MOVED = {
     "studio.run": "studio.runs.folder",
     "studio.data.render": "studio.ops.ray_caster",
     "studio.data.transforms": "studio.data.layouts.transforms",
+    "studio.data.rings": "studio.data.training.ring_views",
     **{f"studio.{n}": f"studio.{room}.{n}" for room, ns in _KEPT.items() for n in ns.split()},
     **{
         f"studio.data.{name}": f"studio.data.{room}.{name}"

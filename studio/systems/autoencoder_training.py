@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from studio.data.training.rings import RingData
+from studio.data.training.ring_views import RingData
 from studio.guidance.autoencoder import build_vae, decode, encode, start_from_pca, vae_patch
 from studio.guidance.json_files import networks_refused
 from studio.plugins.ranges import Factor

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.cameras import Cameras
-from studio.data.training.rings import Rings
+from studio.data.training.ring_views import RingViews
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import encode
 from studio.guidance.cards import REPOSITORY, check_push, push, write_card
@@ -62,13 +62,13 @@ class GuidanceTraining(TrainingSystem):
         self.kinds = data.kinds()
         if not self.cfg.cache_latents:
             return
-        if not isinstance(self.train_data, Rings):
+        if not isinstance(self.train_data, RingViews):
             raise ConfigError(
                 f"system.cache_latents is true with {type(data).__name__}.",
                 allowed="false, or data_type: procedural",
             )
         folder = self.run.root.parents[1] / "cache"
-        self.train_data = encode_rings(self.guidance.vae, self.train_data, folder)
+        self.train_data = encode_ring_views(self.guidance.vae, self.train_data, folder)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the groups the method trains."""
@@ -82,7 +82,7 @@ class GuidanceTraining(TrainingSystem):
     def validation_pictures(self) -> dict[str, Any]:
         """Return made views of unseen objects above the true ones, [0, 1], and their PSNR in dB."""
         rows, errors, columns = [], [], 1
-        count = len(self.val_data.images if isinstance(self.val_data, Rings) else self.val_data)
+        count = len(self.val_data.images if isinstance(self.val_data, RingViews) else self.val_data)
         for i in range(min(self.cfg.validation_objects, count)):
             condition, views = self.unseen(i)
             truth, columns = views.rgb_on(1.0), len(views.cameras)
@@ -98,7 +98,7 @@ class GuidanceTraining(TrainingSystem):
     def unseen(self, i: int) -> tuple[Condition, ViewSet]:
         """Return what the method is asked with for a validation object, and its true views."""
         cfg, contract = self.cfg, self.guidance.contract
-        if isinstance(self.val_data, Rings):
+        if isinstance(self.val_data, RingViews):
             found = ring_object(self.val_data, i, cfg.frame, cfg.references, contract.views)
         else:
             found = item_object(self.val_data[i])
@@ -174,23 +174,26 @@ class ValidationObject:
     caption: str | None = None
 
 
-def ring_object(rings: Rings, i: int, frame: str, references: int, views: int) -> ValidationObject:
+def ring_object(
+    ring_views: RingViews, i: int, frame: str, references: int, views: int
+) -> ValidationObject:
     """Return an object of a ring, with evenly spaced references and views.
 
     Args:
-        rings: the objects.
+        ring_views: the objects.
         i: which object.
         frame: azimuth 0 is the condition's ("condition") or the object's front ("object").
         references: how many, the first where conditions are seen from; 0 counts as one.
         views: how many the method makes at once; all of the ring where they do not divide it.
     """
-    seen_at = (rings.references or (0,))[0]
+    seen_at = (ring_views.references or (0,))[0]
     zero = 0 if frame == "object" else seen_at
-    ring = rings.seen_from(i, zero)
+    ring = ring_views.seen_from(i, zero)
     v, count = len(ring), max(references, 1)
     at = [(seen_at - zero + k * v // count) % v for k in range(count)]
     wanted = ring.select(list(range(0, v, v // views))) if v % views == 0 else ring
-    return ValidationObject(ring.select(at), wanted, rings.captions[i] if rings.captions else None)
+    caption = ring_views.captions[i] if ring_views.captions else None
+    return ValidationObject(ring.select(at), wanted, caption)
 
 
 def item_object(item: dict[str, Any]) -> ValidationObject:
@@ -215,33 +218,34 @@ def posed(
 
 
 @torch.no_grad()
-def encode_rings(vae: Any, rings: Rings, cache: Path, batch: int = 256) -> Rings:
+def encode_ring_views(vae: Any, ring_views: RingViews, cache: Path, batch: int = 256) -> RingViews:
     """Return the rings with posterior means of all pictures on white, in half precision.
 
     Args:
         vae: the frozen auto-encoder.
-        rings: the objects.
+        ring_views: the objects.
         cache: folder that keeps the latents for the next run of the same pictures and encoder.
         batch: pictures encoded at once.
     """
-    n, v = rings.images.shape[:2]
+    images = ring_views.images
+    n, v = images.shape[:2]
     encoder = {k: t for k, t in vae.state_dict().items() if k.startswith(("encoder", "quant"))}
-    path = cache / f"{hash_of(encoder, list(rings.images.shape), rings.images[:: n // 8 + 1])}.pt"
+    path = cache / f"{hash_of(encoder, list(images.shape), images[:: n // 8 + 1])}.pt"
     if path.is_file():
         with reading(path, hint="Remove it: it is made again."):
             latents = torch.load(path, weights_only=True, mmap=True)
             if latents.shape[:2] != (n, v):
                 raise ValueError(f"it holds {list(latents.shape)} latents of {n} x {v} pictures")
-        return replace(rings, latents=latents)
+        return replace(ring_views, latents=latents)
     parts = []
     with StageProgress("latents", n * v) as progress:
         for start in range(0, n * v, batch):
             chunk = np.arange(start, min(start + batch, n * v))
-            pixels = rings.pixels(chunk // v, chunk % v)
+            pixels = ring_views.pixels(chunk // v, chunk % v)
             parts.append(encode(vae, pixels, batch=batch).half())
             progress(int(chunk[-1]) + 1, n * v)
     latents = torch.cat(parts)
     latents = latents.reshape(n, v, *latents.shape[1:])
     with atomic_write(path) as temporary:
         torch.save(latents, temporary)
-    return replace(rings, latents=latents)
+    return replace(ring_views, latents=latents)

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from studio.data.base import ViewPairData
 from studio.data.training.batches import Batch, ItemBatches, OwnBatches, Parts
-from studio.data.training.rings import RingBatches, RingData, Rings
+from studio.data.training.ring_views import RingBatches, RingData, RingViews
 from studio.errors import ConfigError, WeightsError
 from studio.io.files import atomic_write
 from studio.io.whole_folders import written_whole
@@ -65,7 +65,7 @@ class TrainingSystem(System):
     Config: ClassVar[type] = TrainingConfig
     reads = ViewPairData
     train_data: Any
-    """Training objects: `Rings`, or a map-style dataset of items."""
+    """Training objects: `RingViews`, or a map-style dataset of items."""
     val_data: Any
     """Validation objects, of the same kind."""
 
@@ -76,7 +76,7 @@ class TrainingSystem(System):
 
     def prepare(self, data: Any) -> None:
         """Read the training and validation objects of a data plugin."""
-        read = data.rings if isinstance(data, RingData) else data.dataset
+        read = data.ring_views if isinstance(data, RingData) else data.dataset
         self.train_data, self.val_data = read("train"), read("val")
 
     def train_dataloader(self) -> DataLoader:
@@ -91,7 +91,7 @@ class TrainingSystem(System):
             trainer.global_rank, trainer.world_size, trainer.accumulate_grad_batches
         )
         common = (cfg.seed, lambda: trainer.global_step, parts)
-        if isinstance(data, Rings):
+        if isinstance(data, RingViews):
             return RingBatches(
                 data,
                 cfg.batch_size,

@@ -66,10 +66,10 @@ def test_items_and_rings_are_training_batches(tmp_path: Path) -> None:
     value = rgba[1, 3, 4].astype(float) / 255
     expected = (value[:3] * value[3] + 1 - value[3]) * 2 - 1
     np.testing.assert_allclose(item["images"][1, :, 3, 4], expected, atol=1e-6)
-    rings = data.rings("train")
-    assert np.array_equal(rings.images[1], rgba)
+    ring_views = data.ring_views("train")
+    assert np.array_equal(ring_views.images[1], rgba)
     with pytest.raises(DataError, match="no ring"):
-        plugin(tmp_path, views=[0, 2, 1]).rings("train")
+        plugin(tmp_path, views=[0, 2, 1]).ring_views("train")
 
 
 def test_random_views_and_references(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from studio.app.cli import main
 from studio.cameras import orbit_cameras
 from studio.data.training.batches import ItemBatches, Parts
-from studio.data.training.rings import RingBatches, Rings, ring_batch
+from studio.data.training.ring_views import RingBatches, RingViews, ring_batch
 from studio.guidance.autoencoder import build_vae, decode, encode, start_from_pca
 from studio.runs.folder import RUN_VARIABLE
 from studio.systems.guidance_training import item_object, ring_object
@@ -51,18 +51,18 @@ trainer: {{max_steps: 6, accelerator: cpu, checkpoint_every: 3, threads: 1}}
 """
 
 
-def rings() -> Rings:
+def ring_views() -> RingViews:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 255, (3, 8, 16, 16, 4), dtype=np.uint8)
-    return Rings(images, orbit_cameras([45.0 * k for k in range(8)], 30.0, size=16))
+    return RingViews(images, orbit_cameras([45.0 * k for k in range(8)], 30.0, size=16))
 
 
 def test_batches_are_a_function_of_seed_and_step() -> None:
-    one = RingBatches(rings(), 2, 3, 5, lambda: 0)
+    one = RingBatches(ring_views(), 2, 3, 5, lambda: 0)
     stream = iter(one)
     skipped = [next(stream) for _ in range(4)][3]
-    resumed = next(iter(RingBatches(rings(), 2, 3, 5, lambda: 3)))
-    other = RingBatches(rings(), 2, 3, 6, lambda: 0).at(3)
+    resumed = next(iter(RingBatches(ring_views(), 2, 3, 5, lambda: 3)))
+    other = RingBatches(ring_views(), 2, 3, 6, lambda: 0).at(3)
     assert skipped.pop("part") == resumed["part"] == 0
     for key, value in skipped.items():
         assert torch.equal(value, resumed[key])
@@ -70,18 +70,18 @@ def test_batches_are_a_function_of_seed_and_step() -> None:
 
 
 def test_processes_and_accumulated_parts_share_the_joint_batch() -> None:
-    whole = RingBatches(rings(), 4, 3, 5, lambda: 0).at(7)
-    parts = [RingBatches(rings(), 2, 3, 5, lambda: 0, Parts((r,), 2)).at(7, r) for r in (0, 1)]
+    whole = RingBatches(ring_views(), 4, 3, 5, lambda: 0).at(7)
+    parts = [RingBatches(ring_views(), 2, 3, 5, lambda: 0, Parts((r,), 2)).at(7, r) for r in (0, 1)]
     for key, value in whole.items():
         assert torch.equal(value, torch.cat([part[key] for part in parts]))
-    one = iter(RingBatches(rings(), 2, 3, 5, lambda: 7, Parts.of_process(0, 1, accumulate=2)))
+    one = iter(RingBatches(ring_views(), 2, 3, 5, lambda: 7, Parts.of_process(0, 1, accumulate=2)))
     for expected in parts:
         seen = next(one)
         assert torch.equal(seen["images"], expected["images"])
 
 
 def test_validation_objects_of_rings_have_even_references_and_views() -> None:
-    ring = replace(rings(), references=(2, 5), captions=("a", "b", "c"))
+    ring = replace(ring_views(), references=(2, 5), captions=("a", "b", "c"))
     pictures = ring.seen_from(1, 0).images
     found = ring_object(ring, 1, "condition", references=2, views=4)
     assert found.caption == "b"
@@ -97,7 +97,7 @@ def test_validation_objects_of_rings_have_even_references_and_views() -> None:
 
 @pytest.mark.parametrize("several", [False, True])
 def test_validation_objects_of_items_are_what_the_item_holds(several: bool) -> None:
-    ring = rings()
+    ring = ring_views()
     batch = ring_batch(
         ring, np.array([1]), np.array([[3, 6]]), np.array([[0, 2, 4]]), posed=several
     )
@@ -143,7 +143,7 @@ def test_items_are_shuffled_by_epoch_and_drawn_by_position() -> None:
 
 
 def test_references_are_posed_in_the_frame_that_was_asked_for() -> None:
-    ring = rings()
+    ring = ring_views()
     batch = ring_batch(ring, np.array([1]), np.array([[3, 6]]), np.array([[0, 2]]), posed=True)
     assert torch.equal(batch["ref_images"][0, 0], batch["cond_image"][0])
     assert torch.equal(batch["ref_images"][0, 1], ring.pixels(np.array([1]), np.array([6]))[0])
@@ -161,7 +161,7 @@ def test_references_are_posed_in_the_frame_that_was_asked_for() -> None:
 
 @pytest.mark.parametrize("frame", ["condition", "object"])
 def test_copied_targets_are_references(frame: str) -> None:
-    drawn = RingBatches(rings(), 8, 2, 5, lambda: 0, references=4, frame=frame, copied=(2, 4))
+    drawn = RingBatches(ring_views(), 8, 2, 5, lambda: 0, references=4, frame=frame, copied=(2, 4))
     for step in range(6):
         batch = drawn.at(step)
         same = (batch["images"][:, :, None] == batch["ref_images"][:, None]).flatten(3).all(3)
@@ -171,7 +171,7 @@ def test_copied_targets_are_references(frame: str) -> None:
 
 
 def test_target_zero_is_the_condition_and_cameras_follow_the_ring() -> None:
-    ring = rings()
+    ring = ring_views()
     batch = ring_batch(ring, np.array([1]), np.array([[3]]), np.array([[0, 2]]))
     assert torch.equal(batch["images"][0, 0], batch["cond_image"][0])
     assert torch.equal(batch["images"][0, 1], ring.pixels(np.array([1]), np.array([5]))[0])

@@ -17,10 +17,10 @@ from torch.utils.data import DataLoader
 
 from studio.cameras import orbit_cameras
 from studio.config import ExperimentConfig, TrainerConfig
-from studio.data.training.rings import Rings
+from studio.data.training.ring_views import RingViews
 from studio.errors import ConfigError
 from studio.guidance.epidiff.conditioning import turn_world
-from studio.guidance.spad.scenes import SceneMaker
+from studio.guidance.spad.conditioning import ConditioningMaker
 from studio.plugins.discovery import find
 from studio.plugins.options import build, parse_config
 from studio.runs.folder import RunFolder
@@ -96,7 +96,7 @@ def test_cameras_stay_exact_in_half_precision() -> None:
     spad, found = METHODS["spad"].make(), []
     for half in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            scene = SceneMaker(spad.cfg, 4).of([ring])
+            scene = ConditioningMaker(spad.cfg, 4).of([ring])
             numbers = spad.scenes.numbers([ring])
             found.append((turn_world(ring.c2w[None], ring.c2w[:1]), scene.plucker, numbers))
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
@@ -140,7 +140,7 @@ def test_the_autoencoder_trains_in_half_precision() -> None:
     for precision in ("32-true", "bf16-mixed"):
         torch.manual_seed(0)
         system = build("system", "autoencoder-training", options, key="system")
-        system.train_data = Rings(images, orbit_cameras([0, 180], 30.0, size=16))
+        system.train_data = RingViews(images, orbit_cameras([0, 180], 30.0, size=16))
         trainer = train(system, precision)
         losses[precision] = float(trainer.callback_metrics["train/loss"])
     assert losses["bf16-mixed"] == pytest.approx(losses["32-true"], rel=0.05)
@@ -156,7 +156,7 @@ def test_a_decoder_trained_anew_keeps_the_latents_and_their_factor(tmp_path: Pat
     }
     system = build("system", "autoencoder-training", options, key="system")
     before = {name: value.clone() for name, value in system.vae.state_dict().items()}
-    system.train_data = Rings(images, orbit_cameras([0, 180], 30.0, size=16))
+    system.train_data = RingViews(images, orbit_cameras([0, 180], 30.0, size=16))
     train(system, "32-true")
     for name, value in system.vae.state_dict().items():
         decoder = name.startswith(("decoder.", "post_quant_conv."))

@@ -11,13 +11,13 @@ from scipy.ndimage import binary_erosion
 
 from studio.cameras import orbit_cameras
 from studio.data.procedural.dataset import ProceduralData, render_object
-from studio.data.procedural.inputs import draw_shots, framed
+from studio.data.procedural.inputs import draw_input_cameras, framed
 from studio.data.procedural.light import Lighting, lit, split_triangles
 from studio.data.procedural.objects import make_object
 from studio.data.procedural.parts import Array, box
 from studio.data.procedural.photo_faults import with_faults
 from studio.data.procedural.surfaces import PATTERNS, Paint, draw_paint, painted
-from studio.data.training.rings import RingBatches
+from studio.data.training.ring_views import RingBatches
 from studio.errors import ConfigError
 from studio.plugins.options import parse_config
 
@@ -120,30 +120,30 @@ def test_framed_pictures_have_their_object_where_it_is_asked_for() -> None:
     assert ((low + high) / 2).tolist() == pytest.approx([55.0, 48.0], abs=0.01)
 
 
-def test_shots_stand_on_the_ring_and_are_said_to_be_about_where_they_are() -> None:
+def test_inputs_stand_on_the_ring_and_are_said_to_be_about_where_they_are() -> None:
     random = np.random.default_rng(0)
-    shots = draw_shots(make_object("car", 1).arrays[0], 60, 16, 22.5, 32, random)
+    cameras = draw_input_cameras(make_object("car", 1).arrays[0], 60, 16, 22.5, 32, random)
     errors = []
-    for shot in shots:
-        azimuth, elevation, radius = shot.said.spherical()
-        assert float(azimuth) == pytest.approx(shot.at * 22.5, abs=1e-3)
+    for camera in cameras:
+        azimuth, elevation, radius = camera.said.spherical()
+        assert float(azimuth) == pytest.approx(camera.at * 22.5, abs=1e-3)
         assert float(radius) == pytest.approx(1.5)
-        true_azimuth, true_elevation, _ = shot.camera.spherical()
+        true_azimuth, true_elevation, _ = camera.camera.spherical()
         assert float(true_azimuth) == pytest.approx(float(azimuth), abs=1e-3)
         errors.append(float(elevation - true_elevation))
     assert 3 < np.std(errors) < 7
 
 
 def test_conditions_come_from_inputs_and_stand_at_azimuth_zero() -> None:
-    rings = small(inputs=3).rings("train")
-    batch = RingBatches(rings, 12, 2, seed=0, first_step=lambda: 0).at(5)
-    again = RingBatches(rings, 12, 2, seed=0, first_step=lambda: 0).at(5)
+    ring_views = small(inputs=3).ring_views("train")
+    batch = RingBatches(ring_views, 12, 2, seed=0, first_step=lambda: 0).at(5)
+    again = RingBatches(ring_views, 12, 2, seed=0, first_step=lambda: 0).at(5)
     assert torch.equal(batch["cond_image"], again["cond_image"])
     x, y, z = batch["cond_c2w"][:, :3, 3].unbind(-1)
     assert y.abs().max() < 1e-4 and (x > 0).all()
     elevations = torch.rad2deg(torch.asin(z / 1.5))
     assert elevations.std() > 5
-    clean = replace(rings, inputs=None)
+    clean = replace(ring_views, inputs=None)
     plain = RingBatches(clean, 12, 2, seed=0, first_step=lambda: 0).at(5)
     assert torch.rad2deg(torch.asin(plain["cond_c2w"][:, 2, 3] / 1.5)).std() < 1e-3
 

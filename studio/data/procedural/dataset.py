@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from studio.cameras import Cameras, orbit_cameras
-from studio.data.procedural.inputs import InputShot, draw_shots
+from studio.data.procedural.inputs import InputCamera, draw_input_cameras
 from studio.data.procedural.objects import categories, make_object, split_seed
 from studio.data.procedural.photo import photo_caster
 from studio.data.procedural.sculptor import ProceduralObject
 from studio.data.training.arrays import read_npy
-from studio.data.training.rings import Inputs, RingData, Rings, on_white
+from studio.data.training.ring_views import Inputs, RingData, RingViews, on_white
 from studio.errors import ConfigError, DataError
 from studio.io.files import atomic_write, reserve
 from studio.io.reading import read_json, reading
@@ -135,7 +135,7 @@ class ProceduralData(RingData):
         self.cfg, self.rig = cfg, RIGS[cfg.rig]
         self.cameras = self.rig.cameras(cfg.resolution)
         self._views: dict[str, NDArray[np.uint8]] = {}
-        self._shots: dict[str, NDArray[np.float32]] = {}
+        self._input_cameras: dict[str, NDArray[np.float32]] = {}
 
     def kinds(self) -> list[str]:
         """Return the categories, in the plural."""
@@ -145,7 +145,7 @@ class ProceduralData(RingData):
         """Return the items of a split, each a training batch without its batch axis."""
         return ProceduralViews(self, split)
 
-    def rings(self, split: Literal["train", "val"]) -> Rings:
+    def ring_views(self, split: Literal["train", "val"]) -> RingViews:
         """Return all objects of a split on one ring of views, for training by step number.
 
         Raises:
@@ -156,7 +156,7 @@ class ProceduralData(RingData):
             raise ConfigError(
                 f"data.rig is '{self.cfg.rig}', which is no ring.", allowed=", ".join(rings)
             )
-        return Rings(
+        return RingViews(
             self.views_array(split),
             self.cameras,
             references=tuple(self.cfg.references),
@@ -167,13 +167,13 @@ class ProceduralData(RingData):
     def inputs(self, split: str) -> Inputs:
         """Return the pictures that people might take of all objects of a split."""
         self.views_array(split)
-        shots = torch.from_numpy(self._shots[split])
-        said = shots[..., :2]
+        drawn = torch.from_numpy(self._input_cameras[split])
+        said = drawn[..., :2]
         cameras = orbit_cameras(said[..., 0].flatten().tolist(), said[..., 1].flatten().tolist())
         return Inputs(
             self._pictures(split)[:, len(self.cameras) :],
             cameras.c2w.unflatten(0, said.shape[:2]),
-            shots[..., 2].numpy().astype(int),
+            drawn[..., 2].numpy().astype(int),
         )
 
     def captions(self, split: str) -> tuple[str, ...]:
@@ -217,7 +217,7 @@ class ProceduralData(RingData):
         """[N, V + K, H, W, 4] uint8: the rig's views, then the inputs."""
         if split not in self._views:
             self._views[split] = self._load_or_render(split)
-            self._shots[split] = self._load_or_draw(split)
+            self._input_cameras[split] = self._load_or_draw(split)
         return self._views[split]
 
     def render(self, split: str, index: int) -> NDArray[np.uint8]:
@@ -234,10 +234,10 @@ class ProceduralData(RingData):
         ]
         return np.round(np.concatenate([r.rgba for r in rendered]) * 255.0).astype(np.uint8)
 
-    def _draw(self, thing: ProceduralObject) -> list[InputShot]:
+    def _draw(self, thing: ProceduralObject) -> list[InputCamera]:
         """The inputs to be taken of an object as it stands in the world."""
         random = np.random.default_rng([zlib.crc32(thing.category.encode()), thing.seed, 3])
-        return draw_shots(
+        return draw_input_cameras(
             thing.arrays[0],
             self.cfg.inputs,
             len(self.rig.azimuths),

@@ -18,7 +18,7 @@ GUESS_DEG = 5.0
 
 
 @dataclass(frozen=True)
-class InputShot:
+class InputCamera:
     """One picture to be taken.
 
     Attributes:
@@ -33,9 +33,9 @@ class InputShot:
     at: int
 
 
-def draw_shots(
+def draw_input_cameras(
     vertices: Array, count: int, views: int, step_deg: float, size: int, random: np.random.Generator
-) -> list[InputShot]:
+) -> list[InputCamera]:
     """Return pictures to take of an object, at azimuths of a ring.
 
     A third is framed as the ring's own views are; of the others the object's box is centred and
@@ -49,7 +49,7 @@ def draw_shots(
         size: side of the pictures in pixels.
         random: source of every choice.
     """
-    shots = []
+    cameras = []
     for _ in range(count):
         at = int(random.integers(views))
         azimuth, elevation = at * step_deg, float(random.uniform(*ELEVATIONS_DEG))
@@ -62,8 +62,8 @@ def draw_shots(
             camera = orbit_cameras([azimuth], elevation, distance, fov, size)
             ratio = float(np.clip(random.normal(0.76, 0.07), 0.55, 0.95))
             camera = framed(camera, vertices, ratio, random.normal(0, 0.012, 2))
-        shots.append(InputShot(camera, orbit_cameras([azimuth], said, CANONICAL_RADIUS), at))
-    return shots
+        cameras.append(InputCamera(camera, orbit_cameras([azimuth], said, CANONICAL_RADIUS), at))
+    return cameras
 
 
 def framed(camera: Cameras, vertices: Array, ratio: float, shift: Array) -> Cameras:

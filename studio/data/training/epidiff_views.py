@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from studio.cameras import Cameras
 from studio.data.training.epidiff_layout import ObjectViews, read_index
-from studio.data.training.rings import RingData, Rings
+from studio.data.training.ring_views import RingData, RingViews
 from studio.errors import DataError, about
 from studio.plugins.ranges import CountOrZero, Length, Pixels, Range, Share
 from studio.plugins.registry import register
@@ -69,7 +69,7 @@ class EpiDiffViews(RingData):
         """Return training items without the batch axis."""
         return EpiDiffDataset(self.objects(split), self.cfg)
 
-    def rings(self, split: Literal["train", "val"]) -> Rings:
+    def ring_views(self, split: Literal["train", "val"]) -> RingViews:
         """Return all objects of a split, seen by the views of `views`, for training by step number.
 
         Raises:
@@ -88,7 +88,7 @@ class EpiDiffViews(RingData):
         images = np.stack(
             [[thing.rgba(v, (side, side)) for v in self.cfg.views] for thing in things]
         )
-        return Rings(images, cameras)
+        return RingViews(images, cameras)
 
 
 class EpiDiffDataset(Dataset[dict[str, Any]]):

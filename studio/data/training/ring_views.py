@@ -42,7 +42,7 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Rings:
+class RingViews:
     """N objects seen by the same ring of V evenly spaced cameras.
 
     Attributes:
@@ -90,12 +90,12 @@ class RingData(ViewPairData):
     """Posed views of many objects, all seen by one ring of cameras: read by step number, too."""
 
     @abstractmethod
-    def rings(self, split: Literal["train", "val"]) -> Rings:
+    def ring_views(self, split: Literal["train", "val"]) -> RingViews:
         """Return all objects of a split."""
 
 
 def ring_batch(
-    rings: Rings,
+    ring_views: RingViews,
     objects: np.ndarray,
     references: np.ndarray,
     targets: np.ndarray,
@@ -108,7 +108,7 @@ def ring_batch(
     """Return the training batch of objects [B].
 
     Args:
-        rings: the objects.
+        ring_views: the objects.
         objects: which object.
         references: [B, R] ring positions of the references; the first one is the condition.
         targets: [B, T] ring offsets of the target views from the condition or, in the object's
@@ -116,42 +116,42 @@ def ring_batch(
         frame: "condition" turns the world so that the condition stands at azimuth 0; "object"
             leaves it.
         posed: give all references with their cameras, too.
-        inputs: [B] which of `Rings.inputs` is the condition, at the first reference's azimuth; the
-            reference itself where negative.
+        inputs: [B] which of `RingViews.inputs` is the condition, at the first reference's azimuth;
+            the reference itself where negative.
         faults: source of what is wrong with inputs (`with_faults`); None leaves them clean.
     """
-    (b, t), count = targets.shape, len(rings.cameras)
+    (b, t), count = targets.shape, len(ring_views.cameras)
     origin = references[:, :1] if frame == "condition" else np.zeros((b, 1), int)
     views = (origin + targets) % count
     at = torch.from_numpy((references - origin) % count)  # of the references, in this world
     index = torch.from_numpy(targets % count)
     batch: Batch = {
-        "cond_image": rings.pixels(objects, references[:, 0]),
-        "c2w": rings.cameras.c2w[index],
-        "cond_c2w": rings.cameras.c2w[at[:, 0]],
-        "intrinsics": rings.cameras.intrinsics[index],
+        "cond_image": ring_views.pixels(objects, references[:, 0]),
+        "c2w": ring_views.cameras.c2w[index],
+        "cond_c2w": ring_views.cameras.c2w[at[:, 0]],
+        "intrinsics": ring_views.cameras.intrinsics[index],
     }
     if posed:
-        flat = rings.pixels(np.repeat(objects, at.shape[1]), references.reshape(-1))
+        flat = ring_views.pixels(np.repeat(objects, at.shape[1]), references.reshape(-1))
         batch["ref_images"] = flat.unflatten(0, at.shape)
-        batch["ref_c2w"] = rings.cameras.c2w[at]
-    if rings.captions:
-        batch["caption"] = [rings.captions[n] for n in objects]
+        batch["ref_c2w"] = ring_views.cameras.c2w[at]
+    if ring_views.captions:
+        batch["caption"] = [ring_views.captions[n] for n in objects]
     if inputs is not None:
-        _take_inputs(rings, batch, objects, inputs, origin[:, 0], faults)
-    if rings.latents is None:
-        flat = rings.pixels(np.repeat(objects, t), views.reshape(-1))
+        _take_inputs(ring_views, batch, objects, inputs, origin[:, 0], faults)
+    if ring_views.latents is None:
+        flat = ring_views.pixels(np.repeat(objects, t), views.reshape(-1))
         batch["images"] = flat.unflatten(0, (b, t))
         return batch
     which = torch.from_numpy(objects)
-    batch["latents"] = rings.latents[which[:, None], torch.from_numpy(views)]
+    batch["latents"] = ring_views.latents[which[:, None], torch.from_numpy(views)]
     if inputs is None:
-        batch["cond_latents"] = rings.latents[which, torch.from_numpy(references[:, 0])]
+        batch["cond_latents"] = ring_views.latents[which, torch.from_numpy(references[:, 0])]
     return to_float(batch)
 
 
 def _take_inputs(
-    rings: Rings,
+    ring_views: RingViews,
     batch: Batch,
     objects: np.ndarray,
     inputs: np.ndarray,
@@ -159,15 +159,15 @@ def _take_inputs(
     faults: np.random.Generator | None,
 ) -> None:
     """Put people's pictures and their cameras in the place of a batch's conditions."""
-    assert rings.inputs is not None
+    assert ring_views.inputs is not None
     poses = batch["cond_c2w"].clone()
     for row in np.flatnonzero(inputs >= 0):
         n, k = objects[row], inputs[row]
-        picture = rings.inputs.images[n, k]
+        picture = ring_views.inputs.images[n, k]
         if faults is not None:
             picture = with_faults(picture, faults)
         batch["cond_image"][row] = on_white(picture[None])[0]
-        poses[row] = turned(rings.inputs.c2w[n, k], -360.0 * origin[row] * rings.turn)
+        poses[row] = turned(ring_views.inputs.c2w[n, k], -360.0 * origin[row] * ring_views.turn)
     batch["cond_c2w"] = poses
 
 
@@ -191,7 +191,7 @@ class RingBatches(StepBatches):
     """Endless batches from rings; batch `s` is a function of (seed, s) alone.
 
     Args:
-        rings: the objects.
+        ring_views: the objects.
         batch: objects per part.
         targets: target views per object; all of the ring, in order, where it equals the ring.
         seed: of the draw.
@@ -204,7 +204,7 @@ class RingBatches(StepBatches):
 
     def __init__(
         self,
-        rings: Rings,
+        ring_views: RingViews,
         batch: int,
         targets: int,
         seed: int,
@@ -216,17 +216,17 @@ class RingBatches(StepBatches):
         copied: Sequence[int] = (0, 0),
     ) -> None:
         super().__init__(batch, seed, first_step, parts)
-        self.rings, self.targets = rings, targets
+        self.ring_views, self.targets = ring_views, targets
         self.references, self.frame = references, frame
         self.copied = range(*copied)
 
     def at(self, step: int, part: int = 0) -> Batch:
         """Return a part of the batch of a step."""
         rng = np.random.default_rng([self.seed, step])
-        n, v = self.rings.images.shape[:2]
+        n, v = self.ring_views.images.shape[:2]
         joint = self.batch * self.parts.total
         objects = rng.integers(n, size=joint)
-        first = rng.choice(self.rings.references or v, size=joint)
+        first = rng.choice(self.ring_views.references or v, size=joint)
         if self.targets == v:
             targets = np.broadcast_to(np.arange(v), (joint, v)).copy()
         else:
@@ -234,10 +234,10 @@ class RingBatches(StepBatches):
         further = max(self.references - 1, 0)
         offsets = [rng.permutation(v - 1)[:further] + 1 for _ in range(joint)] if further else []
         inputs = None
-        if self.rings.inputs is not None:
-            count = self.rings.inputs.at.shape[1]
+        if self.ring_views.inputs is not None:
+            count = self.ring_views.inputs.at.shape[1]
             inputs = np.where(rng.random(joint) < OWN_SHARE, -1, rng.integers(count, size=joint))
-            taken = self.rings.inputs.at[objects, np.maximum(inputs, 0)]
+            taken = self.ring_views.inputs.at[objects, np.maximum(inputs, 0)]
             first = np.where(inputs < 0, first, taken)
         references = first[:, None]
         if offsets:
@@ -247,7 +247,7 @@ class RingBatches(StepBatches):
             targets = rng.permuted((references - origin) % v, axis=1)[:, : self.targets]
         own = slice(part * self.batch, (part + 1) * self.batch)
         return ring_batch(
-            self.rings,
+            self.ring_views,
             objects[own],
             references[own],
             targets[own],
