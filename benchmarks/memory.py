@@ -156,7 +156,7 @@ def figures(config: Path, changes: Sequence[str] = ()) -> dict[str, float]:
     """
     from studio.config import load_experiment
     from studio.guidance.precision import store_at_precision
-    from studio.guidance.spad.attention import Scene
+    from studio.guidance.spad.attention import CameraConditioning
     from studio.plugins.options import build
 
     words = [f"system.guidance.{word}" for word in changes]
@@ -170,7 +170,7 @@ def figures(config: Path, changes: Sequence[str] = ()) -> dict[str, float]:
     store_at_precision(guidance)
     watch = Watch(guidance, mode)
     generator = torch.Generator().manual_seed(0)
-    with mock.patch.object(Scene, "tiles", lambda *_: []):  # of processors only
+    with mock.patch.object(CameraConditioning, "tiles", lambda *_: []):  # of processors only
         guidance.generate(data.condition(), data.targets(), generator=generator)
     weights = sum(tensor.nbytes for tensor in {id(t): t for t in watch.weights}.values())
     peak = weights + max(watch.peaks.values())

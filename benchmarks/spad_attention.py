@@ -37,11 +37,11 @@ from einops import rearrange
 from torch import Tensor
 
 from studio.guidance.spad.attention import (
+    CameraConditioning,
+    ConditioningSlot,
     JointSelfAttention,
-    Scene,
-    Stage,
+    joint_attention,
     masked_attention,
-    scene_attention,
 )
 from studio.guidance.spad.epipolar import default_ring, epipolar_mask, plucker
 from studio.guidance.spad.network import SIZES, MultiViewUNet, build_unet
@@ -69,58 +69,58 @@ def dense_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 class DenseSelfAttention(JointSelfAttention):
     """The plain formulation as an attention processor."""
 
-    def __init__(self, stage: Stage, mask: Tensor) -> None:
-        super().__init__(stage)
+    def __init__(self, slot: ConditioningSlot, mask: Tensor) -> None:
+        super().__init__(slot)
         self.mask = mask
 
     def __call__(self, attn: Attention, hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
         """Attend over the tokens of all views."""
-        x = rearrange(hidden_states, "(n v) t c -> n (v t) c", v=self.stage.current().views)
+        x = rearrange(hidden_states, "(n v) t c -> n (v t) c", v=self.slot.current().views)
         q, k, v = (
             rearrange(part(x), "n t (h d) -> n h t d", h=attn.heads)
             for part in (attn.to_q, attn.to_k, attn.to_v)
         )
         r = self.mask.shape[-1] // x.shape[1]
         out = dense_attention(q, k, v, self.mask[:, ::r, ::r])
-        out = rearrange(out, "n h (v t) d -> (n v) t (h d)", v=self.stage.current().views)
+        out = rearrange(out, "n h (v t) d -> (n v) t (h d)", v=self.slot.current().views)
         return attn.to_out[1](attn.to_out[0](out))
 
 
-def make_scene(views: int) -> Scene:
-    """Return the scene of the default cameras."""
+def make_conditioning(views: int) -> CameraConditioning:
+    """Return the conditioning of the default cameras."""
     cameras = default_ring(views)
-    return Scene(plucker(cameras, SIDE)[None], epipolar_mask(cameras, SIDE)[None])
+    return CameraConditioning(plucker(cameras, SIDE)[None], epipolar_mask(cameras, SIDE)[None])
 
 
 def attention_runs(views: int) -> dict[str, Runs]:
     """Return the variants of the self-attentions of one evaluation."""
-    scene = make_scene(views)
-    assert scene.mask is not None
+    conditioning = make_conditioning(views)
+    assert conditioning.mask is not None
     generator = torch.Generator().manual_seed(0)
     runs: dict[str, Runs] = {"dense": [], "bias": [], "studio": []}
     for side, width, count in LAYERS:
         shape = (3, 1, views * side**2, HEADS, width)  # as the projections leave them
         q, k, v = torch.randn(shape, generator=generator).transpose(2, 3)
         r = (SIDE // side) ** 2
-        mask = scene.mask[:, ::r, ::r]
+        mask = conditioning.mask[:, ::r, ::r]
         runs["dense"].append((count, partial(dense_attention, q, k, v, mask)))
-        runs["bias"].append((count, partial(_bias_attention, q, k, v, scene)))
-        runs["studio"].append((count, partial(_studio_attention, q, k, v, scene)))
+        runs["bias"].append((count, partial(_bias_attention, q, k, v, conditioning)))
+        runs["studio"].append((count, partial(_studio_attention, q, k, v, conditioning)))
     return runs
 
 
-def _bias_attention(q: Tensor, k: Tensor, v: Tensor, scene: Scene) -> Tensor:
-    return masked_attention(q, k, v, scene.bias(q.shape[2]))
+def _bias_attention(q: Tensor, k: Tensor, v: Tensor, conditioning: CameraConditioning) -> Tensor:
+    return masked_attention(q, k, v, conditioning.bias(q.shape[2]))
 
 
-def _studio_attention(q: Tensor, k: Tensor, v: Tensor, scene: Scene) -> Tensor:
-    return scene_attention(q, k, v, scene)
+def _studio_attention(q: Tensor, k: Tensor, v: Tensor, conditioning: CameraConditioning) -> Tensor:
+    return joint_attention(q, k, v, conditioning)
 
 
 def unet_runs(views: int, model: MultiViewUNet) -> dict[str, Runs]:
     """Return both variants of one evaluation of the UNet."""
-    scene = make_scene(views)
-    assert scene.mask is not None
+    conditioning = make_conditioning(views)
+    assert conditioning.mask is not None
     generator = torch.Generator().manual_seed(0)
     latents = torch.randn(1, views, 4, SIDE, SIDE, generator=generator)
     text = torch.randn(1, views, 77, 768, generator=generator)
@@ -128,14 +128,14 @@ def unet_runs(views: int, model: MultiViewUNet) -> dict[str, Runs]:
     t = torch.full((1, views), 500)
     blocks = [m for m in model.modules() if isinstance(m, BasicTransformerBlock)]
     processors = {
-        "dense": DenseSelfAttention(model.stage, scene.mask),
-        "studio": JointSelfAttention(model.stage),
+        "dense": DenseSelfAttention(model.slot, conditioning.mask),
+        "studio": JointSelfAttention(model.slot),
     }
 
     def run(name: str) -> Tensor:
         for block in blocks:
             block.attn1.set_processor(processors[name])
-        return model(latents, t, text, camera, scene)
+        return model(latents, t, text, camera, conditioning)
 
     return {name: [(1, partial(run, name))] for name in processors}
 

@@ -172,7 +172,7 @@ def released_weights(advice: list[str]) -> list[str]:
     from studio.app.early_checks import WEIGHTS
     from studio.config import read_experiment
     from studio.errors import StudioError
-    from studio.guidance.hub import resolve
+    from studio.guidance.hub import locate
     from studio.guidance.licences import licence_of
     from studio.plugins.discovery import find
 
@@ -187,7 +187,7 @@ def released_weights(advice: list[str]) -> list[str]:
                 licence = find("guidance", method).released_licence
                 size = f"{SIZES_GB[method]} GB"
             try:
-                path = resolve(name)
+                path = locate(name)
                 licence = licence_of(str(path), licence)
                 found = faults(path, weights=option in WEIGHTS)
                 inside = [f.replace(f"{path}/", "").replace(f"{path} ", "it ") for f in found]

@@ -18,7 +18,7 @@ import numpy as np
 from studio.captures.even_background import ADVICE, check_shows_something
 from studio.config import ExperimentConfig, read_experiment
 from studio.errors import ConfigError, DataError, PluginError, WeightsError
-from studio.guidance.hub import resolve
+from studio.guidance.hub import locate
 from studio.io.paths import existing
 from studio.io.picture_files import opened
 from studio.io.yaml_text import Plain, Word
@@ -191,6 +191,6 @@ def _check_weights(group: Group) -> None:
     for option in WEIGHTS:
         if option in group.options and (text := group.text(option)):
             try:
-                resolve(text)
+                locate(text)
             except WeightsError as error:
                 raise WeightsError(f"{group.key}.{option}: {error}") from error

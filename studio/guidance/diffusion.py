@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import encode, latent_side
 from studio.guidance.noise import randn_like
-from studio.guidance.noise_schedules import ScheduleOptions, Variance, betas_of
+from studio.guidance.noise_schedules import NoiseScheduleOptions, Variance, betas_of
 from studio.guidance.precision import VAE_BATCH, LatentSamplingOptions, whole
 from studio.plugins.ranges import Factor, Fixed
 
@@ -31,7 +31,7 @@ PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)
 
 
 @dataclass
-class DiffusionOptions(ScheduleOptions, LatentSamplingOptions):
+class DiffusionOptions(NoiseScheduleOptions, LatentSamplingOptions):
     """Options of a latent-diffusion method that its noise schedule and its loss follow from."""
 
     prediction_type: Fixed[Prediction] = "v_prediction"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from studio.errors import WeightsError
-from studio.guidance.hub import beside, resolve
+from studio.guidance.hub import beside, locate
 from studio.guidance.json_files import check_network, describing, networks_refused, read_json
 from studio.guidance.ldm import network_of
 from studio.guidance.needs import Part, check_there, part
@@ -84,14 +84,14 @@ def network_at(source: str, name: str, *, allow_download: bool = False, variant:
         source: a folder of it, of a model that holds it in a folder `name`, a file, or either in a
             repository of the hub.
         name: as diffusers calls its folder.
-        allow_download: see `studio.guidance.hub.resolve`.
+        allow_download: see `studio.guidance.hub.locate`.
         variant: see `find_weights`.
     """
-    path = resolve(source, allow_download, part(name), variant)
+    path = locate(source, allow_download, part(name), variant)
     if not path.is_dir():
         return path
     if not _has_config(path / name) and (elsewhere := _named_elsewhere(path, name)):
-        path = resolve(elsewhere, allow_download, part(name), variant)
+        path = locate(elsewhere, allow_download, part(name), variant)
     path = path / name if _has_config(path / name) else path
     check_there(path, [Part()], variant)
     return path

@@ -39,7 +39,7 @@ MOST_REF = 1000  # bytes of the file that names a revision
 log = logging.getLogger(__name__)
 
 
-def resolve(
+def locate(
     source: Path | str,
     allow_download: bool = False,
     parts: Sequence[Part] = (),

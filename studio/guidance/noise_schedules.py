@@ -23,16 +23,16 @@ from studio.plugins.registry import config_class, origin, register
 
 Table = NDArray[np.float64]
 Variance = Annotated[float, Range(0, 0.999, above=True)]
-ScheduleName = Annotated[str, Registered("noise-schedule")]
+NoiseScheduleName = Annotated[str, Registered("noise-schedule")]
 METHODS_OWN = ("beta_start", "beta_end", "cosine_s")
 """Options of schedules that methods have among their own, with defaults of theirs."""
 
 
 @dataclass
-class ScheduleOptions:
+class NoiseScheduleOptions:
     """Options of a method that name its noise schedule; `beta_start`, `beta_end` are its own."""
 
-    beta_schedule: Fixed[ScheduleName] = "scaled_linear"
+    beta_schedule: Fixed[NoiseScheduleName] = "scaled_linear"
     """Noise schedule, a plugin of the kind noise-schedule: scaled_linear, linear, cosine, ..."""
     beta_options: Fixed[dict[str, Any]] = dataclasses.field(default_factory=dict)
     """Options of the noise schedule that this method has not itself."""
@@ -48,7 +48,7 @@ def betas_of(cfg: Any) -> Table:
     """Return the variances [train_timesteps] of the schedule that a method's options name.
 
     Args:
-        cfg: `ScheduleOptions`; of `METHODS_OWN` what the schedule knows is taken from there.
+        cfg: `NoiseScheduleOptions`; of `METHODS_OWN` what the schedule knows is taken from there.
 
     Raises:
         ConfigError: if the schedule's options cannot be used.

@@ -14,7 +14,7 @@ from typing import Any
 
 from studio.config import read_experiment
 from studio.errors import ConfigError, WeightsError
-from studio.guidance.hub import resolve
+from studio.guidance.hub import locate
 from studio.guidance.licences import licence_of
 from studio.io import shipped
 from studio.plugins import discovery as plugins
@@ -140,8 +140,8 @@ def _weights(kind: str, method: str, options: Mapping[str, Any]) -> tuple[dict[s
     missing, place = [], None
     for text in named:
         try:
-            place = place or resolve(text)
-            resolve(text)
+            place = place or locate(text)
+            locate(text)
         except WeightsError:
             missing.append(text)
     plugin = plugins.catalogue().lookup(kind, method)

@@ -165,8 +165,8 @@ def hub_cache(folder: Path) -> None:
 
 
 HUB = program(
-    "from studio.guidance.hub import resolve; from studio.guidance.licences import licence_of;"
-    f"licence_of(str(resolve({REPOSITORY_NAME!r})));"
+    "from studio.guidance.hub import locate; from studio.guidance.licences import licence_of;"
+    f"licence_of(str(locate({REPOSITORY_NAME!r})));"
     f"build('guidance', 'spad', {{'weights': {REPOSITORY_NAME!r}}}, key='system.guidance')"
 )
 CARD = program("from studio.guidance.licences import licence_of; licence_of('{in}')")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from studio.guidance.ldm import UNET, unet_name
 from studio.guidance.spad import network as net
-from studio.guidance.spad.attention import PLUCKER, Scene, inflate
+from studio.guidance.spad.attention import PLUCKER, CameraConditioning, inflate
 from studio.guidance.spad.checkpoint import PROJECTION, convert, load_official_into
 from studio.guidance.spad.epipolar import coarser_mask
 from studio.guidance.spad.guidance import SpadGuidance
@@ -54,8 +54,8 @@ def unet_options(config: Settings, groups: int) -> dict[str, Any]:
     }
 
 
-def _scene(plucker: Tensor, mask: Tensor | None) -> Scene:
-    return Scene(plucker, mask, "flat")
+def _conditioning(plucker: Tensor, mask: Tensor | None) -> CameraConditioning:
+    return CameraConditioning(plucker, mask, "flat")
 
 
 def attention_block(case: Case) -> dict[str, Tensor]:
@@ -71,12 +71,13 @@ def attention_block(case: Case) -> dict[str, Tensor]:
         norm_num_groups=config.get("num_groups", 32),
         cross_attention_dim=config["context_dim"],
     ).eval()
-    stage = inflate(block)
+    slot = inflate(block)
     load_strict(block, case.weights, case.folder)
-    masked, free = _scene(given["plucker"], given["mask"]), _scene(given["plucker"], None)
+    masked = _conditioning(given["plucker"], given["mask"])
+    free = _conditioning(given["plucker"], None)
 
-    def run(x: Tensor, scene: Scene) -> Tensor:
-        stage.scene = scene
+    def run(x: Tensor, conditioning: CameraConditioning) -> Tensor:
+        slot.conditioning = conditioning
         text = given["text"].flatten(0, 1)
         return block(x.flatten(0, 1), text, return_dict=False)[0].unflatten(0, x.shape[:2])
 
@@ -85,7 +86,7 @@ def attention_block(case: Case) -> dict[str, Tensor]:
         for name in ("half", "quarter"):
             if f"x_{name}" in given:
                 out[f"out_{name}"] = run(given[f"x_{name}"], masked)
-        stage.scene = masked
+        slot.conditioning = masked
         if "tokens" in given:
             tokens = given["tokens"].unflatten(1, (views, -1)).flatten(0, 1)
             attended = block.transformer_blocks[0].attn1(tokens)
@@ -125,15 +126,17 @@ def unet(case: Case) -> dict[str, Tensor]:
         for name, (module, f) in wanted.items()
         if f is not None
     ]
-    scene = _scene(given["plucker"], given.get("mask"))
-    out["eps"] = model(given["latents"], given["timesteps"], given["text"], given["cam_emb"], scene)
+    conditioning = _conditioning(given["plucker"], given.get("mask"))
+    out["eps"] = model(
+        given["latents"], given["timesteps"], given["text"], given["cam_emb"], conditioning
+    )
     for hook in hooks:
         hook.remove()
     if "single.latents" in given:
         latents = given["single.latents"]
         n, v, _, h, w = latents.shape
         no_camera = torch.zeros(n, v, given["cam_emb"].shape[-1])
-        empty = _scene(torch.zeros(n, v, PLUCKER, h, w), None)
+        empty = _conditioning(torch.zeros(n, v, PLUCKER, h, w), None)
         out["single.eps"] = model(
             latents, given["single.timesteps"], given["single.text"], no_camera, empty
         )
@@ -180,7 +183,7 @@ def _given(model: SpadGuidance, case: Case) -> net.Given:
         given["text"],
         given["text_uncond"],
         model.camera_projection(given["cam"]),
-        _scene(given["plucker"], given.get("mask")),
+        _conditioning(given["plucker"], given.get("mask")),
     )
 
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from studio.guidance.noise_schedules import betas_of
-from studio.guidance.viewfusion_composable.capture import Capture
 from studio.guidance.viewfusion_composable.checkpoint import load_official_tensors
 from studio.guidance.viewfusion_composable.guidance import ViewFusionComposableGuidance
+from studio.guidance.viewfusion_composable.noise_levels import NoiseLevels
 from studio.guidance.viewfusion_composable.options import ViewFusionComposableConfig
-from studio.guidance.viewfusion_composable.schedule import NoiseLevels
+from studio.guidance.viewfusion_composable.trace import DenoisingTrace
 from studio.io.weights import read_checkpoint
 from studio.ops.schedule import LearningRate
 from tests.parity.case import Adapter, Case
@@ -128,7 +128,7 @@ def sample(case: Case) -> dict[str, Tensor]:
     """A run over the whole chain, with frames and weights on the way."""
     guidance, given = model(case), case.inputs
     plan = guidance.levels.plan("ancestral")
-    capture = Capture(given["y_T"], len(plan), case.config["sample_num"])
+    trace = DenoisingTrace(given["y_T"], len(plan), case.config["sample_num"])
     made = guidance.sampler.sample(
         given["y_cond"],
         given["view_count"],
@@ -136,11 +136,11 @@ def sample(case: Case) -> dict[str, Tensor]:
         given["y_T"],
         plan,
         step_noise=given["step_noise"],
-        on_step=capture,
+        on_step=trace,
     )
-    out = {"samples": made, "frames": capture.frames}
-    if capture.weights is not None and capture.logits is not None:
-        out |= {"weight_frames": capture.weights, "logit_frames": capture.logits}
+    out = {"samples": made, "frames": trace.frames}
+    if trace.weights is not None and trace.logits is not None:
+        out |= {"weight_frames": trace.weights, "logit_frames": trace.logits}
     return out
 
 

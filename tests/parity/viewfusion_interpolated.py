@@ -11,7 +11,7 @@ from studio.data.training.views_release import ViewsReleaseData, world_to_camera
 from studio.guidance.autoencoder import encode
 from studio.guidance.ddim import DDIMStep, ddim_plan, ddim_update
 from studio.guidance.viewfusion_interpolated.guidance import ViewFusionInterpolatedGuidance
-from studio.guidance.viewfusion_interpolated.orders import Plan, make_plan
+from studio.guidance.viewfusion_interpolated.orders import ViewPlan, make_plan
 from studio.guidance.viewfusion_interpolated.weights import Fusion
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.checkpoint import load_official_into
@@ -250,7 +250,7 @@ def ring_poses(count: int, elevation: float, distance: float, azimuth: float = 0
     return torch.stack([turns, turns * 0 + elevation, turns * 0 + distance], 1)
 
 
-def order_of(run: Settings, inputs: dict[str, Tensor], name: str, window: float) -> Plan:
+def order_of(run: Settings, inputs: dict[str, Tensor], name: str, window: float) -> ViewPlan:
     """The plan of one of the official loops."""
     fusion = Fusion(run["inference_temp"], run["auto_temp"], window)
     run.about("sampler_args", "files", "n_files")
@@ -270,19 +270,19 @@ def order_of(run: Settings, inputs: dict[str, Tensor], name: str, window: float)
     return make_plan(given, ring, "spin", fusion)
 
 
-def plan_tables(plan: Plan, several: bool) -> dict[str, Tensor]:
-    """Weights, pose vectors and conditions of all steps, padded to the longest."""
-    width = max(len(step.conditions) for step in plan.steps)
-    weights = torch.zeros(len(plan.steps), width)
-    poses = torch.zeros(len(plan.steps), width, 4)
-    anchors = torch.full((len(plan.steps), width), -1)
-    for row, step in enumerate(plan.steps):
-        n = len(step.conditions)
-        weights[row, :n] = step.weights.float()
-        poses[row, :n] = net.pose_vector(plan.centres[step.conditions], plan.centres[step.view])
+def plan_tables(plan: ViewPlan, several: bool) -> dict[str, Tensor]:
+    """Weights, pose vectors and conditions of all views, padded to the longest."""
+    width = max(len(view.conditions) for view in plan.views)
+    weights = torch.zeros(len(plan.views), width)
+    poses = torch.zeros(len(plan.views), width, 4)
+    anchors = torch.full((len(plan.views), width), -1)
+    for row, view in enumerate(plan.views):
+        n = len(view.conditions)
+        weights[row, :n] = view.weights.float()
+        poses[row, :n] = net.pose_vector(plan.centres[view.conditions], plan.centres[view.view])
         names = [-10 - i if several else i for i in range(plan.inputs)]
-        names += range(1, len(plan.steps) + 1)
-        anchors[row, :n] = torch.tensor([names[i] for i in step.conditions])
+        names += range(1, len(plan.views) + 1)
+        anchors[row, :n] = torch.tensor([names[i] for i in view.conditions])
     return {"weights": weights, "T": poses, "anchor": anchors}
 
 
@@ -368,7 +368,7 @@ def run_loop(case: Case, name: str, run: Settings) -> dict[str, Tensor]:
         case.inputs["image"].double(),
         start=list(case.inputs[f"{name}.x_T"].split(1)),
         step_noise=[
-            rows[:, : len(made.conditions)] for rows, made in zip(noise, plan.steps, strict=True)
+            rows[:, : len(made.conditions)] for rows, made in zip(noise, plan.views, strict=True)
         ],
         on_step=lambda _, tensors: latents.append(tensors["latents"]),
     )

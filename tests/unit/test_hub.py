@@ -297,16 +297,16 @@ def test_several_files_and_none(web: Hub, tmp_path: Path) -> None:
         (tmp_path / "web" / "x" / "y").mkdir(parents=True, exist_ok=True)
         (tmp_path / "web" / "x" / "y" / name).write_bytes(b"x")
     with pytest.raises(WeightsError, match=r"x/y:a\.ckpt, x/y:b\.ckpt"):
-        hub.resolve("x/y", True)
-    assert hub.resolve("x/y:b.ckpt", True).name == "b.ckpt"
+        hub.locate("x/y", True)
+    assert hub.locate("x/y:b.ckpt", True).name == "b.ckpt"
     with pytest.raises(WeightsError, match=r"no c\.ckpt in the hub's x/y"):
-        hub.resolve("x/y:c.ckpt", True)
+        hub.locate("x/y:c.ckpt", True)
     assert web.asked == ["b.ckpt"]
 
 
 def test_a_name_that_nobody_knows(web: Hub) -> None:
     with pytest.raises(WeightsError, match="neither here nor to be had from the hub") as caught:
-        hub.resolve("checkpoints/eschernet-6dof", True)
+        hub.locate("checkpoints/eschernet-6dof", True)
     assert "404" in str(caught.value)
 
 

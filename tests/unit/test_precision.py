@@ -18,7 +18,7 @@ from studio.guidance.epidiff.geometry import CameraSet
 from studio.guidance.epidiff.network import Attention
 from studio.guidance.noise import randn_like
 from studio.guidance.precision import sampling_type, store_at_precision
-from studio.guidance.spad.attention import Scene
+from studio.guidance.spad.attention import CameraConditioning
 from studio.views import Condition
 from tests.unit import test_viewfusion_composable
 from tests.unit.test_predictions import METHODS, PICTURE
@@ -74,7 +74,7 @@ def camera_numbers(model: Any) -> list[Tensor]:
         for value in (*given, *named.values()):
             if isinstance(value, CameraSet):
                 told.extend([value.at(8).points, value.at(8).query, value.at(8).mask])
-            elif isinstance(value, Scene):
+            elif isinstance(value, CameraConditioning):
                 told.append(value.plucker)
                 told.extend([] if value.mask is None else [value.mask])
             elif isinstance(value, dict):

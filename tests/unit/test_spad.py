@@ -24,12 +24,17 @@ from studio.guidance.ldm import UNET, ema_key, fill
 from studio.guidance.noise import Noise
 from studio.guidance.spad import attention
 from studio.guidance.spad import network as net
-from studio.guidance.spad.attention import FORBIDDEN, Scene, masked_attention, scene_attention
+from studio.guidance.spad.attention import (
+    FORBIDDEN,
+    CameraConditioning,
+    joint_attention,
+    masked_attention,
+)
 from studio.guidance.spad.checkpoint import convert, fresh_parts, start_from
+from studio.guidance.spad.conditioning import ConditioningMaker
 from studio.guidance.spad.epipolar import epipolar_mask
 from studio.guidance.spad.guidance import SpadGuidance
 from studio.guidance.spad.sampling import HeldPicture
-from studio.guidance.spad.scenes import SceneMaker
 from studio.guidance.spad.text import NANO_WORDS, WordTokenizer, read_tokenizer, words_of
 from studio.guidance.stable_diffusion import network_kwargs
 from studio.io.weights import write_tensors
@@ -95,16 +100,16 @@ class Inputs:
 
     def __init__(self, model: SpadGuidance, **changes: Any) -> None:
         self.model, cameras = model, orbit_cameras([0, 40, 200], 30.0, size=32)
-        self.scene = model.scenes.of([cameras])
+        self.conditioning = model.conditioning.of([cameras])
         self.latents = torch.randn(1, 3, 8, 8, 8, generator=seeded(2))
         self.t = torch.full((1, 3), 300)
         self.text = model.embed(["a red car"])[:, None].expand(-1, 3, -1, -1)
-        self.camera = model.camera_projection(model.scenes.numbers([cameras]))
+        self.camera = model.camera_projection(model.conditioning.numbers([cameras]))
         self.__dict__.update(changes)
 
     @torch.no_grad()
     def run(self) -> Tensor:
-        return self.model.denoiser(self.latents, self.t, self.text, self.camera, self.scene)
+        return self.model.denoiser(self.latents, self.t, self.text, self.camera, self.conditioning)
 
 
 # ---------------------------------------------------------------- network
@@ -118,13 +123,13 @@ def test_everything_the_network_is_told_matters() -> None:
     other = orbit_cameras([0, 90, 200], 30.0, size=32)
     changed = {
         "text": model.embed(["a green sofa"])[:, None].expand(-1, 3, -1, -1),
-        "camera": model.camera_projection(model.scenes.numbers([other])),
+        "camera": model.camera_projection(model.conditioning.numbers([other])),
         "t": torch.full((1, 3), 700),
-        "scene": replace(given.scene, plucker=model.scenes.of([other]).plucker),
+        "conditioning": replace(given.conditioning, plucker=model.conditioning.of([other]).plucker),
     }
     for name, value in changed.items():
         assert (Inputs(model, **{name: value}).run() - plain).abs().max() > 1e-3, name
-    free = Inputs(model, scene=replace(given.scene, mask=None)).run()
+    free = Inputs(model, conditioning=replace(given.conditioning, mask=None)).run()
     assert (free - plain).abs().max() > 1e-3
 
 
@@ -134,10 +139,10 @@ def test_views_see_each_other_through_the_mask_only() -> None:
     latents = given.latents.clone()
     latents[:, 2] += 1
     apart = (torch.arange(192)[:, None] // 64 == torch.arange(192) // 64)[None]
-    blind = replace(given.scene, mask=apart)
-    for scene, seen in ((given.scene, True), (blind, False)):
-        moved = Inputs(model, scene=scene, latents=latents).run()
-        difference = (moved - Inputs(model, scene=scene).run())[:, :2].abs().max()
+    blind = replace(given.conditioning, mask=apart)
+    for conditioning, seen in ((given.conditioning, True), (blind, False)):
+        moved = Inputs(model, conditioning=conditioning, latents=latents).run()
+        difference = (moved - Inputs(model, conditioning=conditioning).run())[:, :2].abs().max()
         assert (difference > 1e-3) == seen
 
 
@@ -158,11 +163,12 @@ def test_an_untrained_inflation_of_one_view_is_the_plain_unet() -> None:
     model = build("guidance", "spad", TINY).eval()
     start_from(model.denoiser.unet, plain.state_dict(), "plain")
     latents, text = torch.randn(2, 8, 8, 8), torch.randn(2, 5, 32)
-    t, scene = torch.tensor([100, 800]), Scene(torch.randn(2, 1, 6, 8, 8))
+    t, conditioning = torch.tensor([100, 800]), CameraConditioning(torch.randn(2, 1, 6, 8, 8))
     camera = model.camera_projection(torch.randn(2, 1, 4))  # starts at zero
     with torch.no_grad():
         want = plain(torch.cat([latents, 0 * latents], 1), t, text).sample
-        got = model.denoiser(latents[:, None], t[:, None], text[:, None], camera, scene)[:, 0]
+        got = model.denoiser(latents[:, None], t[:, None], text[:, None], camera, conditioning)
+        got = got[:, 0]
     torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
 
 
@@ -178,29 +184,30 @@ def test_float32_attention_under_autocast() -> None:
 
 def test_attention_by_tiles_is_attention_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     cameras = orbit_cameras([0, 60, 130], 30.0, size=64)
-    scene = SceneMaker(SpadGuidance.Config(), 16).of([cameras])
+    conditioning = ConditioningMaker(SpadGuidance.Config(), 16).of([cameras])
     q, k, v = torch.randn(3, 2, 2, 768, 8, generator=seeded())
     with torch.no_grad():
-        assert not scene.tiles(768)  # too few tokens to pay
-        want = scene_attention(q, k, v, scene)
+        assert not conditioning.tiles(768)  # too few tokens to pay
+        want = joint_attention(q, k, v, conditioning)
         monkeypatch.setattr(attention, "TILED_FROM", 768)
-        scene = replace(scene)
-        assert [len(tile.queries) for tile in scene.tiles(768)] == [64] * 12
-        assert max(len(tile.keys) for tile in scene.tiles(768)) < 700
-        torch.testing.assert_close(scene_attention(q, k, v, scene), want)
+        conditioning = replace(conditioning)
+        assert [len(tile.queries) for tile in conditioning.tiles(768)] == [64] * 12
+        assert max(len(tile.keys) for tile in conditioning.tiles(768)) < 700
+        torch.testing.assert_close(joint_attention(q, k, v, conditioning), want)
 
 
-# ---------------------------------------------------------------- scenes
+# ---------------------------------------------------------------- camera conditioning
 
 
 def test_bias_is_made_once_per_level_and_shared() -> None:
     model = tiny()
-    scene = model.scenes.of([orbit_cameras([0, 120, 240], 30.0, size=32)])
-    bias = scene.bias(192)
+    conditioning = model.conditioning.of([orbit_cameras([0, 120, 240], 30.0, size=32)])
+    bias = conditioning.bias(192)
     assert bias is not None and bias.shape == (1, 1, 192, 192)
-    assert scene.bias(192) is bias and scene.times(2) is scene  # both halves of the guidance
-    assert scene.mask is not None and torch.equal(bias[:, 0] == 0, scene.mask)
-    two = model.scenes.of([orbit_cameras([0, 120, a], 30.0, size=32) for a in (200, 240)])
+    assert conditioning.bias(192) is bias
+    assert conditioning.times(2) is conditioning  # both halves of the guidance
+    assert conditioning.mask is not None and torch.equal(bias[:, 0] == 0, conditioning.mask)
+    two = model.conditioning.of([orbit_cameras([0, 120, a], 30.0, size=32) for a in (200, 240)])
     once, twice = two.bias(48), two.times(2).bias(48)
     assert once is not None and twice is not None
     assert torch.equal(twice, once.repeat(2, 1, 1, 1))
@@ -210,19 +217,19 @@ def test_bias_is_made_once_per_level_and_shared() -> None:
 @pytest.mark.parametrize("level", [2, 4])
 def test_coarser_masks_are_those_of_the_geometry(resample: str, level: int) -> None:
     cameras = orbit_cameras([0, 50, 170], 20.0, size=64)
-    scene = SceneMaker(SpadGuidance.Config(mask_resample=resample), 8).of([cameras])
+    conditioning = ConditioningMaker(SpadGuidance.Config(mask_resample=resample), 8).of([cameras])
     want = epipolar_mask(cameras, 8, resample, level)
-    bias = scene.bias(len(want))
+    bias = conditioning.bias(len(want))
     assert bias is not None and torch.equal(bias[0, 0], torch.where(want, 0.0, FORBIDDEN))
 
 
 def test_masks_of_camera_sets_from_remembered_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    maker = SceneMaker(SpadGuidance.Config(), 8)
+    maker = ConditioningMaker(SpadGuidance.Config(), 8)
     ring = orbit_cameras([22.5 * k for k in range(6)], 30.0, size=64)
     for index in ([0, 1, 2, 3], [3, 1, 5, 0], [5, 4, 2, 0]):
         assert torch.equal(maker.mask(ring[index]), epipolar_mask(ring[index], 8)), index
     maker.mask(ring)
-    monkeypatch.setattr("studio.guidance.spad.scenes.epipolar_mask", None)  # all are known
+    monkeypatch.setattr("studio.guidance.spad.conditioning.epipolar_mask", None)  # all are known
     assert maker.mask(ring[[4, 1, 2]]).shape == (192, 192)
     assert maker.mask(ring[[2]]).all()
 
@@ -602,7 +609,7 @@ def test_full_size_networks_take_every_released_tensor(
 
 def test_cameras_of_the_released_rig() -> None:
     cfg = SpadGuidance.released("four-views")
-    numbers = SceneMaker(cfg, 8).numbers([rig(cfg)])
+    numbers = ConditioningMaker(cfg, 8).numbers([rig(cfg)])
     assert numbers.shape == (1, 8, 8)
     want = torch.tensor([torch.pi / 4, 0.0, 1.0, 3.5, 2.72778, 2.72778, 0.0, 0.0])
     torch.testing.assert_close(numbers[0, 0], want, atol=1e-4, rtol=0)

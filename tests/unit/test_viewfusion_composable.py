@@ -19,13 +19,13 @@ from studio.errors import ConfigError, WeightsError
 from studio.guidance.backgrounds import generated_views
 from studio.guidance.noise_schedules import betas_of
 from studio.guidance.viewfusion_composable import conditioning as cond
-from studio.guidance.viewfusion_composable.capture import Capture
 from studio.guidance.viewfusion_composable.checkpoint import load_official_tensors
 from studio.guidance.viewfusion_composable.composition import compose, used_views
 from studio.guidance.viewfusion_composable.guidance import ViewFusionComposableGuidance
 from studio.guidance.viewfusion_composable.network import ViewUNet, sinusoids
+from studio.guidance.viewfusion_composable.noise_levels import NoiseLevels
 from studio.guidance.viewfusion_composable.options import ViewFusionComposableConfig
-from studio.guidance.viewfusion_composable.schedule import NoiseLevels
+from studio.guidance.viewfusion_composable.trace import DenoisingTrace
 from studio.io.images import read_picture
 from studio.plugins.options import build, parse_config
 from studio.rigs import RIGS
@@ -387,10 +387,10 @@ def test_generate_makes_the_ring_and_captures_it(tmp_path: Path) -> None:
     assert made.images.shape == (5, 4, SIDE, SIDE)
     assert calls == [(i, 18) for i in range(1, 19)]
     assert made.cameras.spherical()[0].tolist() == pytest.approx([0, 288, 216, 144, 72], abs=1e-3)
-    assert model.captured is not None and model.captured.weights is not None
-    assert model.captured.frames.shape == (5, 4, 3, SIDE, SIDE)
-    assert model.captured.weights.shape == (5, 3, 1, 3, SIDE, SIDE)
-    last = model.captured.frames[:, -1] * 2 - 1
+    assert model.trace is not None and model.trace.weights is not None
+    assert model.trace.frames.shape == (5, 4, 3, SIDE, SIDE)
+    assert model.trace.weights.shape == (5, 3, 1, 3, SIDE, SIDE)
+    last = model.trace.frames[:, -1] * 2 - 1
     assert torch.equal(generated_views(last, made.cameras, {}).images, made.images)
     model.save_extras(tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {"frames.png", "weights.png"}
@@ -398,7 +398,7 @@ def test_generate_makes_the_ring_and_captures_it(tmp_path: Path) -> None:
     assert shown.shape == (3, 6 * SIDE, 2 * SIDE)  # the view on top, five targets on the left
     given = cond.condition_views(Condition(image=picture), SIDE)[0]
     torch.testing.assert_close(shown[:, :SIDE, SIDE:], given, atol=0.003, rtol=0)
-    first = model.captured.frames[0, -1].clamp(0, 1)
+    first = model.trace.frames[0, -1].clamp(0, 1)
     torch.testing.assert_close(shown[:, SIDE : 2 * SIDE, :SIDE], first, atol=0.003, rtol=0)
     assert (shown[:, SIDE:, SIDE:] == 1).all()  # a single view has all the weight
     again = model.generate(Condition(image=picture), generator=seeded(1))
@@ -427,16 +427,16 @@ def test_capture_in_turn_pads_the_weights_of_early_targets(tmp_path: Path) -> No
     model = tiny(autoregressive=True, capture=1, steps=2)
     cameras = orbit_cameras([0.0, 15.0, 30.0], 30.0, 2.732, 30.0, SIDE)
     model.generate(Condition(image=torch.ones(4, SIDE, SIDE)), cameras, generator=seeded())
-    captured = model.captured
-    assert captured is not None and captured.weights is not None and captured.logits is not None
-    assert captured.weights.shape == (3, 1, 3, 3, SIDE, SIDE)
-    assert captured.logits.shape == (1 + 2 + 3, 1, 3, SIDE, SIDE)
-    assert (captured.weights[0, 0, 1:] == 0).all()
-    torch.testing.assert_close(captured.weights.sum(2), torch.ones(3, 1, 3, SIDE, SIDE))
+    trace = model.trace
+    assert trace is not None and trace.weights is not None and trace.logits is not None
+    assert trace.weights.shape == (3, 1, 3, 3, SIDE, SIDE)
+    assert trace.logits.shape == (1 + 2 + 3, 1, 3, SIDE, SIDE)
+    assert (trace.weights[0, 0, 1:] == 0).all()
+    torch.testing.assert_close(trace.weights.sum(2), torch.ones(3, 1, 3, SIDE, SIDE))
     model.save_extras(tmp_path)
     shown = read_picture(tmp_path / "weights.png")[:3, :SIDE]  # the input, then two made views
     assert (shown[:, :, : 2 * SIDE] == 1).all()
-    made = captured.frames[:2, -1].clamp(0, 1)
+    made = trace.frames[:2, -1].clamp(0, 1)
     torch.testing.assert_close(
         shown[:, :, 2 * SIDE :], torch.cat(list(made), dim=2), atol=0.003, rtol=0
     )
@@ -445,8 +445,8 @@ def test_capture_in_turn_pads_the_weights_of_early_targets(tmp_path: Path) -> No
 def test_capture_without_weights_keeps_frames(tmp_path: Path) -> None:
     model = tiny(predict_weights=False, weighting_train=False, weighting_inference=False, capture=2)
     model.generate(Condition(image=torch.ones(4, SIDE, SIDE)), generator=seeded())
-    assert isinstance(model.captured, Capture)
-    assert model.captured.weights is None and model.captured.logits is None
+    assert isinstance(model.trace, DenoisingTrace)
+    assert model.trace.weights is None and model.trace.logits is None
     model.save_extras(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["frames.png"]
 

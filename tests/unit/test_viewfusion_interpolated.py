@@ -16,7 +16,7 @@ from studio.guidance.ddim import ddim_plan, ddim_update
 from studio.guidance.ldm import UNET
 from studio.guidance.viewfusion_interpolated.guidance import ViewFusionInterpolatedGuidance
 from studio.guidance.viewfusion_interpolated.orders import (
-    Plan,
+    ViewPlan,
     camera_poses,
     make_plan,
     path_poses,
@@ -65,7 +65,7 @@ def test_spin_goes_around_both_sides_at_once() -> None:
     plan = make_plan(INPUT, ring(36))
     azimuths = ((plan.poses[1:, 0] + 179.9) % 360 - 179.9).round(decimals=6).tolist()
     assert azimuths[:4] == [10, -10, 20, -20] and azimuths[-3:] == [170, -170, 180]
-    assert plan.conditions == 443 and len(plan.steps) == 35
+    assert plan.conditions == 443 and len(plan.views) == 35
     assert make_plan(INPUT, ring(16)).conditions == 85
     assert plan.targets[:3] == [0, 1, 3] and plan.targets[-1] == 2
 
@@ -88,13 +88,13 @@ def test_few_views_and_all_weights_sum_to_one(order: Any, count: int) -> None:
             check(plan, window)
 
 
-def check(plan: Plan, window: float) -> None:
-    for step in plan.steps:
-        assert step.weights.sum() == pytest.approx(1, abs=1e-12) and (step.weights >= 0).all()
-        assert step.conditions[: plan.inputs] == list(range(plan.inputs))
-        assert all(i < step.view for i in step.conditions)
+def check(plan: ViewPlan, window: float) -> None:
+    for made in plan.views:
+        assert made.weights.sum() == pytest.approx(1, abs=1e-12) and (made.weights >= 0).all()
+        assert made.conditions[: plan.inputs] == list(range(plan.inputs))
+        assert all(i < made.view for i in made.conditions)
         if window == 0:
-            assert step.conditions == list(range(plan.inputs))
+            assert made.conditions == list(range(plan.inputs))
 
 
 def test_nothing_near_means_all_weight_on_the_input() -> None:
@@ -111,13 +111,13 @@ def test_equal_distances_of_zero_weigh_the_same() -> None:
 def test_repeated_targets_are_made_once() -> None:
     turned = poses((90, 30, 1.5), (450, 30, 1.5), (0, 30, 1.5), (90, 30, 2.0), (-270, 30, 1.5))
     plan = make_plan(INPUT, turned)
-    assert plan.targets == [1, 1, 0, 2, 1] and len(plan.steps) == 2
+    assert plan.targets == [1, 1, 0, 2, 1] and len(plan.views) == 2
 
 
 @pytest.mark.parametrize("order", ["spin", "path"])
 def test_target_at_the_input_is_the_input(order: str) -> None:
     plan = make_plan(INPUT, poses((360, 30, 1.5)), order)
-    assert plan.targets == [0] and plan.steps == []
+    assert plan.targets == [0] and plan.views == []
 
 
 def test_path_takes_even_steps_the_short_way() -> None:
@@ -127,7 +127,7 @@ def test_path_takes_even_steps_the_short_way() -> None:
     torch.testing.assert_close(way[0], poses((180, 10 - 25 / 3, 1.5 + 0.5 / 3))[0])
     assert len(path_poses(start, poses((170, 10, 1.8))[0])) == 1  # the distance alone
     plan = make_plan(INPUT, poses((40, 30, 1.5), (-25, 30, 1.5), (20, 30, 1.5)), "path")
-    assert [len(s.conditions) for s in plan.steps] == [1, 2, 3, 4, 1, 2, 3, 1, 2]
+    assert [len(s.conditions) for s in plan.views] == [1, 2, 3, 4, 1, 2, 3, 1, 2]
     ends = plan.poses[plan.targets, 0].tolist()
     assert ends == pytest.approx([40, -25, 20])
     assert plan.targets == [4, 7, 9]  # not the view of the same pose on the way to 40 degrees
@@ -137,7 +137,7 @@ def test_list_of_poses_is_made_first() -> None:
     order = [[180, 30, 1.5], [20, 60], [0, 30]]
     plan = make_plan(INPUT, ring(8), order)
     assert plan.poses[1:4].tolist() == [[180, 30, 1.5], [20, 60, 1.5], [45, 30, 1.5]]
-    assert len(plan.steps) == 8 and plan.targets[0] == 0 and plan.targets[4] == 1
+    assert len(plan.views) == 8 and plan.targets[0] == 0 and plan.targets[4] == 1
     assert 2 not in plan.targets  # a help on the way, not asked for
 
 
@@ -145,7 +145,7 @@ def test_several_inputs_share_by_their_angle() -> None:
     inputs = poses((0, 30, 1.5), (90, 30, 1.5), (180, 0, 1.2))
     plan = make_plan(inputs, ring(8))
     assert plan.targets[2] == 1  # an input stands there
-    first = plan.steps[0]
+    first = plan.views[0]
     assert first.conditions == [0, 1, 2]
     assert first.weights[0] == pytest.approx(float(first.weights[1]))  # 45 degrees from both
     assert first.weights[0] > first.weights[2]

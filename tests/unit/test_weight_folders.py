@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from studio.errors import StudioError, WeightsError
-from studio.guidance.hub import cache_folder, resolve
+from studio.guidance.hub import cache_folder, locate
 from studio.guidance.weight_files import find_weights
 from studio.plugins.options import build
 from studio.systems.generated import weight_paths
@@ -271,9 +271,9 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_snapshots_without_a_main_revision(cache: Path) -> None:
     snapshot = into_cache(cache, "a/b", NANO / "vae", main=False)
-    assert resolve("a/b") == snapshot
+    assert locate("a/b") == snapshot
     with pytest.raises(WeightsError, match="there is no nothing.ckpt"):
-        resolve("a/b/nothing.ckpt")
+        locate("a/b/nothing.ckpt")
 
 
 def test_a_repository_of_one_file(cache: Path, tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_a_repository_of_one_file(cache: Path, tmp_path: Path) -> None:
     (tmp_path / "r" / "model.ckpt").write_bytes(b"x")
     (tmp_path / "r" / "README.md").write_text("x")
     snapshot = into_cache(cache, "a/file", tmp_path / "r")
-    assert resolve("a/file") == resolve("a/file/model.ckpt") == snapshot / "model.ckpt"
+    assert locate("a/file") == locate("a/file/model.ckpt") == snapshot / "model.ckpt"
 
 
 @pytest.mark.parametrize("text", ["load/nano/zero124", "load/nowhere", "tests/x.ckpt", "./a", "/b"])
@@ -291,7 +291,7 @@ def test_a_missing_path_is_never_called_a_repository(
 ) -> None:
     monkeypatch.chdir(REPOSITORY)
     with pytest.raises(WeightsError, match="do not exist") as caught:
-        resolve(text, allow_download=allow)
+        locate(text, allow_download=allow)
     message = str(caught.value).replace("a repository of the hub, owner/name", "")
     assert "repository" not in message
     assert ("did you mean load/nano/zero123" in message) is (text == "load/nano/zero124")
@@ -299,7 +299,7 @@ def test_a_missing_path_is_never_called_a_repository(
 
 def test_too_long_a_path() -> None:
     with pytest.raises(WeightsError, match="do not exist"):
-        resolve("a" * 5000)
+        locate("a" * 5000)
 
 
 # ---------------------------------------------------------------- damage

@@ -19,7 +19,7 @@ from studio.guidance import autoencoder
 from studio.guidance.ddim import ddim_plan
 from studio.guidance.diffusion import PREDICTIONS
 from studio.guidance.folders import current_vae_name
-from studio.guidance.hub import resolve
+from studio.guidance.hub import locate
 from studio.guidance.ldm import EMA, UNET, ema_key, fill
 from studio.guidance.zero123 import guidance as guidance_module
 from studio.guidance.zero123 import network as net
@@ -429,10 +429,10 @@ def read_part_of(folder: Path) -> nn.Module:
 
 def test_a_hub_name_is_never_fetched_unasked(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="allow_download=true"):
-        resolve("someone/zero123-xl")
+        locate("someone/zero123-xl")
     for missing in ("no/such/folder", "./nowhere", "here/model.ckpt"):
         with pytest.raises(WeightsError, match="do not exist|neither here nor in the hub's cache"):
-            resolve(missing)
+            locate(missing)
 
 
 # ---------------------------------------------------------------- released checkpoints

@@ -16,7 +16,7 @@ from studio.guidance.ddim import ddim_timesteps
 from studio.guidance.epidiff.network import DEAD_PREFIXES, EpipolarModule, MVModel
 from studio.guidance.epidiff.options import RELEASED, RELEASED_BASE, SETTINGS, EpiDiffConfig
 from studio.guidance.folders import current_vae_name, materialised, read_weights
-from studio.guidance.hub import beside, repository_in, resolve
+from studio.guidance.hub import beside, locate, repository_in
 from studio.guidance.json_files import networks_refused, read_json, with_fixed, with_released
 from studio.guidance.needs import Part, check_there, model
 from studio.guidance.stable_diffusion import is_full_size
@@ -85,7 +85,7 @@ def saved_config(
     options = read_json(path)
     options["base"] = base or _own_base(folder, str(options.get("base", "")))
     try:
-        found = resolve(options["base"], allow_download, zero123.USES, variant)
+        found = locate(options["base"], allow_download, zero123.USES, variant)
     except WeightsError as error:
         raise WeightsError(
             f"{folder} needs the Zero-1-to-3 weights in {options['base']}, which do not exist.",
@@ -112,7 +112,7 @@ def with_saved_options(cfg: EpiDiffConfig) -> EpiDiffConfig:
     """Return the config with local paths, and with what a folder of weights fixes."""
     if not cfg.weights:
         return cfg
-    source = resolve(cfg.weights, cfg.allow_download, USES, cfg.variant)
+    source = locate(cfg.weights, cfg.allow_download, USES, cfg.variant)
     cfg = replace(cfg, weights=str(source))
     if not source.is_dir():
         names = RELEASED_SIZE if is_released_size(cfg) else RELEASED_FIX
@@ -146,7 +146,7 @@ def load_base(
     key = "system.guidance.zero123"
     if holds_all(cfg) and parts is None:
         base_flags = cfg.allow_download, zero123.USES, cfg.variant
-        folder = resolve(cfg.base, *base_flags) if cfg.base else None
+        folder = locate(cfg.base, *base_flags) if cfg.base else None
         ours = None if folder is None else folder / "config.json"
         saved = RELEASED_BASE if ours is None or not ours.is_file() else read_json(ours)
         base_cfg = parse_config(Zero123Config, {**saved, **cfg.zero123, "weights": ""}, key=key)

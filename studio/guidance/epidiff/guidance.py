@@ -31,7 +31,7 @@ from studio.guidance.epidiff.options import (
     RELEASED_BASE,
     EpiDiffConfig,
     block_options,
-    resolve,
+    with_base,
 )
 from studio.guidance.json_files import networks_refused
 from studio.guidance.noise import randn_like
@@ -60,7 +60,7 @@ class EpiDiffGuidance(Guidance):
         super().__init__()
         cfg = checkpoint.with_saved_options(cfg)
         self.base_cfg, parts = checkpoint.load_base(cfg, parts)
-        self.cfg = cfg = resolve(cfg, self.base_cfg)
+        self.cfg = cfg = with_base(cfg, self.base_cfg)
         self.schedule = NoiseSchedule.of(self.base_cfg)
         self.contract = ViewContract(
             rig=cond.ring(cfg.views, cfg.rig_elevation_deg, truncated=cfg.rig == "truncated"),
@@ -341,7 +341,7 @@ class EpiDiffGuidance(Guidance):
     @classmethod
     def from_pretrained(cls, source: Path | str) -> Self:
         """Read a folder of `save_pretrained` with all its options, or the authors' file."""
-        path = hub.resolve(source)
+        path = hub.locate(source)
         if path.is_dir():
             return cls(checkpoint.saved_config(cls.Config, path))
         return cls(cls.released(weights=str(path)))

@@ -173,7 +173,7 @@ def block_options(cfg: EpiDiffConfig, time_width: int) -> BlockOptions:
     )
 
 
-def resolve(cfg: EpiDiffConfig, base: Zero123Config) -> EpiDiffConfig:
+def with_base(cfg: EpiDiffConfig, base: Zero123Config) -> EpiDiffConfig:
     """Fill the options left empty from the settings and the base's options."""
     defaults = {
         "fourth_number": base.fourth_number,

@@ -21,7 +21,7 @@ from studio.guidance.autoencoder import build_vae, latent_side
 from studio.guidance.eschernet import network as net
 from studio.guidance.eschernet.encoder import TokenEncoder, build_encoder
 from studio.guidance.eschernet.options import RELEASED, EscherNetConfig
-from studio.guidance.hub import resolve
+from studio.guidance.hub import locate
 from studio.guidance.json_files import with_released, with_saved
 from studio.guidance.ldm import network_of
 from studio.guidance.needs import VAE, check_there, model
@@ -101,7 +101,7 @@ def with_saved_options(cfg: EscherNetConfig) -> EscherNetConfig:
     """
     if not cfg.weights:
         return replace(cfg, cape=cfg.cape or "6dof")
-    folder = resolve(cfg.weights, cfg.allow_download, USES, cfg.variant)
+    folder = locate(cfg.weights, cfg.allow_download, USES, cfg.variant)
     cfg = replace(cfg, weights=str(folder))
     if not folder.is_dir():
         return _with_file(cfg, folder)

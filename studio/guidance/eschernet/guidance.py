@@ -31,7 +31,7 @@ from studio.guidance.eschernet.cape import Codes, camera_code
 from studio.guidance.eschernet.encoder import TokenEncoder
 from studio.guidance.eschernet.network import denoise, with_camera_attention
 from studio.guidance.eschernet.options import RELEASED, EscherNetConfig, checked
-from studio.guidance.hub import resolve
+from studio.guidance.hub import locate
 from studio.guidance.json_files import networks_refused
 from studio.guidance.noise import randn_like
 from studio.guidance.precision import sampled
@@ -292,7 +292,7 @@ class EscherNetGuidance(Guidance):
         `changes` must say which `cape` it was trained with.
         """
         flags = changes.get("allow_download", False), checkpoint.USES, changes.get("variant", "")
-        path = resolve(source, *flags)
+        path = locate(source, *flags)
         saved = folders.read_config(path) if (path / "config.json").is_file() else RELEASED
         options = {**saved, **changes, "weights": str(path)}
         return cls(parse_config(cls.Config, options, key=str(path)))
@@ -303,7 +303,7 @@ class EscherNetGuidance(Guidance):
         Raises:
             WeightsError: naming every key that is missing, left over or of another shape.
         """
-        folder = resolve(source, self.cfg.allow_download)
+        folder = locate(source, self.cfg.allow_download)
         checkpoint.load_released(self._parts, self.cfg, folder)
 
     @property

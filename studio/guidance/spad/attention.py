@@ -3,7 +3,7 @@
 SPAD (arXiv 2402.05235) adds no layer to Stable Diffusion's UNet. Its self-attention runs over the
 tokens of all views of an object at once, and the 1x1 convolution at the entry of every transformer
 reads six more channels: the Pluecker coordinates of the pixels' rays. `inflate` does both to any
-module of diffusers transformers; what the cameras of a batch are stands in a `Scene`.
+module of diffusers transformers; what the cameras of a batch are stands in a `CameraConditioning`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Tile(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Scene:
+class CameraConditioning:
     """What the layers are told about the cameras of n objects with v views each.
 
     An n of 1 stands for any number of objects with the same cameras.
@@ -69,8 +69,8 @@ class Scene:
     def bias(self, tokens: int) -> Float[Tensor, "n 1 q q"] | None:
         """Return what is added to the scores at a level of `tokens` tokens per object.
 
-        0 or `FORBIDDEN`, to be broadcast over heads. Made once per scene and level: all layers and
-        all denoising steps share it.
+        0 or `FORBIDDEN`, to be broadcast over heads. Made once per level: all layers and all
+        denoising steps share it.
         """
         if self.mask is None:
             return None
@@ -127,8 +127,8 @@ class Scene:
         rays = self._made[key]
         return rays if len(rays) == batch else rays.repeat(batch // len(rays), 1, 1, 1)
 
-    def times(self, count: int) -> Scene:
-        """Return the scene of the same objects `count` times in a row."""
+    def times(self, count: int) -> CameraConditioning:
+        """Return the conditioning of the same objects `count` times in a row."""
         if len(self.plucker) == 1 or count == 1:
             return self
         mask = None if self.mask is None else self.mask.repeat(count, 1, 1)
@@ -136,31 +136,31 @@ class Scene:
 
 
 @dataclass
-class Stage:
-    """Where the layers of a network find the scene of the batch that runs through them."""
+class ConditioningSlot:
+    """Holder of the conditioning of the batch that runs through a network, for its layers."""
 
-    scene: Scene | None = None
+    conditioning: CameraConditioning | None = None
 
-    def current(self) -> Scene:
-        """Return the scene.
+    def current(self) -> CameraConditioning:
+        """Return the conditioning.
 
         Raises:
             ValueError: if none was set before the network ran.
         """
-        if self.scene is None:
-            raise ValueError("set stage.scene before running an inflated network")
-        return self.scene
+        if self.conditioning is None:
+            raise ValueError("set slot.conditioning before running an inflated network")
+        return self.conditioning
 
 
 class PluckerConv(nn.Conv2d):
     """A transformer's 1x1 entry that also reads Pluecker coordinates; their weights start at 0."""
 
-    def __init__(self, conv: nn.Conv2d, stage: Stage) -> None:
+    def __init__(self, conv: nn.Conv2d, slot: ConditioningSlot) -> None:
         like = conv.weight
         super().__init__(
             conv.in_channels + PLUCKER, conv.out_channels, 1, device=like.device, dtype=like.dtype
         )
-        self.stage = stage
+        self.slot = slot
         with torch.no_grad():
             self.weight.zero_()
             self.weight[:, : conv.in_channels] = conv.weight
@@ -169,7 +169,7 @@ class PluckerConv(nn.Conv2d):
 
     def forward(self, input: Float[Tensor, "b c g g"]) -> Float[Tensor, "b o g g"]:
         """Convolve features, the Pluecker coordinates appended as the last channels."""
-        rays = self.stage.current().rays(input.shape[-1], len(input))
+        rays = self.slot.current().rays(input.shape[-1], len(input))
         return super().forward(torch.cat([input, rays.to(input)], dim=1))
 
 
@@ -177,40 +177,40 @@ class JointSelfAttention:
     """Attention processor: the tokens of all views of an object attend to each other.
 
     Args:
-        stage: where the mask is found.
+        slot: where the mask is found.
         float32: compute in float32 even under autocast, as the authors do.
     """
 
-    def __init__(self, stage: Stage, float32: bool = True) -> None:
-        self.stage, self.float32 = stage, float32
+    def __init__(self, slot: ConditioningSlot, float32: bool = True) -> None:
+        self.slot, self.float32 = slot, float32
 
     def __call__(
         self, attn: Attention, hidden_states: Float[Tensor, "b t c"], *_: Any, **__: Any
     ) -> Float[Tensor, "b t c"]:
         """Attend; `b` counts views, `t` the tokens of one."""
-        scene = self.stage.current()
-        x = rearrange(hidden_states, "(n v) t c -> n (v t) c", v=scene.views)
+        conditioning = self.slot.current()
+        x = rearrange(hidden_states, "(n v) t c -> n (v t) c", v=conditioning.views)
         q, k, v = (
             rearrange(part(x), "n t (h d) -> n h t d", h=attn.heads)
             for part in (attn.to_q, attn.to_k, attn.to_v)
         )
-        out = scene_attention(q, k, v, scene, self.float32)
-        out = rearrange(out, "n h (v t) d -> (n v) t (h d)", v=scene.views).to(x.dtype)
+        out = joint_attention(q, k, v, conditioning, self.float32)
+        out = rearrange(out, "n h (v t) d -> (n v) t (h d)", v=conditioning.views).to(x.dtype)
         return attn.to_out[1](attn.to_out[0](out))
 
 
-def scene_attention(
+def joint_attention(
     q: Float[Tensor, "n h t d"],
     k: Float[Tensor, "n h t d"],
     v: Float[Tensor, "n h t d"],
-    scene: Scene,
+    conditioning: CameraConditioning,
     float32: bool = True,
 ) -> Float[Tensor, "n h t d"]:
-    """Scaled dot-product attention under a scene's mask: tile by tile or all at once."""
+    """Scaled dot-product attention under a conditioning's mask: tile by tile or all at once."""
     tokens = q.shape[2]
-    tiles = [] if torch.is_grad_enabled() else scene.tiles(tokens)
+    tiles = [] if torch.is_grad_enabled() else conditioning.tiles(tokens)
     if not tiles:
-        return masked_attention(q, k, v, scene.bias(tokens), float32)
+        return masked_attention(q, k, v, conditioning.bias(tokens), float32)
     k, v = k.contiguous(), v.contiguous()
     out = torch.empty_like(v)
     for queries, keys, bias in tiles:
@@ -238,7 +238,7 @@ def masked_attention(
     return F.scaled_dot_product_attention(q, k, v, bias)
 
 
-def inflate(module: nn.Module, float32: bool = True) -> Stage:
+def inflate(module: nn.Module, float32: bool = True) -> ConditioningSlot:
     """Make every diffusers transformer in a module a multi-view one, in place.
 
     Args:
@@ -246,19 +246,19 @@ def inflate(module: nn.Module, float32: bool = True) -> Stage:
         float32: see `JointSelfAttention`.
 
     Returns:
-        the stage on which to put the scene of each batch.
+        the slot on which to put the conditioning of each batch.
 
     Raises:
         ConfigError: if a transformer's entry is no 1x1 convolution.
     """
-    stage = Stage()
+    slot = ConditioningSlot()
     for part in module.modules():
         if isinstance(part, Transformer2DModel):
             if not isinstance(part.proj_in, nn.Conv2d):
                 raise ConfigError(
                     "unet.use_linear_projection is true.", allowed="false (1x1 convolutions)"
                 )
-            part.proj_in = PluckerConv(part.proj_in, stage)
+            part.proj_in = PluckerConv(part.proj_in, slot)
         elif isinstance(part, BasicTransformerBlock):
-            part.attn1.set_processor(JointSelfAttention(stage, float32))
-    return stage
+            part.attn1.set_processor(JointSelfAttention(slot, float32))
+    return slot

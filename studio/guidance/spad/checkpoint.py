@@ -24,7 +24,7 @@ from studio.guidance.folders import (
     read_config,
     write_part,
 )
-from studio.guidance.hub import resolve
+from studio.guidance.hub import locate
 from studio.guidance.json_files import with_released, with_saved
 from studio.guidance.needs import TOKENIZER_FILES, VAE, Part, check_there, model
 from studio.guidance.spad import network as net
@@ -93,7 +93,7 @@ def with_saved_options(cfg: SpadConfig) -> SpadConfig:
     """
     if not cfg.weights:
         return cfg
-    source = resolve(cfg.weights, cfg.allow_download, USES, cfg.variant)
+    source = locate(cfg.weights, cfg.allow_download, USES, cfg.variant)
     cfg = replace(cfg, weights=str(source))
     if source.is_dir():
         check_there(source, USES, cfg.variant, "SPAD")

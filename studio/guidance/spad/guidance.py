@@ -21,17 +21,17 @@ from studio.guidance.base import Guidance, Noise, Progress, ViewContract
 from studio.guidance.ddim import ddim_timesteps
 from studio.guidance.diffusion import NoiseSchedule, target_latents
 from studio.guidance.folders import read_config
-from studio.guidance.hub import resolve
+from studio.guidance.hub import locate
 from studio.guidance.json_files import networks_refused
 from studio.guidance.noise import randn_like
 from studio.guidance.precision import sampled
 from studio.guidance.spad import checkpoint
-from studio.guidance.spad.attention import PLUCKER, Scene
+from studio.guidance.spad.attention import PLUCKER, CameraConditioning
+from studio.guidance.spad.conditioning import ConditioningMaker, ring
 from studio.guidance.spad.loss import denoising_loss
 from studio.guidance.spad.network import CameraProjection, Given, MultiViewUNet
 from studio.guidance.spad.options import RELEASED, SpadConfig
-from studio.guidance.spad.sampling import HeldPicture, Sampler
-from studio.guidance.spad.scenes import SceneMaker, ring
+from studio.guidance.spad.sampling import HeldPicture, SpadSampler
 from studio.guidance.spad.text import Tokenizer, WordTokenizer
 from studio.io.images import on_white
 from studio.io.weights import read_tensors
@@ -80,8 +80,8 @@ class SpadGuidance(Guidance):
         self.denoiser, self.vae = networks["unet"], networks["vae"]
         self.text_encoder = networks["text_encoder"]
         self.camera_projection = networks["camera_projection"]
-        self.scenes = SceneMaker(cfg, latent_side(self.vae, cfg.resolution))
-        self.sampler = Sampler(self.denoiser, self.vae, self.schedule, cfg)
+        self.conditioning = ConditioningMaker(cfg, latent_side(self.vae, cfg.resolution))
+        self.sampler = SpadSampler(self.denoiser, self.vae, self.schedule, cfg)
         self._check_widths()
         self._set_trainable()
 
@@ -139,8 +139,8 @@ class SpadGuidance(Guidance):
         return Given(
             states[:-1, None].expand(-1, len(objects[0]), -1, -1),
             states[-1],
-            self.camera_projection(self.scenes.numbers(objects).to(self._device)),
-            self.scenes.of(objects, self._device),
+            self.camera_projection(self.conditioning.numbers(objects).to(self._device)),
+            self.conditioning.of(objects, self._device),
         )
 
     def given_alone(self, prompts: list[str]) -> Given:
@@ -150,11 +150,11 @@ class SpadGuidance(Guidance):
         embedding is 0 times one: the projection has gradients in every step, as processes that
         train together need.
         """
-        states, side = self.embed([*prompts, ""]), self.scenes.side
+        states, side = self.embed([*prompts, ""]), self.conditioning.side
         numbers = torch.zeros(len(prompts), 1, self.camera_projection.config.numbers)
         camera = 0 * self.camera_projection(numbers.to(states))
         rays = camera.new_zeros(len(prompts), 1, PLUCKER, side, side)
-        return Given(states[:-1, None], states[-1], camera, Scene(rays))
+        return Given(states[:-1, None], states[-1], camera, CameraConditioning(rays))
 
     def held(self, condition: Condition, noise: Float[Tensor, "1 v c h w"]) -> HeldPicture | None:
         """Return the picture of a condition, which view 0 is held to; None where there is none.
@@ -300,7 +300,7 @@ class SpadGuidance(Guidance):
     @classmethod
     def from_pretrained(cls, source: Path | str) -> Self:
         """Read a folder of `save_pretrained` with all its options, or a released .ckpt."""
-        path = resolve(source, parts=checkpoint.USES)
+        path = locate(source, parts=checkpoint.USES)
         if path.is_dir():
             options = {**read_config(path), "weights": str(path)}
             return cls(parse_config(cls.Config, options, key=str(path)))
@@ -317,7 +317,7 @@ class SpadGuidance(Guidance):
             "unet": self.denoiser,
             **{name: getattr(self, name) for name in checkpoint.PARTS[1:]},
         }
-        path = resolve(source, self.cfg.allow_download)
+        path = locate(source, self.cfg.allow_download)
         checkpoint.load_official_into(
             parts, path, ema=self.cfg.ema, allow_pickle=self.cfg.allow_pickle
         )

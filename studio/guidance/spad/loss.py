@@ -36,7 +36,7 @@ def denoising_loss(
     flat, flat_noise, times = clean.flatten(0, 1), noise.flatten(0, 1), t.flatten()
     noisy = schedule.add_noise(flat, flat_noise, times)
     text = torch.where(drop[:, None, None, None], given.no_text, given.text)
-    prediction = denoiser(noisy.unflatten(0, (n, v)), t, text, given.camera, given.scene)
+    prediction = denoiser(noisy.unflatten(0, (n, v)), t, text, given.camera, given.conditioning)
     found = schedule.losses(prediction.flatten(0, 1), flat, flat_noise, times, min_snr_gamma)
     return {
         "loss": found["loss"],

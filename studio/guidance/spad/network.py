@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from studio.guidance.spad.attention import Scene, inflate
+from studio.guidance.spad.attention import CameraConditioning, inflate
 from studio.guidance.stable_diffusion import UNET, VAE, Sizes
 
 SIZES: Sizes = {
@@ -62,13 +62,13 @@ class Given:
         text: states of the prompts, one per view.
         no_text: states of the empty prompt.
         camera: camera embeddings, of n objects or of one that stands for all.
-        scene: rays and masks, likewise.
+        conditioning: rays and masks, likewise.
     """
 
     text: Float[Tensor, "n v l d"]
     no_text: Float[Tensor, "l d"]
     camera: Float[Tensor, "m v e"]
-    scene: Scene
+    conditioning: CameraConditioning
 
 
 def build_unet(kwargs: dict[str, Any]) -> UNet2DConditionModel:
@@ -92,7 +92,7 @@ class MultiViewUNet(nn.Module):
     def __init__(self, unet: UNet2DConditionModel, float32: bool = True) -> None:
         super().__init__()
         self.unet = unet
-        self.stage = inflate(unet, float32)
+        self.slot = inflate(unet, float32)
 
     @property
     def config(self) -> Any:
@@ -105,7 +105,7 @@ class MultiViewUNet(nn.Module):
         t: Int[Tensor, "n v"],
         text: Float[Tensor, "n v l d"],
         camera: Float[Tensor, "n v e"],
-        scene: Scene,
+        conditioning: CameraConditioning,
     ) -> Float[Tensor, "n v c s s"]:
         """Return the prediction of every view.
 
@@ -114,9 +114,9 @@ class MultiViewUNet(nn.Module):
             t: timesteps; views of an object share one in the authors' training.
             text: encoder states of the prompt.
             camera: camera embeddings, added to the time embedding.
-            scene: rays and mask, of n objects or of one that stands for all.
+            conditioning: rays and mask, of n objects or of one that stands for all.
         """
-        self.stage.scene = scene
+        self.slot.conditioning = conditioning
         prediction = self.unet(
             latents.flatten(0, 1),
             t.flatten(),

@@ -55,7 +55,7 @@ class HeldPicture:
 
 
 @dataclass(frozen=True)
-class Sampler:
+class SpadSampler:
     """Turns noise into views (DDIM, eta 0).
 
     Attributes:
@@ -113,7 +113,9 @@ class Sampler:
         def network(x: Tensor, states: Tensor) -> Tensor:
             halves = len(x) // n
             cameras = given.camera.repeat(len(x) // len(given.camera), 1, 1)
-            return self.denoiser(x, t.repeat(halves, 1), states, cameras, given.scene.times(halves))
+            return self.denoiser(
+                x, t.repeat(halves, 1), states, cameras, given.conditioning.times(halves)
+            )
 
         return guided_prediction(
             network,

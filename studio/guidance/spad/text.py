@@ -14,7 +14,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from studio.errors import WeightsError
-from studio.guidance.hub import resolve
+from studio.guidance.hub import locate
 from studio.guidance.json_files import describing, read_json
 from studio.guidance.needs import TOKENIZER
 from studio.io.files import write_json
@@ -135,7 +135,7 @@ def read_tokenizer(source: Path | str, length: int, allow_download: bool = False
     Raises:
         WeightsError: if there is none.
     """
-    folder = resolve(source, allow_download, TOKENIZER)
+    folder = locate(source, allow_download, TOKENIZER)
     if not folder.is_dir():
         raise WeightsError(f"the tokenizer {folder} is a file.", allowed="its folder")
     inner = folder / "tokenizer"

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from studio.errors import ConfigError, WeightsError
 from studio.guidance.folders import read_weights
-from studio.guidance.hub import resolve
+from studio.guidance.hub import locate
 from studio.guidance.json_files import read_json, with_fixed, with_released
 from studio.guidance.needs import Part, check_there, model
+from studio.guidance.viewfusion_composable.noise_levels import NoiseLevels
 from studio.guidance.viewfusion_composable.options import RELEASED, ViewFusionComposableConfig
-from studio.guidance.viewfusion_composable.schedule import NoiseLevels
 from studio.io.files import write_json
 from studio.io.weights import load_strict, read_tensors, write_tensors
 from studio.io.whole_folders import written_whole
@@ -86,7 +86,7 @@ def with_saved_options(cfg: ViewFusionComposableConfig) -> ViewFusionComposableC
     """Return the config with the local path of its weights, and with what their folder fixes."""
     if not cfg.weights:
         return cfg
-    source = resolve(cfg.weights, cfg.allow_download, USES, cfg.variant)
+    source = locate(cfg.weights, cfg.allow_download, USES, cfg.variant)
     cfg = replace(cfg, weights=str(source))
     if source.is_dir():
         saved = saved_config(source)

@@ -22,23 +22,23 @@ from torch import Tensor
 from studio.cameras import Cameras
 from studio.guidance.backgrounds import generated_views
 from studio.guidance.base import Guidance, Noise, Progress, ViewContract
-from studio.guidance.hub import resolve
+from studio.guidance.hub import locate
 from studio.guidance.json_files import networks_refused
 from studio.guidance.noise import randn_like
 from studio.guidance.noise_schedules import betas_of
 from studio.guidance.precision import sampled, whole
 from studio.guidance.viewfusion_composable import checkpoint
 from studio.guidance.viewfusion_composable import conditioning as cond
-from studio.guidance.viewfusion_composable.capture import Capture
 from studio.guidance.viewfusion_composable.composition import Composed, compose, used_views
 from studio.guidance.viewfusion_composable.network import ViewUNet
+from studio.guidance.viewfusion_composable.noise_levels import NoiseLevels
 from studio.guidance.viewfusion_composable.options import (
     RELEASED,
     ViewFusionComposableConfig,
     checked,
 )
-from studio.guidance.viewfusion_composable.sampling import Sampler
-from studio.guidance.viewfusion_composable.schedule import NoiseLevels
+from studio.guidance.viewfusion_composable.sampling import ComposableSampler
+from studio.guidance.viewfusion_composable.trace import DenoisingTrace
 from studio.plugins.registry import register
 from studio.views import Condition, ViewSet
 
@@ -82,7 +82,7 @@ class ViewFusionComposableGuidance(Guidance):
                 patch=cfg.patch,
             )
         self.denoise_fn.gradient_checkpointing = cfg.gradient_checkpointing
-        self.captured: Capture | None = None
+        self.trace: DenoisingTrace | None = None
         checkpoint.load_weights(self, self.levels, cfg)
 
     # ---------------------------------------------------------------- one evaluation
@@ -191,10 +191,10 @@ class ViewFusionComposableGuidance(Guidance):
     # ---------------------------------------------------------------- sampling
 
     @property
-    def sampler(self) -> Sampler:
+    def sampler(self) -> ComposableSampler:
         """What denoises with this network."""
         estimate = partial(self.predict, weighting=self.cfg.weighting_inference)
-        return Sampler(estimate, self.cfg.prediction_type, self.cfg.clip_low)
+        return ComposableSampler(estimate, self.cfg.prediction_type, self.cfg.clip_low)
 
     @sampled
     @torch.no_grad()
@@ -236,8 +236,10 @@ class ViewFusionComposableGuidance(Guidance):
         cfg, plan = self.cfg, self.levels.plan(self.cfg.sampler, self.cfg.steps)
         at_once = 1 if cfg.autoregressive else cfg.view_batch
         total = len(plan) * math.ceil(len(start) / at_once)
-        kept = Capture(start, len(plan), cfg.capture, views[0, :, -3:]) if cfg.capture else None
-        self.captured = kept
+        kept = None
+        if cfg.capture:
+            kept = DenoisingTrace(start, len(plan), cfg.capture, views[0, :, -3:])
+        self.trace = kept
         done = itertools.count(1)
 
         def on_step(remaining: int, y: Tensor, composed: Composed) -> None:
@@ -262,8 +264,8 @@ class ViewFusionComposableGuidance(Guidance):
 
     def save_extras(self, folder: Path) -> None:
         """Write frames.png and weights.png of the last `generate` where `capture` kept them."""
-        if self.captured is not None:
-            self.captured.save(folder)
+        if self.trace is not None:
+            self.trace.save(folder)
 
     # ---------------------------------------------------------------- conditions
 
@@ -302,7 +304,7 @@ class ViewFusionComposableGuidance(Guidance):
     @classmethod
     def from_pretrained(cls, source: Path | str) -> Self:
         """Read a folder of `save_pretrained` or an authors' checkpoint."""
-        return cls(checkpoint.saved_config(resolve(source)))
+        return cls(checkpoint.saved_config(locate(source)))
 
     def load_official(self, source: Path | str) -> None:
         """Fill network and schedule from an authors' checkpoint.
@@ -311,5 +313,5 @@ class ViewFusionComposableGuidance(Guidance):
             WeightsError: naming every key that is missing, left over or of another shape, or if the
                 checkpoint was trained on another noise schedule.
         """
-        path = resolve(source, self.cfg.allow_download)
+        path = locate(source, self.cfg.allow_download)
         checkpoint.load_official(self, self.levels, path, self.cfg.allow_pickle)

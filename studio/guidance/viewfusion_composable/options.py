@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from studio.errors import ConfigError
-from studio.guidance.noise_schedules import ScheduleName, ScheduleOptions, Variance
+from studio.guidance.noise_schedules import NoiseScheduleName, NoiseScheduleOptions, Variance
 from studio.guidance.precision import SamplingOptions
 from studio.plugins.ranges import (
     CountOrZero,
@@ -39,7 +39,7 @@ Multiples = Annotated[list[Annotated[int, Range(1, 256)]], Length(1, 12)]
 
 
 @dataclass
-class ViewFusionComposableConfig(ScheduleOptions, SamplingOptions):
+class ViewFusionComposableConfig(NoiseScheduleOptions, SamplingOptions):
     """Options of composable ViewFusion; the defaults are the nano model's."""
 
     weights: str = ""
@@ -78,7 +78,7 @@ class ViewFusionComposableConfig(ScheduleOptions, SamplingOptions):
     """Compose by the softmax of the logits in training; false: the mean over views."""
     weighting_inference: bool = True
     """The same in sampling."""
-    beta_schedule: Fixed[ScheduleName] = "linear"
+    beta_schedule: Fixed[NoiseScheduleName] = "linear"
     """Noise schedule: linear, quad, warmup10, warmup50, const, jsd, cosine, or a plugin."""
     train_timesteps: Fixed[Annotated[int, Range(2, 100_000)]] = 2000
     """Length of the training chain."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from studio.guidance.noise import randn_like
 from studio.guidance.viewfusion_composable.composition import Composed
-from studio.guidance.viewfusion_composable.schedule import Step
+from studio.guidance.viewfusion_composable.noise_levels import DenoisingStep
 
 Estimator = Callable[
     [
@@ -30,7 +30,7 @@ OnStep = Callable[[int, Float[Tensor, "b 3 h w"], Composed], None]
 
 
 @dataclass(frozen=True)
-class Sampler:
+class ComposableSampler:
     """Turns noise into pictures by a plan of steps, the paper's 2000 or a few.
 
     Attributes:
@@ -61,7 +61,7 @@ class Sampler:
         view_count: Int[Tensor, " b"],
         angle: Float[Tensor, " b"],
         start: Float[Tensor, "b 3 h w"],
-        plan: list[Step],
+        plan: list[DenoisingStep],
         *,
         step_noise: Float[Tensor, "s b 3 h w"] | None = None,
         generator: torch.Generator | None = None,
@@ -96,7 +96,7 @@ class Sampler:
         views: Float[Tensor, "1 n c h w"],
         angles: Float[Tensor, " f"],
         start: Float[Tensor, "f 3 h w"],
-        plan: list[Step],
+        plan: list[DenoisingStep],
         *,
         at_once: int,
         generator: torch.Generator | None = None,
@@ -119,7 +119,7 @@ class Sampler:
         views: Float[Tensor, "1 n c h w"],
         angles: Float[Tensor, " f"],
         start: Float[Tensor, "f 3 h w"],
-        plan: list[Step],
+        plan: list[DenoisingStep],
         *,
         step_noise: Float[Tensor, "f s 1 3 h w"] | None = None,
         generator: torch.Generator | None = None,

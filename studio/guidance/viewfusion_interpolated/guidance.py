@@ -29,7 +29,7 @@ from studio.guidance.viewfusion_interpolated.options import (
     ViewFusionInterpolatedConfig,
 )
 from studio.guidance.viewfusion_interpolated.orders import (
-    Plan,
+    ViewPlan,
     camera_poses,
     make_plan,
 )
@@ -134,7 +134,7 @@ class ViewFusionInterpolatedGuidance(Zero123Guidance):
     @torch.no_grad()
     def make_views(
         self,
-        plan: Plan,
+        plan: ViewPlan,
         pixels: Float[Tensor, "i 3 s s"],
         *,
         start: Sequence[Tensor | None] = (),
@@ -158,7 +158,7 @@ class ViewFusionInterpolatedGuidance(Zero123Guidance):
         like = pixels.new_empty(1, self.vae.config.latent_channels, side, side)
         steps = self.plan()
         centres = plan.centres.to(pixels.device)
-        for k, made in enumerate(plan.steps):
+        for k, made in enumerate(plan.views):
             embedding, concat = views.encodings(made.conditions)
             pose = pose_vector(centres[made.conditions], centres[made.view], self.cfg.fourth_number)
             noise = start[k] if k < len(start) else None
@@ -207,13 +207,13 @@ class ViewFusionInterpolatedGuidance(Zero123Guidance):
         pixels = torch.cat([condition_pixels(Condition(image=p), side) for p in given]).to(device)
         cameras = (self.ring(eyes[0]) if cameras is None else cameras).resized(side, side)
         plan = make_plan(eyes, camera_poses(cameras), self.cfg.order, self.fusion)
-        start: list[Tensor | None] = [None] * len(plan.steps)
+        start: list[Tensor | None] = [None] * len(plan.views)
         draws = Noise.of(noise, generator, in_turn=True)
         if "start" in draws.given:
             for camera, view in enumerate(plan.targets):
                 if view >= plan.inputs:
                     start[view - plan.inputs] = draws.given["start"][camera][None]
-        total = len(plan.steps) * len(self.plan())
+        total = len(plan.views) * len(self.plan())
         done = iter(range(1, total + 1))
         images = self.make_views(
             plan,

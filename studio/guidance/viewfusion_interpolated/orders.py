@@ -28,7 +28,7 @@ SAME_DEG, SAME_DISTANCE = 0.05, 1e-3  # below these two poses are one
 
 
 @dataclass(frozen=True)
-class Step:
+class PlannedView:
     """One view and what it is made from.
 
     Attributes:
@@ -43,25 +43,25 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ViewPlan:
     """All views that are made for some cameras.
 
     Attributes:
         poses: of the inputs, then of the views in the order in which they are made.
         inputs: how many inputs there are.
-        steps: one for every view that is made.
+        views: what is made, in this order.
         targets: position of every camera's view; an input where the camera stands there.
     """
 
     poses: Float[Tensor, "n 3"]
     inputs: int
-    steps: list[Step]
+    views: list[PlannedView]
     targets: list[int]
 
     @property
     def conditions(self) -> int:
-        """Conditions of all steps together: what a run costs."""
-        return sum(len(step.conditions) for step in self.steps)
+        """Conditions of all views together: what a run costs."""
+        return sum(len(view.conditions) for view in self.views)
 
     @property
     def centres(self) -> Float[Tensor, "n 3"]:
@@ -74,7 +74,7 @@ def make_plan(
     targets: Float[Tensor, "t 3"],
     order: str | Sequence[Sequence[float]] = "spin",
     fusion: Fusion | None = None,
-) -> Plan:
+) -> ViewPlan:
     """Decide what is made when, and from what.
 
     A target that repeats another one, or an input, is not made again.
@@ -97,20 +97,20 @@ def make_plan(
     else:
         chains = [torch.cat([_distinct(listed, inputs), nearest_first(inputs[0], new)])]
     poses = torch.cat([inputs, *chains])
-    steps, ends, first = [], list(range(len(inputs))), len(inputs)
+    made, ends, first = [], list(range(len(inputs))), len(inputs)
     for chain in chains:
         views = list(range(first, first + len(chain)))
-        steps += _steps(poses, len(inputs), views, order == "path", fusion)
+        made += _planned(poses, len(inputs), views, order == "path", fusion)
         ends += views[-1:] if order == "path" else views
         first += len(chain)
-    return Plan(poses, len(inputs), steps, [_position(poses, ends, t) for t in targets])
+    return ViewPlan(poses, len(inputs), made, [_position(poses, ends, t) for t in targets])
 
 
-def _steps(
+def _planned(
     poses: Float[Tensor, "n 3"], inputs: int, views: list[int], path: bool, fusion: Fusion
-) -> list[Step]:
+) -> list[PlannedView]:
     """Conditions and weights of a chain of views; other chains are not looked at."""
-    steps = []
+    planned = []
     for place, view in enumerate(views):
         earlier = [*range(inputs), *views[:place]]
         distance = angular_distance(poses[earlier], poses[view])
@@ -119,8 +119,8 @@ def _steps(
         else:
             share = share_by_order(place, len(views), inputs, fusion.input_temperature)
         kept, weights = fusion_weights(distance, inputs, share, fusion)
-        steps.append(Step(view, [earlier[k] for k in kept], weights))
-    return steps
+        planned.append(PlannedView(view, [earlier[k] for k in kept], weights))
+    return planned
 
 
 def angular_distance(

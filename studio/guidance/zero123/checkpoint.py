@@ -23,7 +23,7 @@ from studio.guidance.folders import (
     read_config,
     write_part,
 )
-from studio.guidance.hub import resolve
+from studio.guidance.hub import locate
 from studio.guidance.json_files import with_released, with_saved
 from studio.guidance.needs import VAE, Part, check_there, model
 from studio.guidance.noise_schedules import trained_betas
@@ -202,7 +202,7 @@ def build_parts(cfg: Zero123Config) -> dict[str, Any]:
     if not cfg.weights:
         fresh = fresh_parts(cfg)
         if cfg.start:
-            start = resolve(cfg.start, cfg.allow_download)
+            start = locate(cfg.start, cfg.allow_download)
             if start.is_dir():
                 raise WeightsError(f"start is the folder {start}.", allowed="a file of weights")
             start_from(fresh, start, allow_pickle=cfg.allow_pickle)
@@ -252,7 +252,7 @@ def fresh_parts(cfg: Zero123Config) -> dict[str, nn.Module]:
 
 def pretrained_options(cls: type[C], source: Path | str, **changes: Any) -> C:
     """Return the options of finished weights; see `Zero123Guidance.from_pretrained`."""
-    path = resolve(source, changes.get("allow_download", False), USES, changes.get("variant", ""))
+    path = locate(source, changes.get("allow_download", False), USES, changes.get("variant", ""))
     saved = read_config(path) if (path / "config.json").is_file() else RELEASED
     return parse_config(
         cls, {**saved, "vae_weights": "", **changes, "weights": str(path)}, key=str(path)
@@ -267,7 +267,7 @@ def with_saved_options(cfg: Zero123Config) -> Zero123Config:
     """
     if not cfg.weights:
         return cfg
-    source = resolve(cfg.weights, cfg.allow_download, USES, cfg.variant)
+    source = locate(cfg.weights, cfg.allow_download, USES, cfg.variant)
     cfg = replace(cfg, weights=str(source))
     if source.is_dir():
         check_there(source, USES, cfg.variant, "Zero-1-to-3")

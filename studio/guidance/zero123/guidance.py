@@ -18,7 +18,7 @@ from studio.guidance.backgrounds import generated_views
 from studio.guidance.base import Guidance, Noise, Progress, ViewContract
 from studio.guidance.ddim import DDIMStep, OnStep, ddim_plan, ddim_sample, ddim_timesteps
 from studio.guidance.diffusion import NoiseSchedule, guided_prediction, target_latents
-from studio.guidance.hub import resolve
+from studio.guidance.hub import locate
 from studio.guidance.json_files import networks_refused
 from studio.guidance.noise import randn_like
 from studio.guidance.precision import sampled
@@ -334,7 +334,7 @@ class Zero123Guidance(Guidance):
             WeightsError: naming every key that is missing, left over or of another shape.
         """
         parts = {name: getattr(self, name) for name in checkpoint.PARTS}
-        path = resolve(source, self.cfg.allow_download)
+        path = locate(source, self.cfg.allow_download)
         checkpoint.load_official_into(
             parts, path, ema=self.cfg.ema, allow_pickle=self.cfg.allow_pickle
         )

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from studio.cameras import Cameras
-from studio.guidance.spad.attention import Scene
+from studio.guidance.spad.attention import CameraConditioning
 from studio.guidance.spad.epipolar import camera_vectors, epipolar_mask, plucker
 from studio.guidance.spad.options import SpadConfig
 from studio.rigs import Rig
@@ -25,8 +25,8 @@ def ring(cfg: SpadConfig) -> Rig:
     return replace(even, extent=2 * cfg.bound)
 
 
-class SceneMaker:
-    """Makes scenes and camera numbers, and remembers the masks of pairs of cameras.
+class ConditioningMaker:
+    """Makes conditioning and camera numbers, and remembers the masks of pairs of cameras.
 
     Args:
         cfg: what the model was trained with.
@@ -37,17 +37,17 @@ class SceneMaker:
         self.cfg, self.side = cfg, side
         self._pairs: dict[tuple[bytes, bytes], Bool[Tensor, "p p"] | None] = {}
 
-    def of(self, objects: list[Cameras], device: torch.device | str = "cpu") -> Scene:
-        """Return the scene of objects with the same number of views each, in full precision."""
+    def of(self, objects: list[Cameras], device: torch.device | str = "cpu") -> CameraConditioning:
+        """Return the conditioning of objects with as many views each, in full precision."""
         with torch.autocast("cpu", enabled=False):
             return self._of(objects, device)
 
-    def _of(self, objects: list[Cameras], device: torch.device | str) -> Scene:
+    def _of(self, objects: list[Cameras], device: torch.device | str) -> CameraConditioning:
         rays = torch.stack([plucker(c, self.side) for c in objects])
         mask = None
         if self.cfg.epipolar:
             mask = torch.stack([self.mask(c) for c in objects]).to(device)
-        return Scene(rays.to(device), mask, self.cfg.mask_resample)
+        return CameraConditioning(rays.to(device), mask, self.cfg.mask_resample)
 
     def numbers(self, objects: list[Cameras]) -> Float[Tensor, "n v k"]:
         """Return the numbers that the camera projection reads."""

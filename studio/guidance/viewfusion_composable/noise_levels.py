@@ -20,7 +20,7 @@ from studio.guidance.noise_schedules import Table
 
 
 @dataclass(frozen=True)
-class Step:
+class DenoisingStep:
     """One denoising step: y <- from_clean * y_0 + from_noisy * y + sigma * fresh noise."""
 
     t: int
@@ -79,7 +79,7 @@ class NoiseLevels:
         steps = steps or total
         return [round(total - i * total / steps) - 1 for i in range(steps)]
 
-    def plan(self, sampler: Literal["ancestral", "ddim"], steps: int = 0) -> list[Step]:
+    def plan(self, sampler: Literal["ancestral", "ddim"], steps: int = 0) -> list[DenoisingStep]:
         """Work out a sampling run, noisiest step first.
 
         Args:
@@ -99,9 +99,9 @@ class NoiseLevels:
         return [_step(*each, eta) for each in zip(times, levels, lower, strict=True)]
 
 
-def _step(t: int, level: float, lower: float, eta: float) -> Step:
+def _step(t: int, level: float, lower: float, eta: float) -> DenoisingStep:
     """DDIM's step from `level` to `lower`, with the noise estimate written out in y and y_0."""
     variance = eta * (1 - lower) / (1 - level) * (1 - level / lower)
     from_noisy = math.sqrt(max(1 - lower - variance, 0.0) / (1 - level))
     from_clean = math.sqrt(lower) - from_noisy * math.sqrt(level)
-    return Step(t, level, from_clean, from_noisy, math.sqrt(max(variance, 0.0)))
+    return DenoisingStep(t, level, from_clean, from_noisy, math.sqrt(max(variance, 0.0)))

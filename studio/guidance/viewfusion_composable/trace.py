@@ -12,7 +12,7 @@ from studio.guidance.viewfusion_composable.composition import Composed
 from studio.io.images import save_png
 
 
-class Capture:
+class DenoisingTrace:
     """Keeps frames, logits and weights of a run at about evenly spaced moments, the end included.
 
     Targets may be denoised group after group; a group begins with its first step.
