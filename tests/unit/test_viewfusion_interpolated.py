@@ -98,7 +98,7 @@ def check(plan: ViewPlan, window: float) -> None:
 
 
 def test_nothing_near_means_all_weight_on_the_input() -> None:
-    first, second = make_plan(INPUT, ring(4)).steps[:2]
+    first, second = make_plan(INPUT, ring(4)).views[:2]
     assert (first.conditions, first.weights.tolist()) == ([0], [1.0])
     assert (second.conditions, second.weights.tolist()) == ([0], [1.0])  # +90 and -90 degrees
 
