@@ -50,6 +50,12 @@ def test_open_values_are_asked_for(
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=name_of)
+def test_a_trial_run_replaces_no_shipped_weights(path: Path) -> None:
+    system = OmegaConf.load(path).get("system") or {}
+    assert system.get("output", "outputs/").startswith("outputs/")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=name_of)
 def test_config_is_short_and_flat(path: Path) -> None:
     given = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(given, dict)
