@@ -18,7 +18,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from studio.config import ExperimentConfig, check_experiment, make_room, put, read_experiment
+from studio.config import ExperimentConfig, check_experiment, read_experiment
 from studio.data.base import ConditionData, SceneData
 from studio.errors import StudioError, WeightsError
 from studio.guidance.base import Guidance
@@ -27,6 +27,7 @@ from studio.io import shipped
 from studio.pipeline import Cancel, Pipeline, Result, device_named
 from studio.plugins.discovery import available, find
 from studio.plugins.options import build
+from studio.plugins.overrides import make_room, put
 from studio.plugins.registry import config_class
 from studio.progress import Listener, listening
 

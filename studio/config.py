@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,11 +14,8 @@ import yaml
 from studio.errors import ConfigError
 from studio.io import shipped, yaml_text
 from studio.io.reading import read_text, reading
-from studio.plugins import discovery as plugins
-from studio.plugins.beside import plugin_kind
-from studio.plugins.defaults import literal, named_beside, options_of
-from studio.plugins.discovery import available, find
 from studio.plugins.options import parse_config, plain, resolve_options
+from studio.plugins.overrides import make_room, override
 from studio.plugins.ranges import (
     Count,
     CountOrZero,
@@ -32,12 +28,10 @@ from studio.plugins.ranges import (
     Steps,
     StepsOrZero,
 )
-from studio.plugins.registry import config_class
 
 __all__ = [
     "ExperimentConfig",
     "TrainerConfig",
-    "check_overrides",
     "load_experiment",
     "parse_config",
     "plain",
@@ -178,46 +172,9 @@ def read_experiment(
     for word in overrides:
         make_room(content, *word.split("=", 1), importing=importing)
     for word in overrides:
-        _override(content, word)
+        override(content, word)
     placed: dict[str, Any] = shipped.placed(content)
     return placed
-
-
-def make_room(content: dict[str, Any], key: str, new: str = "", *, importing: bool = True) -> None:
-    """Leave out what a file says to a plugin where another one is going to be named.
-
-    Only where options stand beside the name: `system.reconstruction_type=visual-hull` over a file
-    with options of a distance field. What the new plugin has, too, stays. A whole group `x` stays
-    as well, so that wrong options are refused.
-
-    Args:
-        content: of the file, see `read_experiment`.
-        key: dotted, of the option that names the plugin; of any other nothing follows.
-        new: the new plugin's name.
-        importing: see `read_experiment`.
-    """
-    parent, _, option = key.rpartition(".")
-    group, named, kind = content.get(parent), content.get(f"{parent}_type"), plugin_kind(option)
-    if not isinstance(group, dict) or not isinstance(named, str) or kind is None:
-        return
-    owner = plugins.catalogue().lookup(parent, named)
-    own = None if owner is None else options_of(owner)
-    if owner is None or own is None or option not in named_beside(owner):
-        return
-    old = str(group.get(option) or literal(own[option].default))
-    theirs, others = (_option_names(kind, name, importing=importing) for name in (old, new))
-    if theirs is not None and others is not None:
-        for name in theirs - others - set(own):
-            group.pop(name, None)
-
-
-def _option_names(kind: str, name: str, *, importing: bool) -> set[str] | None:
-    """Names of a plugin's options; None where that takes an import, or there is no such plugin."""
-    plugin = plugins.catalogue().lookup(kind, name)
-    found = None if plugin is None else options_of(plugin)
-    if found is None and importing and name in available(kind):
-        return {option.name for option in fields(config_class(find(kind, name)))}  # type: ignore[arg-type]
-    return None if found is None else set(found)
 
 
 def load_experiment(path: str | Path | None, overrides: Sequence[str] = ()) -> ExperimentConfig:
@@ -315,52 +272,6 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         what = "list" if isinstance(content, list) else "text"
         raise ConfigError(f"{path} holds a {what}; it has to hold `key: value`s.")
     return content
-
-
-_WORD = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*)=(.*)", re.DOTALL)
-
-
-def check_overrides(words: Sequence[str]) -> None:
-    """Refuse command-line words that are not `key=value`, before anything else is done."""
-    for word in words:
-        if not _WORD.fullmatch(word):
-            kind = "an option that does not exist" if word.startswith("-") else "not key=value"
-            raise ConfigError(
-                f"{word!r} is {kind}.",
-                allowed="key=value with a dotted key, for example data.image=picture.png",
-                hint="`python launch.py --help` lists the options",
-            )
-        if word.partition("=")[0].count(".") > yaml_text.MOST_LEVELS:
-            raise ConfigError(f"'{word[:60]}...' has too many dots in its key.")
-
-
-def _override(content: dict[str, Any], word: str) -> None:
-    check_overrides([word])
-    match = _WORD.fullmatch(word)
-    assert match is not None  # check_overrides has refused everything else
-    key, text = match.groups()
-    put(content, key, yaml_text.Word(text))
-
-
-def put(content: dict[str, Any], key: str, value: Any) -> None:
-    """Put a value under a dotted key into a config as `read_experiment` returns it.
-
-    Raises:
-        ConfigError: if the key leads through a value that has no options.
-    """
-    *parents, last = key.split(".")
-    target = content
-    for depth, part in enumerate(parents):
-        inner = target.setdefault(part, {})
-        inner = inner.tree if isinstance(inner, yaml_text.Word) else inner
-        if isinstance(inner, yaml_text.Plain) and inner.value is None:
-            inner = {}
-        target[part] = inner
-        if not isinstance(inner, dict):
-            where = ".".join(parents[: depth + 1])
-            raise ConfigError(f"'{key}={value}': {where} is {inner!r}, which has no options.")
-        target = inner
-    target[last] = value
 
 
 def save_experiment(experiment: ExperimentConfig, path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from studio.app.early_checks import check_early
-from studio.config import ExperimentConfig, check_overrides, parse_config, read_experiment
+from studio.config import ExperimentConfig, parse_config, read_experiment
 from studio.errors import ConfigError, PluginError, StudioError
 from studio.io import shipped
 from studio.io.yaml_text import Word
@@ -25,6 +25,7 @@ from studio.jobs.task import OWN
 from studio.plugins import discovery as plugins
 from studio.plugins.defaults import class_value, options_of
 from studio.plugins.options import unknown_key
+from studio.plugins.overrides import check_overrides
 from studio.plugins.ranges import Range, Seed, StepsOrZero
 from studio.progress import StageProgress
 

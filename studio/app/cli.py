@@ -252,7 +252,7 @@ def _dispatch(words: list[str]) -> int:
 
         print_report()
         return 0
-    from studio.config import check_overrides
+    from studio.plugins.overrides import check_overrides
 
     check_overrides([*extra, *options.overrides])
     verbs = [verb for verb in VERBS if getattr(options, verb)]

@@ -24,7 +24,7 @@ from studio.io.picture_files import opened
 from studio.io.yaml_text import Plain, Word
 from studio.plugins import discovery as plugins
 from studio.plugins.beside import plugin_kind
-from studio.plugins.defaults import Option, class_value, literal, named_beside, options_of
+from studio.plugins.defaults import Option, all_options, class_value, literal
 from studio.plugins.discovery import unknown
 from studio.plugins.options import convert, parse_config, unknown_key
 from studio.plugins.sources import PluginInfo
@@ -105,25 +105,10 @@ def _groups(given: Mapping[str, Any], names: list[str] | None, key: str) -> Iter
         value = given.get(slot)
         value = value.tree if isinstance(value, Word) else value
         inner: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
-        options = _options(plugin, inner)
+        options = all_options(plugin, inner)
         names_there = None if options is None else list(options)
         yield Group(f"{prefix}{slot}", kind, name, inner, options or {}, plugin)
         yield from _groups(inner, names_there, f"{prefix}{slot}")
-
-
-def _options(plugin: PluginInfo, given: Mapping[str, Any]) -> dict[str, Option] | None:
-    """All options that may stand in a group, those of plugins beside included; None: not known."""
-    options = options_of(plugin)
-    for option in named_beside(plugin):
-        assert options is not None
-        named = _text(given.get(option)) or str(literal(options[option].default))
-        other = plugins.catalogue().lookup(plugin_kind(option) or "", named)
-        further = None if other is None else options_of(other)
-        if further is None:
-            return None
-        slot = option.removesuffix("_type")
-        options = {n: o for n, o in options.items() if n != slot} | further
-    return options
 
 
 def _text(value: Any) -> str:

@@ -120,16 +120,9 @@ class MeshExporter(Exporter):
         originals: Sequence[ViewSet] = (),
         notes: Sequence[str] = (),
     ) -> dict[str, Path]:
-        """Extract, texture and write everything that the config asks for.
+        """Extract, texture and write everything that the config asks for; see the base class.
 
-        Args:
-            source: the fitted model.
-            views: what it was fitted to; shown in the preview, used for the texture.
-            folder: where the files go; made if missing, existing files are replaced, and those of
-                an earlier export that are not written again are removed.
-            input_picture: what guidance was asked with, RGBA in [0, 1]; shown in the preview.
-            originals: the pictures behind that, posed, at their own resolution, for the texture.
-            notes: sentences that belong below the preview.
+        Files of an earlier export that are not written again are removed.
 
         Returns:
             Path by what it is: names of formats, ``inspect, turntable, preview``. What was measured
@@ -184,16 +177,7 @@ class MeshExporter(Exporter):
     def mesh(
         self, source: Meshed, views: ViewSet | None = None, originals: Sequence[ViewSet] = ()
     ) -> Mesh:
-        """Return the mesh that `export` writes, textured, in the world of the views.
-
-        Args:
-            source: the fitted model.
-            views: see `export`.
-            originals: see `export`.
-
-        Raises:
-            ExportError: if the model has no surface.
-        """
+        """Return the mesh that `export` writes, textured; see the base class."""
         clock = _Clock()
         with clock.stage("surface"):
             mesh = source.mesh(self.cfg.resolution, self._options)

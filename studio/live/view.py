@@ -17,7 +17,6 @@ from typing import Annotated, Any
 
 import torch
 
-from studio.config import put
 from studio.errors import ConfigError, DataError
 from studio.io.paths import existing
 from studio.io.yaml_text import Word
@@ -27,6 +26,7 @@ from studio.live.runs import JobSource, RunSource
 from studio.live.sight import Source
 from studio.live.stage import Stage
 from studio.plugins.options import parse_config
+from studio.plugins.overrides import put
 from studio.plugins.ranges import Range
 
 SECONDS = 1.0  # between two looks at the folder

@@ -12,10 +12,13 @@ import builtins
 import dataclasses
 import functools
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from studio.io.yaml_text import Word
 from studio.plugins import discovery as plugins
+from studio.plugins.beside import plugin_kind
 from studio.plugins.sources import PluginInfo, parsed
 
 Found = tuple[str, ast.ClassDef | ast.FunctionDef]
@@ -64,6 +67,30 @@ def named_beside(plugin: PluginInfo) -> list[str]:
     """Return the options that name a plugin whose options stand beside them."""
     options = options_of(plugin) or {}
     return [n for n, option in options.items() if ast.unparse(option.annotation) == "PluginBeside"]
+
+
+def all_options(plugin: PluginInfo, given: Mapping[str, Any]) -> dict[str, Option] | None:
+    """Return all options that may stand in a plugin's group, those of plugins beside included.
+
+    Args:
+        plugin: whose group it is.
+        given: what the group holds, with the names of the plugins beside.
+
+    Returns:
+        The options by name; None where they cannot be told without importing.
+    """
+    options = options_of(plugin)
+    for option in named_beside(plugin):
+        assert options is not None
+        named = given.get(option) or literal(options[option].default)
+        name = named.text if isinstance(named, Word) else str(named)
+        other = plugins.catalogue().lookup(plugin_kind(option) or "", name)
+        further = None if other is None else options_of(other)
+        if further is None:
+            return None
+        slot = option.removesuffix("_type")
+        options = {n: o for n, o in options.items() if n != slot} | further
+    return options
 
 
 def class_value(plugin: PluginInfo, name: str) -> object:

@@ -57,10 +57,11 @@ def judge(config: str, options: Mapping[str, Any], inputs: Sequence[str], text: 
 
 def _data(config: str, options: Mapping[str, Any], inputs: Sequence[str], text: str) -> Any:
     """The data plugin of a config, with what is brought to it."""
-    from studio.config import put, read_experiment
+    from studio.config import read_experiment
     from studio.io.shipped import config_file
     from studio.plugins.discovery import find
     from studio.plugins.options import build
+    from studio.plugins.overrides import put
 
     content = read_experiment(config_file(config))
     for key, value in options.items():

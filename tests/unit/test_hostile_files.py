@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from studio.app.early_checks import check_early
-from studio.config import MOST_CONFIG, check_overrides, read_experiment
+from studio.config import MOST_CONFIG, read_experiment
 from studio.errors import ConfigError, DataError, StudioError, WeightsError
 from studio.geometry.instant_nsr_checkpoint import read_instant_nsr
 from studio.geometry.neus_checkpoint import read_neus
@@ -29,6 +29,7 @@ from studio.io.weights import _TensorPickle, read_tensors
 from studio.io.yaml_text import Plain
 from studio.models.sdf.fit import checked_state
 from studio.plugins.options import build
+from studio.plugins.overrides import check_overrides
 from studio.plugins.sources import MOST_SOURCE, read_source
 from studio.runs.callbacks.checkpointing import load_checkpoint
 from studio.runs.callbacks.snapshot import pack_code

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from studio.app.cli import main
+from studio.app.early_checks import check_early
 from studio.cameras import orbit_cameras
 from studio.config import load_experiment
 from studio.errors import ConfigError, DataError, ExportError, PluginError, WeightsError
@@ -313,6 +314,24 @@ def test_options_of_the_replaced_model_are_left_out_but_not_those_that_are_asked
     for word in ("system.lr=0.1", "system.hull.fit_steps=3"):
         with pytest.raises(ConfigError, match="is not an option"):
             load_experiment(CONFIG, ["data.root=x", hull, word])
+
+
+def test_options_of_a_replaced_plugin_are_left_out_and_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = REPOSITORY / "configs" / "epidiff-neus.yaml"
+    words = ["system.guidance_type=zero123", "data_type=capture", "data.root=x"]
+    check_early(config, ["system.guidance_type=zero123", "data.image=load/images/car.png"])
+    assert not caplog.messages  # it is said once
+    experiment = load_experiment(config, words)
+    guidance = experiment.system["guidance"]
+    assert "base" not in guidance and guidance["steps"] == 3  # which both have
+    assert "image" not in experiment.data and experiment.data["resolution"] == 64
+    said = "\n".join(caplog.messages)
+    assert "system.guidance_type is 'zero123' now, in place of 'epidiff'" in said
+    assert "such options: system.guidance.base" in said and "such options: data.image" in said
+    with pytest.raises(ConfigError, match="'system.guidance.base' is not an option"):
+        load_experiment(config, [*words, "system.guidance.base=load/nano/zero123"])
 
 
 # --- models of others -----------------------------------------------------------------------------
