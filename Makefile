@@ -26,7 +26,7 @@ demo: setup
 
 # On one thread each: two processes of one share two cores better than one of two.
 test: setup
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -q -n $(JOBS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -26,7 +26,9 @@ from studio.plugins.ranges import Range, Seed, StepsOrZero
 from studio.plugins.registry import config_class
 from studio.progress import Listener, StageProgress, listening
 from studio.systems.base import System, check_data
-from studio.systems.generated import Findings, compare, make_views, shown
+from studio.systems.findings import Findings
+from studio.systems.fitted import against_pictures
+from studio.systems.generated import compare, make_views, shown
 from studio.systems.originals import posed_originals
 from studio.views import Condition, ViewSet
 
@@ -175,6 +177,8 @@ class Pipeline:
                 if self.chain.use_originals:
                     originals = posed_originals(condition, views)
             model = self._fitted(views, originals, how, give)
+            if condition is None:
+                found = against_pictures(model, views)
         found.warnings = [*said, *found.warnings]
         return Result(self, condition, views, model, originals, found, test)
 
@@ -294,8 +298,8 @@ class Result:
 
     @property
     def warnings(self) -> list[str]:
-        """What went wrong on the way, a sentence or two each."""
-        return [*self.findings.warnings, *self.model.findings()]
+        """What went wrong on the way, a sentence or two each; what contradicts the result first."""
+        return [*self.findings.alarms, *self.findings.warnings, *self.model.findings()]
 
     def save(self, folder: Path | str) -> Path:
         """Write what the config's exporter writes (model.glb, preview.png, ...) and `views/`.

@@ -83,6 +83,10 @@ class ViewSet:
         alpha = self.images[:, 3:]
         return self.images[:, :3] * alpha + background * (1 - alpha)
 
+    def name(self, i: int) -> str:
+        """What a view is called: its file, else its number."""
+        return self.names[i] if self.names else f"{i:03d}"
+
     def select(self, index: list[int]) -> ViewSet:
         """Return the views at these positions."""
         names = tuple(self.names[i] for i in index) if self.names else ()

@@ -288,6 +288,8 @@ class Experiment:
                 print(line)
             for line in system.warnings:
                 print(f"WARNING: {line}")
+            for line in system.alarms:
+                print(f"\n*** THIS RESULT CANNOT BE RIGHT ***\n{line}\n")
             print(f"run folder: {run.root}")
             print(exported if exported is not None else run.last_checkpoint)
         return 0

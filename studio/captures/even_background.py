@@ -24,8 +24,8 @@ Picture = Float[np.ndarray, "3 h w"]
 Mask = Bool[np.ndarray, "h w"]
 
 ADVICE = (
-    "Give a picture with an alpha channel or on an even background, or install rembg and set\n"
-    "  data.background=rembg data.background_model=<file>.onnx."
+    "Give a picture with an alpha channel or on an even background.\n"
+    "  Or install rembg: data.background=rembg data.background_model=<file>.onnx."
 )
 NOTHING = "the picture shows nothing but its background."
 EVEN_SHARE = 0.9  # of the border that must have the background's colour

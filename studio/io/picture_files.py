@@ -34,16 +34,19 @@ EpsImagePlugin.gs_binary = False  # also for libraries that open pictures themse
 
 
 @contextlib.contextmanager
-def opened(path: str | Path, content: bytes | None = None) -> Iterator[Image.Image]:
+def opened(
+    path: str | Path, content: bytes | None = None, *, most_pixels: float = MAX_PIXELS
+) -> Iterator[Image.Image]:
     """Open a picture; what Pillow says about it, in the block too, becomes a `DataError`.
 
     Args:
         path: the file.
         content: its bytes where it lies in an archive; then `path` only names it.
+        most_pixels: that it may have; more than `MAX_PIXELS` is not possible.
 
     Raises:
         DataError: if the file is missing, no picture of `FORMATS`, broken, or larger than 16,384 px
-            on a side or 67 megapixels.
+            on a side or `most_pixels`.
     """
     path = Path(path)
     if content is None:
@@ -51,12 +54,12 @@ def opened(path: str | Path, content: bytes | None = None) -> Iterator[Image.Ima
     try:
         head = _head(path) if content is None else content[:12]
         with _open(path if content is None else io.BytesIO(content), head, path) as picture:
-            check_size(path, picture.size)
+            check_size(path, picture.size, most_pixels)
             yield picture
     except StudioError:
         raise
     except Image.DecompressionBombError as error:
-        raise _too_large(path, "has more pixels than can be decoded safely") from error
+        raise _too_large(path, "has more pixels than can be decoded safely", most_pixels) from error
     except UnidentifiedImageError as error:
         raise DataError(f"{path} is not a picture.", allowed=READABLE) from error
     except PermissionError as error:
@@ -175,7 +178,7 @@ def _heif(path: Path) -> str:
         raise DataError(
             f"{path} is a HEIC picture, and pillow-heif is not installed.",
             allowed=READABLE,
-            hint="Install it (pip install pillow-heif), or save the picture as JPEG or PNG.",
+            hint="Save the picture as JPEG or PNG. Or install it: pip install pillow-heif.",
         )
     from pillow_heif import register_heif_opener
 
@@ -183,16 +186,17 @@ def _heif(path: Path) -> str:
     return "HEIF"
 
 
-def check_size(path: Path | str, size: tuple[int, int]) -> None:
+def check_size(path: Path | str, size: tuple[int, int], most_pixels: float = MAX_PIXELS) -> None:
     """Refuse pictures that are too large to be worked on; see `opened`."""
     width, height = size
-    if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise _too_large(path, f"is {width:,}x{height:,} px, too large")
+    if max(size) > MAX_SIDE or width * height > min(most_pixels, MAX_PIXELS):
+        raise _too_large(path, f"is {width:,}x{height:,} px, too large", most_pixels)
 
 
-def _too_large(path: Path | str, what: str) -> DataError:
+def _too_large(path: Path | str, what: str, most_pixels: float) -> DataError:
+    most = f"{min(most_pixels, MAX_PIXELS) / 1e6:.3g}"
     return DataError(
         f"picture {path} {what}.",
-        allowed=f"at most {MAX_SIDE:,} px on a side and {MAX_PIXELS // 10**6} megapixels",
+        allowed=f"at most {MAX_SIDE:,} px on a side and {most} megapixels",
         hint="Scale it down first; no method here uses more than 1,024 px.",
     )

@@ -121,6 +121,7 @@ def _carried_out(
             "phase": Phase.DONE,
             "figures": flat(figures),
             "warnings": [_inside(record, line) for line in outcome.warnings],
+            "alarms": [_inside(record, line) for line in outcome.alarms],
         }
     except Cancelled:
         if not follower.late:

@@ -175,7 +175,10 @@ class Batch:
                 shutil.copytree(source.result, target.result)
             now, state = time.time(), source.state
             target.note(
-                **{k: getattr(state, k) for k in ("phase", "error", "warnings", "figures")},
+                **{
+                    k: getattr(state, k)
+                    for k in ("phase", "error", "warnings", "alarms", "figures")
+                },
                 began=now,
                 ended=now,
             )

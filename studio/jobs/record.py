@@ -95,6 +95,8 @@ class State:
     error: str = ""
     """Why it failed, in words for whoever gave the input."""
     warnings: list[str] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)
+    """Why the result cannot be right."""
     figures: dict[str, float] = field(default_factory=dict)
 
     @property

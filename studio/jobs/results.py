@@ -31,6 +31,7 @@ def row_of(item: Item, record: Record, state: State) -> Row:
         "text": item.job.text,
         "same_as": item.same_as,
         "error": state.error,
+        "alarms": state.alarms,
         "warnings": state.warnings,
         "result": "" if main is None else f"{item.name}/result/{main.name}",
         "figures": state.figures,

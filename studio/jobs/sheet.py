@@ -47,6 +47,7 @@ h2 {{ font-size: 1rem; margin: .3rem 0; }}
 p {{ margin: .3rem 0; }}
 .state {{ font-weight: 600; }}
 .failed .state {{ color: #c33; }}
+.alarm {{ border: 2px solid #c33; border-radius: .3rem; padding: .4rem; }}
 pre {{ white-space: pre-wrap; font: inherit; margin: .3rem 0; }}
 </style>
 <h1>{title}</h1>
@@ -68,7 +69,11 @@ def write_sheet(out: Path, items: Sequence[Item]) -> Path:
     states = {item.name: _state(Record(out / item.name)) for item in items}
     counted = Counter(str(state.phase) for state in states.values())
     summary = f"{len(items)} items: " + ", ".join(f"{n} {phase}" for phase, n in counted.items())
-    shown = "\n".join(_card(out, item, states[item.name]) for item in items)
+    labels = Counter(item.job.label for item in items)
+    shown = "\n".join(
+        _card(out, item, states[item.name], _title(item, labels[item.job.label] > 1))
+        for item in items
+    )
     page = PAGE.format(title=_text(out.resolve().name), summary=_text(summary), items=shown)
     write_text(out / "index.html", page)
     return out / "index.html"
@@ -81,14 +86,22 @@ def _state(record: Record) -> State:
         return State(error=str(error))
 
 
-def _card(out: Path, item: Item, state: State) -> str:
+def _title(item: Item, repeated: bool) -> str:
+    """What an item is called; where others have its label, with the name of its folder."""
+    if not item.job.label or item.job.label == item.name:
+        return item.name
+    return f"{item.job.label} ({item.name})" if repeated else item.job.label
+
+
+def _card(out: Path, item: Item, state: State, title: str) -> str:
     """One item."""
     return "".join(
         [
             f'<li class="{_text(state.phase)}">',
             _thumbnail(out / item.name / "result"),
-            f"<h2>{_text(item.job.label or item.name)}</h2>",
+            f"<h2>{_text(title)}</h2>",
             f'<p><span class="state">{_text(state.phase)}</span> {_text(_facts(item, state))}</p>',
+            *(f'<pre class="alarm">{_text(line)}</pre>' for line in state.alarms),
             *(f"<pre>{_text(line)}</pre>" for line in (state.error, *state.warnings) if line),
             f"<p>{' '.join(_links(out, item))}</p>",
             "</li>",

@@ -84,10 +84,12 @@ class Outcome:
     Attributes:
         figures: measured, by name; groups within groups are fine.
         warnings: what went wrong on the way, a sentence or two each.
+        alarms: why the result cannot be right, a sentence or two each.
     """
 
     figures: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)
 
 
 class Task(ABC):

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from jaxtyping import Float
-from torch import Tensor
 
 from studio.data.layouts.base import LayoutData
 from studio.data.layouts.capture import CaptureData
 from studio.errors import DataError
-from studio.live.frusta import doubtful, points_seen
+from studio.live.poses import Poses, judged
 from studio.live.sight import Sight, Source
 from studio.plugins.options import build
 from studio.views import ViewSet
@@ -22,7 +19,7 @@ from studio.views import ViewSet
 logger = logging.getLogger(__name__)
 
 SIDE = 512  # px: enough for a window
-NAMED = 5  # pictures, before "and 3 more"
+COMPARING = "comparing the pictures with each other ..."
 
 
 class CaptureSource(Source):
@@ -41,6 +38,8 @@ class CaptureSource(Source):
         given = {"resolution": SIDE, **(options or {})}
         kind = given.pop("data_type", "capture")
         self._sight: Sight | None = None
+        self._poses: Poses | None = None
+        self._words: list[str] = []
         self._options, self._kind = {**given, "root": str(folder)}, kind
         self._data = self._plugin(self._options)
         if not self._data.has_cameras():
@@ -51,12 +50,17 @@ class CaptureSource(Source):
             )
 
     def look(self) -> Sight:
-        """Read it; a capture is read once."""
+        """Read it, once; its poses are judged at the next look, when it is seen already."""
         if self._sight is None:
             views, note = self._load()
-            points = self._data.cloud()
-            words = [f"**capture** of {len(views)} pictures", *note, *seen_words(views, points)]
-            self._sight = Sight("\n\n".join(words), views, points)
+            self._words = [f"**capture** of {len(views)} pictures", *note]
+            words = [*self._words, COMPARING]
+            self._sight = Sight("\n\n".join(words), views, self._data.cloud())
+        elif self._poses is None:
+            assert self._sight.views is not None
+            self._poses = poses = judged(self._sight.views, self._sight.points)
+            words = [*self._words, *poses.words]
+            self._sight = replace(self._sight, words="\n\n".join(words), poses=poses)
         return self._sight
 
     def _plugin(self, options: Mapping[str, Any]) -> LayoutData:
@@ -76,31 +80,3 @@ class CaptureSource(Source):
                 return self._data.load(), [f"shown whole, for: {str(error).splitlines()[0]}"]
             except DataError:
                 raise error from None
-
-
-def seen_words(views: ViewSet, points: Float[Tensor, "n 3"] | None) -> list[str]:
-    """Say how many sparse points there are, and which pictures see none or few of them."""
-    if points is None or not len(points):
-        return []
-    seen = points_seen(views.cameras, points)
-    none, few = doubtful(seen)
-    said = [
-        f"{len(points):,} sparse points; a picture sees {int(np.median(seen)):,} of them (median)"
-    ]
-    for which, text in ((none, "see **no** point (red)"), (few, "see few points (orange)")):
-        if which:
-            said.append(f"{len(which)} of {len(views)} {text}: {_some(views, which)}")
-    if none or few:
-        said.append("their poses may be wrong")
-    return said
-
-
-def _some(views: ViewSet, which: list[int]) -> str:
-    names = [name_of(views, i) for i in which[:NAMED]]
-    more = len(which) - len(names)
-    return ", ".join(names) + (f" and {more} more" if more else "")
-
-
-def name_of(views: ViewSet, i: int) -> str:
-    """What a view is called."""
-    return views.names[i] if views.names else f"{i:03d}"

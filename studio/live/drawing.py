@@ -11,7 +11,7 @@ from torch import Tensor
 
 from studio.cameras import Cameras
 from studio.io.images import resize, to_uint8
-from studio.live.frusta import doubtful, points_seen
+from studio.live.poses import Poses
 from studio.live.surfaces import Surface
 from studio.views import ViewSet
 
@@ -20,12 +20,10 @@ UNSHADED: dict[str, Any] = {"cast_shadow": False, "receive_shadow": False}
 """For everything: colours are what is looked at."""
 
 
-def colours(views: ViewSet, points: Float[Tensor, "n 3"] | None) -> UInt8[np.ndarray, "v 3"]:
-    """Of the frusta: red where a picture sees no sparse point, orange where it sees few."""
+def colours(views: ViewSet, poses: Poses) -> UInt8[np.ndarray, "v 3"]:
+    """Of the frusta: red where a picture contradicts the others, orange where that may be."""
     found = np.full((len(views), 3), GREY, dtype=np.uint8)
-    if points is not None and len(points):
-        none, few = doubtful(points_seen(views.cameras, points))
-        found[few], found[none] = ORANGE, RED
+    found[list(poses.doubtful)], found[list(poses.wrong)] = ORANGE, RED
     return found
 
 

@@ -14,7 +14,8 @@ from studio.live.frusta import Eye, eye_of, laid_over
 from studio.views import ViewSet
 
 SETTLING = 1.0  # seconds until a browser has taken a camera over
-TURNED, SHIFTED = 0.005, 0.005  # radians, sides of the cube: more, and the camera has been left
+TURNED, SHIFTED = 0.035, 0.05  # radians, sides of the cube: more, and the camera has been left
+STILL = 0.002  # of both: more, and the view springs back
 NEAR, FOV = 0.01, np.radians(60.0)
 
 
@@ -38,6 +39,7 @@ class Looking:
         self._eye: Eye | None = None
         self._since, self._window = 0.0, 0.0
         self._pose: tuple[np.ndarray, np.ndarray] | None = None
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
         self._laid: Any = None
         self._drawn: tuple[Any, ...] = ()
 
@@ -74,7 +76,8 @@ class Looking:
         if client is not self._client:
             client.camera.on_update(lambda _: self._wanted.set())
         self.at, self._client = at, client
-        self._window, self._since, self._pose = client.camera.aspect, time.monotonic(), None
+        self._window, self._since = client.camera.aspect, time.monotonic()
+        self._pose = self._last = None
         self._eye = eye = eye_of(views.cameras[[at]].to("cpu").scaled(scale), self._window)
         with client.atomic():
             client.camera.near, client.camera.fov = eye.near, eye.fov
@@ -83,7 +86,11 @@ class Looking:
             client.camera.look_at = eye.target
 
     def _moved(self) -> bool:
-        """Whether the client has gone, or has turned or moved away."""
+        """Whether the client has gone, or has turned or moved away.
+
+        As elsewhere, whoever turns the view leaves the camera; a hand that has only trembled while
+        it clicked gets the camera's view back.
+        """
         if self._client.client_id not in self._server.get_clients():
             return True
         camera = self._client.camera
@@ -95,8 +102,13 @@ class Looking:
         if abs(camera.aspect / self._window - 1) > 0.01:  # the window's shape: fit it anew
             assert self.at is not None
             self.ask(self._client, self.at)
-        same = abs(float(pose[0] @ self._pose[0])) > 1 - TURNED**2 / 8
-        return not (same and np.linalg.norm(pose[1] - self._pose[1]) < SHIFTED)
+        turned, shifted = apart(pose, self._pose)
+        if turned > TURNED or shifted > SHIFTED:
+            return True
+        if max(turned, shifted) > STILL and max(apart(pose, self._last or self._pose)) == 0.0:
+            self.ask(self._client, self.at or 0)
+        self._last = pose
+        return False
 
     def _leave(self, back: bool) -> None:
         """Look through no camera any more; `back` to a usual view, at the same size."""
@@ -135,3 +147,11 @@ class Looking:
         self._laid = self._client.scene.add_image(
             "/over", picture, width, height, wxyz=turn, position=tuple(middle), **UNSHADED
         )
+
+
+def apart(
+    pose: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]
+) -> tuple[float, float]:
+    """Angle in radians and distance between two poses: unit quaternion and position."""
+    cosine = min(1.0, abs(float(pose[0] @ other[0])))
+    return 2 * float(np.arccos(cosine)), float(np.linalg.norm(pose[1] - other[1]))

@@ -20,7 +20,7 @@ from studio.data.layouts.capture import CaptureData
 from studio.errors import DataError, StudioError
 from studio.io.reading import known_json
 from studio.jobs.record import Phase, Record
-from studio.live.captures import seen_words
+from studio.live.poses import Poses, judged
 from studio.live.sight import Sight, Source, Watched
 from studio.live.surfaces import Surface, of_checkpoint, of_file, result_in, scene_model
 from studio.models.base import SceneModel
@@ -30,6 +30,7 @@ from studio.runs.lock import in_use
 from studio.views import ViewSet
 
 MOST_SURFACES = 64  # kept in memory
+UNKNOWN = Poses()
 
 
 def views_beside(path: Path) -> ViewSet:
@@ -64,6 +65,8 @@ class RunSource(Source):
         self._given: LayoutData | None = None
         self._taken: ViewSet | None = None
         self._trouble = ""
+        self._poses = UNKNOWN
+        self._shown: ViewSet | None = None
 
     def look(self) -> Sight:
         """See what the folder holds now."""
@@ -77,8 +80,13 @@ class RunSource(Source):
         steps = steps[-MOST_SURFACES:]
         result = self._result(result_in(self.run.export))
         words = self._words(views, steps, result)
-        words += [] if views is None else seen_words(views, points)
-        return Sight("\n\n".join(words), views, points, tuple(steps), result)
+        words += self._poses.words
+        given = views is not None and views is self._taken  # not what a guidance made
+        if given and self._poses is UNKNOWN and self._shown is views:
+            assert views is not None
+            self._poses = judged(views, points)
+        self._shown = views
+        return Sight("\n\n".join(words), views, points, tuple(steps), result, self._poses)
 
     def surface(self, step: str) -> Surface | None:
         """The surface that a checkpoint holds."""
@@ -170,7 +178,8 @@ class JobSource(Source):
         there = [name for name, file in self._files.items() if self._path(file).is_file()]
         views = self._views(self._path("views") / "transforms.json")
         result = self._result(result_in(self.record.result))
-        return Sight("\n\n".join(self._words(views)), views, None, tuple(there), result)
+        words = "\n\n".join(self._words(views))
+        return Sight(words, views, steps=tuple(there), result=result)
 
     def surface(self, step: str) -> Surface | None:
         """A mesh that the task has left there."""
@@ -186,7 +195,8 @@ class JobSource(Source):
         at = f" {state.done:,} of {state.total:,}" if state.total else ""
         stage = f", {state.stage}{at}" if state.stage and state.phase is Phase.RUNNING else ""
         words = [f"**{state.phase}**{stage}", *([state.error] if state.error else [])]
-        return words + ([f"{len(views)} views"] if views else []) + state.warnings[:3]
+        said = [*(f"**{line}**" for line in state.alarms), *state.warnings[:3]]
+        return words + ([f"{len(views)} views"] if views else []) + said
 
 
 def _step_of(path: Path) -> str:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.errors import StudioError
+from studio.live.poses import Poses
 from studio.live.surfaces import Surface
 from studio.views import ViewSet
 
@@ -29,6 +30,7 @@ class Sight:
         points: sparse points, in the world of the views.
         steps: names of the fit's surfaces, from the oldest to the newest.
         result: the finished mesh.
+        poses: which cameras contradict the others.
     """
 
     words: str = ""
@@ -36,6 +38,7 @@ class Sight:
     points: Float[Tensor, "n 3"] | None = None
     steps: tuple[str, ...] = ()
     result: Surface | None = None
+    poses: Poses = Poses()
 
 
 class Source(ABC):

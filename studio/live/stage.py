@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from studio.live.captures import name_of
 from studio.live.drawing import (
     UNSHADED,
     axes,
@@ -41,9 +40,10 @@ class Stage:
     Args:
         server: a viser server.
         source: what is shown.
+        dark: whether the page begins dark.
     """
 
-    def __init__(self, server: Any, source: Source) -> None:
+    def __init__(self, server: Any, source: Source, *, dark: bool = False) -> None:
         self.server, self.source = server, source
         self.wanted = threading.Event()
         self._sight, self._scale = Sight(), 1.0
@@ -56,13 +56,14 @@ class Stage:
         server.scene.set_up_direction("+z")
         server.scene.configure_default_lights(cast_shadow=False)
         server.initial_camera.position, server.initial_camera.look_at = (1.6, -2.3, 1.3), (0, 0, 0)
-        self._make_controls(source.title)
+        server.gui.set_panel_label(source.title)
+        self._words = server.gui.add_markdown("reading ...")
+        # on a phone, panels begin folded into a line below the words
+        with server.gui.add_panel().add_tab("Controls"):
+            self._make_controls(dark)
 
-    def _make_controls(self, title: str) -> None:
+    def _make_controls(self, dark: bool) -> None:
         gui = self.server.gui
-        gui.configure_theme(show_share_button=False, show_logo=False)
-        gui.set_panel_label(title)
-        self._words = gui.add_markdown("reading ...")
         self._object = gui.add_dropdown("object", (MESH, FIT, NOTHING), initial_value=MESH)
         self._step = gui.add_dropdown("step", (NEWEST,), initial_value=NEWEST)
         self._cube = gui.add_checkbox("object cube", True)
@@ -73,11 +74,19 @@ class Stage:
         self._size = gui.add_slider("frustum size", 0.02, 1.0, 0.02, 0.2)
         self._through = gui.add_dropdown("look through", (NOTHING,), initial_value=NOTHING)
         self._opacity = gui.add_slider("picture opacity", 0.0, 1.0, 0.05, 0.5)
+        self._dark = gui.add_checkbox("dark", dark)
+        self._dark.on_update(lambda _: self._paint())
+        self._paint()
         for control in vars(self).values():
             if hasattr(control, "on_update"):
                 control.on_update(lambda _: self.wanted.set())
         self._looking = Looking(self.server, self._opacity, self.wanted)
         self._through.on_update(self._chosen)
+
+    def _paint(self) -> None:
+        """Light or dark, as the switch says."""
+        dark = self._dark.value
+        self.server.gui.configure_theme(show_share_button=False, show_logo=False, dark_mode=dark)
 
     def _chosen(self, event: Any) -> None:
         if event.client is not None:  # somebody's choice, not what a click has set
@@ -98,6 +107,8 @@ class Stage:
                 self._draw_cameras(sight.views)
             if sight.points is not None and sight.points is not before.points:
                 self._draw_points()
+            if sight.poses != before.poses:
+                self._frusta = None  # their colours tell
             self._offer_steps()
             self._adjust()
         if sight.views is not None and self._looking.follow(sight.views, self._scale):
@@ -126,7 +137,7 @@ class Stage:
             plate.on_click(self._clicked(i))
             self._plates.append(plate)
         self._frusta = None
-        self._through.options = (NOTHING, *(name_of(views, i) for i in range(len(views))))
+        self._through.options = (NOTHING, *(views.name(i) for i in range(len(views))))
 
     def _clicked(self, i: int) -> Any:
         def clicked(event: Any) -> None:
@@ -145,7 +156,7 @@ class Stage:
             plate.position = tuple(centre)
             plate.scale = (float(side[0] / full[0]), float(side[1] / full[1]), 1.0)
         lines = where.lines()
-        tints = colours(views, self._sight.points)[:, None, None]
+        tints = colours(views, self._sight.poses)[:, None, None]
         self._frusta = self.server.scene.add_line_segments(
             "/cameras",
             lines.reshape(-1, 2, 3).astype(np.float32),
@@ -161,7 +172,6 @@ class Stage:
         self._cloud = self.server.scene.add_point_cloud(
             "/points", place, (60, 60, 140), point_size=float(self._point_size.value)
         )
-        self._frusta = None  # their colours tell who sees points
 
     def _offer_steps(self) -> None:
         names = (NEWEST, *reversed(self._sight.steps))

@@ -43,6 +43,8 @@ class ViewConfig:
     """Address to listen at; 127.0.0.1: for this machine alone, 0.0.0.0: for all that reach it."""
     port: Annotated[int, Range(0, 65535)] = 8080
     """Port to listen at; 0: any that is free."""
+    dark: bool = False
+    """Begin with a dark page; its panel has a switch."""
     data_type: str = "capture"
     """Layout of a capture; capture: recognised."""
     data: dict[str, Any] = field(default_factory=dict)
@@ -67,11 +69,12 @@ def run_view(folder: str, words: Sequence[str]) -> int:
     cfg = parse_config(ViewConfig, content)
     check_viser()
     check_port(cfg.host, cfg.port)
+    print(f"reading {folder} ...", flush=True)  # it takes seconds
     source = source_of(Path(folder), {"data_type": cfg.data_type, **cfg.data})
     with contextlib.suppress(AttributeError, OSError):
         os.nice(5)  # a fit on this machine goes first
     torch.set_num_threads(1)
-    with serving(source, cfg.host, cfg.port) as (server, stage):
+    with serving(source, cfg.host, cfg.port, dark=cfg.dark) as (server, stage):
         print(
             f"{source.title}: {address(cfg.host, server.get_port())}  (Ctrl-C ends it)", flush=True
         )
@@ -91,13 +94,16 @@ def follow(stage: Stage) -> None:
 
 
 @contextlib.contextmanager
-def serving(source: Source, host: str, port: int) -> Iterator[tuple[Any, Stage]]:
+def serving(
+    source: Source, host: str, port: int, *, dark: bool = False
+) -> Iterator[tuple[Any, Stage]]:
     """A viser server with the stage of a source, which is stopped at the end.
 
     Args:
         source: what is shown.
         host: address to listen at.
         port: to listen at; 0: any that is free.
+        dark: whether its page begins dark.
     """
     import viser
 
@@ -106,7 +112,7 @@ def serving(source: Source, host: str, port: int) -> Iterator[tuple[Any, Stage]]
         server = viser.ViserServer(host=host, port=port or free_port(host), verbose=False)
     server.request_share_url = lambda verbose=True: None  # nothing leaves this machine
     try:
-        yield server, Stage(server, source)
+        yield server, Stage(server, source, dark=dark)
     finally:
         with contextlib.redirect_stdout(io.StringIO()):
             server.stop()

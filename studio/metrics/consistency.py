@@ -55,7 +55,7 @@ def view_consistency(views: ViewSet, resolution: int = 64) -> ViewConsistency:
     """
     if len(views) < 2:
         raise ValueError("consistency needs two views or more")
-    images, cameras = _reduced(views)
+    images, cameras = reduced(views)
     hull = _carve(images[:, 3], cameras, views.bound, resolution)
     depth, hit, origins, directions = _cast(hull, images[:, 3], cameras, views.bound)
     iou = _silhouette_iou(images[:, 3], hit)
@@ -71,9 +71,10 @@ def view_consistency(views: ViewSet, resolution: int = 64) -> ViewConsistency:
     )
 
 
-def _reduced(views: ViewSet) -> tuple[Float[Tensor, "v 4 h w"], Cameras]:
+def reduced(views: ViewSet, largest: int = LARGEST) -> tuple[Float[Tensor, "v 4 h w"], Cameras]:
+    """Pictures of at most so many pixels a side, and their cameras."""
     h, w = views.cameras.size
-    scale = min(1.0, LARGEST / max(h, w))
+    scale = min(1.0, largest / max(h, w))
     if scale == 1.0:
         return views.images.float(), views.cameras
     size = (round(h * scale), round(w * scale))

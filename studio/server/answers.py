@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from studio.errors import StudioError
+from studio.server.wording import in_words
 
 
 class Refusal(Exception):
@@ -30,7 +31,7 @@ class Refusal(Exception):
 
 def refusal(error: StudioError, status: int = 422) -> Refusal:
     """Take a message apart into what was given, what is allowed and what to do."""
-    first, *rest = str(error).splitlines() or ["it was refused."]
+    first, *rest = in_words(str(error)).splitlines() or ["it was refused."]
     parts: dict[str, list[str]] = {"error": [first], "allowed": [], "hint": []}
     part = "hint"
     for line in rest:

@@ -49,7 +49,7 @@ def unpack(archive: Path, folder: Path, most: int) -> Path:
         DataError: if it is no zip, holds more than it may, or names that are not plain.
     """
     try:
-        check_listing(archive)
+        check_listing(archive, most)
         with zipfile.ZipFile(archive) as opened:
             entries = list(_wanted(opened, most))
             for name, entry in entries:
@@ -67,8 +67,12 @@ def unpack(archive: Path, folder: Path, most: int) -> Path:
     return _inner(folder)
 
 
-def check_listing(archive: Path) -> None:
+def check_listing(archive: Path, most: int) -> None:
     """Refuse what is no zip, or has a list of files that would fill the memory.
+
+    Args:
+        archive: the zip file.
+        most: bytes that may come out of it, for the message.
 
     Raises:
         DataError: saying which.
@@ -85,7 +89,8 @@ def check_listing(archive: Path) -> None:
     large = b"PK\x06\x07" in tail  # the larger form, which may say other numbers
     if large or count > MOST_FILES or listing > MOST_LISTING:
         raise DataError(
-            "the zip holds too many files.", allowed=f"up to {MOST_FILES:,}, of 4 GB in all"
+            "the zip holds too many files.",
+            allowed=f"up to {MOST_FILES:,}, of {most / 1e6:,.0f} MB in all",
         )
 
 

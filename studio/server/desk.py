@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-import statistics
 import threading
 import time
-from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +18,11 @@ from typing import Any, Protocol
 
 from studio.errors import StudioError
 from studio.io.files import make_folder, write_json
-from studio.jobs import FINAL, Job, Phase, Record
+from studio.jobs import FINAL, Job, Phase, Record, State
 from studio.server.answers import Refusal
 from studio.server.folders import GONE, ID, linked, new_name, records_in, to_go, visitors_in
-from studio.server.paces import Paces
+from studio.server.methods import usual_steps
+from studio.server.paces import Measured, Paces
 from studio.server.report import GIVEN, given, report
 from studio.server.settings import ServerConfig
 from studio.server.visitors import folder_of
@@ -72,7 +71,7 @@ class Desk:
         self._lock = threading.RLock()
         self._over: dict[str, tuple[int, dict[str, Any]]] = {}  # what was told of those that are
         self._paces = Paces()
-        self._lasted: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=8))
+        self.measured = Measured()
         self.closing = False  # whoever waits for news is to stop waiting
         self.taken_up = self._take_up()
 
@@ -123,17 +122,14 @@ class Desk:
             return known[1]
         told = report(record, position)
         if told["phase"] == Phase.RUNNING:
-            told["seconds_left"] = self._paces.left(told, self.expected(record.job))
+            job = record.job
+            expected = self.measured.expected(job, usual_steps(job.config))
+            told["seconds_left"] = self._paces.left(told, expected)
         if told["phase"] in FINAL:  # nothing of it changes any more
             while len(self._over) >= MOST_REMEMBERED:
                 del self._over[next(iter(self._over))]
             self._over[name] = stamp, told
         return told
-
-    def expected(self, job: Job) -> float | None:
-        """Return how many seconds such a job takes, by those that were done before."""
-        lasted = self._lasted.get(_alike(job))
-        return statistics.median(lasted) if lasted else None
 
     @property
     def waiting(self) -> int:
@@ -278,7 +274,10 @@ class Desk:
             if state.over:
                 del self._open[name]
                 if state.phase == Phase.DONE:
-                    self._lasted[_alike(record.job)].append(state.seconds)
+                    self._learn(record.job, state)
+
+    def _learn(self, job: Job, state: State) -> None:
+        self.measured.add(job, state, usual_steps(job.config))
 
     def _take_up(self) -> int:
         """Hand in again what was not over when the last server ended; learn from what was."""
@@ -296,15 +295,9 @@ class Desk:
                 elif not state.over:
                     found.append((state.created, record))
                 elif state.phase == Phase.DONE:
-                    self._lasted[_alike(job)].append(state.seconds)
+                    self._learn(job, state)
         for _, record in sorted(found, key=lambda item: item[0]):
             self._open[record.folder.name] = record
             self.executor.submit(record)
         self.clear()
         return len(found)
-
-
-def _alike(job: Job) -> str:
-    """Jobs of which one tells how long the other takes."""
-    efforts = {k: v for k, v in job.options.items() if not k.startswith("data.")}
-    return f"{job.config} {job.steps} {job.seconds} {sorted(efforts.items())}"

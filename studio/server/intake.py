@@ -55,12 +55,12 @@ class Intake:
         self.config, self.desk, self.helper = config, desk, helper
 
     def methods(self) -> list[dict[str, Any]]:
-        """Return what can be asked for."""
+        """Return what can be asked for; `pace`: seconds beside the fit and a step, once known."""
         told = []
         for method in methods().values():
-            expected = self.desk.expected(Job(config=method.name, options=PREVIEWS))
-            hint = None if expected is None else round(expected)
-            told.append({**method.shown, "seconds_hint": hint})
+            pace = self.desk.measured.pace(Job(config=method.name, options=PREVIEWS))
+            known = None if pace is None else {"beside": pace[0], "step": pace[1]}
+            told.append({**method.shown, "pace": known})
         return told
 
     def formats(self) -> list[dict[str, Any]]:
@@ -106,24 +106,30 @@ class Intake:
     ) -> tuple[list[bytes], list[str]]:
         """Return the picture(s), as PNG files, that a method will be shown, and remarks.
 
+        Of a text there are remarks alone.
+
         Raises:
             StudioError: if one cannot be used.
         """
         given = dict(given)
         method = method_named(str(given.pop("method", "")))
+        text = str(given.pop("text", "") or "")
         options = given.pop("options", None) or given
         if not isinstance(options, dict):
             raise ConfigError(f"options is a {type(options).__name__}.", allowed="a JSON object")
         options = method.options({k if "." in k else f"data.{k}": v for k, v in options.items()})
-        if method.takes not in ("image", "images"):
+        if method.takes == "capture":
             raise ConfigError(f"{method.name} takes {WANTED[method.takes]}: nothing is prepared.")
-        _check_brought(method, Asked(), files)
+        _check_brought(method, Asked(text=text), files)
         with self.desk.scratch() as record:
             names, notes = self._keep(record, method, files)
+            if method.takes == "text":
+                return [], self._judge(record, method, options, text, names)
             paths = [str(record.folder / name) for name in names]
             with _called(record, names):
                 pictures, more = self.helper(light.prepare, method.name, options, paths)
-            return pictures, [*notes, *more]
+            words = _words(record, names)
+            return pictures, [words(note) for note in (*notes, *more)]
 
     def mesh(self, record: Record, kind: str) -> tuple[Path, str]:
         """Return a file of the finished mesh in a format, and what to call it.
@@ -191,10 +197,11 @@ class Intake:
         names: Mapping[str, str],
     ) -> list[str]:
         if method.takes == "text":
-            return []
+            return [] if method.words is None else method.words.notes(text)
         paths = [str(record.folder / name) for name in names]
         with _called(record, names):
-            return self.helper(light.judge, method.name, dict(options), paths, text)  # type: ignore[no-any-return]
+            most = self.config.most_megapixels
+            return self.helper(light.judge, method.name, dict(options), paths, most)  # type: ignore[no-any-return]
 
 
 PREVIEWS = {"task.previews": True}
@@ -204,12 +211,16 @@ PREVIEWS = {"task.previews": True}
 @contextlib.contextmanager
 def _called(record: Record, names: Mapping[str, str]) -> Iterator[None]:
     """Let messages speak of files as their sender does."""
-    looked = {str(Path(name).with_suffix(light.LOOK)): given for name, given in names.items()}
-    names = {**names, **looked}
     try:
         yield
     except StudioError as error:
-        raise type(error)(Words(record, names)(str(error))) from error
+        raise type(error)(_words(record, names)(str(error))) from error
+
+
+def _words(record: Record, names: Mapping[str, str]) -> Words:
+    """Messages on files, and on the copies that stand in for them, by their sender's names."""
+    looked = {str(Path(name).with_suffix(light.LOOK)): given for name, given in names.items()}
+    return Words(record, {**names, **looked})
 
 
 def _check_brought(method: Method, wanted: Asked, files: Sequence[Sent]) -> None:

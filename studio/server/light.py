@@ -23,20 +23,37 @@ LOOK = ".look.png"
 """Suffix of that one, while it is."""
 
 
-def warm() -> None:
-    """Load what the others need, so that the first visitor does not wait for it."""
-    import studio.data.conditions.single_image
+def warm(configs: Sequence[str]) -> None:
+    """Do once what the others do, so that the first visitor does not wait for it.
+
+    Args:
+        configs: names of those whose input is prepared.
+    """
+    import tempfile
+
+    from PIL import Image
+
     import studio.export.readers  # noqa: F401
 
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "square.png"
+        picture = Image.new("RGB", (96, 96), "white")  # with a background to be removed
+        picture.paste((90, 90, 200), (24, 24, 72, 72))
+        picture.save(path)
+        for config in configs:
+            prepare(config, {}, [str(path)])
 
-def judge(config: str, options: Mapping[str, Any], inputs: Sequence[str], text: str) -> list[str]:
+
+def judge(
+    config: str, options: Mapping[str, Any], inputs: Sequence[str], most_megapixels: float
+) -> list[str]:
     """Refuse an input that cannot be used, before it waits in the queue.
 
     Args:
         config: name of it.
         options: over it, with dotted keys.
         inputs: files, or the folder of a capture.
-        text: instead of them.
+        most_megapixels: that each picture of a capture may have.
 
     Returns:
         What a person should know of it.
@@ -48,14 +65,14 @@ def judge(config: str, options: Mapping[str, Any], inputs: Sequence[str], text: 
     from studio.data.conditions.posed_images import PosedImagesData
 
     with _small(inputs) as paths:
-        data = _data(config, options, paths, text)
+        data = _data(config, options, paths)
         if isinstance(data, ConditionData) and not isinstance(data, PosedImagesData):
             return list(data.condition().meta.get("notes", []))
-    check_shots(data, Path(inputs[0]))
+    check_shots(data, Path(inputs[0]), most_megapixels)
     return []
 
 
-def _data(config: str, options: Mapping[str, Any], inputs: Sequence[str], text: str) -> Any:
+def _data(config: str, options: Mapping[str, Any], inputs: Sequence[str]) -> Any:
     """The data plugin of a config, with what is brought to it."""
     from studio.config import read_experiment
     from studio.io.shipped import config_file
@@ -68,7 +85,7 @@ def _data(config: str, options: Mapping[str, Any], inputs: Sequence[str], text: 
         put(content, key, value)
     name = str(content["data_type"])
     brought = getattr(find("data", name), "brought")  # noqa: B009
-    given = {"text": text, "images": list(inputs)}.get(brought, inputs[0] if inputs else "")
+    given = list(inputs) if brought == "images" else inputs[0]
     return build("data", name, {**content.get("data", {}), brought: given}, key="data")
 
 
@@ -124,12 +141,13 @@ def _small(paths: Sequence[str]) -> Iterator[list[str]]:
             path.unlink(missing_ok=True)
 
 
-def check_shots(data: Any, root: Path) -> None:
-    """Refuse a capture that names files outside its folder.
+def check_shots(data: Any, root: Path, most_megapixels: float) -> None:
+    """Refuse a capture that names files outside its folder, or holds a picture that is too large.
 
     Args:
         data: plugin that reads it.
         root: its folder.
+        most_megapixels: of a picture; its header tells.
 
     Raises:
         StudioError: also if it is no capture, or its cameras cannot be read.
@@ -138,6 +156,7 @@ def check_shots(data: Any, root: Path) -> None:
     from studio.data.layouts.base import LayoutData
     from studio.data.layouts.colmap_run import find_colmap
     from studio.data.layouts.photos import PhotosData
+    from studio.io.picture_files import SUFFIXES
 
     while not isinstance(data, LayoutData):
         data = data.data
@@ -148,7 +167,19 @@ def check_shots(data: Any, root: Path) -> None:
             for shot in _shots(data.scene(split)):
                 named = [getattr(shot, field.name) for field in fields(shot)]
                 for path in (value for value in named if isinstance(value, Path)):
-                    is_file(path)
+                    if is_file(path) and path.suffix.lower() in SUFFIXES:
+                        _check_pixels(path, most_megapixels * 1e6)
+
+
+def _check_pixels(path: Path, most: float) -> None:
+    """Refuse a picture that is too large; whether it can be read is for others to say."""
+    from studio.io.picture_files import check_size, picture_size
+
+    try:
+        height, width = picture_size(path)
+    except DataError:
+        return
+    check_size(path, (width, height), most)
 
 
 def _shots(scene: Any) -> Sequence[Any]:
@@ -167,7 +198,7 @@ def prepare(
         StudioError: if one cannot be used.
     """
     with _small(inputs) as paths:
-        condition = _data(config, options, paths, "").condition()
+        condition = _data(config, options, paths).condition()
     found = [condition.image] if condition.image is not None else list(condition.views.images)
     return [_png(picture) for picture in found], list(condition.meta.get("notes", []))
 

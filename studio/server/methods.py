@@ -15,6 +15,7 @@ from typing import Any
 from studio.config import read_experiment
 from studio.errors import ConfigError, WeightsError
 from studio.guidance.hub import locate
+from studio.guidance.known_words import KnownWords, known_words
 from studio.guidance.licences import licence_of
 from studio.io import shipped
 from studio.plugins import discovery as plugins
@@ -43,6 +44,8 @@ class Method:
     weights: Mapping[str, Any]
     settings: tuple[Setting, ...]
     steps: int
+    words: KnownWords | None = None
+    """That its weights know, where they say so; of methods that take a text."""
 
     @property
     def shown(self) -> dict[str, Any]:
@@ -120,6 +123,7 @@ def _method(name: str, content: Mapping[str, Any]) -> Method:
         weights=there,
         settings=tuple(settings_of(content, takes)),
         steps=steps,
+        words=_words(system.get(kind, {})) if takes == "text" and there["there"] else None,
     )
 
 
@@ -148,11 +152,24 @@ def _weights(kind: str, method: str, options: Mapping[str, Any]) -> tuple[dict[s
     released = str((plugin and class_value(plugin, "released_licence")) or "")
     licence = licence_of(str(place), released) if place else released or "not stated"
     if not named:
-        return {"there": True, "note": "needs none"}, "none needed"
+        return {
+            "there": True,
+            "note": "no weights needed: it learns from the pictures alone",
+        }, "none needed"
     if missing:
         note = f"{', '.join(missing)}: not on this machine; its owner can fetch it"
         return {"there": False, "note": note}, licence
     return {"there": True, "note": ""}, licence
+
+
+def _words(options: Mapping[str, Any]) -> KnownWords | None:
+    """The words that the weights which a config names know."""
+    for option in WEIGHTS:
+        if options.get(option):
+            folder = locate(str(options[option]))
+            if folder.is_dir() and (found := known_words(folder)) is not None:
+                return found
+    return None
 
 
 def method_named(name: str) -> Method:
@@ -169,3 +186,9 @@ def method_named(name: str) -> Method:
     if not method.weights["there"]:
         raise ConfigError(f"{name} cannot be used here: {method.weights['note']}.")
     return method
+
+
+def usual_steps(name: str) -> int:
+    """Return the steps of the fit that a method takes by itself; 0 where there is none such."""
+    method = methods().get(name)
+    return method.steps if method else 0

@@ -7,10 +7,13 @@ here cannot be set, such as paths and weights.
 from __future__ import annotations
 
 import enum
+import functools
 import importlib.util
+import operator
+import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from studio.errors import ConfigError
@@ -38,6 +41,24 @@ SHOWN = {
     ),
 }
 """Options that may be set, by the group that they stand in."""
+LABELS = {
+    "data.ratio": "Size in the picture",
+    "data.elevation_deg": "Elevation of the camera",
+    "system.reconstruction_type": "Model",
+}
+"""What controls are called, where the option's own name would not do."""
+WORDS = {
+    "data.background": {
+        "auto": "Found by itself",
+        "alpha": "Transparency of the file",
+        "border": "An even colour at the border",
+        "rembg": "Any, by a network (rembg)",
+        "none": "None: keep the picture",
+    },
+    "data.ratio": {"null": "Keep the picture's framing"},
+    "data.elevation_deg": {"null": "Not known"},
+}
+"""What values are called, where they are not called by themselves."""
 MOST = {
     "system.guidance.steps": 1000,
     "system.exporter.resolution": 512,
@@ -71,12 +92,9 @@ class Setting:
             raise ConfigError(f"{self.key} is a {type(given).__name__}.", allowed=self._words)
         if isinstance(given, str) and len(given) > 100:
             raise ConfigError(f"{self.key} is a text of {len(given)} characters.")
-        made = convert(given, self.kind, self.key)
+        made = convert(given, _limited(self.kind, MOST.get(self.key)), self.key)
         if self._choices and made not in self._choices:
             raise ConfigError(f"{self.key} is {made!r}.", allowed=", ".join(self._choices))
-        most = MOST.get(self.key)
-        if most is not None and isinstance(made, int | float) and made > most:
-            raise ConfigError(f"{self.key} is {made}.", allowed=f"at most {most} on this server")
         return made
 
     @property
@@ -97,11 +115,37 @@ class Setting:
         """What a page has to know of it."""
         return {
             "key": self.key,
+            "label": label_of(self.key),
+            "words": WORDS.get(self.key, {}),
             "default": self.default,
             "help": self.help,
             **_form(self.kind, MOST.get(self.key)),
             **({"kind": "choice", "choices": self._choices} if self._choices else {}),
         }
+
+
+def label_of(key: str) -> str:
+    """What the control of an option is called: "data.invert_masks" is "Invert masks"."""
+    words = key.rpartition(".")[2].replace("_", " ")
+    return LABELS.get(key, words[:1].upper() + words[1:])
+
+
+def _limited(kind: Any, most: float | None) -> Any:
+    """A type of numbers with the service's upper limit in place of a higher one."""
+    if most is None:
+        return kind
+    if typing.get_origin(kind) in (types.UnionType, typing.Union):
+        return functools.reduce(
+            operator.or_, (_limited(part, most) for part in typing.get_args(kind))
+        )
+    if typing.get_origin(kind) is not Annotated:
+        return kind
+    inside, *limits = typing.get_args(kind)
+    ours = [
+        replace(limit, high=min(most, limit.high)) if isinstance(limit, Range) else limit
+        for limit in limits
+    ]
+    return Annotated[(inside, *ours)]  # type: ignore[return-value]
 
 
 def settings_of(content: Mapping[str, Any], takes: str) -> Iterator[Setting]:

@@ -13,6 +13,7 @@ from typing import Any
 from studio.io import shipped
 from studio.io.reading import known_json
 from studio.jobs import Record
+from studio.server.wording import in_words
 
 GIVEN = "given.json"
 """Beside job.json: what the visitor called his files."""
@@ -87,6 +88,7 @@ def report(record: Record, position: int = 0) -> dict[str, Any]:
         "seconds_left": None,
         "position": position,
         "error": words(state.error),
+        "alarms": [words(text) for text in state.alarms],
         "warnings": [words(text) for text in (*notes, *state.warnings)],
         "figures": state.figures,
         "files": [
@@ -108,7 +110,10 @@ def kind_of(path: Path) -> str:
 
 
 class Words:
-    """Messages as a visitor may read them: his files by his names, nothing of the server's disk."""
+    """Messages as a visitor may read them: his files by his names, nothing of the server's disk.
+
+    Neither is there anything of a command line; see `studio.server.wording`.
+    """
 
     def __init__(self, record: Record, names: Mapping[str, str] | None = None) -> None:
         folder = str(record.folder.resolve())
@@ -123,7 +128,7 @@ class Words:
             text = text.replace(f"picture {path}", name).replace(path, name)
         for folder in self._folders:
             text = text.replace(f"{folder}/inputs/", "").replace(f"{folder}/", "")
-        return without_paths(text).replace("log.txt", "the server's log of it")
+        return in_words(without_paths(text).replace("log.txt", "the server's log of it"))
 
 
 def without_paths(text: str) -> str:

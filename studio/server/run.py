@@ -29,6 +29,8 @@ from studio.server.settings import ServerConfig
 
 NEEDS = {"fastapi": "fastapi", "uvicorn": "uvicorn", "multipart": "python-multipart", "mcp": "mcp"}
 """Packages of the extra `ui`, by their modules."""
+WARMED = ("epidiff-neus", "viewfusion-composable-neus")
+"""Configs of which the page begins with one."""
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -125,7 +127,8 @@ def serve(config: ServerConfig, listener: socket.socket) -> NoReturn:
     with contextlib.closing(LocalExecutor(config.workers)) as executor:
         desk = Desk(config, executor)
         with contextlib.closing(Helper()) as helper:
-            threading.Thread(target=_warm, args=(helper, executor), daemon=True).start()
+            for work, *about in ((methods,), (_warm, helper, executor)):
+                threading.Thread(target=work, args=about, daemon=True).start()
             app = make_app(config, desk, helper)
             options = uvicorn.Config(
                 app,
@@ -169,10 +172,10 @@ def until_stopped(server: Any, listener: socket.socket, desk: Desk) -> int:
 
 
 def _warm(helper: Helper, executor: LocalExecutor) -> None:
-    """Read the configs, start one process after the other, while the page is looked at."""
+    """Start one process after the other while the page is looked at: its first picture first."""
     with contextlib.suppress(StudioError, Refusal, RuntimeError):
-        methods()
-        helper(light.warm)
+        helper(light.warm, WARMED)
+    with contextlib.suppress(StudioError, RuntimeError):
         executor.start()
 
 

@@ -51,7 +51,7 @@ def _bodies(paths: dict[str, Any]) -> None:
     asked = {"type": "string", "description": "JSON of:", **_plain(Asked)}
     options = {
         "type": "string",
-        "description": "JSON: {method, options}, the options those of the data plugin.",
+        "description": "JSON: {method, options, text}, the options those of the data plugin.",
     }
     form = {"/api/jobs": {"request": asked}, "/api/prepare": {"options": options}}
     for path, parts in form.items():

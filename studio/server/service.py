@@ -209,11 +209,11 @@ def _doing(app: FastAPI, desk: Desk, intake: Intake) -> None:
 
     @app.post("/api/prepare", tags=["jobs"])
     async def prepare(request: Request) -> Response:
-        """The picture as the method will be shown it."""
+        """The picture as the method will be shown it, and remarks; of a text, remarks alone."""
         async with form(request) as read:
             given = words_of(read, "options")
             pictures, notes = await run_in_threadpool(intake.prepare, given, files_of(read))
-        if "application/json" in request.headers.get("accept", ""):
+        if not pictures or "application/json" in request.headers.get("accept", ""):
             shown = [f"data:image/png;base64,{base64.b64encode(p).decode()}" for p in pictures]
             return JSONResponse({"pictures": shown, "warnings": notes})
         headers = {"x-studio-warnings": json.dumps(notes)}

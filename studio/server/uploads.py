@@ -13,6 +13,8 @@ from studio.io.picture_files import opened
 from studio.server.archives import unpack
 
 MOST_PICTURES = 24
+MOST_FRAMES = 1000
+"""Of one file; the first is taken."""
 SUFFIX = {
     "PNG": ".png",
     "JPEG": ".jpg",
@@ -62,20 +64,16 @@ def keep_picture(
     with path.open("xb") as target:
         shutil.copyfileobj(source, target, 1 << 20)
     try:
-        with opened(path) as picture:
+        with opened(path, most_pixels=most_megapixels * 1e6) as picture:
             width, height = picture.size
             kind = str(picture.format)
             frames = getattr(picture, "n_frames", 1) if kind in ("TIFF", "GIF") else 1
     except DataError as error:
         path.unlink()
         raise DataError(called(str(error), path, name)) from error
-    if width * height > most_megapixels * 1e6 or frames > 1000:
+    if frames > MOST_FRAMES:
         path.unlink()
-        raise DataError(
-            f"{name} is {width:,}x{height:,} px, too large for this server.",
-            allowed=f"up to {most_megapixels:g} megapixels",
-            hint="Scale it down first; no method here uses more than 1,024 px.",
-        )
+        raise DataError(f"{name} holds {frames:,} pictures.", allowed=f"up to {MOST_FRAMES:,}")
     return path.rename(path.with_suffix(SUFFIX.get(kind, ".picture"))), (width, height)
 
 

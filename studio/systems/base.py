@@ -23,6 +23,7 @@ class System(pl.LightningModule):
         cfg: the system's options, an instance of its ``Config``.
         run: the run folder, or None where nothing is written (tests, notebooks).
         summary: what a person should know about the result; lines for the end of `export`.
+        alarms: why the result cannot be right, one sentence or two each.
         warnings: what went wrong on the way there, one sentence or two each.
     """
 
@@ -37,6 +38,7 @@ class System(pl.LightningModule):
         super().__init__()
         self.cfg = cfg
         self.summary: list[str] = []
+        self.alarms: list[str] = []
         self.warnings: list[str] = []
         self.run = run  # type: ignore[assignment]  # what writes is not called without one
 

@@ -5,12 +5,17 @@ The thresholds are where known objects and others part on pictures of both kinds
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from studio.io.reading import known_json
+from studio.metrics.agreement import Agreement
 from studio.metrics.consistency import ViewConsistency
 from studio.metrics.likeness import Likeness
+from studio.views import ViewSet
 
 KNOWS = "knows.json"
 """File in a folder of weights: {"objects": [...]}, the kinds that they were trained on."""
@@ -20,6 +25,29 @@ the object of the picture: 0.12 to 0.18 for objects of a kind that weights know,
 0.22 and more."""
 DISAGREE_IOU = 0.8
 """Overlap of masks with their common hull below which views contradict each other."""
+OTHER_IOU, OTHER_DB = 0.8, 6.0
+"""After a fit, a pose contradicts its picture where the outline of what its camera sees overlaps
+the picture's by less, or where PSNR lies so far below the median of all pictures; docs/captures.md
+has the figures."""
+NAMED = 5
+"""Pictures that are named, the worst first."""
+
+
+@dataclass
+class Findings:
+    """What was found out about a result.
+
+    Attributes:
+        figures: measured, by name.
+        summary: sentences a person wants to read.
+        alarms: why the result cannot be right, a sentence or two each.
+        warnings: what went wrong, a sentence or two each.
+    """
+
+    figures: dict[str, Any] = field(default_factory=dict)
+    summary: list[str] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def known_objects(weights: Iterable[Path]) -> list[str]:
@@ -58,6 +86,32 @@ def contradicting(found: ViewConsistency) -> list[str]:
     return [
         "the generated views contradict each other (their outlines agree by "
         f"{found.silhouette_iou:.0%}): the shape is a compromise. Another seed may do better."
+    ]
+
+
+def misplaced(found: Agreement, views: ViewSet) -> list[str]:
+    """Say that poses contradict the pictures, if they do, and whose.
+
+    Args:
+        found: what was compared: a fitted surface, as each camera sees it, with its picture.
+        views: all of them.
+    """
+    least = statistics.median(found.psnr) - OTHER_DB
+    pairs = enumerate(zip(found.iou, found.psnr, strict=True))
+    wrong = [k for k, (iou, psnr) in pairs if iou < OTHER_IOU or psnr < least]
+    if not wrong:
+        return []
+    wrong.sort(key=lambda k: found.iou[k])
+    named = [
+        f"{views.name(found.index[k])} (outline {found.iou[k]:.0%}, {found.psnr[k]:.1f} dB)"
+        for k in wrong[:NAMED]
+    ]
+    which = ", ".join(named) + (f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else "")
+    count = f"{len(wrong)} of {len(found.iou)}"
+    return [
+        f"the poses contradict the pictures: {count} cameras see another surface than their "
+        f"pictures show. The worst: {which}; right ones have an outline of 90% and more. "
+        "`studio view` of the capture shows each camera with its picture."
     ]
 
 

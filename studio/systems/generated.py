@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +19,15 @@ from studio.io.reading import known_json
 from studio.metrics.consistency import view_consistency
 from studio.metrics.likeness import likeness
 from studio.progress import StageProgress
-from studio.systems.findings import contradicting, known_objects, likeness_line, unlike
+from studio.systems.findings import (
+    Findings,
+    contradicting,
+    known_objects,
+    likeness_line,
+    unlike,
+)
 from studio.systems.originals import read_cameras, written_cameras
 from studio.views import Condition, ViewSet
-
-
-@dataclass
-class Findings:
-    """What was found out about generated views.
-
-    Attributes:
-        figures: measured, by name.
-        summary: sentences a person wants to read.
-        warnings: what went wrong, a sentence or two each.
-    """
-
-    figures: dict[str, Any] = field(default_factory=dict)
-    summary: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
 
 
 def make_views(

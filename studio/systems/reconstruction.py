@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from studio.data.base import SceneData
 from studio.plugins.registry import register
 from studio.progress import StageProgress
+from studio.systems.fitted import against_pictures
 from studio.systems.scene import SceneSystem
 
 
@@ -32,3 +34,11 @@ class Reconstruction(SceneSystem):
             self.check(data)
         assert self.views is not None
         self.set_views(self.views, self.test_views)
+
+    def export(self) -> Path:
+        """See `SceneSystem.export`; says first whether the result looks like the pictures."""
+        assert self.run is not None and self.views is not None
+        found = against_pictures(self.model, self.views)
+        self.alarms += found.alarms
+        self.run.write_metrics(found.figures)
+        return self._export(None)

@@ -245,7 +245,7 @@ class SceneSystem(System):
         """Export with what is known about the result so far, and add what the exporter found."""
         assert self.run is not None, "exporting needs a run folder"
         self.warnings += self.model.findings()
-        notes = [*self.summary, *(f"warning: {line}" for line in self.warnings)]
+        notes = [*self.summary, *(f"warning: {line}" for line in (*self.alarms, *self.warnings))]
         written = self.exporter.export(
             self.model, self.views, self.run.export, picture, self.originals, notes
         )
@@ -255,5 +255,6 @@ class SceneSystem(System):
         figures = self.exporter.figures
         self.warnings += figures.get("warnings", [])
         paths = {k: str(v) for k, v in written.items()}
-        self.run.write_metrics({"export": paths, **figures, "warnings": self.warnings})
+        said = {"alarms": self.alarms, "warnings": self.warnings}
+        self.run.write_metrics({"export": paths, **figures, **said})
         return next(iter(written.values()))

@@ -47,12 +47,12 @@ def ended(page: Any, word: str = "Done", seconds: float = PATIENCE) -> None:
     page.locator(".progress-words", has_text=word).wait_for(timeout=1000 * seconds)
 
 
-def sight(page: Any) -> Image.Image:
-    """Return what the viewer shows."""
+def sight(page: Any, at: int = 0) -> Image.Image:
+    """Return what the viewer shows; of several, the one at a position."""
     from io import BytesIO
 
     page.wait_for_timeout(150)  # it draws at the next frame
-    return Image.open(BytesIO(page.locator("canvas.scene").first.screenshot())).convert("RGB")
+    return Image.open(BytesIO(page.locator("canvas.scene").nth(at).screenshot())).convert("RGB")
 
 
 def differ(first: Image.Image, second: Image.Image) -> float:

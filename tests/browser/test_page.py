@@ -14,8 +14,6 @@ import trimesh
 from tests.browser.acts import CAR, differ, drag, ended, give, make, shown, sight
 from tests.browser.conftest import Made
 
-pytestmark = pytest.mark.xdist_group("browser")  # one service for all of them
-
 Visit = Callable[..., Any]
 
 
@@ -147,6 +145,7 @@ def test_a_broken_picture_is_refused_where_it_was_given(visit: Visit, tmp_path: 
     said = page.locator(".given .complaint")
     said.wait_for()
     assert "broken.png" in said.inner_text() and "/" not in said.inner_text()
+    assert page.get_by_role("button", name="Make the mesh").is_disabled()
     page.get_by_role("button", name="Take another picture").click()
     give(page, "Text")
     page.get_by_role("button", name="a red car").click()
@@ -158,6 +157,90 @@ def test_a_broken_picture_is_refused_where_it_was_given(visit: Visit, tmp_path: 
     assert "9000" in said.inner_text() and "Allowed" in said.inner_text()
     page.goto(page.url.split("#")[0] + "#/results")
     page.get_by_text("Nothing yet").wait_for()
+
+
+def test_several_pictures_are_prepared_each(visit: Visit, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(CAR.read_bytes()[:700])
+    page = visit(expected=1)
+    button = page.get_by_role("button", name="Make the mesh")
+    give(page, "Pictures", CAR, CAR.with_name("sofa-blue.png"), broken)
+    page.locator(".tiles .complaint", has_text="broken.png").wait_for()
+    assert button.is_disabled(), "one of them cannot be used"
+    page.get_by_role("button", name="Remove broken.png").click()
+    page.locator(".tiles .prepared img:visible").nth(1).wait_for()
+    assert page.locator(".tiles li").count() == 2 and button.is_enabled()
+    assert page.locator(".complaint").count() == 0
+
+
+def test_a_picture_is_pasted_or_dropped(visit: Visit) -> None:
+    page = visit()
+    page.get_by_role("button", name="Example car.png").wait_for()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.evaluate("""async () => {
+      const blob = await (await fetch("api/examples/car.png")).blob();
+      await navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
+    }""")
+    page.keyboard.press("Control+v")
+    page.locator(".prepared img:visible").wait_for()
+    assert page.locator(".given-name b").inner_text() == "image.png", "as browsers call it"
+    page.get_by_role("button", name="Take another picture").click()
+    dropped = page.evaluate_handle("""async () => {
+      const blob = await (await fetch("api/examples/car.png")).blob();
+      const data = new DataTransfer();
+      data.items.add(new File([blob], "dropped.png", { type: "image/png" }));
+      return data;
+    }""")
+    page.dispatch_event("main", "dragover", {"dataTransfer": dropped})
+    assert "dropping" in page.locator("body").get_attribute("class")
+    page.dispatch_event("main", "drop", {"dataTransfer": dropped})
+    page.locator(".prepared img:visible").wait_for()
+    assert page.locator(".given-name b").inner_text() == "dropped.png"
+    assert page.get_by_role("button", name="Make the mesh").is_enabled()
+
+
+def test_what_a_text_asks_in_vain_is_said_before_it_is_sent(visit: Visit) -> None:
+    page = visit()
+    give(page, "Text")
+    page.get_by_label("What it should be").fill("a red unicorn")
+    page.locator(".given-place .warning", has_text="does not know 'unicorn'").wait_for()
+    assert page.get_by_role("button", name="Make the mesh").is_enabled(), "a remark, no refusal"
+    page.get_by_label("What it should be").fill("a red car")
+    page.locator(".given-place .warning").wait_for(state="detached")
+
+
+def test_two_results_turn_together(made: Made) -> None:
+    page = made.page.context.new_page()
+    page.goto(f"{made.page.url.split('#')[0]}#/compare/{made.job}/{made.job}")
+    sides = page.locator("canvas.scene")
+    for i in range(2):
+        page.locator(f".side >> nth={i} >> canvas[data-shown*='/model.glb?']").wait_for()
+    assert page.get_by_label("Right result").input_value() == made.job
+    before = [sight(page, i) for i in range(2)]
+    assert differ(*before) < 0.01
+    drag(page, 160, 20)
+    after = [sight(page, i) for i in range(2)]
+    assert sides.count() == 2 and differ(*after) < 0.01
+    assert differ(before[1], after[1]) > 0.03, "the other one has turned, too"
+    page.close()
+
+
+def test_what_contradicts_a_result_stands_in_a_box(made: Made) -> None:
+    page = made.page.context.new_page()
+    job = made.page.request.get(f"{made.page.url.split('#')[0]}api/jobs/{made.job}").json()
+    job["alarms"] = ["the poses contradict the pictures: 3 of 16 cameras."]
+    page.route(
+        "**/events",
+        lambda route: route.fulfill(
+            body=f"data: {json.dumps(job)}\n\n", headers={"content-type": "text/event-stream"}
+        ),
+    )
+    page.goto(made.page.url)
+    box = page.get_by_role("alert")
+    box.wait_for()
+    assert "This result cannot be right" in box.inner_text() and "3 of 16" in box.inner_text()
+    assert box.bounding_box()["y"] + box.bounding_box()["height"] < 860, "seen without scrolling"
+    page.close()
 
 
 def test_visitors_do_not_see_each_other(visit: Visit, made: Made) -> None:

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from tests.browser.acts import CAR, give
 from tests.browser.conftest import Made
-
-pytestmark = pytest.mark.xdist_group("browser")
 
 Visit = Callable[..., Any]
 CONTROLS = {"button", "link", "radio", "checkbox", "slider", "spinbutton", "textbox", "combobox"}

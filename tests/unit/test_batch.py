@@ -237,6 +237,16 @@ def test_the_page_shows_hostile_names_as_text(tmp_path: Path) -> None:
     assert "1 failed, 1 waiting" in page
 
 
+def test_items_of_one_label_are_told_apart(tmp_path: Path) -> None:
+    items = [Item(name, Job(label="car")) for name in ("car", "car-2")]
+    items.append(Item("sofa-a", Job(label="sofa a")))
+    Record.create(tmp_path / "car-2", items[1].job).note(alarms=["the poses contradict"])
+    page = write_sheet(tmp_path, items).read_text()
+    for title in ("car", "car (car-2)", "sofa a"):
+        assert f"<h2>{title}</h2>" in page
+    assert '<pre class="alarm">the poses contradict</pre>' in page
+
+
 # --- whole batches --------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shutil
@@ -9,8 +10,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,8 +28,10 @@ from studio.export.readers import read_back
 from studio.io.files import write_json
 from studio.jobs.record import Job, Phase, Record
 from studio.live.captures import CaptureSource
-from studio.live.drawing import placed
+from studio.live.drawing import GREY, RED, colours, placed
 from studio.live.frusta import FAR_AWAY, doubtful, eye_of, laid_over, plates, points_seen
+from studio.live.looking import Looking
+from studio.live.poses import judged
 from studio.live.runs import JobSource, RunSource
 from studio.live.sight import Source, Watched
 from studio.live.view import check_port, check_viser, run_view, source_of
@@ -119,7 +125,10 @@ def test_a_capture_before_anything_is_fitted(tmp_path: Path) -> None:
     source = source_of(tmp_path)
     assert isinstance(source, CaptureSource)
     sight = source.look()
-    assert sight is source.look() and sight.views is not None and sight.points is not None
+    assert sight.views is not None and sight.points is not None
+    told = source.look()  # the second look has compared the pictures with each other
+    assert told is source.look() and told.views is sight.views
+    assert "comparing" in sight.words and "outlines of all pictures fit" in told.words
     pixels, _ = sight.views.cameras.project(sight.points.float())
     inside = pixels.long().clamp(0, RIG.size[0] - 1)
     for view, at in zip(sight.views.images, inside, strict=True):
@@ -129,8 +138,56 @@ def test_a_capture_before_anything_is_fitted(tmp_path: Path) -> None:
     bad[2, :3, :3] = bad[2, :3, :3] @ torch.diag(torch.tensor([-1.0, 1.0, -1.0]))
     shutil.rmtree(tmp_path)
     write_colmap(tmp_path, Cameras(bad, RIG.intrinsics, RIG.size), binary=True)
-    words = source_of(tmp_path, {"centre": "points", "background": "none"}).look().words
+    source = source_of(tmp_path, {"centre": "points", "background": "none"})
+    source.look()
+    words = source.look().words
     assert "1 of 5 see **no** point (red): photo 2.jpg" in words
+
+
+def test_wrong_poses_are_named_without_sparse_points() -> None:
+    """Two of twelve cameras are exchanged: the outlines say which."""
+    rig = orbit_cameras(range(0, 360, 30), [20.0, -10.0, 45.0] * 4, 2.0, 45.0, (48, 48))
+    views = ViewSet(photograph(rig), rig, 0.6, names=tuple("abcdefghijkl"))
+    assert judged(views, None).wrong == ()
+    order = [0, 1, 7, 3, 4, 5, 6, 2, 8, 9, 10, 11]
+    found = judged(replace(views, cameras=rig[order]), None)
+    assert found.wrong == (2, 7) and "outlines of **2** of 12" in found.words[0]
+    assert {"c", "h"} <= set(found.words[0].replace(",", "").split())
+    assert [tuple(c) for c in colours(views, found)[[2, 3]]] == [RED, GREY]
+    bare = replace(views, images=torch.ones_like(views.images))
+    assert "neither outlines nor sparse points" in judged(bare, None).words[0]
+
+
+class Camera:
+    """Of a client that looks."""
+
+    def __init__(self) -> None:
+        self.aspect, self.near, self.fov = 1.5, 0.01, 1.0
+        self.wxyz, self.position = np.array([1.0, 0, 0, 0]), np.array([0.0, 0, -1])
+        self.up_direction = self.look_at = np.zeros(3)
+
+    def on_update(self, _: Any) -> None: ...
+
+
+def test_a_view_is_left_by_turning_it_and_springs_back_from_a_tremble() -> None:
+    client: Any = SimpleNamespace(client_id=3, camera=Camera(), atomic=contextlib.nullcontext)
+    client.scene = SimpleNamespace(add_image=lambda *_, **__: SimpleNamespace(remove=lambda: None))
+    server = SimpleNamespace(get_clients=lambda: {3: client})
+    looking = Looking(server, SimpleNamespace(value=0.5), threading.Event())
+    views = ViewSet(torch.ones(3, 4, *SIZE), AROUND, 1.0)
+    looking.ask(client, 1)
+    assert looking.follow(views, 0.5) and looking.at == 1
+    place = np.array(client.camera.position)
+    looking._since = -np.inf  # the browser has taken it over
+    looking.follow(views, 0.5)
+    client.camera.position = place + [0.01, 0, 0]
+    for _ in range(3):  # seen, still there, put back
+        looking.follow(views, 0.5)
+    assert looking.at == 1 and np.allclose(client.camera.position, place)
+    looking._since = -np.inf
+    looking.follow(views, 0.5)
+    client.camera.wxyz = np.array([math.cos(0.05), math.sin(0.05), 0, 0])
+    assert looking.follow(views, 0.5) and looking.at is None
 
 
 def test_points_beside_transforms(tmp_path: Path) -> None:
@@ -433,6 +490,7 @@ def test_ctrl_c_ends_it(tmp_path: Path) -> None:
     )
     try:
         assert process.stdout is not None
+        assert process.stdout.readline().startswith("reading ")
         line = process.stdout.readline()
         assert f"{tmp_path.name}: http://127.0.0.1:" in line
         with urllib.request.urlopen(line.split()[-4], timeout=20) as page:

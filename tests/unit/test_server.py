@@ -218,11 +218,14 @@ def test_only_the_newest_are_kept(server: tuple[str, Desk], someone: Visitor) ->
         ({"options": {"data.prepared": "/tmp/out.png"}}, "cannot be set"),
         ({"options": {"system.guidance.weights": "/x"}}, "cannot be set"),
         ({"options": {"task.previews": False}}, "cannot be set"),
-        ({"options": {"data.elevation_deg": 200}}, "elevation_deg is 200"),
-        ({"options": {"data.elevation_deg": [1]}}, "elevation_deg is a list"),
+        ({"options": {"data.elevation_deg": 200}}, "[data.elevation_deg] is 200"),
+        ({"options": {"data.elevation_deg": [1]}}, "[data.elevation_deg] is a list"),
         ({"options": {"data.background": "x" * 5000}}, "background"),
-        ({"options": {"system.exporter.resolution": 4000}}, "at most 512"),
-        ({"options": {"system.reconstruction_type": "os"}}, "reconstruction_type is 'os'"),
+        ({"options": {"system.exporter.resolution": 4000}}, "8 to 512"),
+        (
+            {"options": {"system.reconstruction_type": "os"}},
+            "\"Model\" [system.reconstruction_type] is 'os'",
+        ),
         ({"options": []}, "options"),
         ({"seed": -1}, "seed is -1"),
         ({"seed": 1e400}, "JSON"),
@@ -376,6 +379,20 @@ def test_a_prepared_picture_is_shown_at_once(someone: Visitor) -> None:
     parts = [("options", (None, '{"method": "epidiff-neus"}')), ("files", ("b.png", b"no"))]
     answer = someone.post("/api/prepare", files=parts)
     assert answer.status_code == 422 and answer.json()["error"] == "b.png is not a picture."
+
+
+def test_words_that_weights_never_saw_are_told_before_the_work(someone: Visitor) -> None:
+    def remarks(text: str) -> list[str]:
+        form = json.dumps({"method": "spad-neus", "text": text})
+        answer = someone.post("/api/prepare", files=[("options", (None, form))])
+        assert answer.status_code == 200 and answer.json()["pictures"] == [], answer.text
+        return answer.json()["warnings"]  # type: ignore[no-any-return]
+
+    (said,) = remarks("a red unicorn, a unicorn")
+    assert said.startswith("the model does not know 'unicorn' and will") and "armchair" in said
+    assert remarks("a red car") == []
+    job = someone.send_job(files=[], method="spad-neus", text="a red unicorn, a unicorn").json()
+    assert job["warnings"] == [said], "a remark, and the job is taken"
 
 
 # --- restarts -----------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from studio.errors import ConfigError, WeightsError
 from studio.guidance.ddim import ddim_timesteps
 from studio.guidance.diffusion import PREDICTIONS
 from studio.guidance.folders import write_part
+from studio.guidance.known_words import words_of
 from studio.guidance.ldm import UNET, ema_key, fill
 from studio.guidance.noise import Noise
 from studio.guidance.spad import attention
@@ -35,7 +36,7 @@ from studio.guidance.spad.conditioning import ConditioningMaker
 from studio.guidance.spad.epipolar import epipolar_mask
 from studio.guidance.spad.guidance import SpadGuidance
 from studio.guidance.spad.sampling import HeldPicture
-from studio.guidance.spad.text import NANO_WORDS, WordTokenizer, read_tokenizer, words_of
+from studio.guidance.spad.text import NANO_WORDS, WordTokenizer, read_tokenizer
 from studio.guidance.stable_diffusion import network_kwargs
 from studio.io.weights import write_tensors
 from studio.plugins.discovery import find

@@ -27,7 +27,7 @@ from studio.views import Condition, Original
 
 @register("data", "single-image")
 class SingleImageData(ConditionData):
-    """One picture of an object: background removed, object centred and scaled."""
+    """One picture of an object: background removed, object centred and of the size asked for."""
 
     @dataclass
     class Config:
@@ -45,7 +45,7 @@ class SingleImageData(ConditionData):
         """Enclosed areas of exactly an even background's colour (a handle) are background, too."""
         ratio: Annotated[float, Range(0, 1, above=True)] | None = 0.75
         """Size of the object (see `fit`) over the side of the picture; 0.78 is Zero-1-to-3's 200 of
-        256 px. null keeps the framing."""
+        256 px. null keeps the picture's framing."""
         fit: Literal["box", "breadth"] = "box"
         """What `ratio` measures: box (longer side of the object's box, which is centred) or breadth
         (its width, the picture's own centre staying where it is: ViewFusion)."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,14 +13,13 @@ from torch import Tensor
 
 from studio.errors import WeightsError
 from studio.guidance.hub import locate
-from studio.guidance.json_files import describing, read_json
+from studio.guidance.json_files import describing
+from studio.guidance.known_words import WORDS_FILE, KnownWords, known_words, words_of
 from studio.guidance.needs import TOKENIZER
 from studio.io.files import write_json
-from studio.plugins.options import parse_config
 
 log = logging.getLogger(__name__)
 
-WORDS_FILE = "words.json"
 # Words of the captions of procedural cars and armchairs, which the nano model is trained on.
 NANO_WORDS = tuple(
     "a with car van armchair sofa stripes cushions red orange yellow green turquoise blue purple "
@@ -57,10 +54,6 @@ class WordTokenizer:
         """Number of different tokens."""
         return len(self.words) + 2
 
-    def unknown(self, prompt: str) -> list[str]:
-        """Return the words of a prompt that are not known."""
-        return [w for w in words_of(prompt) if w not in self.numbers]
-
     def __call__(self, prompts: Sequence[str]) -> Int[Tensor, "b l"]:
         """Return the numbers, padded or cut to the length."""
         rows = torch.zeros(len(prompts), self.length, dtype=torch.long)
@@ -71,14 +64,8 @@ class WordTokenizer:
 
     def warn_of(self, prompt: str) -> None:
         """Log what of a prompt will not be understood."""
-        if unknown := self.unknown(prompt):
-            log.warning(
-                "the model does not know %s and will make something up; it knows: %s",
-                ", ".join(repr(w) for w in unknown),
-                ", ".join(self.words),
-            )
-        if len(words_of(prompt)) > self.length:
-            log.warning("the prompt is cut after %d words", self.length)
+        for note in KnownWords(list(self.words), self.length).notes(prompt):
+            log.warning("%s", note)
 
     def save(self, folder: Path) -> None:
         """Write what `read_tokenizer` needs."""
@@ -111,19 +98,6 @@ class CLIPTokens:
         self.tokenizer.save_pretrained(folder)
 
 
-def words_of(prompt: str) -> list[str]:
-    """Split a prompt into words in lower case, without punctuation."""
-    return re.findall(r"[a-z0-9]+", prompt.lower())
-
-
-@dataclass
-class _Words:
-    """What words.json holds."""
-
-    words: list[str]
-    length: int
-
-
 def read_tokenizer(source: Path | str, length: int, allow_download: bool = False) -> Tokenizer:
     """Read a tokenizer: a folder with words.json of our own, or a CLIPTokenizer.
 
@@ -140,13 +114,11 @@ def read_tokenizer(source: Path | str, length: int, allow_download: bool = False
         raise WeightsError(f"the tokenizer {folder} is a file.", allowed="its folder")
     inner = folder / "tokenizer"
     folder = inner if inner.is_dir() else folder
-    if (words := folder / WORDS_FILE).is_file():
-        saved = read_json(words)
-        with describing(words, "is no list of words"):
-            options = parse_config(_Words, saved, key=words.as_posix())
-        if not 1 <= options.length <= length:
-            raise WeightsError(f"{words}: length is {options.length}.", allowed=f"1 to {length}")
-        return WordTokenizer(options.words, options.length)
+    if (found := known_words(folder)) is not None:
+        if found.length > length:
+            said = f"{folder / WORDS_FILE}: length is {found.length}."
+            raise WeightsError(said, allowed=f"1 to {length}")
+        return WordTokenizer(found.words, found.length)
     from transformers import CLIPTokenizer
 
     with describing(folder, "holds no tokenizer"):

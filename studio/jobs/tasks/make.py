@@ -82,7 +82,8 @@ class Make(Task):
         lost = figures.pop("warnings", [])
         if self.cfg.reference:
             figures["evaluation"] = self._judged(main, work)
-        return Outcome(figures, [*result.warnings, *lost])
+        warnings = [line for line in result.warnings if line not in result.findings.alarms]
+        return Outcome(figures, [*warnings, *lost], list(result.findings.alarms))
 
     def _judged(self, main: Path, work: Work) -> dict[str, float]:
         """Measure the mesh; the whole record is evaluation.json."""

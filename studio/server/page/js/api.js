@@ -1,13 +1,16 @@
 // The HTTP interface of the service (api/openapi.json), as functions. Addresses are relative, so that
 // the page also works below a path of another server.
 
+/** A message without the options, in square brackets, that programs set instead of the page's controls. */
+const forPeople = (text) => (text ?? "").replace(/ ?\[(?:data|system)\.[^\]]*\]/g, "");
+
 /** What the service refused, in its own words. */
 export class Refused extends Error {
   constructor(status, said) {
-    super(said.error ?? said.detail ?? `The service answered ${status}.`);
+    super(forPeople(said.error ?? said.detail ?? `The service answered ${status}.`));
     this.status = status;
-    this.allowed = said.allowed;
-    this.hint = said.hint;
+    this.allowed = forPeople(said.allowed);
+    this.hint = forPeople(said.hint);
   }
 }
 
@@ -59,7 +62,14 @@ export async function prepare(file, options, signal) {
   form.append("options", JSON.stringify(options));
   const answer = await ask("prepare", { method: "POST", body: form, signal });
   const notes = JSON.parse(answer.headers.get("X-Studio-Warnings") ?? "[]");
-  return { picture: await answer.blob(), notes };
+  return { picture: await answer.blob(), notes: notes.map(forPeople) };
+}
+
+/** What is to be known of a text before it is sent: sentences. */
+export async function remarks(method, text, signal) {
+  const form = new FormData();
+  form.append("options", JSON.stringify({ method, text }));
+  return (await json("prepare", { method: "POST", body: form, signal })).warnings.map(forPeople);
 }
 
 /** Where a file of a job's result lies; its version makes a replaced file another address. */
@@ -81,7 +91,9 @@ export const eventsAddress = (id) => `api/jobs/${id}/events`;
 
 /** A job with its files as a map of name → version. */
 export function ordered(job) {
-  return { ...job, files: new Map(job.files.map((file) => [file.name, file.version])) };
+  const files = new Map(job.files.map((file) => [file.name, file.version]));
+  const said = { error: forPeople(job.error), alarms: job.alarms.map(forPeople), warnings: job.warnings.map(forPeople) };
+  return { ...job, ...said, files };
 }
 
 export const over = (job) => !["waiting", "running"].includes(job.phase);

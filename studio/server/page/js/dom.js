@@ -39,7 +39,7 @@ export function iconButton(name, label, onclick, props = {}) {
 
 /**
  * One of several, as radio buttons that look like one control.
- * choices: [{value, label, note?, disabled?}]; `chosen` is called with the value.
+ * choices: [{value, label, note?, title?, disabled?}]; `chosen` is called with the value.
  */
 export function segments(legend, name, choices, value, chosen, props = {}) {
   const options = choices.map((choice) => {
@@ -48,7 +48,7 @@ export function segments(legend, name, choices, value, chosen, props = {}) {
       disabled: choice.disabled, onchange: () => chosen(choice.value),
     });
     const note = choice.note ? h("small", {}, choice.note) : null;
-    return h("label", {}, input, h("span", {}, choice.icon ? icon(choice.icon) : null, h("b", {}, choice.label), note));
+    return h("label", { title: choice.title }, input, h("span", {}, choice.icon ? icon(choice.icon) : null, h("b", {}, choice.label), note));
   });
   const shown = props.quiet ? "unseen" : "label";
   return h("fieldset", { class: `segments ${props.class ?? ""}` }, h("legend", { class: shown }, legend), ...options);

@@ -36,6 +36,7 @@ class JobPage {
     this.facts = h("p", { class: "muted" });
     this.thumb = h("div", { class: "thumb large" });
     this.trouble = h("div", { class: "trouble" });
+    this.alarms = h("div", {});
     this.warnings = h("div", {});
     this.figures = h("div", {});
     this.actions = h("div", { class: "actions" });
@@ -45,7 +46,7 @@ class JobPage {
       h("div", { class: "job-stage" }, this.stage.element, this.strip),
       h("aside", { class: "job-side", "aria-label": "About this result" },
         h("div", { class: "job-head" }, this.thumb, h("div", {}, this.title, this.facts)),
-        this.trouble, this.progress.element, this.warnings, this.downloads.element, this.figures, this.actions),
+        this.trouble, this.progress.element, this.alarms, this.warnings, this.downloads.element, this.figures, this.actions),
     );
   }
 
@@ -83,7 +84,18 @@ class JobPage {
     if (failed && !this.trouble.children.length) {
       put(this.trouble, complaint({ message: job.error || "It failed." }), h("p", {}, h("a", { href: "#/" }, "Change the input")));
     }
+    this.drawAlarms(job);
     put(this.warnings, ...job.warnings.map((words) => h("p", { class: "warning" }, icon("warning"), h("span", {}, words))));
+  }
+
+  /** What contradicts the result, where nobody overlooks it. */
+  drawAlarms(job) {
+    if (job.alarms.length === this.alarms.children.length) return;
+    put(this.alarms, ...job.alarms.map((words) => h(
+      "div", { class: "alarm", role: "alert" }, icon("warning"),
+      h("div", {}, h("b", {}, "This result cannot be right"), h("p", {}, words),
+        h("p", {}, "Look through its cameras: the pictures below the mesh lead to them, ", h("b", {}, "Cameras"), " shows where they stand.")),
+    )));
   }
 
   buttons(job) {

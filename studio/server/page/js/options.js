@@ -6,10 +6,6 @@ import { draft, setOption, valueOf } from "./draft.js";
 
 const PICTURE = ["data.background", "data.ratio", "data.elevation_deg"];
 const GROUPS = [["data", "Input"], ["system.guidance", "Views"], ["system", "Fit"], ["system.exporter", "Mesh"]];
-const BACKGROUNDS = {
-  auto: "Found by itself", alpha: "Transparency of the file", border: "An even colour at the border",
-  rembg: "Any, by a network (rembg)", none: "None: keep the picture",
-};
 
 /** How the picture is prepared: `changed(key)` is called with what was changed. */
 export function pictureOptions(method, changed) {
@@ -32,9 +28,9 @@ export function otherOptions(method, changed) {
 
 function background(method, option, changed) {
   const id = uid("option");
-  const choices = option.choices.map((value) => h("option", { value, selected: value === valueOf(method, option) }, BACKGROUNDS[value] ?? value));
+  const choices = option.choices.map((value) => h("option", { value, selected: value === valueOf(method, option) }, option.words[value] ?? value));
   const select = h("select", { id, onchange: () => set(method, option, select.value, changed) }, ...choices);
-  return h("div", { class: "field" }, h("label", { for: id }, "Background"), select);
+  return h("div", { class: "field" }, h("label", { for: id }, option.label), select);
 }
 
 function ratio(method, option, changed) {
@@ -55,8 +51,8 @@ function ratio(method, option, changed) {
   }
   show();
   return h(
-    "div", { class: "field" }, h("label", { for: id }, "Size in the picture"), number, range,
-    option.nullable ? h("label", { class: "tick" }, keep, "Keep the picture's framing") : null,
+    "div", { class: "field" }, h("label", { for: id }, option.label), number, range,
+    option.nullable ? h("label", { class: "tick" }, keep, option.words.null) : null,
   );
 }
 
@@ -82,14 +78,14 @@ function elevation(method, option, changed) {
   }
   show();
   return h(
-    "div", { class: "field" }, h("label", { for: id }, "Elevation of the camera"), number, range, words,
-    option.nullable ? h("label", { class: "tick" }, unknown, "Not known") : null,
+    "div", { class: "field" }, h("label", { for: id }, option.label), number, range, words,
+    option.nullable ? h("label", { class: "tick" }, unknown, option.words.null) : null,
   );
 }
 
 function plain(method, option, changed) {
   const id = uid("option");
-  const label = h("label", { for: id }, nameOf(option.key));
+  const label = h("label", { for: id }, option.label);
   const help = h("p", { class: "muted hint", id: `${id}-help` }, sentence(option.help));
   const described = { id, "aria-describedby": `${id}-help` };
   const value = valueOf(method, option);
@@ -97,7 +93,7 @@ function plain(method, option, changed) {
   const told = () => set(method, option, read(control, option), changed);
   if (option.kind === "boolean") {
     control = h("input", { ...described, type: "checkbox", checked: value === true, onchange: told });
-    return h("div", { class: "field" }, h("label", { class: "tick" }, control, nameOf(option.key)), help);
+    return h("div", { class: "field" }, h("label", { class: "tick" }, control, option.label), help);
   }
   if (option.kind === "choice") {
     const none = option.nullable ? [h("option", { value: "" }, "–")] : [];
@@ -123,12 +119,6 @@ function read(control, option) {
 function set(method, option, value, changed) {
   setOption(method, option, value);
   changed(option.key);
-}
-
-/** "system.guidance.guidance_scale" → "Guidance scale". */
-function nameOf(key) {
-  const words = key.split(".").at(-1).replaceAll("_", " ").replace(/ deg$/, "");
-  return words[0].toUpperCase() + words.slice(1);
 }
 
 const sentence = (text) => (text ? text.replaceAll("`", "") : "");

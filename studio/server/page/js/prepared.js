@@ -6,8 +6,11 @@ import { ground, lowestRow } from "./ground.js";
 
 const PAUSE = 120; // milliseconds after the last change
 
-/** A figure with `update(file, method, options, elevation)` and `turn(elevation)`. */
-export function preparedPicture() {
+/**
+ * A figure with `update(file, options, elevation)` and `turn(elevation)`. `refused` says whether the
+ * service cannot use the picture as it is; `judged()` is called when it has said so, or not.
+ */
+export function preparedPicture(judged) {
   const image = h("img", { alt: "", hidden: true });
   const floor = ground();
   const caption = h("figcaption", { class: "muted" });
@@ -17,6 +20,7 @@ export function preparedPicture() {
   let timer = 0;
   let bottom = 0.85;
   let degrees = null;
+  figure.refused = false;
 
   async function ask(file, options) {
     latest.abort();
@@ -27,14 +31,17 @@ export function preparedPicture() {
       await show(picture);
       put(caption, `What the method sees: ${image.naturalWidth} × ${image.naturalHeight} px`, ...notes.map((note) => h("p", {}, note)));
       put(trouble);
+      figure.refused = false;
     } catch (error) {
       if (error.name === "AbortError") return;
+      figure.refused = error.status === 422;
       image.hidden = true;
       put(floor);
       put(caption);
       put(trouble, complaint(error));
     }
     figure.removeAttribute("aria-busy");
+    judged();
   }
 
   async function show(picture) {

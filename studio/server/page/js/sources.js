@@ -1,16 +1,20 @@
 // The four ways to begin, each with what is shown once something was given.
 
-import { examples } from "./api.js";
-import { h, iconButton, put, uid } from "./dom.js";
+import { examples, remarks } from "./api.js";
+import { h, icon, iconButton, put, uid } from "./dom.js";
 import { draft, optionsOf } from "./draft.js";
 import { dropField } from "./drop.js";
 import { preparedPicture } from "./prepared.js";
 import { bytes } from "./words.js";
 
+const PAUSE = 300; // milliseconds after the last letter
 const PICTURES = "image/*,.heic,.tif,.tiff,.avif";
 const IDEAS = ["a red car", "a red van with white stripes", "a blue armchair with white cushions", "a green armchair"];
 
-/** Element for the chosen kind; `changed()` when something else was given. It has `update(method)`. */
+/**
+ * Element for the chosen kind; `changed()` when something else was given, `changed.ready()` when it is
+ * known whether it can be used. It has `update(method)`, and `refused()`: it cannot.
+ */
 export function source(changed) {
   return { image: picture, images: pictures, text, capture }[draft.kind](changed);
 }
@@ -26,7 +30,7 @@ function picture(changed) {
     }, taken);
     return with_(h("div", {}, field, exampleStrip(taken)), () => {});
   }
-  const shown = preparedPicture();
+  const shown = preparedPicture(changed.ready);
   const clear = iconButton("close", "Take another picture", () => {
     draft.image = null;
     changed();
@@ -35,7 +39,7 @@ function picture(changed) {
   return with_(element, (method, key) => {
     if (key === "data.elevation_deg") shown.turn(elevationOf(method));
     else shown.update(draft.image, preparation(method), elevationOf(method));
-  });
+  }, () => shown.refused);
 }
 
 function pictures(changed) {
@@ -44,7 +48,7 @@ function pictures(changed) {
     changed();
   };
   const shown = draft.images.map((file, index) => {
-    const figure = preparedPicture();
+    const figure = preparedPicture(changed.ready);
     const clear = iconButton("close", `Remove ${file.name}`, () => {
       draft.images = draft.images.filter((_, place) => place !== index);
       changed();
@@ -58,28 +62,50 @@ function pictures(changed) {
   const element = h("div", {}, h("ul", { class: "tiles" }, ...shown.map(({ tile }) => tile)), field);
   return with_(element, (method) => {
     for (const { file, figure } of shown) figure.update(file, preparation(method), null);
-  });
+  }, () => shown.some(({ figure }) => figure.refused));
 }
 
 function text(changed) {
-  const id = uid("text");
-  const area = h("textarea", {
-    id, rows: 3, placeholder: IDEAS[0], maxlength: 1000,
-    oninput: () => {
-      draft.text = area.value;
-      changed.text();
-    },
-  });
+  const [id, said] = [uid("text"), uid("said")];
+  const notes = h("div", { id: said, "aria-live": "polite" });
+  const written = () => {
+    draft.text = area.value;
+    changed.ready();
+    look();
+  };
+  const area = h("textarea", { id, rows: 3, placeholder: IDEAS[0], maxlength: 500, "aria-describedby": said, oninput: written });
+  const look = looker((words) => put(notes, words.map((note) => h("p", { class: "warning" }, icon("warning"), h("span", {}, note)))));
   area.value = draft.text;
   const ideas = IDEAS.map((idea) => h("button", {
     type: "button", class: "chip",
     onclick: () => {
-      area.value = draft.text = idea;
-      changed.text();
+      area.value = idea;
+      written();
       area.focus();
     },
   }, idea));
-  return with_(h("div", { class: "field" }, h("label", { for: id }, "What it should be"), area, h("div", { class: "chips" }, ...ideas)), () => {});
+  const element = h("div", { class: "field" }, h("label", { for: id }, "What it should be"), area, notes, h("div", { class: "chips" }, ...ideas));
+  return with_(element, (method) => look(method));
+}
+
+/** A function that asks, a moment after it was last called, what is to be known of the text. */
+function looker(tell) {
+  let [method, asked, timer, latest] = [null, "", 0, new AbortController()];
+  async function ask() {
+    asked = `${method.name} ${draft.text}`;
+    latest.abort();
+    latest = new AbortController();
+    try {
+      tell(draft.text.trim() ? await remarks(method.name, draft.text, latest.signal) : []);
+    } catch (error) {
+      if (error.name !== "AbortError") tell([]); // what is wrong with it is said when it is sent
+    }
+  }
+  return (chosen = method) => {
+    method = chosen;
+    clearTimeout(timer);
+    if (method?.weights.there && `${method.name} ${draft.text}` !== asked) timer = setTimeout(ask, PAUSE);
+  };
 }
 
 function capture(changed) {
@@ -113,9 +139,8 @@ function exampleStrip(taken) {
   return h("div", { class: "example-row" }, h("span", { class: "muted" }, "or take one of these"), strip);
 }
 
-function with_(element, update) {
-  element.update = update;
-  return element;
+function with_(element, update, refused = () => false) {
+  return Object.assign(element, { update, refused });
 }
 
 /** What the service must know to prepare a picture. */

@@ -13,13 +13,13 @@ export class Stage {
     const help = uid("keys");
     this.canvas = h("canvas", {
       tabindex: 0, role: "application", "aria-label": label, "aria-describedby": help, class: "scene",
-      onkeydown: (event) => this.key(event),
     });
     this.note = h("p", { class: "stage-note", hidden: true });
     this.wait = h("div", { class: "stage-wait muted" }, icon("mesh"));
     this.host = h("div", { class: "stage-canvas" }, this.canvas);
     this.tools = tools ? this.toolbar() : null;
     this.element = h("div", { class: "stage" }, this.host, this.wait, this.note, this.tools, h("p", { id: help, class: "unseen" }, KEYS));
+    this.element.addEventListener("keydown", (event) => this.key(event));
     this.address = "";
     this.listen = new AbortController();
     for (const [target, name] of [[matchMedia("(prefers-color-scheme: dark)"), "change"], [window, "theme"]]) {
@@ -40,10 +40,10 @@ export class Stage {
   }
 
   toolbar() {
-    const choices = SHADINGS.map(([value, label]) => ({ value, label }));
+    const choices = SHADINGS.map(([value, label], index) => ({ value, label, title: `${label}: key ${index + 1} in the viewer` }));
     this.shadings = segments("Drawn as", uid("shading"), choices, "textured", (mode) => this.shade(mode), { quiet: true });
     this.cameraButton = h("button", {
-      type: "button", class: "quiet", "aria-pressed": "false", disabled: true, onclick: () => this.toggleCameras(),
+      type: "button", class: "quiet", "aria-pressed": "false", disabled: true, title: "Cameras: key C in the viewer", onclick: () => this.toggleCameras(),
     }, icon("capture"), "Cameras");
     return h(
       "div", { class: "tools", role: "toolbar", "aria-label": "Viewer" }, this.shadings, this.cameraButton,
@@ -116,7 +116,8 @@ export class Stage {
       Home: () => viewer.home(), c: () => this.toggleCameras(),
     };
     SHADINGS.forEach(([mode], index) => (actions[String(index + 1)] = () => this.shade(mode)));
-    const action = actions[event.key];
+    const moves = event.key.length > 1; // arrows and Home also move between buttons
+    const action = moves && event.target !== this.canvas ? null : actions[event.key];
     if (!action) return;
     event.preventDefault();
     action();

@@ -55,7 +55,7 @@ class Start {
   draw() {
     put(this.trouble);
     const changed = () => this.draw();
-    changed.text = () => this.ready();
+    changed.ready = () => this.ready();
     this.source = source(changed);
     put(this.given, this.source);
     this.drawSettings();
@@ -81,13 +81,16 @@ class Start {
   quality(method) {
     const choices = QUALITIES.map(({ value, label }) => {
       const seconds = secondsFor(method, stepsFor(method, value), this.earlier);
-      return { value, label, note: seconds === null ? `${stepsFor(method, value)} steps` : rough(seconds) };
+      return { value, label, note: seconds === null ? `${stepsFor(method, value)} steps` : rough(seconds), seconds };
     });
-    return segments("Quality, and roughly how long it takes", "quality", choices, draft.quality, (value) => {
+    const known = choices.every(({ seconds }) => seconds !== null);
+    const chooser = segments(known ? "Quality, and roughly how long it takes" : "Quality", "quality", choices, draft.quality, (value) => {
       draft.quality = value;
       draft.steps = null;
       this.drawSteps?.();
     });
+    if (known) return chooser;
+    return h("div", {}, chooser, h("p", { class: "muted hint" }, "How long it takes here is not known yet: the first one tells."));
   }
 
   steps(method) {
@@ -115,14 +118,15 @@ class Start {
 
   ready() {
     const given = draft.kind === "text" ? draft.text.trim() : filesOf().length;
-    this.button.disabled = !given || !this.method.weights.there;
+    this.button.disabled = !given || !this.method.weights.there || this.source.refused() || this.sending;
   }
 
   async submit(event) {
     event.preventDefault();
     put(this.trouble);
     put(this.button, "Sending…");
-    this.button.disabled = true;
+    this.sending = true;
+    this.ready();
     const request = {
       method: this.method.name, text: draft.kind === "text" ? draft.text.trim() : "",
       options: optionsOf(this.method), seed: draft.seed, label: labelOf(),
@@ -136,6 +140,7 @@ class Start {
       this.trouble.scrollIntoView({ block: "nearest" });
     }
     put(this.button, "Make the mesh");
+    this.sending = false;
     this.ready();
   }
 

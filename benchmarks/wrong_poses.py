@@ -1,0 +1,80 @@
+"""How far right and exchanged poses of real captures lie apart, before and after a fit.
+
+    python -m benchmarks.wrong_poses data=FOLDER steps=250 side=96 pictures=20
+
+`data` holds captures, a folder each (`only=a,b` names some). Of each, poses are right, two are
+exchanged, and all are; `steps=0` leaves the fit out. Printed are outline (IoU) and PSNR, worst and
+median.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+import studio
+from studio.live.poses import outlines_overlap
+from studio.metrics.agreement import agreement
+from studio.models.surface import coloured
+from studio.plugins.options import build
+from studio.systems.fitted import CELLS
+from studio.views import ViewSet
+
+ONLY = "nerf_synthetic_chair,gso_elephant,bunny_36views_256"
+
+
+def exchanged(views: ViewSet, count: int, seed: int = 0) -> tuple[ViewSet, set[int]]:
+    """The views with that many cameras handed round among them, and which."""
+    order = list(range(len(views)))
+    turns = torch.randperm(len(views), generator=torch.Generator().manual_seed(seed))
+    which = turns[:count].tolist()
+    for at, other in zip(which, which[1:] + which[:1], strict=True):
+        order[at] = other
+    return replace(views, cameras=views.cameras[order]), set(which)
+
+
+def said(index: Sequence[int], values: Sequence[float], among: set[int]) -> str:
+    """Worst and median of the values of some views."""
+    some = [value for i, value in zip(index, values, strict=True) if i in among]
+    return f"{min(some):.2f}-{statistics.median(some):.2f}" if some else "none"
+
+
+def rows(name: str, views: ViewSet, steps: int) -> Iterator[str]:
+    """A line for each way in which poses are wrong."""
+    for count in (0, 2, len(views)):
+        given, wrong = exchanged(views, count)
+        right = set(range(len(views))) - wrong
+        outlines = outlines_overlap(given)
+        index, values = list(outlines), list(outlines.values())
+        line = f"{name}, {count} exchanged: hull, right {said(index, values, right)}, "
+        line += f"exchanged {said(index, values, wrong)}"
+        if steps:
+            result = studio.reconstruct(given, steps=steps)
+            found = agreement(coloured(result.model, CELLS), given)
+            for words, of in (("fit, outline", found.iou), ("fit, dB", found.psnr)):
+                line += f"; {words}, right {said(found.index, of, right)}, "
+                line += f"exchanged {said(found.index, of, wrong)}"
+            line += f"; alarms {len(result.findings.alarms)}"
+        yield line
+
+
+def main() -> None:
+    """Print the figures of all captures."""
+    words = {"steps": "250", "side": "96", "pictures": "20", "only": ONLY}
+    words |= dict(word.split("=", 1) for word in sys.argv[1:])
+    for name in words["only"].split(","):
+        options = {"root": str(Path(words["data"]) / name), "resolution": int(words["side"])}
+        views = build("data", "capture", options, key="data").load()
+        most = min(int(words["pictures"]), len(views))
+        views = views.select(list(range(0, len(views), len(views) // most))[:most])
+        for line in rows(name, views, int(words["steps"])):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

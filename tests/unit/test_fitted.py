@@ -1,0 +1,59 @@
+"""A result that does not look like its pictures says so, and whose poses are to blame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import studio
+from studio.cameras import orbit_cameras
+from studio.metrics.agreement import Agreement
+from studio.systems.findings import misplaced
+from studio.views import ViewSet
+from tests.unit.test_captures import photograph
+
+RIG = orbit_cameras(range(0, 360, 30), [20.0, -10.0, 45.0] * 4, 2.0, 45.0, (48, 48))
+VIEWS = ViewSet(photograph(RIG), RIG, 0.6, names=tuple(f"shot{i}.png" for i in range(12)))
+EXCHANGED = replace(VIEWS, cameras=RIG[[0, 1, 7, 3, 4, 5, 6, 2, 8, 9, 10, 11]])
+QUICK = """
+name: quick
+system_type: reconstruction
+system: {reconstruction_type: visual-hull, hull: {resolution: 48}}
+data_type: capture
+data: {bound: 0.6}
+"""
+
+
+@pytest.fixture
+def fitted(tmp_path: Path) -> Callable[[ViewSet], Any]:
+    config = tmp_path / "quick.yaml"
+    config.write_text(QUICK)
+    return lambda views: studio.reconstruct(views, config=config, steps=1)
+
+
+def test_right_poses_are_left_in_peace(fitted: Any) -> None:
+    found = fitted(VIEWS)
+    assert found.warnings == [] and found.findings.figures["agreement"]["outline_iou"] > 0.85
+
+
+def test_wrong_poses_are_the_first_warning_and_named_from_the_worst_on(fitted: Any) -> None:
+    found = fitted(EXCHANGED)
+    (alarm,) = found.findings.alarms
+    assert found.warnings[0] == alarm and alarm.startswith(
+        "the poses contradict the pictures: 2 of 12"
+    )
+    assert "shot2.png (outline" in alarm and "shot7.png (outline" in alarm and "dB)" in alarm
+    assert "studio view" in alarm
+    worst = [row["picture"] for row in found.findings.figures["agreement"]["pictures"][:2]]
+    assert {*worst} == {"shot2.png", "shot7.png"}
+
+
+def test_a_picture_far_below_the_others_is_named_although_its_outline_fits() -> None:
+    compared = Agreement((0, 1, 2), (20.0, 21.0, 12.0), (0.95, 0.95, 0.95))
+    (alarm,) = misplaced(compared, VIEWS)
+    assert "1 of 3" in alarm and "shot2.png (outline 95%, 12.0 dB)" in alarm
+    assert misplaced(replace(compared, psnr=(20.0, 21.0, 16.0)), VIEWS) == []
