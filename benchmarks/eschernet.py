@@ -29,7 +29,7 @@ from PIL import Image
 
 import studio
 from studio.captures.masks import Cutting
-from studio.captures.shots import read_shots
+from studio.captures.pictures import read_shots
 from studio.captures.transforms import read_scene
 from studio.data.layouts.fixed_rigs import tiles
 from studio.data.training.eschernet_eval import EscherNetEvalData

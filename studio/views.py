@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.cameras import CANONICAL_FOV_DEG, CANONICAL_RADIUS, Cameras, orbit_cameras
-from studio.captures.transforms import read_transforms, write_transforms
+from studio.captures.transforms import read_transforms
+from studio.captures.transforms_writer import write_transforms
 from studio.errors import ConfigError, DataError
 from studio.io.images import object_box, resize
 from studio.mesh import Mesh

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.app.console import say_stopped
+from studio.app.console import own_signals, say_stopped
 from studio.config import ExperimentConfig, save_experiment
 from studio.errors import ConfigError, Terminated
 from studio.plugins.discovery import find
@@ -145,7 +144,7 @@ class Experiment:
 
     def _check_checkpoint(self, path: Path | None) -> None:
         if path is not None:
-            from studio.runs.callbacks.checkpointing import load_checkpoint
+            from studio.runs.checkpoints import load_checkpoint
 
             load_checkpoint(path, allow_pickle=self.cfg.allow_pickle, mmap=True, whole=True)
 
@@ -227,7 +226,7 @@ class Experiment:
 
     def _check_fitted(self, system: Any) -> None:
         """Refuse to go on from weights that were fitted to something else."""
-        from studio.runs.callbacks.checkpointing import load_checkpoint
+        from studio.runs.checkpoints import load_checkpoint
 
         assert self.resume is not None
         content = load_checkpoint(self.resume, allow_pickle=self.cfg.allow_pickle, mmap=True)
@@ -242,7 +241,7 @@ class Experiment:
 
     def _is_past_the_end(self, trainer: L.Trainer) -> bool:
         """Whether the checkpoint to go on from has all the steps already; says so."""
-        from studio.runs.callbacks.checkpointing import load_checkpoint
+        from studio.runs.checkpoints import load_checkpoint
 
         assert self.resume is not None
         content = load_checkpoint(self.resume, allow_pickle=self.cfg.allow_pickle, mmap=True)
@@ -293,23 +292,3 @@ class Experiment:
             print(f"run folder: {run.root}")
             print(exported if exported is not None else run.last_checkpoint)
         return 0
-
-
-@contextlib.contextmanager
-def own_signals() -> Iterator[None]:
-    """Let Lightning's loops leave signals as they were, and Ctrl-C a `KeyboardInterrupt`.
-
-    Lightning turns that into `sys.exit(1)`, and leaves handlers of its own behind.
-    """
-    ours = (signal.SIGINT, signal.SIGTERM)
-    main_thread = threading.current_thread() is threading.main_thread()
-    before = {number: signal.getsignal(number) for number in ours} if main_thread else {}
-    try:
-        yield
-    except SystemExit as stop:
-        if isinstance(stop.__context__, KeyboardInterrupt):
-            raise stop.__context__ from None
-        raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -7,15 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from studio.captures.even_background import (
-    Cut,
-    Mask,
-    Picture,
-    cut_out,
-    find_background,
-    reduced,
-    soft_edge,
-)
+from studio.captures.even_background import Cut, cut_out, find_background, soft_edge
+from studio.captures.shadows import Mask, Picture, reduced
 
 BOUND = 2048  # px of the longer side, up to which a picture is worked on as it is
 TILE = 512  # px; tiles that the outline does not pass cost nothing

@@ -9,6 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from studio.errors import ExportError
+from studio.export.base import Meshed
+from studio.export.cleanup import vertex_normals
+from studio.export.texture import ColourFn
 from studio.mesh import Mesh
 from studio.ops.ray_caster import sample_texture
 
@@ -43,3 +47,27 @@ def colours_of_vertices(
         return torch.from_numpy(shown.astype(np.float32))
 
     return colour
+
+
+def colour_function(source: Meshed, mesh: Mesh) -> ColourFn:
+    """Colours for baking: those that a model tells, or else those of its mesh's vertices.
+
+    Raises:
+        ExportError: if there are none.
+    """
+
+    def told(points: Tensor, normals: Tensor) -> Tensor:
+        found = source.colour(points, normals)
+        assert found is not None
+        return found
+
+    normals = vertex_normals(mesh)
+    one = (torch.from_numpy(of[:1]).to(source.device) for of in (mesh.vertices, normals))
+    if source.colour(*one) is not None:
+        return told
+    if mesh.colours is None:
+        raise ExportError(
+            f"{type(source).__name__} gives neither colours nor a mesh that has some.",
+            hint="let its mesh() bring a texture or vertex colours, or write colour()",
+        )
+    return colours_of_vertices(mesh)

@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.errors import ConfigError, ExportError
+from studio.errors import ConfigError
 from studio.export.base import Exporter, Meshed
-from studio.export.brought import colours_of_vertices, without_seams
+from studio.export.brought import colour_function, without_seams
 from studio.export.cleanup import vertex_normals
 from studio.export.files import mesh_format, remove_others, write_meshes
 from studio.export.readers import FORMATS, read_exact
-from studio.export.texture import Baker, ColourFn, fitting_size, query_colours
+from studio.export.texture import Baker, fitting_size, query_colours
 from studio.export.unwrap import unwrap
 from studio.export.view_colours import Footage
 from studio.export.world import WORLDS, transformed
@@ -273,30 +272,6 @@ class MeshExporter(Exporter):
             with atomic_write(written["preview"]) as temporary:
                 sheet.save(temporary, optimize=True)
         return written
-
-
-def colour_function(source: Meshed, mesh: Mesh) -> ColourFn:
-    """Colours for baking: those that a model tells, or else those of its mesh's vertices.
-
-    Raises:
-        ExportError: if there are none.
-    """
-
-    def told(points: Tensor, normals: Tensor) -> Tensor:
-        found = source.colour(points, normals)
-        assert found is not None
-        return found
-
-    normals = vertex_normals(mesh)
-    one = (torch.from_numpy(of[:1]).to(source.device) for of in (mesh.vertices, normals))
-    if source.colour(*one) is not None:
-        return told
-    if mesh.colours is None:
-        raise ExportError(
-            f"{type(source).__name__} gives neither colours nor a mesh that has some.",
-            hint="let its mesh() bring a texture or vertex colours, or write colour()",
-        )
-    return colours_of_vertices(mesh)
 
 
 class _Clock:

@@ -46,12 +46,13 @@ def make_trainer(cfg: ExperimentConfig, run: RunFolder, system: Any) -> L.Traine
     import pytorch_lightning as L
     from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-    from studio.runs.callbacks.checkpointing import Checkpointing, PlainCheckpointIO
+    from studio.runs.callbacks.checkpointing import Checkpointing
     from studio.runs.callbacks.nan_guard import NanGuard
     from studio.runs.callbacks.preview import Preview
     from studio.runs.callbacks.progress import TrainingProgress
     from studio.runs.callbacks.rng import RngState
     from studio.runs.callbacks.snapshot import Snapshot
+    from studio.runs.checkpoints import PlainCheckpointIO
 
     options = without_apple(shared_out(cfg.trainer))
     callbacks: list[Any] = [Snapshot(run), NanGuard(), *system.callbacks(), RngState()]
@@ -158,8 +159,9 @@ def make_loggers(cfg: ExperimentConfig, run: RunFolder) -> list[Any]:
 
 def restore(system: Any, trainer: L.Trainer, path: Path, *, allow_pickle: bool = False) -> None:
     """Load a checkpoint's weights, and the mean weights where it has them, for later use."""
-    from studio.runs.callbacks.checkpointing import Checkpointing, load_checkpoint
+    from studio.runs.callbacks.checkpointing import Checkpointing
     from studio.runs.callbacks.ema import EMA
+    from studio.runs.checkpoints import load_checkpoint
 
     content = load_checkpoint(path, allow_pickle=allow_pickle)
     states = content.get("callbacks", {})

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from studio.cameras import opencv_to_opengl, orbit_cameras
-from studio.captures.transforms import write_transforms
+from studio.captures.transforms_writer import write_transforms
 from studio.mesh import Mesh
 from tests import nmr_files
 from tests.campaign.fuzz_plugins import GOOD

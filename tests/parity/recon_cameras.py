@@ -22,7 +22,7 @@ from studio.cameras import (
     pinhole_intrinsics,
     spherical_to_cartesian,
 )
-from studio.captures.shots import world_normals
+from studio.captures.pictures import world_normals
 from studio.data.layouts.dtu import decompose, object_box, read_projections
 from studio.data.layouts.fixed_rigs import rendered_intrinsics
 from studio.data.layouts.wonder3d import normal_axes, read_poses

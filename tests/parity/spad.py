@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from studio.guidance.ldm import UNET, unet_name
 from studio.guidance.spad import network as net
 from studio.guidance.spad.attention import PLUCKER, CameraConditioning, inflate
-from studio.guidance.spad.checkpoint import PROJECTION, convert, load_official_into
 from studio.guidance.spad.epipolar import coarser_mask
 from studio.guidance.spad.guidance import SpadGuidance
 from studio.guidance.spad.loss import denoising_loss
+from studio.guidance.spad.official import PROJECTION, convert, load_official_into
 from studio.io.weights import load_strict
 from tests.parity.case import Adapter, Case
 from tests.parity.settings import Settings

@@ -13,7 +13,7 @@ import torch
 
 from studio.app.cli import main
 from studio.errors import WeightsError
-from studio.runs.callbacks.checkpointing import load_checkpoint, plain_tree
+from studio.runs.checkpoints import load_checkpoint, plain_tree
 from tests.conftest import REPOSITORY, Launch, environment
 
 RUN = Path("outputs/tiny/run")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from studio.app.cli import in_flags, main
+from studio.app.cli import main
+from studio.app.parser import in_flags
 from studio.config import load_experiment
 from studio.io import shipped
 from tests.conftest import REPOSITORY, environment

@@ -10,12 +10,11 @@ import torch
 from PIL import Image
 
 from studio.app.cli import main
+from studio.app.epipolar_drawing import palette, ray_polyline
 from studio.app.epipolar_pictures import (
     lines_picture,
     masks_picture,
     matrix_picture,
-    palette,
-    ray_polyline,
     spread_pixels,
     token_mask,
     walk_pixels,

@@ -25,14 +25,15 @@ from studio.geometry.instant_nsr_checkpoint import read_instant_nsr
 from studio.geometry.neus_checkpoint import read_neus
 from studio.guidance.hub import cached
 from studio.guidance.licences import CARD, licence_of
-from studio.io.weights import _TensorPickle, read_tensors
+from studio.io.pickled import TensorPickle
+from studio.io.weights import read_tensors
 from studio.io.yaml_text import Plain
 from studio.models.sdf.fit import checked_state
 from studio.plugins.options import build
 from studio.plugins.overrides import check_overrides
 from studio.plugins.sources import MOST_SOURCE, read_source
-from studio.runs.callbacks.checkpointing import load_checkpoint
 from studio.runs.callbacks.snapshot import pack_code
+from studio.runs.checkpoints import load_checkpoint
 from tests.conftest import REPOSITORY, environment
 from tests.unit.test_captures import RIG, write_ngp
 from tests.unit.test_cli import RUN, run_here
@@ -45,7 +46,7 @@ def test_a_pickle_that_speaks_of_many_objects_takes_no_memory() -> None:
     """A dict under the number 2,147,483,647 of the unpickler's notes: 16 GB in that in C."""
     tracemalloc.start()
     try:
-        assert _TensorPickle.load(io.BytesIO(b"\x80\x02}r\xff\xff\xff\x7f.")) == {}
+        assert TensorPickle.load(io.BytesIO(b"\x80\x02}r\xff\xff\xff\x7f.")) == {}
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()

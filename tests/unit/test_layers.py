@@ -43,8 +43,12 @@ LIGHT = [
     *(f"io/{name}.py" for name in ("file_hash", "shipped", "whole_folders")),
     *(f"plugins/{p.name}" for p in sorted((PACKAGE / "plugins").glob("*.py"))),
     *(f"runs/{name}.py" for name in ("folder", "lock", "hashing")),
-    *(f"app/{name}.py" for name in ("cli", "console", "early_checks", "listing", "doctor")),
-    *("app/experiment.py", "captures/even_background.py", "ops/schedule.py"),
+    *(
+        f"app/{name}.py"
+        for name in ("cli", "console", "doctor", "early_checks", "listing", "parser")
+    ),
+    *("app/experiment.py", "captures/even_background.py", "captures/shadows.py"),
+    "ops/schedule.py",
     *("__init__.py", "errors.py", "config.py", "progress.py", "evaluation.py"),
 ]
 OPTIONAL = {

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from studio.guidance import precision
 from studio.guidance.autoencoder import encode
-from studio.guidance.epidiff.geometry import CameraSet
+from studio.guidance.epidiff.near_views import CameraSet
 from studio.guidance.epidiff.network import Attention
 from studio.guidance.noise import randn_like
 from studio.guidance.precision import sampling_type, store_at_precision

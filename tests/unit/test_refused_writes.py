@@ -19,7 +19,7 @@ from studio.data.procedural.dataset import ProceduralData
 from studio.errors import StudioError
 from studio.io.files import atomic_write
 from studio.io.images import save_png
-from studio.runs.callbacks.checkpointing import load_checkpoint
+from studio.runs.checkpoints import load_checkpoint
 from tests.conftest import REPOSITORY, environment
 
 Disk = Callable[[str], Path]

@@ -20,7 +20,7 @@ from studio.app.console import Output
 from studio.errors import ConfigError, StudioError, WeightsError
 from studio.io.files import alive, atomic_write, write_text
 from studio.plugins import discovery as plugins
-from studio.runs.callbacks import checkpointing
+from studio.runs.checkpoints import load_checkpoint
 from studio.runs.folder import RUN_VARIABLE, RunFolder, choose_run
 from studio.runs.hashing import hash_of, source_hash
 from studio.runs.lock import NAME, RunLock
@@ -315,7 +315,7 @@ def test_nothing_to_do_where_the_checkpoint_has_all_steps(
             f"nothing to do, {RUN / 'ckpts' / 'last.ckpt'} is at step 30 of {steps}" in output.out
         )
         assert output.out.splitlines()[-1] == str(RUN / "export" / "weights.pt")
-    assert checkpointing.load_checkpoint(RUN / "ckpts/last.ckpt")["global_step"] == 30
+    assert load_checkpoint(RUN / "ckpts/last.ckpt")["global_step"] == 30
 
 
 def test_a_checkpoint_that_may_not_be_read_says_so(
@@ -329,7 +329,7 @@ def test_a_checkpoint_that_may_not_be_read_says_so(
 
     monkeypatch.setattr(torch, "load", refuse)
     with pytest.raises(WeightsError, match=r"last\.ckpt cannot be read: permission denied"):
-        checkpointing.load_checkpoint(path)
+        load_checkpoint(path)
 
 
 # --- standard output ------------------------------------------------------------------------------

@@ -31,10 +31,11 @@ from studio.guidance.spad.attention import (
     joint_attention,
     masked_attention,
 )
-from studio.guidance.spad.checkpoint import convert, fresh_parts, start_from
+from studio.guidance.spad.checkpoint import fresh_parts, start_from
 from studio.guidance.spad.conditioning import ConditioningMaker
 from studio.guidance.spad.epipolar import epipolar_mask
 from studio.guidance.spad.guidance import SpadGuidance
+from studio.guidance.spad.official import convert
 from studio.guidance.spad.sampling import HeldPicture
 from studio.guidance.spad.text import NANO_WORDS, WordTokenizer, read_tokenizer
 from studio.guidance.stable_diffusion import network_kwargs

@@ -17,8 +17,8 @@ from studio.cameras import Cameras, opencv_to_opengl, orbit_cameras
 from studio.data.training.batches import Parts
 from studio.data.training.captioned_pictures import CaptionedPictures
 from studio.data.training.captions import read_captions, without_3d
-from studio.data.training.spad import SpadData, orthogonal_groups, read_object
-from studio.data.training.spad_files import read_blender_camera, read_pickled
+from studio.data.training.spad import SpadData, orthogonal_groups
+from studio.data.training.spad_files import read_blender_camera, read_object, read_pickled
 from studio.errors import ConfigError, DataError
 from studio.plugins.options import parse_config
 

@@ -80,7 +80,7 @@ def test_interrupted_saving_is_not_taken_for_complete(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("studio.captures.transforms.save_png", interrupt)
+    monkeypatch.setattr("studio.captures.transforms_writer.save_png", interrupt)
     with pytest.raises(KeyboardInterrupt):
         views().save(tmp_path)
     with pytest.raises(DataError, match=r"has no transforms\.json"):

@@ -28,7 +28,8 @@ from studio.captures.bounds import (
 from studio.captures.files import is_picture, without_companions
 from studio.captures.foreground import METHODS
 from studio.captures.masks import Cutting
-from studio.captures.shots import FILTERS, MASKS, Pictures, Scene, read_shots
+from studio.captures.pictures import FILTERS, MASKS, Pictures, read_shots
+from studio.captures.shots import Scene
 from studio.data.base import SceneData
 from studio.data.layouts.placement import CENTRES, UPS, placement, tells_up
 from studio.errors import DataError, about

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from studio.captures.files import find_mask
-from studio.captures.shots import Scene, Shot, read_shots
+from studio.captures.pictures import read_shots
+from studio.captures.shots import Scene, Shot
 from studio.data.layouts.base import pictures_in
 from studio.data.layouts.colmap import ColmapData
 from studio.data.layouts.colmap_run import commands, find_colmap, is_done, run_colmap

@@ -17,22 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from studio.cameras import Cameras, opengl_to_opencv, pinhole_intrinsics
 from studio.data.base import ViewPairData
 from studio.data.training.batches import ItemBatches, MixedBatches, OwnBatches, Parts, StepBatches
 from studio.data.training.captioned_pictures import CaptionedPictures
 from studio.data.training.captions import read_captions, without_3d
-from studio.data.training.exr import read_exr
-from studio.data.training.spad_files import is_placed, read_blender_camera
+from studio.data.training.spad_files import SpadObject, read_object
 from studio.data.training.views_files import read_names
-from studio.errors import ConfigError, DataError, about
-from studio.io.images import composite, read_rgba, resize
+from studio.errors import ConfigError, DataError
 from studio.plugins.ranges import Count, Pixels, Range, Share
 from studio.plugins.registry import register
 
@@ -40,71 +36,7 @@ logger = logging.getLogger(__name__)
 
 SETUPS = ("random", "orthogonal", "both")
 BROKEN = ("raise", "skip")
-DEPTH_SCALE = 10.0  # official: stored depths are a tenth
 TRIES = 100  # unreadable objects in a row that `broken: skip` passes over
-
-
-@dataclass(frozen=True)
-class SpadObject:
-    """The intact views of one object.
-
-    Attributes:
-        folder: of the object.
-        numbers: of the views.
-        c2w: OpenCV axes.
-        fov_deg: of every view.
-        broken: numbers of the views that are left out, whose cameras stand at the origin.
-    """
-
-    folder: Path
-    numbers: tuple[int, ...]
-    c2w: Float[Tensor, "v 4 4"]
-    fov_deg: tuple[float, ...]
-    broken: tuple[int, ...] = ()
-
-    def cameras(self, views: list[int], size: int) -> Cameras:
-        """Return the cameras of some views (positions in `numbers`)."""
-        lenses = [pinhole_intrinsics(self.fov_deg[view], (size, size)) for view in views]
-        with about(self.folder):
-            return Cameras(self.c2w[views], torch.stack(lenses), (size, size))
-
-    def picture(self, view: int, size: int) -> Float[Tensor, "3 size size"]:
-        """Return a view on white, in [-1, 1].
-
-        Raises:
-            DataError: if the file is missing or broken or not square.
-        """
-        path = self.folder / "images" / f"{self.numbers[view]}.png"
-        rgba = read_rgba(path)
-        if rgba.shape[1] != rgba.shape[2]:
-            raise DataError(f"picture {path} is not square.", allowed="square renderings")
-        return composite(resize(rgba, size, size)) * 2 - 1
-
-    def depth(self, view: int, size: int) -> Float[Tensor, "size size"]:
-        """Return depth along the viewing axis in world units, the nearest pixel's."""
-        stored = read_exr(self.folder / "depths" / f"{self.numbers[view]}.exr")[..., 0]
-        rows, columns = (((np.arange(size) + 0.5) * n / size).astype(int) for n in stored.shape)
-        return torch.from_numpy(stored[rows[:, None], columns] * DEPTH_SCALE)
-
-
-def read_object(folder: Path) -> SpadObject:
-    """Read all cameras of an object.
-
-    Raises:
-        DataError: if there are no views or a camera is missing or cannot be read.
-    """
-    numbers = sorted(int(p.stem) for p in (folder / "images").glob("*.png") if p.stem.isdigit())
-    cameras = {n: read_blender_camera(folder / "cameras" / f"{n}.npy") for n in numbers}
-    intact = tuple(n for n in numbers if is_placed(cameras[n][0]))
-    if not intact:
-        raise DataError(
-            f"{folder} holds no view that can be used.",
-            allowed="images/<k>.png with cameras/<k>.npy, k from 0 on",
-        )
-    matrices = torch.from_numpy(np.stack([cameras[n][0] for n in intact]))
-    fov = tuple(cameras[n][1] for n in intact)
-    broken = tuple(n for n in numbers if n not in intact)
-    return SpadObject(folder, intact, opengl_to_opencv(matrices).float(), fov, broken)
 
 
 def orthogonal_groups(

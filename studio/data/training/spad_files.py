@@ -11,14 +11,20 @@ import io
 import math
 import pickle
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
 
+from studio.cameras import Cameras, opengl_to_opencv, pinhole_intrinsics
 from studio.data.training.arrays import array_header
-from studio.errors import DataError
+from studio.data.training.exr import read_exr
+from studio.errors import DataError, about
+from studio.io.images import composite, read_rgba, resize
 from studio.io.reading import read_bytes, reading
 
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?nan|[-+]?inf", re.IGNORECASE)
@@ -103,3 +109,69 @@ def read_blender_camera(path: Path) -> tuple[Float64[np.ndarray, "4 4"], float]:
 def is_placed(matrix: Float64[np.ndarray, "4 4"]) -> bool:
     """Whether a camera stands anywhere but at the origin, where broken renderings have theirs."""
     return bool(np.linalg.norm(matrix[:3, 3]) > NO_PLACE)
+
+
+DEPTH_SCALE = 10.0  # official: stored depths are a tenth
+
+
+@dataclass(frozen=True)
+class SpadObject:
+    """The intact views of one object.
+
+    Attributes:
+        folder: of the object.
+        numbers: of the views.
+        c2w: OpenCV axes.
+        fov_deg: of every view.
+        broken: numbers of the views that are left out, whose cameras stand at the origin.
+    """
+
+    folder: Path
+    numbers: tuple[int, ...]
+    c2w: Float[Tensor, "v 4 4"]
+    fov_deg: tuple[float, ...]
+    broken: tuple[int, ...] = ()
+
+    def cameras(self, views: list[int], size: int) -> Cameras:
+        """Return the cameras of some views (positions in `numbers`)."""
+        lenses = [pinhole_intrinsics(self.fov_deg[view], (size, size)) for view in views]
+        with about(self.folder):
+            return Cameras(self.c2w[views], torch.stack(lenses), (size, size))
+
+    def picture(self, view: int, size: int) -> Float[Tensor, "3 size size"]:
+        """Return a view on white, in [-1, 1].
+
+        Raises:
+            DataError: if the file is missing or broken or not square.
+        """
+        path = self.folder / "images" / f"{self.numbers[view]}.png"
+        rgba = read_rgba(path)
+        if rgba.shape[1] != rgba.shape[2]:
+            raise DataError(f"picture {path} is not square.", allowed="square renderings")
+        return composite(resize(rgba, size, size)) * 2 - 1
+
+    def depth(self, view: int, size: int) -> Float[Tensor, "size size"]:
+        """Return depth along the viewing axis in world units, the nearest pixel's."""
+        stored = read_exr(self.folder / "depths" / f"{self.numbers[view]}.exr")[..., 0]
+        rows, columns = (((np.arange(size) + 0.5) * n / size).astype(int) for n in stored.shape)
+        return torch.from_numpy(stored[rows[:, None], columns] * DEPTH_SCALE)
+
+
+def read_object(folder: Path) -> SpadObject:
+    """Read all cameras of an object.
+
+    Raises:
+        DataError: if there are no views or a camera is missing or cannot be read.
+    """
+    numbers = sorted(int(p.stem) for p in (folder / "images").glob("*.png") if p.stem.isdigit())
+    cameras = {n: read_blender_camera(folder / "cameras" / f"{n}.npy") for n in numbers}
+    intact = tuple(n for n in numbers if is_placed(cameras[n][0]))
+    if not intact:
+        raise DataError(
+            f"{folder} holds no view that can be used.",
+            allowed="images/<k>.png with cameras/<k>.npy, k from 0 on",
+        )
+    matrices = torch.from_numpy(np.stack([cameras[n][0] for n in intact]))
+    fov = tuple(cameras[n][1] for n in intact)
+    broken = tuple(n for n in numbers if n not in intact)
+    return SpadObject(folder, intact, opengl_to_opencv(matrices).float(), fov, broken)

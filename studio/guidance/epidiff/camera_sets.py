@@ -7,7 +7,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from studio.guidance.epidiff.conditioning import turn_world, viewing_angles
-from studio.guidance.epidiff.geometry import CameraSet, RayOptions, near_views, square_intrinsics
+from studio.guidance.epidiff.geometry import (
+    RayOptions,
+)
+from studio.guidance.epidiff.near_views import CameraSet, near_views, square_intrinsics
 from studio.guidance.epidiff.options import EpiDiffConfig
 from studio.guidance.zero123.network import pose_vector
 

@@ -24,7 +24,7 @@ from studio.guidance.diffusion import NoiseSchedule, guided_prediction, target_l
 from studio.guidance.epidiff import checkpoint
 from studio.guidance.epidiff import conditioning as cond
 from studio.guidance.epidiff.camera_sets import CameraSets
-from studio.guidance.epidiff.geometry import CameraSet
+from studio.guidance.epidiff.near_views import CameraSet
 from studio.guidance.epidiff.network import MVModel
 from studio.guidance.epidiff.options import (
     RELEASED,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,14 @@ from studio.guidance.hub import locate
 from studio.guidance.json_files import with_released, with_saved
 from studio.guidance.needs import TOKENIZER_FILES, VAE, Part, check_there, model
 from studio.guidance.spad import network as net
+from studio.guidance.spad.official import (
+    POSITIONS,
+    TEXT,
+    WRAPPED,
+    load_official_into,
+    text_prefix,
+    variant,
+)
 from studio.guidance.spad.options import RELEASED, SpadConfig
 from studio.guidance.spad.text import Tokenizer, WordTokenizer, read_tokenizer
 from studio.guidance.stable_diffusion import is_full_size, network_kwargs
@@ -35,8 +41,6 @@ from studio.io.files import write_json
 from studio.io.weights import load_strict, read_tensors
 from studio.io.whole_folders import written_whole
 from studio.plugins.ranges import fixed
-
-log = logging.getLogger(__name__)
 
 PARTS = ("unet", "vae", "text_encoder", "camera_projection")
 USES = model(
@@ -52,9 +56,6 @@ RELEASED_FIX = tuple(n for n in DESCRIBES_NETWORK if n not in ("resolution", "ri
 RELEASED_SIZE = ("size", "resolution")
 """Options that it fixes, too, where the UNet is as wide as the released one."""
 
-PROJECTION, TEXT = "cc_projection.", "cond_stage_model.transformer.text_model."
-_WRAPPED = "text_model."  # older transformers put this before all names of a text tower
-_POSITIONS = "embeddings.position_ids"  # and saved these constants
 _WEIGHTS = "diffusion_pytorch_model"
 
 
@@ -218,16 +219,8 @@ def _inner_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _text_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a text tower's tensors as this version of transformers calls them."""
-    bare = {key.removeprefix(_WRAPPED): value for key, value in tensors.items()}
-    return {_text_prefix() + key: value for key, value in bare.items() if key != _POSITIONS}
-
-
-@cache
-def _text_prefix() -> str:
-    """Return what this version of transformers puts before the names of a text tower's tensors."""
-    with torch.device("meta"):
-        tower = net.build_text_encoder({**net.SIZES["nano"]["text"], "vocab_size": 2})
-    return _WRAPPED if any(key.startswith(_WRAPPED) for key in tower.state_dict()) else ""
+    bare = {key.removeprefix(WRAPPED): value for key, value in tensors.items()}
+    return {text_prefix() + key: value for key, value in bare.items() if key != POSITIONS}
 
 
 def _build(name: str, config: dict[str, Any], cfg: SpadConfig) -> nn.Module:
@@ -263,51 +256,3 @@ def start_from(unet: nn.Module, plain_unet: Mapping[str, Tensor], source: Path |
         if value is not None:
             tensors[name] = value
     load_strict(unet, tensors, source)
-
-
-def convert(
-    tensors: Mapping[str, Tensor], unet_layers: int, vae_levels: int, *, ema: bool, source: str
-) -> dict[str, dict[str, Tensor]]:
-    """Sort the tensors of a released checkpoint into our parts, in our names.
-
-    Where the running averages are asked for and the file has none, the last weights are taken with
-    a warning. The names of the averages have no dots: they are made from the UNet's names, since
-    the way back is ambiguous.
-
-    Raises:
-        WeightsError: if a key is unknown, or some of the averages are not there.
-    """
-    if ema and not any(ldm.is_ema(key) for key in tensors):
-        log.warning("%s holds no running averages; taking the UNet's last weights", source)
-        ema = False
-    return ldm.sort_tensors(
-        tensors,
-        lambda key: rule(key, unet_layers, vae_levels),
-        lambda key: ldm.is_leftover(key) or key == TEXT + _POSITIONS,
-        ema=ema,
-        source=source,
-        method="SPAD",
-    )
-
-
-def rule(key: str, unet_layers: int, vae_levels: int) -> ldm.Rule | None:
-    """Return where a key of a released checkpoint goes; see `studio.guidance.ldm.network_rule`."""
-    if key.startswith(PROJECTION):
-        name = "layers." + key.removeprefix(PROJECTION)
-        return ldm.Rule("camera_projection", (name,), "copy")
-    if key.startswith(TEXT) and key != TEXT + _POSITIONS:
-        return ldm.Rule("text_encoder", (_text_prefix() + key.removeprefix(TEXT),), "copy")
-    found = ldm.network_rule(key, unet_layers, vae_levels)
-    if found is not None and found.part == "unet":
-        return found._replace(names=tuple(f"unet.{name}" for name in found.names))
-    return found
-
-
-load_official_into = partial(ldm.load_official_into, convert=convert)
-"""Fills networks from an authors' checkpoint."""
-
-
-def variant(tensors: Mapping[str, Tensor]) -> str:
-    """Return which released model a checkpoint is: four-views is told the intrinsics, too."""
-    first = tensors.get(f"{PROJECTION}0.weight")
-    return "four-views" if first is not None and first.shape[1] == 8 else "two-views"

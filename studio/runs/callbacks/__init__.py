@@ -1,1 +1,1 @@
-"""Small Lightning callbacks, one job each; `studio.app.cli.make_trainer` puts them together."""
+"""Small Lightning callbacks, one job each; `studio.runs.trainer` puts them together."""
