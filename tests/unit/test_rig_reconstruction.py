@@ -17,7 +17,7 @@ from studio.guidance.epidiff import conditioning as epidiff
 from studio.guidance.epidiff.options import EpiDiffConfig
 from studio.guidance.eschernet import conditioning as eschernet
 from studio.guidance.eschernet.options import EscherNetConfig
-from studio.guidance.spad import scenes as spad
+from studio.guidance.spad import conditioning as spad
 from studio.guidance.spad.options import RELEASED, SpadConfig
 from studio.guidance.viewfusion_composable import conditioning as composable
 from studio.guidance.viewfusion_composable.options import ViewFusionComposableConfig
