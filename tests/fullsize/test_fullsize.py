@@ -11,6 +11,7 @@ import torch
 from studio.guidance import folders, ldm
 from studio.guidance.epidiff.checkpoint import official_tensors
 from studio.guidance.spad import checkpoint as spad
+from studio.guidance.spad import official
 from studio.guidance.zero123 import official as zero123
 from studio.io.weights import read_tensors
 from tests.fullsize import releases, values
@@ -48,7 +49,7 @@ def test_spad(views: str, tmp_path: Path) -> None:
     assert_foreign(path, "omegaconf")
     tensors = read_tensors(path)
     assert tensors.keys() == values.released_shapes(f"spad/spad_{views}_views").keys()
-    found = spad.convert(tensors, 2, 4, ema=True, source=str(path))
+    found = official.convert(tensors, 2, 4, ema=True, source=str(path))
     assert set(found) == set(spad.PARTS)
     assert_averaged(tensors)
 

@@ -12,6 +12,7 @@ from studio.data.training.epidiff_layout import official_item, read_index
 from studio.guidance.autoencoder import decode, encode
 from studio.guidance.epidiff import conditioning as cond
 from studio.guidance.epidiff import geometry as geo
+from studio.guidance.epidiff import near_views as sets
 from studio.guidance.epidiff.checkpoint import load_block, load_official_tensors
 from studio.guidance.epidiff.guidance import EpiDiffGuidance
 from studio.guidance.epidiff.network import BlockOptions, EpipolarBlock, EpipolarBlockK, MVModel
@@ -59,8 +60,8 @@ def _block(config: Settings) -> BlockOptions:
 def epipolar(case: Case) -> dict[str, Tensor]:
     """Rays, sample points, masks and embeddings; nearest views; the harmonic embedding."""
     given, config = case.inputs, case.config
-    intrinsics, c2w = geo.unpack_cameras(given["cameras"])
-    near = geo.near_views(given["elevations"], given["azimuths"], config["k_near_views"], "plane")
+    intrinsics, c2w = sets.unpack_cameras(given["cameras"])
+    near = sets.near_views(given["elevations"], given["azimuths"], config["k_near_views"], "plane")
     octaves = config.get("n_harmonic_functions", geo.OCTAVES)
     config.only(omega0=1.0, append_input=True)
     out = {
@@ -70,11 +71,11 @@ def epipolar(case: Case) -> dict[str, Tensor]:
     if "knn_test" in config:
         k, g = config["knn_test"]["k"], config["knn_test"].get("add_global_k", 0)
         angles = given["knn_elevations"], given["knn_azimuths"]
-        out["knn_test_indices"] = geo.near_views(*angles, k, "plane")
-        out["knn_test_indices_global"] = geo.near_views(*angles, k, "plane", g)
+        out["knn_test_indices"] = sets.near_views(*angles, k, "plane")
+        out["knn_test_indices_global"] = sets.near_views(*angles, k, "plane", g)
     for run in config["runs"]:
         side, tag, rays = run["resolution"], run["tag"], _rays(run)
-        table = geo.CameraSet(intrinsics, c2w, near, rays, with_reference=True).at(side)
+        table = sets.CameraSet(intrinsics, c2w, near, rays, with_reference=True).at(side)
         origins, directions = geo.feature_rays(intrinsics, c2w, side, rays.ray_axes)
         sub = run.get("sub_rays", list(range(side * side)))
         query = table.query.expand(-1, -1, near.shape[-1], -1, -1, -1)
@@ -140,8 +141,8 @@ def mv_model(case: Case) -> dict[str, Tensor]:
     ).eval()
     load_block(model, case.weights, case.folder)
     with_reference = "ref" in config["cp_block"].get("pos_encs", ["abs"])
-    intrinsics, c2w = geo.unpack_cameras(given["cameras"])
-    rig = geo.CameraSet(
+    intrinsics, c2w = sets.unpack_cameras(given["cameras"])
+    rig = sets.CameraSet(
         intrinsics, c2w, given["k_near_indices"], _rays(config["render_options"]), with_reference
     )
     out: dict[str, Tensor] = {}
@@ -228,8 +229,8 @@ def _pose(case: Case) -> Tensor:
     return torch.cat(numbers, dim=-1)
 
 
-def _rig(model: EpiDiffGuidance, case: Case) -> geo.CameraSet:
-    intrinsics, c2w = geo.unpack_cameras(case.inputs["cameras"])
+def _rig(model: EpiDiffGuidance, case: Case) -> sets.CameraSet:
+    intrinsics, c2w = sets.unpack_cameras(case.inputs["cameras"])
     return model.camera_sets.given(intrinsics, c2w, case.inputs["k_near_indices"])
 
 
@@ -325,8 +326,8 @@ def dataset(case: Case) -> dict[str, Tensor]:
         )
         angles = item.pop("near_elevations"), item.pop("near_azimuths")
         extra = config.get("add_global_k", 0) or 0
-        item["k_near_indices"] = geo.near_views(*angles, config["k_near_views"], "plane", extra)
-        item["cameras"] = geo.pack_cameras(item["intrinsics_matrixs"], item["c2w_matrixs"])
+        item["k_near_indices"] = sets.near_views(*angles, config["k_near_views"], "plane", extra)
+        item["cameras"] = sets.pack_cameras(item["intrinsics_matrixs"], item["c2w_matrixs"])
         out |= {f"item{i}.{name}": value for name, value in item.items()}
     return out
 
@@ -341,7 +342,7 @@ def inference_rig(case: Case) -> dict[str, Tensor]:
     cameras = cond.ring(len(azimuths), rig["elevation_deg"], truncated=True).cameras(side)
     rgba = case.inputs["image_rgba"].permute(2, 0, 1).float() / 255
     elevation, azimuth = cond.viewing_angles(cameras.c2w)
-    near = geo.near_views(elevation, azimuth, config["k_near_views"], "plane")
+    near = sets.near_views(elevation, azimuth, config["k_near_views"], "plane")
     intrinsics = cameras.intrinsics / torch.tensor([side, side, 1.0])[:, None]
     relative = elevation - math.radians(config["input_elevation_deg"])
     return {
@@ -350,7 +351,7 @@ def inference_rig(case: Case) -> dict[str, Tensor]:
         "azimuths": azimuth[:, None],
         "distances": torch.zeros_like(azimuth)[:, None],
         "c2w_matrixs": cameras.c2w,
-        "cameras": geo.pack_cameras(intrinsics, cameras.c2w),
+        "cameras": sets.pack_cameras(intrinsics, cameras.c2w),
         "k_near_first": near[:, 0],
         "k_near_set_sorted": near.sort(dim=-1).values,
     }

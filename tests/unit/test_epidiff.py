@@ -19,6 +19,7 @@ from studio.config import parse_config, plain
 from studio.errors import ConfigError, WeightsError
 from studio.guidance.epidiff import conditioning as cond
 from studio.guidance.epidiff import geometry as geo
+from studio.guidance.epidiff import near_views as sets
 from studio.guidance.epidiff.checkpoint import official_tensors
 from studio.guidance.epidiff.guidance import EpiDiffGuidance
 from studio.guidance.epidiff.network import BlockOptions, EpipolarBlock, MVModel, sample_map
@@ -62,12 +63,12 @@ def wake(model: torch.nn.Module) -> None:
             torch.nn.init.normal_(block.t1_point_fc.weight, std=0.2)
 
 
-def ring_set(views: int, k: int, **options: object) -> geo.CameraSet:
+def ring_set(views: int, k: int, **options: object) -> sets.CameraSet:
     cameras = orbit_cameras([i * 360 / views for i in range(views)], 30.0, size=1)
     c2w = cameras.c2w[None]
-    near = geo.near_views(*cond.viewing_angles(c2w), k)
-    intrinsics = geo.square_intrinsics(cameras.intrinsics[None])
-    return geo.CameraSet(intrinsics, c2w, near, geo.RayOptions(**options))
+    near = sets.near_views(*cond.viewing_angles(c2w), k)
+    intrinsics = sets.square_intrinsics(cameras.intrinsics[None])
+    return sets.CameraSet(intrinsics, c2w, near, geo.RayOptions(**options))
 
 
 def ring_batch(objects: int, views: int, latent: int = 8) -> dict[str, Tensor]:
@@ -146,8 +147,8 @@ def test_sample_map_is_grid_sample(align_corners: bool) -> None:
 def test_near_views_wrap_around_on_the_sphere_only() -> None:
     azimuth = torch.deg2rad(torch.arange(16) * 22.5)
     elevation = torch.full((16,), 0.5)
-    sphere = geo.near_views(elevation, azimuth, 3)
-    plane = geo.near_views(elevation, azimuth, 3, "plane")
+    sphere = sets.near_views(elevation, azimuth, 3)
+    plane = sets.near_views(elevation, azimuth, 3, "plane")
     assert set(sphere[0].tolist()) == {0, 1, 15}
     assert plane[0].tolist() == [0, 1, 2]
     assert sphere[:, 0].tolist() == list(range(16))
@@ -164,7 +165,7 @@ def test_impossible_options_are_refused() -> None:
     with pytest.raises(ConfigError, match="ray_axes"):
         geo.RayOptions(ray_axes="mirrored")
     with pytest.raises(ConfigError, match="k_near_views"):
-        geo.near_views(torch.zeros(4), torch.zeros(4), 5)
+        sets.near_views(torch.zeros(4), torch.zeros(4), 5)
     with pytest.raises(ConfigError, match="insert_up_layers"):
         tiny(insert_up_layers=[2])
 
