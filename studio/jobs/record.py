@@ -96,7 +96,7 @@ class State:
     """Why it failed, in words for whoever gave the input."""
     warnings: list[str] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
-    """Why the result cannot be right."""
+    """What contradicts the result."""
     figures: dict[str, float] = field(default_factory=dict)
 
     @property

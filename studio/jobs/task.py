@@ -84,7 +84,7 @@ class Outcome:
     Attributes:
         figures: measured, by name; groups within groups are fine.
         warnings: what went wrong on the way, a sentence or two each.
-        alarms: why the result cannot be right, a sentence or two each.
+        alarms: what contradicts the result, a sentence or two each.
     """
 
     figures: dict[str, Any] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +18,9 @@ from studio.models.object_hull import HullOptions
 from studio.views import ViewSet
 
 CELLS = 48  # of the hull, a side
-MOST_CARVING = (
-    20  # pictures that the hull is made of, spread evenly: seconds, however many there are
-)
-OTHER_IOU = 0.75  # with the hull; right poses have 0.80 and more, exchanged ones rarely above 0.73
+MOST_CARVING = 20  # pictures that the hull is made of, spread evenly
+LEAST_IOU, LEAST_SHARE = 0.65, 0.88  # of an outline with the hull; of the median of all pictures
+"""Right poses have 0.72 and more, and 0.90 of the median: `benchmarks.wrong_poses`."""
 NAMED = 5  # pictures, before "and 3 more"
 
 
@@ -48,7 +48,9 @@ def judged(views: ViewSet, points: Float[Tensor, "n 3"] | None) -> Poses:
     """
     none, few, said = _by_points(views, points)
     outlines = outlines_overlap(views)
-    others = [i for i, iou in outlines.items() if iou < OTHER_IOU]
+    usual = statistics.median(outlines.values()) if outlines else 0.0
+    least = max(LEAST_IOU, LEAST_SHARE * usual)  # thin parts are lost in the hull of all pictures
+    others = [i for i, iou in outlines.items() if iou < least]
     if others:
         said.append(
             f"the outlines of **{len(others)}** of {len(views)} pictures do not fit the others' "

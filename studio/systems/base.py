@@ -23,7 +23,7 @@ class System(pl.LightningModule):
         cfg: the system's options, an instance of its ``Config``.
         run: the run folder, or None where nothing is written (tests, notebooks).
         summary: what a person should know about the result; lines for the end of `export`.
-        alarms: why the result cannot be right, one sentence or two each.
+        alarms: what contradicts the result, one sentence or two each.
         warnings: what went wrong on the way there, one sentence or two each.
     """
 

@@ -40,7 +40,7 @@ class Findings:
     Attributes:
         figures: measured, by name.
         summary: sentences a person wants to read.
-        alarms: why the result cannot be right, a sentence or two each.
+        alarms: what contradicts the result, a sentence or two each.
         warnings: what went wrong, a sentence or two each.
     """
 

@@ -238,7 +238,9 @@ def test_what_contradicts_a_result_stands_in_a_box(made: Made) -> None:
     page.goto(made.page.url)
     box = page.get_by_role("alert")
     box.wait_for()
-    assert "This result cannot be right" in box.inner_text() and "3 of 16" in box.inner_text()
+    assert (
+        "This result contradicts its pictures" in box.inner_text() and "3 of 16" in box.inner_text()
+    )
     assert box.bounding_box()["y"] + box.bounding_box()["height"] < 860, "seen without scrolling"
     page.close()
 

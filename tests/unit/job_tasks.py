@@ -61,7 +61,8 @@ class Nap(Task):
                 time.sleep(0.01)
                 told(n := n + 1, 100)
         (work.result / "nap.txt").write_text(" ".join(work.inputs) + work.job.text)
-        return Outcome({"figure": cfg.figure, "group": {"seed": work.job.seed}}, ["slept"])
+        figures = {"figure": cfg.figure, "group": {"seed": work.job.seed}}
+        return Outcome(figures, ["slept"], ["too long"])
 '''
 
 

@@ -11,6 +11,9 @@ import pytest
 
 import studio
 from studio.cameras import orbit_cameras
+from studio.jobs import Job
+from studio.jobs.task import Shelf, Work
+from studio.jobs.tasks.make import Make
 from studio.metrics.agreement import Agreement
 from studio.systems.findings import misplaced
 from studio.views import ViewSet
@@ -50,6 +53,21 @@ def test_wrong_poses_are_the_first_warning_and_named_from_the_worst_on(fitted: A
     assert "studio view" in alarm
     worst = [row["picture"] for row in found.findings.figures["agreement"]["pictures"][:2]]
     assert {*worst} == {"shot2.png", "shot7.png"}
+
+
+def test_a_job_tells_it_apart_from_its_warnings(fitted: Any, tmp_path: Path) -> None:
+    EXCHANGED.save(tmp_path / "capture")
+    exporter = {"resolution": 32, "faces": 400, "texture_size": 64, "turntable": False}
+    off = {"preview": False, "inspect": False}
+    options = {f"system.exporter.{key}": value for key, value in {**exporter, **off}.items()}
+    job = Job(config=str(tmp_path / "quick.yaml"), options=options, steps=1)
+    (tmp_path / "result").mkdir()
+    given = [str(tmp_path / "capture")]
+    work = Work(job, given, tmp_path / "result", "cpu", lambda *_: None, lambda: False, Shelf(1))
+    outcome = Make(Make.Config()).run(work)
+    (alarm,) = outcome.alarms
+    assert "shot2" in alarm and alarm not in outcome.warnings
+    assert outcome.figures["agreement"]["outline_iou"] < 0.95
 
 
 def test_a_picture_far_below_the_others_is_named_although_its_outline_fits() -> None:

@@ -71,7 +71,8 @@ def test_jobs_are_carried_out_by_processes_that_stay(executor: LocalExecutor, na
         state = record.state
         assert (state.phase, state.error, state.attempt) == (Phase.DONE, "", 1)
         assert state.figures["figure"] == i and state.figures["group.seed"] == i
-        assert state.figures["seconds.napping"] >= 0.05 and state.warnings == ["slept"]
+        assert state.figures["seconds.napping"] >= 0.05
+        assert state.warnings == ["slept"] and state.alarms == ["too long"]
         assert state.began <= state.ended and (record.result / "nap.txt").is_file()
         figures = json.loads((record.result / "figures.json").read_text())
         assert figures["group"] == {"seed": i}

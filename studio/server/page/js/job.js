@@ -93,7 +93,7 @@ class JobPage {
     if (job.alarms.length === this.alarms.children.length) return;
     put(this.alarms, ...job.alarms.map((words) => h(
       "div", { class: "alarm", role: "alert" }, icon("warning"),
-      h("div", {}, h("b", {}, "This result cannot be right"), h("p", {}, words),
+      h("div", {}, h("b", {}, "This result contradicts its pictures"), h("p", {}, words),
         h("p", {}, "Look through its cameras: the pictures below the mesh lead to them, ", h("b", {}, "Cameras"), " shows where they stand.")),
     )));
   }
