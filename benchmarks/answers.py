@@ -1,4 +1,4 @@
-"""Made views: asked of a guidance, measured by themselves and against true ones, and shown."""
+"""Generated views: asked of a guidance, measured by themselves and against true ones, and shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Renders the demo's input pictures: procedural objects that no training run has seen.
+"""The demo's input images, rendered: procedural objects that no training run has seen.
 
 python -m benchmarks.demo_pictures [FOLDER]
 """

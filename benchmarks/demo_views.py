@@ -1,4 +1,4 @@
-"""Renders the demos' sets of pictures: objects that no training run has seen, from three sides.
+"""The demos' sets of images, rendered: objects that no training run has seen, from three sides.
 
 python -m benchmarks.demo_views [FOLDER]
 """

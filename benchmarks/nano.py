@@ -1,4 +1,4 @@
-"""How good the shipped nano models are, on procedural objects they have never seen.
+"""Quality of the shipped nano models, on procedural objects that they have never seen.
 
     python -m benchmarks.nano                   # all, one after the other
     python -m benchmarks.nano MODEL [options]   # one; -h lists its options

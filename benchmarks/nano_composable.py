@@ -1,4 +1,4 @@
-"""What composable ViewFusion makes of one picture, and of more, on procedural objects never seen.
+"""Quality of composable ViewFusion by the number of input images, on procedural objects never seen.
 
     python -m benchmarks.nano composable [--weights load/nano/viewfusion-composable]
         [--objects 20] [--views 1 2 4 6] [--runs ddim:10] [--out FOLDER]

@@ -1,4 +1,4 @@
-"""How good nano EpiDiff's views and meshes are, on procedural objects it has never seen.
+"""Quality of nano EpiDiff's views and meshes, on procedural objects that it has never seen.
 
     python -m benchmarks.nano epidiff [--objects 20] [--seconds 8] [--meshes 10] [--out FOLDER]
 

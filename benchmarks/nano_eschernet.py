@@ -1,4 +1,4 @@
-"""How good nano EscherNet's views are, by the number of reference pictures.
+"""Quality of nano EscherNet's views, by the number of reference images.
 
     python -m benchmarks.nano eschernet [--objects 20] [--counts 1 2 3 5] [--out FOLDER]
 

@@ -1,4 +1,4 @@
-"""What interpolated denoising adds to nano Zero-1-to-3, on procedural objects never seen.
+"""Gain of interpolated denoising over nano Zero-1-to-3, on procedural objects never seen.
 
     python -m benchmarks.nano interpolated [--weights FOLDER] [--objects 40] [--skip 20]
         [--steps 10] [--eta 0] [--temperatures 1.0 0.5] [--sides] [--out FOLDER]

@@ -1,4 +1,4 @@
-"""How well nano SPAD's views agree with the text and with each other.
+"""Agreement of nano SPAD's views with the text and with each other.
 
     python -m benchmarks.nano spad [--objects 40] [--views 8] [--out FOLDER]
 

@@ -1,4 +1,4 @@
-"""Tables of figures, and differences of two ways measured on the same objects."""
+"""Tables of metrics, and differences of two ways measured on the same objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Python face: `load` a config and call it, `reconstruct` a capture, one stage alone, measure.
+"""The Python API: `load` a config and call it, `reconstruct` a capture, one stage alone, measure.
 
     import studio
 

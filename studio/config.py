@@ -14,8 +14,9 @@ import yaml
 from studio.errors import ConfigError
 from studio.io import shipped, yaml_text
 from studio.io.reading import read_text, reading
-from studio.plugins.options import parse_config, plain, resolve_options
+from studio.plugins.options import plain, resolve_options
 from studio.plugins.overrides import make_room, override
+from studio.plugins.parsing import parse_config
 from studio.plugins.ranges import (
     Count,
     CountOrZero,

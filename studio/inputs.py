@@ -1,4 +1,4 @@
-"""What is given from Python, as a data plugin's options say it: data plugins read files.
+"""Inputs from Python, as a data plugin's options say them: data plugins read files.
 
 Pictures and views in memory are written to a temporary folder, losslessly but for numbers finer
 than 8 bits.

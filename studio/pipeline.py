@@ -1,4 +1,4 @@
-"""What a config describes, loaded once and called as often as wanted: `Pipeline` and `Result`."""
+"""A config loaded once and called as often as wanted: `Pipeline` and `Result`."""
 
 from __future__ import annotations
 

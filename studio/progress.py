@@ -1,4 +1,4 @@
-"""How far a stage is: a line that moves on a terminal, a line now and then anywhere else.
+"""Progress of a stage: a line that moves on a terminal, a line now and then anywhere else.
 
 Quick stages say nothing. A stage that blocks is told about by a thread, so that nobody waits before
 a silent program.

@@ -24,8 +24,8 @@ from studio.jobs.rows import LISTS
 from studio.jobs.task import OWN
 from studio.plugins import discovery as plugins
 from studio.plugins.defaults import class_value, options_of
-from studio.plugins.options import unknown_key
 from studio.plugins.overrides import check_overrides
+from studio.plugins.parsing import unknown_key
 from studio.plugins.ranges import Range, Seed, StepsOrZero
 from studio.progress import StageProgress
 

@@ -1,4 +1,4 @@
-"""What works on this machine, and what to do about the rest: `launch.py --doctor`."""
+"""`launch.py --doctor`: what works on this machine, and what to do about the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's usual mistakes, told before torch is loaded.
+"""Early checks: a user's usual mistakes, reported before torch is loaded.
 
 Loading torch, Lightning and diffusers takes seconds; a misspelt option, one out of its range, an
 empty text, a missing picture, folder or weights, and an uneven background need none of them.
@@ -26,7 +26,7 @@ from studio.plugins import discovery as plugins
 from studio.plugins.beside import plugin_kind
 from studio.plugins.defaults import Option, all_options, class_value, literal
 from studio.plugins.discovery import unknown
-from studio.plugins.options import convert, parse_config, unknown_key
+from studio.plugins.parsing import convert, parse_config, unknown_key
 from studio.plugins.sources import PluginInfo
 from studio.runs.trainer import check_precision
 

@@ -1,4 +1,4 @@
-"""What `launch.py --list` prints."""
+"""`launch.py --list`: every plugin, with a line about it and where it comes from."""
 
 from __future__ import annotations
 

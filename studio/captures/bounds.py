@@ -1,4 +1,4 @@
-"""How large an object is: guessed from its masks and the cameras that look at it, or checked."""
+"""The size of an object: estimated from its masks and the cameras that look at it, or checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Telling an object from an even background: its colour, its holes, the shadow on the ground.
+"""Removal of an even background: its colour, the object's holes, the shadow on the ground.
 
 The background is what has the border's colour and touches the border. It may vary slowly (a
 vignette), which a quadratic surface follows. Three things are added to it:

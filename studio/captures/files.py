@@ -1,4 +1,4 @@
-"""Finding the picture and mask files that a capture names, and which way up they are stored.
+"""Image and mask files that a capture names, and which way up they are stored.
 
 Captures name pictures that have since been converted, cut out or moved: they are found by their
 stem. Cameras belong to the rows of a picture as they are stored, whatever its EXIF tag says, unless

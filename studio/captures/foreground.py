@@ -1,4 +1,4 @@
-"""Cutting the object out of a picture: by its alpha channel, its even background, or rembg."""
+"""Background removal: by the alpha channel, an even background, or rembg."""
 
 from __future__ import annotations
 

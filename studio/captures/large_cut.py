@@ -1,4 +1,4 @@
-"""Cutting objects out of large pictures: found at a bounded size, outlined at the full one."""
+"""Background removal in large images: found at a bounded size, outlined at the full one."""
 
 from __future__ import annotations
 

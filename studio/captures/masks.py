@@ -1,4 +1,4 @@
-"""What a mask says: reading mask files of every kind, and where a capture's masks come from."""
+"""Masks: files of every kind, and where a capture's masks come from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from studio.captures.foreground import METHODS, foreground
 from studio.errors import DataError
 from studio.io.picture_files import opened
-from studio.plugins.options import Checked
+from studio.plugins.parsing import Checked
 from studio.plugins.ranges import OneOf, Share
 
 BORDER = 0.9  # share of its outermost pixels from which on a mask covers a picture's border

@@ -1,4 +1,4 @@
-"""What a data plugin is: views of one scene, a condition for guidance, or a training dataset."""
+"""The contract of data plugins: views of one scene, a condition for guidance, or training items."""
 
 from __future__ import annotations
 

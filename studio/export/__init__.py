@@ -1,1 +1,1 @@
-"""From a signed distance field to textured meshes, videos and preview pictures."""
+"""Export of scene models: textured meshes, videos and preview images."""

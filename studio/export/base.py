@@ -1,4 +1,4 @@
-"""What an exporter is: it turns a fitted scene model into files, or into one mesh."""
+"""The contract of exporters: a fitted scene model in, files or one mesh out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One picture of the whole story: input, views, the mesh from the same and from unseen sides."""
+"""The contact sheet: input, views, and the mesh from the same and from unseen sides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exporter plugin: from a scene model to files that other programs open."""
+"""The exporter of meshes: from a scene model to files that other programs open."""
 
 from __future__ import annotations
 

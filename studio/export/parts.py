@@ -1,4 +1,4 @@
-"""Which connected parts of an extracted surface belong to the object."""
+"""Connected parts of an extracted surface, and which of them belong to the object."""
 
 from __future__ import annotations
 

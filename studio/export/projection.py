@@ -1,4 +1,4 @@
-"""Posed pictures of a mesh: where their rays meet it, and which of its points they show."""
+"""Views projected on a mesh: where their rays meet it, and which of its points they show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From made pictures, whose background is white or another even grey, to views with alpha."""
+"""Alpha for generated views, whose background is white or another even grey."""
 
 from __future__ import annotations
 

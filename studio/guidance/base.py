@@ -1,4 +1,4 @@
-"""What every guidance plugin is: condition and cameras in, a `ViewSet` out, and a training loss."""
+"""The contract of guidance plugins: condition and cameras in, a `ViewSet` out; a training loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ViewContract`: what a guidance takes, from where it looks, and what its pictures are like."""
+"""`ViewContract`: what a guidance takes, from where it looks, and what its images are like."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What latent-diffusion methods share: targets, their losses, classifier-free guidance.
+"""The common part of latent-diffusion methods: targets, losses, classifier-free guidance.
 
 Everything works on values, without hidden state. Sampling is in ddim.py, noise schedules are
 plugins (noise_schedules.py).

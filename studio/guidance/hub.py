@@ -1,4 +1,4 @@
-"""Where weights lie: a file, a folder, or a repository of the Hugging Face hub in its cache."""
+"""The place of weights: a file, a folder, or a repository of the Hugging Face hub in its cache."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from studio.errors import ConfigError, StudioError, WeightsError
 from studio.io.reading import read_json as reading_json
 from studio.io.reading import reading
-from studio.plugins.options import parse_config, plain
+from studio.plugins.options import plain
+from studio.plugins.parsing import parse_config
 
 C = TypeVar("C")
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from studio.errors import WeightsError
 from studio.guidance.json_files import describing, read_json
-from studio.plugins.options import parse_config
+from studio.plugins.parsing import parse_config
 
 WORDS_FILE = "words.json"
 """In a folder of weights, or in `tokenizer/` there."""

@@ -1,4 +1,4 @@
-"""Under which licence weights are, as their model card says, for the files made with them."""
+"""Licences of weights, as their model cards state them, for the files made with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files of a folder or repository a model is read from.
+"""The files of a folder or repository that a model is read from.
 
 A method lists its parts; of each, the files that the reader would open are chosen by their names
 alone. So nothing else is fetched from the hub, and what is missing is told before anything is read.

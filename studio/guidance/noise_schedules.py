@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from studio.errors import ConfigError, PluginError
 from studio.plugins.discovery import find
-from studio.plugins.options import parse_config
+from studio.plugins.parsing import parse_config
 from studio.plugins.ranges import Fixed, Range, Registered, Share
 from studio.plugins.registry import config_class, origin, register
 

@@ -1,4 +1,4 @@
-"""Which files of a folder hold the weights: whole or sharded, full precision or a variant.
+"""The files of weights in a folder: whole or sharded, full precision or a variant.
 
 The names are those of diffusers and transformers: `model.safetensors`, `model.fp16.safetensors`,
 `model-00001-of-00002.safetensors` with `model.safetensors.index.json`, and `.bin` for pickles.

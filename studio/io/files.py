@@ -1,4 +1,4 @@
-"""Writing files so that a reader finds either the old one or the whole new one."""
+"""Files written so that a reader finds either the old one or the whole new one."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""Pictures: reading any file as straight-alpha RGBA, resizing, centring, compositing, saving.
+"""Images: any file read as straight-alpha RGBA, resizing, centring, compositing, saving.
 
 Pictures are float tensors [C, H, W] in [0, 1]; alpha is straight (not premultiplied). Files and
 Pillow pictures are uint8 at the border only. Removing backgrounds stands in

@@ -1,4 +1,4 @@
-"""Opening picture files: one list of formats for the whole program, one clear message a fault.
+"""Image files opened: one list of formats for the whole program, one clear message a fault.
 
 Needs Pillow only, so that a wrong path is told before torch is loaded. Pillow on its own would also
 hand PostScript to Ghostscript, a program that runs what the file says; here it is never started.

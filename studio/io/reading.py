@@ -1,4 +1,4 @@
-"""Reading files that others wrote: one guard, and limits that are looked at before memory is taken.
+"""Files that others wrote: one guard, and limits that are looked at before memory is taken.
 
 What takes a file apart does so under `reading`: whatever a parser raises becomes one message that
 names the file. What is read whole comes from `read_bytes`, `read_text` and `read_json`, which look

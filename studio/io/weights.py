@@ -1,4 +1,4 @@
-"""Reading and writing files of weights: safe, whole or not at all, with clear messages.
+"""Files of weights, read and written: safe, whole or not at all, with clear messages.
 
 A pickle can run code when it is opened, so `.ckpt`, `.pt` and `.bin` files are read with torch's
 weights-only loader, and where a file also holds other objects (Lightning keeps optimiser,

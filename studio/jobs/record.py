@@ -24,7 +24,7 @@ from typing import Annotated, Any
 from studio.errors import DataError
 from studio.io.files import make_folder, write_bytes, write_json
 from studio.io.reading import read_json
-from studio.plugins.options import parse_config
+from studio.plugins.parsing import parse_config
 from studio.plugins.ranges import Range, Seed, StepsOrZero
 
 

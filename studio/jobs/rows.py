@@ -15,7 +15,7 @@ from studio.errors import ConfigError, DataError
 from studio.io.reading import read_text, reading
 from studio.io.yaml_text import Word
 from studio.jobs.record import Job
-from studio.plugins.options import unknown_key
+from studio.plugins.parsing import unknown_key
 
 LISTS = (".csv", ".jsonl")
 OF_JOBS = ("config", "text", "label", "seed", "steps", "seconds", "timeout", "retries")

@@ -21,7 +21,8 @@ from studio.mesh import Mesh
 from studio.models.base import SceneModel
 from studio.models.surface import coloured
 from studio.plugins.discovery import find
-from studio.plugins.options import build, parse_config
+from studio.plugins.options import build
+from studio.plugins.parsing import parse_config
 from studio.plugins.registry import config_class
 
 CELLS = 96  # along the longest side of the cube: a second's work

@@ -25,8 +25,8 @@ from studio.live.captures import CaptureSource
 from studio.live.runs import JobSource, RunSource
 from studio.live.sight import Source
 from studio.live.stage import Stage
-from studio.plugins.options import parse_config
 from studio.plugins.overrides import put
+from studio.plugins.parsing import parse_config
 from studio.plugins.ranges import Range
 
 SECONDS = 1.0  # between two looks at the folder

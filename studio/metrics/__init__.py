@@ -1,1 +1,1 @@
-"""How good pictures, meshes and view sets are, with every normalisation stated."""
+"""Metrics of images, meshes and view sets, with every normalisation stated."""

@@ -1,4 +1,4 @@
-"""How well pictures of one object agree with each other, without knowing the object.
+"""Consistency of an object's images with each other, measured without knowing the object.
 
 The masks are carved into a visual hull. Views that agree have silhouettes that the hull fills, and
 show similar colours where they see the same point of it. Both figures compare view sets of the same

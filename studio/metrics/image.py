@@ -1,4 +1,4 @@
-"""Figures that compare pictures: PSNR, SSIM and the overlap of masks."""
+"""Image metrics: PSNR, SSIM and the overlap of masks."""
 
 from __future__ import annotations
 

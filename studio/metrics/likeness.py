@@ -1,4 +1,4 @@
-"""How much a generated view looks like the picture that it was generated from."""
+"""Similarity of a generated view to the image that it was generated from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures that compare surfaces: Chamfer distance, F-score, normal consistency, volume IoU.
+"""Mesh metrics: Chamfer distance, F-score, normal consistency, volume IoU.
 
 Papers disagree about every one of these, so each function says what it measures. Nothing is
 normalised here unless asked for: call `normalised` on both meshes first where a protocol wants it.

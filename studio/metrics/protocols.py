@@ -1,4 +1,4 @@
-"""Named protocols: what is normalised, sampled and averaged before a figure gets its name.
+"""Evaluation protocols: what is normalised, sampled and averaged, each under its name.
 
 Figures of different protocols must not stand in one column. `eschernet`, `syncdreamer` and
 `viewfusion` (the interpolated one) do what the authors' evaluation programs do, `studio` what we

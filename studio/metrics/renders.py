@@ -1,4 +1,4 @@
-"""How a finished mesh looks from the cameras of given pictures."""
+"""Renders of a finished mesh from the cameras of given images, and their PSNR."""
 
 from __future__ import annotations
 

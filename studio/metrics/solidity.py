@@ -1,4 +1,4 @@
-"""Whether a finished mesh is a solid: closed, outward, in how many parts."""
+"""Solidity of a finished mesh: closed, outward, in how many parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A triangle surface that answers: points on it, distance to it, inside or outside."""
+"""Queries of a triangle surface: points on it, distance to it, inside or outside."""
 
 from __future__ import annotations
 

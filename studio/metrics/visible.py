@@ -1,4 +1,4 @@
-"""What a ring of cameras sees of a mesh, as points: SyncDreamer measures distances on these."""
+"""Points of a mesh that a ring of cameras sees: SyncDreamer measures distances on these."""
 
 from __future__ import annotations
 

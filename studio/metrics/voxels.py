@@ -1,4 +1,4 @@
-"""Which points of a regular grid a mesh encloses, by the parity of crossings along the X axis.
+"""Grid points that a mesh encloses, by the parity of crossings along the X axis.
 
 The grid of mesh2sdf, on which EscherNet and SyncDreamer measure the overlap of volumes: sample i of
 an axis lies at -1 + 2 i / size. Parity does not ask which way a face is turned.

@@ -1,4 +1,4 @@
-"""What a 3D model of a scene is: views in; pictures from any camera and a mesh out.
+"""The contract of scene models: views in; images from any camera and a mesh out.
 
 Systems, exporter and Python users know this contract only. What is inside (a distance field, a
 visual hull, Gaussians, ...) is a plugin: a class under `@register("model", "name")`.

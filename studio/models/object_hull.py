@@ -1,4 +1,4 @@
-"""Where the object is, from the masks of the views: its cube and its visual hull."""
+"""The object's place, from the masks of the views: its cube and its visual hull."""
 
 from __future__ import annotations
 

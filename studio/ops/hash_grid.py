@@ -29,7 +29,7 @@ from torch import Tensor
 
 from studio.errors import ConfigError
 from studio.ops.backend import choose_backend, kernels, ready
-from studio.plugins.options import Checked
+from studio.plugins.parsing import Checked
 from studio.plugins.ranges import Range
 
 Interpolation = Literal["linear", "smoothstep"]

@@ -1,4 +1,4 @@
-"""Which options name plugins, and where a plugin has its options: in a group or beside its name."""
+"""Options that name plugins; a plugin's own stand in a group or beside its name."""
 
 from __future__ import annotations
 
@@ -56,3 +56,8 @@ def beside_config(cls: Any, slot: str, given: Mapping[str, Any], key: str = "") 
             hint=f"rename it in {config.__module__}",
         )
     return config
+
+
+def full_key(key: str, name: str) -> str:
+    """Return the key of an option in the group of a key."""
+    return f"{key}.{name}" if key else name

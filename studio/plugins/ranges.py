@@ -1,4 +1,4 @@
-"""What an option may be, written in its annotation: `levels: Annotated[int, Range(1, 64)] = 16`.
+"""Ranges of options, in their annotations: `levels: Annotated[int, Range(1, 64)] = 16`.
 
 `studio.plugins.options` checks it wherever options are parsed and wherever a plugin is made from a
 `Config` of Python; `studio.app.docs_tables` shows it. A closed set of words is a `Literal`, or

@@ -1,4 +1,4 @@
-"""Reading plugins from source text: what a file registers and imports, without running it."""
+"""Plugins in source text: what a file registers and imports, without running it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run that goes on is told to do otherwise than so far."""
+"""Differences between the config of a resumed run and the one that it started with."""
 
 from __future__ import annotations
 

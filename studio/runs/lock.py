@@ -1,4 +1,4 @@
-"""One run at a time writes into a run folder."""
+"""The lock of a run folder: one run at a time writes into it."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 
 from studio.io.reading import parse_json
-from studio.plugins.options import parse_config
+from studio.plugins.parsing import parse_config
 from studio.plugins.ranges import Range, Seed
 from studio.server.answers import Refusal
 from studio.server.methods import MOST_STEPS

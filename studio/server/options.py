@@ -21,7 +21,7 @@ from studio.io.yaml_text import Plain
 from studio.plugins import discovery as plugins
 from studio.plugins.beside import plugin_kind
 from studio.plugins.defaults import Option, literal, options_of
-from studio.plugins.options import convert
+from studio.plugins.parsing import convert
 from studio.plugins.ranges import OneOf, Range, Registered
 
 PICTURE = ("background", "tolerance", "holes", "ratio", "fit", "elevation_deg")

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from studio.errors import ConfigError, StudioError, Terminated
 from studio.io.files import make_folder
 from studio.jobs import LocalExecutor
-from studio.plugins.options import parse_config
+from studio.plugins.parsing import parse_config
 from studio.runs.lock import RunLock
 from studio.server import light
 from studio.server.answers import Refusal

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from studio.errors import StudioError
-from studio.plugins.options import parse_config
+from studio.plugins.parsing import parse_config
 from studio.server.answers import Refusal, refusal
 from studio.server.desk import Desk
 from studio.server.forms import Again, asked, files_of, form, words, words_of

@@ -1,4 +1,4 @@
-"""Trains the small VAE under the nano models, on pictures of the same generator."""
+"""Training of the small VAE under the nano models, on images of the same generator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a system is: a Lightning module that reads data, trains, measures itself and exports."""
+"""The contract of systems: Lightning modules that read data, train, measure and export."""
 
 from __future__ import annotations
 

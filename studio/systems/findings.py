@@ -1,4 +1,4 @@
-"""What a person should know about a result, in a few sentences: what was compared, what went wrong.
+"""Findings about a result, in a few sentences: what was compared, what went wrong.
 
 The thresholds are where known objects and others part on pictures of both kinds.
 """

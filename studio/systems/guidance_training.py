@@ -1,4 +1,4 @@
-"""Trains any guidance plugin."""
+"""Training of any guidance plugin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pictures that a person gave, as views among those that were generated from them."""
+"""The input images, as views among those that were generated from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trains, measures and exports a scene model with Lightning, for all systems that hold one."""
+"""Fit, metrics and export of a scene model with Lightning, for all systems that hold one."""
 
 from __future__ import annotations
 

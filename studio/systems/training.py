@@ -1,4 +1,4 @@
-"""What all training systems share: data by step number, optimiser, EMA, validation, weights out."""
+"""The common part of training systems: data by step number, optimiser, EMA, validation, weights."""
 
 from __future__ import annotations
 

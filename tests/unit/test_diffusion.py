@@ -20,7 +20,7 @@ from studio.guidance.diffusion import (
     randn_like,
     target_latents,
 )
-from studio.plugins.options import parse_config
+from studio.plugins.parsing import parse_config
 
 
 def made(prediction_type: Any = "epsilon", **options: Any) -> NoiseSchedule:

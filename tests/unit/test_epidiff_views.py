@@ -22,7 +22,7 @@ from studio.data.training.epidiff_layout import (
 )
 from studio.data.training.epidiff_views import EpiDiffViews
 from studio.errors import ConfigError, DataError
-from studio.plugins.options import parse_config
+from studio.plugins.parsing import parse_config
 from studio.rigs import RIGS
 
 OFFICIAL = Path(__file__).parents[1] / "parity" / "cases" / "epidiff" / "dataset" / "data"

@@ -28,7 +28,8 @@ from studio.guidance.eschernet.guidance import EscherNetGuidance
 from studio.guidance.eschernet.options import EscherNetConfig
 from studio.guidance.eschernet.positions import position_code
 from studio.guidance.stable_diffusion import network_kwargs
-from studio.plugins.options import build, parse_config
+from studio.plugins.options import build
+from studio.plugins.parsing import parse_config
 from studio.similarity import scaled_poses
 from studio.views import Condition, ViewSet
 

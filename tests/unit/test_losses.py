@@ -26,7 +26,7 @@ from studio.models.sdf.optimizer import FitOptimizerConfig, make_fit_optimizer
 from studio.models.sdf.ray_pool import RayBatch
 from studio.ops.schedule import LEARNING_RATES, LearningRate, Schedule, next_ray_count
 from studio.ops.volsdf import volsdf_density
-from studio.plugins.options import parse_config
+from studio.plugins.parsing import parse_config
 from studio.renderers.base import Renderer, RenderOutput
 from studio.runs.hashing import source_hash
 from studio.systems.optim import (

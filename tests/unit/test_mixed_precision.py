@@ -22,7 +22,8 @@ from studio.errors import ConfigError
 from studio.guidance.epidiff.conditioning import turn_world
 from studio.guidance.spad.conditioning import ConditioningMaker
 from studio.plugins.discovery import find
-from studio.plugins.options import build, parse_config
+from studio.plugins.options import build
+from studio.plugins.parsing import parse_config
 from studio.runs.folder import RunFolder
 from studio.runs.trainer import check_precision, make_trainer
 from studio.systems.optim import OptimizerConfig

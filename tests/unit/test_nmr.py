@@ -26,7 +26,7 @@ from studio.data.training.nmr_index import CAMERAS, VIEWS
 from studio.data.training.nmr_shards import even_parts
 from studio.data.training.nmr_stream import StreamedViews
 from studio.errors import ConfigError, DataError
-from studio.plugins.options import parse_config
+from studio.plugins.parsing import parse_config
 from studio.runs.folder import RUN_VARIABLE
 from tests.nmr_files import SIZE, authors_shards, cameras, colour, write_archive, zipped
 

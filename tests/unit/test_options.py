@@ -15,7 +15,8 @@ from studio.errors import ConfigError
 from studio.io.yaml_text import Word
 from studio.plugins import discovery as plugins
 from studio.plugins.discovery import find
-from studio.plugins.options import build, parse_config
+from studio.plugins.options import build
+from studio.plugins.parsing import parse_config
 from studio.plugins.ranges import (
     Installed,
     Length,

@@ -22,7 +22,8 @@ from studio.data.procedural.sculptor import (
 )
 from studio.errors import ConfigError
 from studio.ops.ray_caster import cast_mesh
-from studio.plugins.options import build, parse_config
+from studio.plugins.options import build
+from studio.plugins.parsing import parse_config
 from studio.rigs import RIGS
 
 MAIN = ("car", "house", "armchair", "animal")

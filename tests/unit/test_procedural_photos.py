@@ -19,7 +19,7 @@ from studio.data.procedural.photo_faults import with_faults
 from studio.data.procedural.surfaces import PATTERNS, Paint, draw_paint, painted
 from studio.data.training.ring_views import RingBatches
 from studio.errors import ConfigError
-from studio.plugins.options import parse_config
+from studio.plugins.parsing import parse_config
 
 
 def small(**options: object) -> ProceduralData:

@@ -26,7 +26,7 @@ from studio.ops.visual_hull import (
     tight_frame,
     visual_hull,
 )
-from studio.plugins.options import parse_config
+from studio.plugins.parsing import parse_config
 from studio.progress import StageProgress
 from studio.runs.folder import RunFolder
 from studio.systems.reconstruction import Reconstruction

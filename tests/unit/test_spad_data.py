@@ -20,7 +20,7 @@ from studio.data.training.captions import read_captions, without_3d
 from studio.data.training.spad import SpadData, orthogonal_groups
 from studio.data.training.spad_files import read_blender_camera, read_object, read_pickled
 from studio.errors import ConfigError, DataError
-from studio.plugins.options import parse_config
+from studio.plugins.parsing import parse_config
 
 FOV_RAD = 0.702769935131073
 DRAWS = ((12.0, -20.0), (77.0, 5.0), (50.0, 21.0))  # azimuth, elevation

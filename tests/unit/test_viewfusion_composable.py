@@ -27,7 +27,8 @@ from studio.guidance.viewfusion_composable.noise_levels import NoiseLevels
 from studio.guidance.viewfusion_composable.options import ViewFusionComposableConfig
 from studio.guidance.viewfusion_composable.trace import DenoisingTrace
 from studio.io.images import read_picture
-from studio.plugins.options import build, parse_config
+from studio.plugins.options import build
+from studio.plugins.parsing import parse_config
 from studio.rigs import RIGS
 from studio.views import Condition, ViewSet
 

@@ -1,4 +1,4 @@
-"""What all layouts of captures share: options, placing, held-out views.
+"""The base of all capture layouts: options, placing, held-out views.
 
 A layout's plugin only finds its files and reads cameras (`scene`); see
 `studio.data.layouts.capture` for how a folder's layout is recognised.

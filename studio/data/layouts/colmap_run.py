@@ -1,4 +1,4 @@
-"""Running COLMAP on plain photos: the program or `pycolmap`, with progress, once for each folder.
+"""COLMAP runs on plain photos: the program or `pycolmap`, with progress, once for each folder.
 
 Both work in a process of their own, whose output goes to a log file; how far they are is read from
 the database that they fill.

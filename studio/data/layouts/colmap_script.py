@@ -1,4 +1,4 @@
-"""What `colmap_run` starts where `pycolmap` is installed: features, matches, cameras.
+"""The script that `colmap_run` starts where `pycolmap` is installed: features, matches, cameras.
 
 python -m studio.data.layouts.colmap_script FOLDER WORKSPACE SINGLE_CAMERA PAIRS PHOTO...
 """

@@ -1,4 +1,4 @@
-"""Which camera or mask belongs to which picture, by the number in its name."""
+"""Cameras and masks matched to images by the number in their names."""
 
 from __future__ import annotations
 

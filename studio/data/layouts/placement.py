@@ -1,4 +1,4 @@
-"""Where a capture of unknown pose is put: its object to the origin, its up to +Z, its size near 1.
+"""Placement of a capture of unknown pose: object to the origin, up to +Z, size near 1.
 
 Each function answers one question about cameras, points and masks; `placement` joins the answers to
 the similarity that leads back to the capture's own world. Where the cameras leave a question open,

@@ -1,4 +1,4 @@
-"""Training data out of nothing: procedural objects, ray-cast from the canonical rig."""
+"""Synthetic training data: procedural objects, ray-cast from the canonical rig."""
 
 from __future__ import annotations
 

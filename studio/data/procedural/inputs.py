@@ -1,4 +1,4 @@
-"""Pictures of procedural objects as people take them: other elevations, lenses and framings."""
+"""Input cameras of procedural objects, as people take images: other elevations and lenses."""
 
 from __future__ import annotations
 

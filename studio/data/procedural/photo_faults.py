@@ -1,4 +1,4 @@
-"""What is wrong with people's pictures after their background is removed, to train against."""
+"""Faults of people's images after background removal, as an augmentation to train against."""
 
 from __future__ import annotations
 

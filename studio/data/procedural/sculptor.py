@@ -1,4 +1,4 @@
-"""What makers of objects work with: random draws, colours, patterns, closed parts.
+"""The tools of makers of objects: random draws, colours, patterns, closed parts.
 
 The training data of the nano models: chunky closed parts, a clear front (+X), left-right symmetric
 about the XZ plane, standing on -Z, centred, longest side of the bounding box 1 (a little less

@@ -1,4 +1,4 @@
-"""Reading numpy's files that other programs wrote: plain arrays or a message, nothing else."""
+"""numpy files that other programs wrote: plain arrays or a message, nothing else."""
 
 from __future__ import annotations
 

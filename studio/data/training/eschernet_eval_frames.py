@@ -1,4 +1,4 @@
-"""What EscherNet's evaluation sets have in common: options, posed pictures on disk, made cameras.
+"""The common part of EscherNet's evaluation sets: options, posed images on disk, made cameras.
 
 Cameras are float64, camera-to-world, OpenCV axes.
 """

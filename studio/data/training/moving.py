@@ -1,4 +1,4 @@
-"""Moving folders so that each is whole at one of two places whenever the process ends."""
+"""Moves of folders that leave each whole at one of two places whenever the process ends."""
 
 from __future__ import annotations
 

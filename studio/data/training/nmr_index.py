@@ -1,4 +1,4 @@
-"""Where each file of the NMR renderings lies inside archives: in the zip itself, or in tar shards.
+"""The index of the NMR renderings: where each file lies in the zip, or in tar shards.
 
 An index is built once by looking through the archives and kept beside them; afterwards a picture is
 one read at a known place, in any process, without a list of all entries in memory.

@@ -1,4 +1,4 @@
-"""Writes the NMR renderings as tar shards: complete, shuffled, even, with an index.
+"""The NMR renderings as tar shards: written complete, shuffled, even, with an index.
 
 Names and members are those of ViewFusion's shards, so that its loader reads them; unlike those,
 every object is in a shard, categories are mixed, and files are closed.

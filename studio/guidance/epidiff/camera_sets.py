@@ -1,4 +1,4 @@
-"""From cameras to what EpiDiff's blocks and its base are told about them."""
+"""Conditioning of EpiDiff's blocks and its base on cameras."""
 
 from __future__ import annotations
 

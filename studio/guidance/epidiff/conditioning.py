@@ -1,4 +1,4 @@
-"""What EpiDiff makes of cameras and pictures before its networks see them."""
+"""Conditioning of EpiDiff: what its networks are told of cameras and images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the rays of one view fall in the others: sample points, visibility, position embeddings.
+"""Epipolar geometry: where the rays of a view fall in others, visibility, position embeddings.
 
 Everything depends on cameras and resolution alone, so it is worked out once per set of cameras
 (`CameraSet`) and feature-map side (`EpipolarGeometry`), always in float32, for the network.
@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from studio.errors import ConfigError
-from studio.plugins.options import Checked
+from studio.plugins.parsing import Checked
 from studio.plugins.ranges import Count, Size
 
 OCTAVES = 6  # official: HarmonicEmbedding(n_harmonic_functions=6)

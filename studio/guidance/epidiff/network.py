@@ -24,7 +24,7 @@ from studio.errors import ConfigError
 from studio.guidance.diffusion import recomputed
 from studio.guidance.epidiff.geometry import EMBEDDING_WIDTH, EpipolarGeometry
 from studio.guidance.epidiff.near_views import CameraSet
-from studio.plugins.options import Checked
+from studio.plugins.parsing import Checked
 from studio.plugins.ranges import Count, CountOrZero, Width
 
 Contexts = Sequence[Callable[[], Tensor]]

@@ -1,4 +1,4 @@
-"""What EscherNet is asked with: posed pictures, and cameras in the world it was trained in."""
+"""Conditioning of EscherNet: posed images, and cameras in the world it was trained in."""
 
 from __future__ import annotations
 

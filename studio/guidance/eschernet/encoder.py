@@ -1,4 +1,4 @@
-"""What EscherNet sees of a reference picture: the tokens of a ConvNeXt V2."""
+"""EscherNet's encoder of reference images: the tokens of a ConvNeXt V2."""
 
 from __future__ import annotations
 

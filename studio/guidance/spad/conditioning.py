@@ -1,4 +1,4 @@
-"""From cameras to what SPAD's network is told about them."""
+"""Camera conditioning of SPAD's network: rays, epipolar masks, camera vectors."""
 
 from __future__ import annotations
 

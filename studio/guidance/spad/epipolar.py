@@ -1,4 +1,4 @@
-"""What SPAD takes from cameras: epipolar masks, Pluecker lines, condition vectors, the default rig.
+"""Epipolar masks, Pluecker lines and condition vectors of cameras, as SPAD takes them.
 
 Official: SPAD, arXiv 2402.05235 (CVPR 2024), and its released code. Everything is a function of
 the cameras alone, in OpenCV axes as everywhere here; a token stands for view, row, column of a

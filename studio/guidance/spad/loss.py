@@ -1,4 +1,4 @@
-"""What SPAD is trained to do: predict the noise of all views of an object together."""
+"""The training loss of SPAD: the noise of all views of an object, predicted together."""
 
 from __future__ import annotations
 

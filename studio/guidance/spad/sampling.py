@@ -1,4 +1,4 @@
-"""How SPAD denoises: all views together from a blob on, and at will with a picture in view 0."""
+"""Sampling of SPAD: all views together from a blob on, and at will with an image in view 0."""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ from studio.guidance.viewfusion_composable.options import RELEASED, ViewFusionCo
 from studio.io.files import write_json
 from studio.io.weights import load_strict, read_tensors, write_tensors
 from studio.io.whole_folders import written_whole
-from studio.plugins.options import parse_config, plain
+from studio.plugins.options import plain
+from studio.plugins.parsing import parse_config
 from studio.plugins.ranges import fixed
 
 FILE = "unet.safetensors"

@@ -1,4 +1,4 @@
-"""How the estimates of any number of views become one: a weighted mean for every value."""
+"""The composition of any number of views' estimates: a weighted mean for every value."""
 
 from __future__ import annotations
 

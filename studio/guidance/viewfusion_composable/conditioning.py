@@ -1,4 +1,4 @@
-"""From cameras and conditions to what composable ViewFusion is told: angles and pictures."""
+"""Conditioning of composable ViewFusion: angles and images, from cameras and conditions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How composable ViewFusion denoises: independent targets, or one after the other."""
+"""Sampling of composable ViewFusion: independent targets, or one after the other."""
 
 from __future__ import annotations
 

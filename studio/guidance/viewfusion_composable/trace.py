@@ -1,4 +1,4 @@
-"""Moments of a denoising run: the pictures on the way, and whom every value came from."""
+"""The trace of a denoising run: noisy images on the way, and the weights of the views in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pictures of a run and what the encoders say of them."""
+"""Encodings of a run's images: latents and CLIP embeddings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In which order views are made, and what each of them is made from.
+"""The order in which views are generated, and the conditions of each.
 
 A pose is [azimuth_deg, elevation_deg, distance] of a camera that looks at the origin. Earlier views
 become conditions of later ones: a spin goes around the object on both sides at once, a path leads

@@ -1,4 +1,4 @@
-"""How much each condition counts for a new view (ViewFusion, arXiv 2402.18842, section 3.3).
+"""Weights of the conditions of a new view (ViewFusion, arXiv 2402.18842, section 3.3).
 
 Distances are angles between cameras in degrees. Pictures given by the user are inputs; they always
 count. Views made before count while they stand within the window.
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from studio.plugins.options import Checked
+from studio.plugins.parsing import Checked
 from studio.plugins.ranges import Factor, Size
 
 

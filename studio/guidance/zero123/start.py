@@ -1,4 +1,4 @@
-"""Where the training of Zero-1-to-3 starts: Stable Diffusion conditioned on a picture."""
+"""The start of Zero-1-to-3's training: Stable Diffusion conditioned on an image."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from studio.models.hull.model import VisualHull
 from studio.models.surface import coloured
 from studio.pipeline import Pipeline, loaded_guidance
 from studio.plugins.discovery import find
-from studio.plugins.options import parse_config
+from studio.plugins.parsing import parse_config
 from studio.plugins.ranges import Range
 from studio.plugins.registry import config_class, register
 from studio.progress import StageProgress

@@ -19,7 +19,7 @@ from studio.io.yaml_text import Word
 from studio.ops.schedule import Schedule
 from studio.plugins import discovery as plugins
 from studio.plugins.discovery import available, find
-from studio.plugins.options import parse_config
+from studio.plugins.parsing import parse_config
 from studio.plugins.ranges import Limit, OwnForm, Range, Steps
 from studio.plugins.registry import config_class
 

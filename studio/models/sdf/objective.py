@@ -1,4 +1,4 @@
-"""What a fit minimises: a sum of registered losses, and what these are shown of a step."""
+"""The objective of a fit: a sum of registered losses, and what these are shown of a step."""
 
 from __future__ import annotations
 

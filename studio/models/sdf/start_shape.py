@@ -1,4 +1,4 @@
-"""What a fit starts from: the hull of the masks, or a sphere in the whole cube."""
+"""The initial shape of a fit: the hull of the masks, or a sphere in the whole cube."""
 
 from __future__ import annotations
 

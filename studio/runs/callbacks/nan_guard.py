@@ -1,4 +1,4 @@
-"""Stops a run whose numbers are no longer numbers, before they reach the weights."""
+"""A guard that stops a run whose numbers are NaN or infinite before they reach the weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of what the system makes of unseen inputs, every few steps."""
+"""Previews during training: what the system makes of unseen inputs, every few steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What produced a run: code, versions and hardware, kept beside its results."""
+"""A snapshot of what produced a run: code, versions and hardware, kept beside its results."""
 
 from __future__ import annotations
 
