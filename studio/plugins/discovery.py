@@ -34,7 +34,7 @@ from studio.plugins.sources import (
     sanitise,
 )
 
-ENTRY_POINT_GROUP = "studio.plugins.discovery"
+ENTRY_POINT_GROUP = "studio.plugins"
 CUSTOM_PACKAGE = "studio_custom"
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 

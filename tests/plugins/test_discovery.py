@@ -199,7 +199,7 @@ def pip_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Write) -
     info = site / "pip_plugin-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: pip-plugin\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[studio.plugins.discovery]\nanything = pip_plugin\n")
+    (info / "entry_points.txt").write_text("[studio.plugins]\nanything = pip_plugin\n")
     monkeypatch.syspath_prepend(str(site))
     plugins.reset()
     yield "pip_plugin"
