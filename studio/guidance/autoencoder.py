@@ -149,6 +149,7 @@ def _set_pointwise(
     constant: float | None = None,
 ) -> None:
     """Make a convolution act on single positions; two channels of +-constant follow if given."""
+    assert conv.bias is not None  # all convolutions of AutoencoderKL have one
     used, middle = len(weight), conv.kernel_size[0] // 2
     if constant is None:
         conv.weight.zero_()

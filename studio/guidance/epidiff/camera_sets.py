@@ -7,11 +7,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from studio.guidance.epidiff.conditioning import turn_world, viewing_angles
-from studio.guidance.epidiff.geometry import (
-    RayOptions,
-)
+from studio.guidance.epidiff.geometry import RayOptions
 from studio.guidance.epidiff.near_views import CameraSet, near_views, square_intrinsics
-from studio.guidance.epidiff.options import EpiDiffConfig
+from studio.guidance.epidiff.options import EpiDiffConfig, filled
 from studio.guidance.zero123.network import pose_vector
 
 
@@ -29,8 +27,8 @@ class CameraSets:
             cfg.ray_end,
             cfg.n_samples,
             cfg.disparity_space_sampling,
-            str(cfg.ray_axes),
-            bool(cfg.align_corners),
+            filled(cfg.ray_axes),
+            filled(cfg.align_corners),
         )
         self._last: CameraSet | None = None
 
@@ -57,7 +55,7 @@ class CameraSets:
             neighbours = near_views(
                 *viewing_angles(c2w),
                 min(cfg.k_near_views, c2w.shape[1] - cfg.add_global_k),
-                str(cfg.near_distance),
+                filled(cfg.near_distance),
                 cfg.add_global_k,
             )
             last = self._last = self.given(intrinsics, c2w, neighbours)
@@ -76,7 +74,9 @@ class CameraSets:
         self, c2w: Float[Tensor, "b f 4 4"], cond_c2w: Float[Tensor, "b 4 4"]
     ) -> Float[Tensor, "b f 4"]:
         """Return what the base is told about each target camera."""
-        pose = pose_vector(cond_c2w[:, None, :3, 3], c2w[..., :3, 3], str(self.cfg.fourth_number))
+        pose = pose_vector(
+            cond_c2w[:, None, :3, 3], c2w[..., :3, 3], filled(self.cfg.fourth_number)
+        )
         if self.cfg.pose_sign == "epidiff":
             pose = pose * pose.new_tensor([-1.0, 1.0, 1.0, 1.0])
         return pose

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -137,8 +138,8 @@ def holds_all(cfg: EpiDiffConfig) -> bool:
 
 
 def load_base(
-    cfg: EpiDiffConfig, parts: dict[str, nn.Module] | None
-) -> tuple[Zero123Config, dict[str, nn.Module]]:
+    cfg: EpiDiffConfig, parts: dict[str, Any] | None
+) -> tuple[Zero123Config, dict[str, Any]]:
     """Return options and networks of the Zero-1-to-3 model.
 
     Where an authors' file is going to fill the networks they have no weights yet.

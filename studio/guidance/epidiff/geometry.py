@@ -23,6 +23,7 @@ from studio.plugins.ranges import Count, Size
 OCTAVES = 6  # official: HarmonicEmbedding(n_harmonic_functions=6)
 POINT_CLAMP = 10.0  # projections are kept within +-10 picture sides
 EMBEDDING_WIDTH = (6 + 1) * (2 * OCTAVES + 1)  # Pluecker line and depth: 91
+Position = Literal["abs", "ref"]
 NEAR_DISTANCES = ("sphere", "plane")
 
 
@@ -84,6 +85,17 @@ class EpipolarGeometry:
     """Whether slot 0 is the view itself everywhere: its point is the same at all depths then."""
     depths: Float[Tensor, "b f n s 1"] | None = None
     """Normalised distance of each sample: 0 at ray_start, 1 at ray_end."""
+
+    def embedding(self, position: Position) -> Float[Tensor, "b f _ n s e"]:
+        """Return the embedding of the view's own ray ("abs") or of the near view's ("ref").
+
+        Raises:
+            ValueError: if it was not asked for.
+        """
+        embedding = self.query if position == "abs" else self.reference
+        if embedding is None:
+            raise ValueError("this block needs CameraSet(with_reference=True)")
+        return embedding
 
 
 def corner_table(

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from diffusers import AutoencoderKL
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
+from transformers import CLIPVisionModelWithProjection
 
 from studio.cameras import Cameras
 from studio.guidance import hub
@@ -31,6 +33,7 @@ from studio.guidance.epidiff.options import (
     RELEASED_BASE,
     EpiDiffConfig,
     block_options,
+    filled,
     with_base,
 )
 from studio.guidance.json_files import networks_refused
@@ -49,7 +52,11 @@ class EpiDiffGuidance(Guidance):
     Config = EpiDiffConfig
     released_licence = "MIT, on Stable-Zero123 (Stability AI Community License)"
 
-    def __init__(self, cfg: EpiDiffConfig, parts: dict[str, nn.Module] | None = None) -> None:
+    vae: AutoencoderKL
+    image_encoder: CLIPVisionModelWithProjection
+    clip_camera_projection: zero123.CLIPCameraProjection
+
+    def __init__(self, cfg: EpiDiffConfig, parts: dict[str, Any] | None = None) -> None:
         """Build the blocks around the base's networks.
 
         Args:
@@ -70,14 +77,14 @@ class EpiDiffGuidance(Guidance):
         self.clip_camera_projection = parts["clip_camera_projection"]
         self.requires_grad_(False)
         parts["unet"].requires_grad_(cfg.train_unet)
-        filled = torch.device("meta") if cfg.weights else contextlib.nullcontext()
-        with networks_refused(cfg.weights), filled:
+        where = torch.device("meta") if cfg.weights else contextlib.nullcontext()
+        with networks_refused(cfg.weights), where:
             self.mv_model = MVModel(
                 parts["unet"],
                 block_options(cfg, parts["unet"].time_embedding.linear_2.out_features),
                 tuple(cfg.insert_stages),
                 tuple(cfg.insert_up_layers),
-                bool(cfg.use_residual),
+                filled(cfg.use_residual),
             )
         self.mv_model.gradient_checkpointing = cfg.gradient_checkpointing
         self.camera_sets = CameraSets(cfg)
@@ -307,7 +314,7 @@ class EpiDiffGuidance(Guidance):
 
     def plan(self) -> list[DDIMStep]:
         """Return the steps of a sampling run: DDIM without fresh noise."""
-        return ddim_plan(self.schedule, self.cfg.steps, str(self.cfg.timestep_spacing), eta=0.0)
+        return ddim_plan(self.schedule, self.cfg.steps, filled(self.cfg.timestep_spacing), eta=0.0)
 
     def condition_pixels(self, condition: Condition) -> Float[Tensor, "1 3 s s"]:
         """Return the condition picture on white at the base's resolution, in [-1, 1].

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from functools import partial, reduce
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from studio.errors import ConfigError
 from studio.guidance.diffusion import recomputed
-from studio.guidance.epidiff.geometry import EMBEDDING_WIDTH, EpipolarGeometry
+from studio.guidance.epidiff.geometry import EMBEDDING_WIDTH, EpipolarGeometry, Position
 from studio.guidance.epidiff.near_views import CameraSet
 from studio.plugins.parsing import Checked
 from studio.plugins.ranges import Count, CountOrZero, Width
@@ -42,7 +42,7 @@ class BlockOptions(Checked):
     """Transformer blocks."""
     use_resnet: bool = True
     """A residual convolution block, before the attention (after it in variant k)."""
-    positions: tuple[Literal["abs", "ref"], ...] = ("abs",)
+    positions: tuple[Position, ...] = ("abs",)
     """Embeddings beside the features: of the view's own ray ("abs"), of the near view's ("ref")."""
     neighbour_features: Literal["gather", "own"] = "gather"
     """Features sampled: of the near views ("gather", paper) or the view's own ("own", released)."""
@@ -193,6 +193,11 @@ class Transformer(nn.Module):
         self.proj_out = nn.Linear(channels, channels, bias=False)
         nn.init.zeros_(self.proj_out.weight)
 
+    @property
+    def blocks(self) -> list[TransformerBlock]:
+        """The transformer blocks, first to last."""
+        return [b for b in self.transformer_blocks if isinstance(b, TransformerBlock)]
+
     def self_attend(
         self,
         x: Float[Tensor, "v n l c"],
@@ -201,7 +206,7 @@ class Transformer(nn.Module):
     ) -> Float[Tensor, "v n l c"]:
         """Run blocks without cross-attention on tokens that `proj_in` has mapped."""
         t = self.t_proj(t_emb)
-        for block in self.transformer_blocks:
+        for block in self.blocks:
             y = block.norm1(x, t)
             if mask is None:
                 x = x + block.attn1(y)
@@ -220,14 +225,12 @@ class ResBlock(nn.Module):
             nn.GroupNorm(32, channels), nn.SiLU(), nn.Conv2d(channels, channels, 3, padding=1)
         )
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(time_width, 2 * channels))
+        last = nn.Conv2d(channels, channels, 3, padding=1)
         self.out_layers = nn.Sequential(
-            nn.GroupNorm(32, channels),
-            nn.SiLU(),
-            nn.Dropout(0.0),
-            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.GroupNorm(32, channels), nn.SiLU(), nn.Dropout(0.0), last
         )
-        nn.init.zeros_(self.out_layers[3].weight)
-        nn.init.zeros_(self.out_layers[3].bias)
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Float[Tensor, "v c h w"], t_emb: Float[Tensor, "v t"]) -> Tensor:
         """Return the changed feature maps."""
@@ -318,7 +321,7 @@ class EpipolarBlock(EpipolarModule):
         for rays in self.ray_chunks(maps.shape[1]):
             x, contexts = tokens_of(rays)
             mask = geometry.mask[:, :, 1:, rays].flatten(0, 1).transpose(1, 2)  # [V, N, K-1, S]
-            for block, context in zip(self.T1.transformer_blocks, contexts, strict=True):
+            for block, context in zip(self.T1.blocks, contexts, strict=True):
                 x = x + block.attn1(block.norm1(x, t))
                 x = x + block.attn2(block.norm2(x, t), context(), mask.flatten(2))
                 x = x + block.ff(block.norm3(x, t))
@@ -327,7 +330,7 @@ class EpipolarBlock(EpipolarModule):
 
     def _fast(self, maps: Tensor, geometry: EpipolarGeometry) -> Tokens:
         """Map the features, then sample the maps."""
-        attentions = [b.attn2 for b in self.T1.transformer_blocks]
+        attentions = [block.attn2 for block in self.T1.blocks]
         context_maps = [self._feature_part(maps, a.to_k.weight, a.to_v.weight) for a in attentions]
         query_map = self._feature_part(maps, self.T1.proj_in.weight)
 
@@ -345,14 +348,13 @@ class EpipolarBlock(EpipolarModule):
 
         def tokens(rays: slice) -> tuple[Tensor, Contexts]:
             parts = [self._sample(maps, geometry, slice(None), rays, slice(None))]
-            for name in self.options.positions:
-                embedding = geometry.query if name == "abs" else geometry.reference
-                embedding = embedding[:, :, :, rays].flatten(0, 1).transpose(1, 2)
+            for position in self.options.positions:
+                embedding = geometry.embedding(position)[:, :, :, rays]
+                embedding = embedding.flatten(0, 1).transpose(1, 2)
                 parts.append(embedding.expand(*parts[0].shape[:-1], -1))
             raw = torch.cat(parts, dim=-1)
             context = raw[:, :, 1:].flatten(2, 3)
-            attentions: list[Any] = [block.attn2 for block in self.T1.transformer_blocks]
-            contexts = [partial(attention.keys_values, context) for attention in attentions]
+            contexts = [partial(block.attn2.keys_values, context) for block in self.T1.blocks]
             return self.T1.proj_in(raw[:, :, 0]), contexts
 
         return tokens
@@ -366,16 +368,14 @@ class EpipolarBlock(EpipolarModule):
         """Apply the last columns of a linear map to the embeddings of the slots (K may be 1)."""
         end = weight.shape[1]
         parts = []
-        for name in reversed(self.options.positions):
-            embedding = geometry.query if name == "abs" else geometry.reference
-            if embedding is None:
-                raise ValueError("this block needs CameraSet(with_reference=True)")
+        for position in reversed(self.options.positions):
+            embedding = geometry.embedding(position)
             if embedding.shape[2] > 1:
                 embedding = embedding[:, :, slots]
             columns = weight[:, end - EMBEDDING_WIDTH : end]
             parts.append(F.linear(embedding[:, :, :, rays].flatten(0, 1).to(weight), columns))
             end -= EMBEDDING_WIDTH
-        return sum(parts).transpose(1, 2)
+        return reduce(torch.add, parts).transpose(1, 2)
 
     def _query_tokens(
         self, query_map: Tensor, geometry: EpipolarGeometry, rays: slice
@@ -446,7 +446,7 @@ class EpipolarBlockK(EpipolarModule):
             x = sample_map(feature_map, corners, weights, which.expand(corners.shape[:-1]))
             x = x.transpose(2, 3)  # [V, N, S, K, C]
             at = channels
-            for embedding in (geometry.query, geometry.reference):
+            for embedding in (geometry.embedding("abs"), geometry.embedding("ref")):
                 columns = weight[:, at : at + EMBEDDING_WIDTH]
                 x = x + F.linear(embedding[:, :, :, rays].flatten(0, 1), columns).permute(
                     0, 2, 3, 1, 4
@@ -570,7 +570,7 @@ class MVModel(nn.Module):
 
         return recomputed(self.gradient_checkpointing, layer, x, emb, context)
 
-    def _insert(self, block: EpipolarBlock, x: Tensor, targets: CameraSet, emb: Tensor) -> Tensor:
+    def _insert(self, block: nn.Module, x: Tensor, targets: CameraSet, emb: Tensor) -> Tensor:
         if x.shape[-1] != x.shape[-2]:
             raise ValueError(f"feature maps must be square, got {tuple(x.shape[-2:])}")
         out = recomputed(self.gradient_checkpointing, block, x, targets.at(x.shape[-1]), emb)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from studio.guidance.ddim import Spacing
 from studio.guidance.epidiff.network import BlockOptions
@@ -11,6 +11,8 @@ from studio.guidance.precision import LatentSamplingOptions
 from studio.guidance.zero123.network import FourthNumber
 from studio.guidance.zero123.options import Zero123Config
 from studio.plugins.ranges import CountOrZero, Elevation, Fixed, Range, Share, Size
+
+T = TypeVar("T")
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "right": {
@@ -165,12 +167,23 @@ def block_options(cfg: EpiDiffConfig, time_width: int) -> BlockOptions:
         cfg.depth,
         cfg.use_resnet,
         tuple(p for p in ("abs", "ref") if p in cfg.pos_encs),
-        str(cfg.neighbour_features),
+        filled(cfg.neighbour_features),
         cfg.head_width,
         time_width,
         cfg.ray_chunk,
         cfg.arithmetic,
     )
+
+
+def filled(option: T | None) -> T:
+    """Return the value of an option that may be left empty, once `with_base` has filled it.
+
+    Raises:
+        ValueError: if it has not.
+    """
+    if option is None:
+        raise ValueError("an option is empty: `with_base` fills them")
+    return option
 
 
 def with_base(cfg: EpiDiffConfig, base: Zero123Config) -> EpiDiffConfig:

@@ -115,6 +115,7 @@ def build_parts(cfg: SpadConfig) -> tuple[dict[str, Any], Tokenizer]:
     source = Path(cfg.weights) if cfg.weights else None
     if source is not None and source.is_dir():
         how: dict[str, Any] = {"allow_download": cfg.allow_download, "variant": cfg.variant}
+        parts: dict[str, Any]
         parts = {n: read_part(n, folders.part_of(source, n, **how), cfg) for n in PARTS}
         text = parts["text_encoder"].config
         tokenizer = read_tokenizer(source / "tokenizer", text.max_position_embeddings)

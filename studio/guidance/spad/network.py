@@ -133,13 +133,14 @@ class CameraProjection(ModelMixin, ConfigMixin):
     @register_to_config
     def __init__(self, numbers: int = 8, width: int = 1280) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(numbers, width), nn.SiLU(), nn.Linear(width, width))
-        nn.init.zeros_(self.layers[2].weight)
-        nn.init.zeros_(self.layers[2].bias)
+        first, last = nn.Linear(numbers, width), nn.Linear(width, width)
+        self.layers = nn.Sequential(first, nn.SiLU(), last)
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, vectors: Float[Tensor, "*b k"]) -> Float[Tensor, "*b w"]:
         """Return camera embeddings."""
-        return self.layers(vectors.to(self.layers[0].weight))
+        return self.layers(vectors.to(next(self.layers.parameters())))
 
 
 def blob(size: int, sigma: float) -> Float[Tensor, "h h"]:

@@ -137,7 +137,7 @@ class ViewFusionComposableGuidance(Guidance):
         views = self.inputs(references / 2 + 0.5).repeat_interleave(targets, 0)
         angle = self._given_angles(batch).flatten()
         draw_on = clean.device if generator is None else generator.device
-        draw = {"generator": generator, "device": draw_on}
+        draw: dict[str, Any] = {"generator": generator, "device": draw_on}
         most = min(views.shape[1], self.cfg.max_views)
         view_count = torch.randint(1, most + 1, (len(clean),), **draw).to(clean.device)
         t = torch.randint(1, len(self.levels), (len(clean),), **draw).to(clean.device)

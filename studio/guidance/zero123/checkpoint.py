@@ -209,7 +209,7 @@ def build_parts(cfg: Zero123Config) -> dict[str, Any]:
         return fresh
     source = Path(cfg.weights)
     if source.is_dir():
-        how = {"allow_pickle": cfg.allow_pickle, "variant": cfg.variant}
+        how: dict[str, Any] = {"allow_pickle": cfg.allow_pickle, "variant": cfg.variant}
         return {name: read_part(name, part_folder(name, source, cfg), **how) for name in PARTS}
     parts = empty_parts(cfg)
     load_official_into(parts, source, ema=cfg.ema, allow_pickle=cfg.allow_pickle)
@@ -236,7 +236,7 @@ def fresh_parts(cfg: Zero123Config) -> dict[str, nn.Module]:
     vae_kwargs = network_kwargs(net.SIZES, cfg.size, "vae", cfg.vae)
     vae: nn.Module
     if cfg.vae_weights:
-        how = {"allow_download": cfg.allow_download, "variant": cfg.variant}
+        how: dict[str, Any] = {"allow_download": cfg.allow_download, "variant": cfg.variant}
         path = folders.network_at(cfg.vae_weights, "vae", **how)
         vae = folders.read_vae(path, vae_kwargs, cfg.allow_pickle, cfg.variant)
     else:
