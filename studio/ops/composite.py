@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -24,7 +26,9 @@ def neus_alpha_reference(
 
 class _NeusAlpha(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, sdf, cosine, step, inv_s, backend):
+    def forward(
+        ctx: Any, sdf: Tensor, cosine: Tensor, step: float, inv_s: float, backend: str
+    ) -> Tensor:
         sdf, cosine = ready("sdf", sdf), ready("cosine", cosine)
         results = [torch.empty_like(sdf) for _ in range(3)]
         kernels("composite", backend).alpha_forward(sdf, cosine, step, inv_s, *results)
@@ -33,7 +37,7 @@ class _NeusAlpha(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         slope_sdf, slope_cosine = ctx.saved_tensors
         return grad * slope_sdf, grad * slope_cosine, None, None, None
 
@@ -93,7 +97,16 @@ def annealed_slope(slope: Float[Tensor, " p"], exact: float) -> Float[Tensor, " 
 
 class _NeusSections(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, sdf, gradient, directions, step, inv_s, exact, unit):
+    def forward(
+        ctx: Any,
+        sdf: Tensor,
+        gradient: Tensor,
+        directions: Tensor,
+        step: float,
+        inv_s: float,
+        exact: float,
+        unit: bool,
+    ) -> tuple[Tensor, Tensor]:
         from studio.ops import composite_cpu
 
         sdf, gradient = ready("sdf", sdf), ready("gradient", gradient)
@@ -112,7 +125,7 @@ class _NeusSections(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_alpha, grad_normal):
+    def backward(ctx: Any, grad_alpha: Tensor, grad_normal: Tensor) -> tuple[Tensor | None, ...]:
         from studio.ops import composite_cpu
 
         directions, normal, slopes = ctx.saved_tensors
@@ -167,7 +180,9 @@ def composite_reference(
 
 class _Composite(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, alpha, values, offsets, backend):
+    def forward(
+        ctx: Any, alpha: Tensor, values: Tensor, offsets: Tensor, backend: str
+    ) -> tuple[Tensor, Tensor, Tensor]:
         alpha, values = ready("alpha", alpha), ready("values", values)
         offsets = offsets.contiguous()
         sums = values.new_empty(values.shape[0], len(offsets) - 1)
@@ -180,7 +195,9 @@ class _Composite(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_sums, grad_opacity, grad_weights):
+    def backward(
+        ctx: Any, grad_sums: Tensor, grad_opacity: Tensor, grad_weights: Tensor
+    ) -> tuple[Tensor | None, ...]:
         alpha, values, weights, offsets = ctx.saved_tensors
         grads = [ready("grad", g) for g in (grad_sums, grad_opacity, grad_weights)]
         results = [torch.empty_like(alpha), torch.empty_like(values)]

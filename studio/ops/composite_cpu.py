@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numba import prange
+from torch import Tensor
 
 from studio.ops.backend import in_parallel
 from studio.ops.compiled import FAST, kernel, part
@@ -150,24 +151,48 @@ def _backward_serial(offsets, arrays):
         _composite_ray_backward(offsets[n], offsets[n + 1], n, *arrays)
 
 
-def alpha_forward(sdf, cosine, step, inv_s, alpha, slope_sdf, slope_cosine) -> None:
+def alpha_forward(
+    sdf: Tensor,
+    cosine: Tensor,
+    step: float,
+    inv_s: float,
+    alpha: Tensor,
+    slope_sdf: Tensor,
+    slope_cosine: Tensor,
+) -> None:
     """Opacity of sections and its derivatives (zero where it is clamped)."""
     results = (alpha.numpy(), slope_sdf.numpy(), slope_cosine.numpy())
     _alpha_forward(sdf.numpy(), cosine.numpy(), step, inv_s, *results)
 
 
-def sections_forward(sdf, gradient, directions, settings, unit, alpha, normal, slopes) -> None:
+def sections_forward(
+    sdf: Tensor,
+    gradient: Tensor,
+    directions: Tensor,
+    settings: tuple[float, float, float],
+    unit: bool,
+    alpha: Tensor,
+    normal: Tensor,
+    slopes: Tensor,
+) -> None:
     """Opacities and unit normals of sections; what `sections_backward` needs goes to ``slopes``.
 
     ``settings`` are section length, sharpness, and share of the exact slope.
     """
     arrays = tuple(a.numpy() for a in (sdf, gradient, directions))
-    settings = tuple(float(value) for value in settings)
-    _sections_forward(*arrays, settings, unit, alpha.numpy(), normal.numpy(), slopes.numpy())
+    numbers = tuple(float(value) for value in settings)
+    _sections_forward(*arrays, numbers, unit, alpha.numpy(), normal.numpy(), slopes.numpy())
 
 
 def sections_backward(
-    directions, normal, slopes, unit, grad_alpha, grad_normal, grad_sdf, grad_gradient
+    directions: Tensor,
+    normal: Tensor,
+    slopes: Tensor,
+    unit: bool,
+    grad_alpha: Tensor,
+    grad_normal: Tensor,
+    grad_sdf: Tensor,
+    grad_gradient: Tensor,
 ) -> None:
     """Gradients by the signed distances and by their gradients."""
     arrays = (grad_alpha, grad_normal, grad_sdf, grad_gradient)
@@ -175,14 +200,24 @@ def sections_backward(
     _sections_backward(*given, unit, *(a.numpy() for a in arrays))
 
 
-def composite_forward(alpha, values, offsets, sums, opacity, weights) -> None:
+def composite_forward(
+    alpha: Tensor, values: Tensor, offsets: Tensor, sums: Tensor, opacity: Tensor, weights: Tensor
+) -> None:
     """Weighted sums per ray, opacity per ray and weight per sample."""
     run = _composite_parallel if in_parallel() else _composite_serial
     run(*(a.numpy() for a in (alpha, values, offsets, sums, opacity, weights)))
 
 
 def composite_backward(
-    alpha, values, weights, offsets, grad_sums, grad_opacity, grad_weights, grad_alpha, grad_values
+    alpha: Tensor,
+    values: Tensor,
+    weights: Tensor,
+    offsets: Tensor,
+    grad_sums: Tensor,
+    grad_opacity: Tensor,
+    grad_weights: Tensor,
+    grad_alpha: Tensor,
+    grad_values: Tensor,
 ) -> None:
     """Gradients by the opacities and values of every sample (a reverse sweep per ray)."""
     inputs = (alpha, values, weights, grad_sums, grad_opacity, grad_weights)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import triton
 import triton.language as tl
+from torch import Tensor
 
 BLOCK = 512  # samples per program of the opacity
 CHUNK = 32  # samples of a ray per step of the compositing
@@ -157,7 +158,15 @@ def _backward_kernel(
         behind = tl.sum(tl.where(lane == 0, first, 0.0), 0)
 
 
-def alpha_forward(sdf, cosine, step, inv_s, alpha, slope_sdf, slope_cosine) -> None:
+def alpha_forward(
+    sdf: Tensor,
+    cosine: Tensor,
+    step: float,
+    inv_s: float,
+    alpha: Tensor,
+    slope_sdf: Tensor,
+    slope_cosine: Tensor,
+) -> None:
     """Opacity of sections and its derivatives (zero where it is clamped)."""
     count = len(sdf)
     if count:
@@ -167,13 +176,15 @@ def alpha_forward(sdf, cosine, step, inv_s, alpha, slope_sdf, slope_cosine) -> N
         )
 
 
-def _sizes(values, offsets):
+def _sizes(values: Tensor, offsets: Tensor) -> tuple[tuple[int, int, int], dict[str, int]]:
     channels, samples = values.shape
     rays = len(offsets) - 1
     return (samples, rays, channels), {"C": triton.next_power_of_2(channels), "CHUNK": CHUNK}
 
 
-def composite_forward(alpha, values, offsets, sums, opacity, weights) -> None:
+def composite_forward(
+    alpha: Tensor, values: Tensor, offsets: Tensor, sums: Tensor, opacity: Tensor, weights: Tensor
+) -> None:
     """Weighted sums per ray, opacity per ray and weight per sample."""
     sizes, options = _sizes(values, offsets)
     if sizes[1]:
@@ -183,7 +194,15 @@ def composite_forward(alpha, values, offsets, sums, opacity, weights) -> None:
 
 
 def composite_backward(
-    alpha, values, weights, offsets, grad_sums, grad_opacity, grad_weights, grad_alpha, grad_values
+    alpha: Tensor,
+    values: Tensor,
+    weights: Tensor,
+    offsets: Tensor,
+    grad_sums: Tensor,
+    grad_opacity: Tensor,
+    grad_weights: Tensor,
+    grad_alpha: Tensor,
+    grad_values: Tensor,
 ) -> None:
     """Gradients by the opacities and values of every sample."""
     sizes, options = _sizes(values, offsets)

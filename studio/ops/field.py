@@ -12,6 +12,7 @@ On the CPU each is one autograd node: matrix products with native loops in betwe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -66,7 +67,17 @@ def hash_field_reference(
 
 class _HashField(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, points, table, w1, b1, w2, b2, layout, radius):
+    def forward(
+        ctx: Any,
+        points: Tensor,
+        table: Tensor,
+        w1: Tensor,
+        b1: Tensor,
+        w2: Tensor,
+        b2: Tensor,
+        layout: HashGridLayout,
+        radius: float,
+    ) -> Field:
         from studio.ops import field_cpu, hash_grid_cpu
 
         x, table, w1, b1, w2, b2 = (ready("field", t) for t in (points, table, w1, b1, w2, b2))
@@ -88,7 +99,9 @@ class _HashField(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_sdf, grad_gradient, grad_features):
+    def backward(
+        ctx: Any, grad_sdf: Tensor, grad_gradient: Tensor, grad_features: Tensor
+    ) -> tuple[Tensor | None, ...]:
         from studio.ops import field_cpu, hash_grid_cpu
 
         unit, jacobian, y, z, hidden, slope, g, w1, w2 = ctx.saved_tensors
@@ -151,7 +164,9 @@ def colour_network_reference(
 
 class _ColourNetwork(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, w1, b1, w2, b2, *inputs):
+    def forward(
+        ctx: Any, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, *inputs: Tensor
+    ) -> Tensor:
         from studio.ops import field_cpu
 
         w1, b1, w2, b2 = (ready("weights", t) for t in (w1, b1, w2, b2))
@@ -166,7 +181,7 @@ class _ColourNetwork(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_rgb):
+    def backward(ctx: Any, grad_rgb: Tensor) -> tuple[Tensor | None, ...]:
         from studio.ops import field_cpu
 
         x, hidden, rgb, w1, w2 = ctx.saved_tensors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numba import prange
+from torch import Tensor
 
 from studio.ops.backend import in_parallel
 from studio.ops.compiled import FAST, kernel, part
@@ -143,40 +144,49 @@ def _add_sphere(x, radius, change, sdf, gradient):
             gradient[d, p] = half * gradient[d, p] + x[d, p] / away
 
 
-def _arrays(*tensors):
+def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
     return tuple(tensor.numpy() for tensor in tensors)
 
 
-def activate(z, bias, weight, hidden, slope) -> None:
+def activate(z: Tensor, bias: Tensor, weight: Tensor, hidden: Tensor, slope: Tensor) -> None:
     """Hidden units and their slopes times ``weight``; adds the bias to ``z`` in place."""
     run = _activate_parallel if in_parallel() else _activate_serial
     run(*_arrays(z, bias, weight, hidden, slope))
 
 
-def activate_backward(z, weight, grad_hidden, grad_slope, sums, slope_sums) -> None:
+def activate_backward(
+    z: Tensor,
+    weight: Tensor,
+    grad_hidden: Tensor,
+    grad_slope: Tensor,
+    sums: Tensor,
+    slope_sums: Tensor,
+) -> None:
     """Turn ``grad_hidden`` into the gradient by z in place; row sums go to the last two."""
     run = _activate_backward_parallel if in_parallel() else _activate_backward_serial
     run(*_arrays(z, weight, grad_hidden, grad_slope, sums, slope_sums))
 
 
-def rectify(z, bias) -> None:
+def rectify(z: Tensor, bias: Tensor) -> None:
     """Rectified units of z + bias, in place."""
     run = _rectify_parallel if in_parallel() else _rectify_serial
     run(*_arrays(z, bias))
 
 
-def rectify_backward(hidden, w2, grad_out, grad_hidden, grad_w2, sums) -> None:
+def rectify_backward(
+    hidden: Tensor, w2: Tensor, grad_out: Tensor, grad_hidden: Tensor, grad_w2: Tensor, sums: Tensor
+) -> None:
     """Gradient by the units before their rectifiers, its row sums, and that by ``w2`` [3, h]."""
     run = _rectify_backward_parallel if in_parallel() else _rectify_backward_serial
     run(*_arrays(hidden, w2, grad_out, grad_hidden, grad_w2, sums))
 
 
-def squash(z, bias) -> None:
+def squash(z: Tensor, bias: Tensor) -> None:
     """Logistic function of z + bias, in place."""
     _squash(*_arrays(z, bias))
 
 
-def add_sphere(x, radius, change, sdf, gradient) -> None:
+def add_sphere(x: Tensor, radius: float, change: Tensor, sdf: Tensor, gradient: Tensor) -> None:
     """Set ``sdf`` to change + |x| - radius and ``gradient`` to half of itself plus x / |x|."""
-    x, change, sdf, gradient = _arrays(x, change, sdf, gradient)
-    _add_sphere(x, radius, change, sdf, gradient)
+    points, *others = _arrays(x, change, sdf, gradient)
+    _add_sphere(points, radius, *others)

@@ -20,7 +20,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -191,7 +191,14 @@ class _Encode(torch.autograd.Function):
     """Operation A: features, and a token that orders the backward passes (contract first)."""
 
     @staticmethod
-    def forward(ctx, points, table, layout, encoding, normals):
+    def forward(
+        ctx: Any,
+        points: Tensor,
+        table: Tensor,
+        layout: HashGridLayout,
+        encoding: Encoding,
+        normals: bool,
+    ) -> tuple[Tensor, Tensor]:
         points, table = ready("points", points), ready("table", table)
         count = points.shape[1]
         features = points.new_empty(layout.width, count)
@@ -204,7 +211,7 @@ class _Encode(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_features, _):
+    def backward(ctx: Any, grad_features: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         (points,) = ctx.saved_tensors
         encoding = ctx.encoding
         empty = points.new_empty(3, 0)
@@ -222,7 +229,7 @@ class _Contract(torch.autograd.Function):
     """Operation B: n = J^T g."""
 
     @staticmethod
-    def forward(ctx, g, token, encoding):
+    def forward(ctx: Any, g: Tensor, token: Tensor, encoding: Encoding) -> Tensor:
         g = ready("g", g)
         normal = g.new_empty(3, g.shape[1])
         kernels("hash_grid", encoding.backend).contract(encoding.jacobian, g, normal)
@@ -232,7 +239,7 @@ class _Contract(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, grad_normal):
+    def backward(ctx: Any, grad_normal: Tensor) -> tuple[Tensor | None, ...]:
         (g,) = ctx.saved_tensors
         encoding = ctx.encoding
         if encoding.jacobian is None:
@@ -244,7 +251,9 @@ class _Contract(torch.autograd.Function):
         return grad_g, g.new_zeros(()), None
 
 
-def _encode_by_autograd(points, table, layout, encoding, normals):
+def _encode_by_autograd(
+    points: Tensor, table: Tensor, layout: HashGridLayout, encoding: Encoding, normals: bool
+) -> Tensor:
     """Features whose derivatives autograd finds: the torch twin and tiny-cuda-nn."""
     if encoding.backend == "tcnn":
         from studio.ops.tcnn import encode_tcnn as run

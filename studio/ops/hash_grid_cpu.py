@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 from numba import prange
+from torch import Tensor
 
 from studio.ops.backend import in_parallel
 from studio.ops.compiled import FAST, kernel, part
+from studio.ops.hash_grid import HashGridLayout
 
 BLOCK = 2048  # points per task: one block of points, features and Jacobian stays in the cache
 CHUNK = 128  # points per stage: scratch of all stages stays in the first-level cache
@@ -258,33 +260,42 @@ def _expand_parallel(jacobian, grad_normal, grad_g):
         )
 
 
-def _pairs(table):
+def _pairs(table: Tensor) -> np.ndarray:
     """Rows of two features as complex numbers, in the same memory."""
     rows = table.numpy()
     return rows.view(np.result_type(rows.dtype, np.complex64)).reshape(-1)
 
 
-def encode(points, table, layout, features, jacobian) -> None:
+def encode(
+    points: Tensor, table: Tensor, layout: HashGridLayout, features: Tensor, jacobian: Tensor
+) -> None:
     """Fill ``features`` [2L, P] and, unless it has no points, ``jacobian`` [2L, 3, P]."""
     run = _encode_parallel if in_parallel() else _encode_serial
-    points = points.numpy()
-    run(points, _pairs(table), layout.arrays(points.dtype), features.numpy(), jacobian.numpy())
+    x = points.numpy()
+    run(x, _pairs(table), layout.arrays(x.dtype), features.numpy(), jacobian.numpy())
 
 
-def scatter(points, layout, grad_y, g, grad_n, grad_table) -> None:
+def scatter(
+    points: Tensor,
+    layout: HashGridLayout,
+    grad_y: Tensor,
+    g: Tensor,
+    grad_n: Tensor,
+    grad_table: Tensor,
+) -> None:
     """Add the gradient with respect to the table to ``grad_table`` (levels are independent)."""
     run = _scatter_parallel if in_parallel() else _scatter_serial
     gradients = (grad_y.numpy(), g.numpy(), grad_n.numpy(), _pairs(grad_table))
     run(points.numpy(), layout.arrays(gradients[0].dtype), *gradients)
 
 
-def contract(jacobian, g, normal) -> None:
+def contract(jacobian: Tensor, g: Tensor, normal: Tensor) -> None:
     """normal[d, p] = sum_k jacobian[k, d, p] g[k, p]."""
     run = _contract_parallel if in_parallel() else _contract_serial
     run(jacobian.numpy(), g.numpy(), normal.numpy())
 
 
-def expand(jacobian, grad_normal, grad_g) -> None:
+def expand(jacobian: Tensor, grad_normal: Tensor, grad_g: Tensor) -> None:
     """grad_g[k, p] = sum_d jacobian[k, d, p] grad_normal[d, p]."""
     run = _expand_parallel if in_parallel() else _expand_serial
     run(jacobian.numpy(), grad_normal.numpy(), grad_g.numpy())

@@ -15,6 +15,9 @@ import functools
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
+
+from studio.ops.hash_grid import HashGridLayout
 
 BLOCK = 256  # points per program
 
@@ -173,7 +176,9 @@ def _expand_kernel(jacobian, grad_normal, grad_g, count, SIZE: tl.constexpr):
 
 
 @functools.lru_cache(maxsize=8)
-def _level_sizes(layout, dtype, device):
+def _level_sizes(
+    layout: HashGridLayout, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Per level (resolution, rows, dense, first row), and the scales, on a device."""
     numbers = list(zip(layout.resolutions, layout.rows, layout.dense, layout.offsets, strict=False))
     return (
@@ -182,7 +187,9 @@ def _level_sizes(layout, dtype, device):
     )
 
 
-def encode(points, table, layout, features, jacobian) -> None:
+def encode(
+    points: Tensor, table: Tensor, layout: HashGridLayout, features: Tensor, jacobian: Tensor
+) -> None:
     """Fill ``features`` [LF, P] and, unless it has no points, ``jacobian`` [LF, 3, P]."""
     count = points.shape[1]
     if count == 0:
@@ -195,7 +202,14 @@ def encode(points, table, layout, features, jacobian) -> None:
     )  # fmt: skip
 
 
-def scatter(points, layout, grad_y, g, grad_n, grad_table) -> None:
+def scatter(
+    points: Tensor,
+    layout: HashGridLayout,
+    grad_y: Tensor,
+    g: Tensor,
+    grad_n: Tensor,
+    grad_table: Tensor,
+) -> None:
     """Add the gradient with respect to the table to ``grad_table`` (order not deterministic)."""
     count = points.shape[1]
     if count == 0:
@@ -208,7 +222,7 @@ def scatter(points, layout, grad_y, g, grad_n, grad_table) -> None:
     )  # fmt: skip
 
 
-def contract(jacobian, g, normal) -> None:
+def contract(jacobian: Tensor, g: Tensor, normal: Tensor) -> None:
     """normal[d, p] = sum_k jacobian[k, d, p] g[k, p]."""
     width, count = g.shape
     if count:
@@ -217,7 +231,7 @@ def contract(jacobian, g, normal) -> None:
         )
 
 
-def expand(jacobian, grad_normal, grad_g) -> None:
+def expand(jacobian: Tensor, grad_normal: Tensor, grad_g: Tensor) -> None:
     """grad_g[k, p] = sum_d jacobian[k, d, p] grad_normal[d, p]."""
     width, count = grad_g.shape
     if count:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numba import prange
+from torch import Tensor
 
 from studio.ops.backend import in_parallel
 from studio.ops.compiled import kernel, part
@@ -82,26 +83,27 @@ def _pack(origins, directions, step, kept, starts, offsets, points, directions_o
                 directions_of[d, m] = directions[n, d]
 
 
-def march(origins, directions, jitter, grid, step, limit):
+def march(
+    origins: Tensor, directions: Tensor, jitter: Tensor, grid: Tensor, step: float, limit: int
+) -> tuple[Tensor, ...]:
     """Sample rays where the grid says NEAR, up to the first INSIDE cell.
 
     Returns:
         points [3, P], directions [3, P], t [P], ray index [P], offsets [N + 1] of packed samples.
     """
-    origins, directions, jitter = origins.numpy(), directions.numpy(), jitter.numpy()
-    grid = grid.numpy()
-    count, dtype = len(origins), origins.dtype
+    lines = origins.numpy(), directions.numpy()
+    count, dtype = len(origins), lines[0].dtype
     step = dtype.type(step)
     lattice = int(np.ceil(2 * 3**0.5 / step)) + 2
     kept = np.empty((count, min(limit, lattice)), np.uint16 if lattice < 2**16 else np.uint32)
     counts, starts = np.zeros(count, np.int64), np.empty(count, dtype)
     run = _march_parallel if in_parallel() else _march_serial
-    run(origins, directions, jitter, grid, step, kept, counts, starts)
+    run(*lines, jitter.numpy(), grid.numpy(), step, kept, counts, starts)
     offsets = np.zeros(count + 1, np.int64)
     np.cumsum(counts, out=offsets[1:])
     total = int(offsets[-1])
     points, directions_of = np.empty((3, total), dtype), np.empty((3, total), dtype)
     t, ray_index = np.empty(total, dtype), np.empty(total, np.int64)
-    _pack(origins, directions, step, kept, starts, offsets, points, directions_of, t, ray_index)
+    _pack(*lines, step, kept, starts, offsets, points, directions_of, t, ray_index)
     results = (points, directions_of, t, ray_index, offsets)
     return tuple(torch.from_numpy(array) for array in results)

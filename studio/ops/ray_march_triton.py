@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 import triton
 import triton.language as tl
+from torch import Tensor
 
 BLOCK = 64  # rays per program
 
@@ -93,7 +94,9 @@ def _march_kernel(
         tl.store(counts + n, count, mask=n < rays)
 
 
-def march(origins, directions, jitter, grid, step, limit):
+def march(
+    origins: Tensor, directions: Tensor, jitter: Tensor, grid: Tensor, step: float, limit: int
+) -> tuple[Tensor, ...]:
     """Sample rays where the grid says NEAR, up to the first INSIDE cell.
 
     Returns:
@@ -104,7 +107,7 @@ def march(origins, directions, jitter, grid, step, limit):
     offsets = torch.zeros(rays + 1, dtype=torch.int64, device=origins.device)
     counts = offsets[1:]
 
-    def walk(samples: int, *, fill: bool):
+    def walk(samples: int, *, fill: bool) -> tuple[Tensor, ...]:
         results = (
             origins.new_empty(3, samples),
             origins.new_empty(3, samples),

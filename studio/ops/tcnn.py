@@ -6,6 +6,7 @@ Written against the bindings' public interface (``tinycudann.Encoding``); needs 
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -13,8 +14,8 @@ from torch import Tensor
 
 
 @functools.lru_cache(maxsize=8)
-def _encoding(layout, device):
-    """tiny-cuda-nn's module of a layout; its own parameters are never used."""
+def _encoding(layout: Any, device: torch.device) -> torch.nn.Module:
+    """tiny-cuda-nn's module of a `HashGridLayout`; its own parameters are never used."""
     import tinycudann
 
     config = {
@@ -37,7 +38,7 @@ def _encoding(layout, device):
 
 
 def encode_tcnn(
-    points: Float[Tensor, "n 3"], table: Float[Tensor, "rows f"], layout
+    points: Float[Tensor, "n 3"], table: Float[Tensor, "rows f"], layout: Any
 ) -> Float[Tensor, "n lf"]:
     """Encode points in [0, 1]^3, differentiable twice as far as tiny-cuda-nn is."""
     if points.shape[0] == 0:
