@@ -67,6 +67,7 @@ def atomic_write(path: str | Path, *, parents: bool = True) -> Iterator[Path]:
     temporary = temporary_name(target)
     try:
         yield temporary
+        with_usual_permissions(temporary)
         temporary.replace(target)
     except Exception as error:
         code = _system_code(error, temporary)
@@ -76,6 +77,25 @@ def atomic_write(path: str | Path, *, parents: bool = True) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # already renamed, or never made
             temporary.unlink()
+
+
+def with_usual_permissions(path: Path) -> None:
+    """Give a file those that new files have here: safetensors' writer lets nobody else read its own.
+
+    File systems without permissions stay as they are.
+    """
+    with contextlib.suppress(OSError):
+        path.chmod(0o666 & ~_UMASK)
+
+
+def _umask() -> int:
+    """What new files of this process lack of permissions; to be asked before threads begin."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+_UMASK = _umask()
 
 
 def temporary_name(target: Path) -> Path:

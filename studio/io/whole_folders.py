@@ -10,7 +10,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from studio.io.files import make_folder, refused, remove_temporaries, temporary_name
+from studio.io.files import (
+    make_folder,
+    refused,
+    remove_temporaries,
+    temporary_name,
+    with_usual_permissions,
+)
 
 _AS_GIVEN = -100  # AT_FDCWD: relative paths start from the working folder
 _EXCHANGE = 2  # RENAME_EXCHANGE of linux/fs.h, RENAME_SWAP of macOS' stdio.h
@@ -33,6 +39,9 @@ def written_whole(folder: Path) -> Iterator[Path]:
     temporary = make_folder(temporary_name(folder))
     try:
         yield temporary
+        for path in temporary.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                with_usual_permissions(path)
         try:
             _take_place(temporary, folder)
         except OSError as error:

@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from studio.errors import StudioError
 from studio.io.files import atomic_write, make_folder, remove, write_json, write_text
+from studio.io.weights import write_tensors
+from studio.io.whole_folders import written_whole
 
 
 def test_writers_of_every_kind_go_through(tmp_path: Path) -> None:
@@ -87,7 +89,11 @@ def test_path_that_is_a_folder_or_runs_through_a_file(tmp_path: Path) -> None:
 def test_new_files_have_ordinary_permissions(tmp_path: Path) -> None:
     (tmp_path / "ordinary").write_text("x")
     write_text(tmp_path / "ours", "x")
-    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+    write_tensors(tmp_path / "weights.safetensors", {"a": torch.zeros(2)})
+    with written_whole(tmp_path / "folder") as new:
+        save_file({"a": torch.zeros(2)}, new / "private.safetensors")
+    for name in ("ours", "weights.safetensors", "folder/private.safetensors"):
+        assert (tmp_path / name).stat().st_mode == (tmp_path / "ordinary").stat().st_mode, name
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
