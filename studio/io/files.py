@@ -80,7 +80,7 @@ def atomic_write(path: str | Path, *, parents: bool = True) -> Iterator[Path]:
 
 
 def with_usual_permissions(path: Path) -> None:
-    """Give a file those that new files have here: safetensors' writer lets nobody else read its own.
+    """Give a file those that new files have here: safetensors lets nobody else read what it writes.
 
     File systems without permissions stay as they are.
     """
