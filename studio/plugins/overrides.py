@@ -12,7 +12,7 @@ from studio.errors import ConfigError
 from studio.io import yaml_text
 from studio.plugins import discovery as plugins
 from studio.plugins.beside import beside_config, beside_slots, plugin_kind
-from studio.plugins.defaults import all_options, literal, named_beside, options_of
+from studio.plugins.defaults import all_options, class_value, literal, named_beside, options_of
 from studio.plugins.discovery import available, find
 from studio.plugins.registry import config_class
 
@@ -72,7 +72,8 @@ def put(content: dict[str, Any], key: str, value: Any) -> None:
 def make_room(content: dict[str, Any], key: str, new: str = "", *, importing: bool = True) -> None:
     """Leave out what a file says to a plugin where another one is going to be named.
 
-    A line says which options these were. What the new plugin has, too, stays.
+    A line says which options these were. What the new plugin has, too, stays, but for the input: a
+    picture that a file names goes where a text is going to be given.
 
     Args:
         content: of the file, as it is read.
@@ -102,18 +103,26 @@ def make_room(content: dict[str, Any], key: str, new: str = "", *, importing: bo
     if others is None:
         return
     theirs = set(given) if theirs is None else theirs
-    left_out = [n for n in given if n in theirs - others and not (beside and n in options)]
+    foreign = theirs - others | _other_input(kind, str(named), new)
+    left_out = [n for n in given if n in foreign and not (beside and n in options)]
     for name in left_out:
         del given[name]
     if left_out and importing:
         where = parent if beside else f"{parent}.{slot}".lstrip(".")
         _log.warning(
-            "%s is '%s' now, in place of '%s'; left out, as it has no such options: %s",
+            "%s is '%s' now, in place of '%s'; left out, as they are for the latter: %s",
             key,
             new,
             named,
             ", ".join(f"{where}.{name}" for name in left_out),
         )
+
+
+def _other_input(kind: str, name: str, new: str) -> set[str]:
+    """The option of a data plugin that says what a user brings, where another's is another one."""
+    found = (plugins.catalogue().lookup(kind, plugin) for plugin in (name, new))
+    before, after = (plugin and class_value(plugin, "brought") for plugin in found)
+    return {str(before)} if before and after and before != after else set()
 
 
 def _group_at(content: dict[str, Any], key: str) -> dict[str, Any] | None:

@@ -329,9 +329,27 @@ def test_options_of_a_replaced_plugin_are_left_out_and_named(
     assert "image" not in experiment.data and experiment.data["resolution"] == 64
     said = "\n".join(caplog.messages)
     assert "system.guidance_type is 'zero123' now, in place of 'epidiff'" in said
-    assert "such options: system.guidance.base" in said and "such options: data.image" in said
+    assert "the latter: system.guidance.base" in said and "the latter: data.image" in said
     with pytest.raises(ConfigError, match="'system.guidance.base' is not an option"):
         load_experiment(config, [*words, "system.guidance.base=load/nano/zero123"])
+
+
+@pytest.mark.parametrize(
+    ("config", "words", "left"),
+    [
+        ("epidiff-neus", ["data_type=text", "data.text=a car"], {"image": "", "text": "a car"}),
+        ("epidiff-neus", ["data_type=text", "data.image=mine.png"], {"image": "mine.png"}),
+        ("reconstruct", ["data_type=colmap", "data.images=photos"], {"root": "mine"}),
+    ],
+)
+def test_the_input_of_a_file_goes_with_the_data_plugin_that_takes_it(
+    tmp_path: Path, config: str, words: list[str], left: dict[str, str]
+) -> None:
+    text = (REPOSITORY / "configs" / f"{config}.yaml").read_text()
+    file = tmp_path / "own.yaml"
+    file.write_text(text.replace("root: ???", "root: mine"))
+    data = load_experiment(file, words).data
+    assert {name: data[name] for name in left} == left
 
 
 # --- models of others -----------------------------------------------------------------------------
