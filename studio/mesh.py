@@ -90,7 +90,7 @@ class MeshOptions:
     """How a surface becomes triangles.
 
     Attributes:
-        faces: about how many after decimation; 0 keeps all.
+        faces: about how many even triangles at most; 0 keeps those that the surface is found with.
         smooth: rounds of Taubin smoothing before that.
         keep_components: loose parts with less than this share of the largest part's area are
             dropped, unless the outlines in the views need them; 0 keeps all.

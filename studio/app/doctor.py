@@ -45,7 +45,6 @@ CORE = (
     Package("numba", "numba", "fast hash grid on CPUs", "pip install -e ."),
     Package("embreex", "embreex", "rendering of training data", "pip install -e ."),
     Package("skimage", "scikit-image", "meshes from distance fields", "pip install -e ."),
-    Package("xatlas", "xatlas", "textures", "pip install -e ."),
     Package("trimesh", "trimesh", "mesh files", "pip install -e ."),
     Package("imageio_ffmpeg", "imageio-ffmpeg", "turntable videos", "pip install -e ."),
 )

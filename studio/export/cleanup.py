@@ -1,4 +1,4 @@
-"""Repairs and simplification of triangle meshes, on plain arrays: vertices [N, 3], faces [M, 3]."""
+"""Repairs of triangle meshes, on plain arrays: vertices [N, 3], faces [M, 3]."""
 
 from __future__ import annotations
 
@@ -60,33 +60,6 @@ def taubin_smooth(
     return vertices
 
 
-def simplify(vertices: Vertices, faces: Faces, target: int) -> tuple[Vertices, Faces]:
-    """Decimate to about ``target`` triangles by quadric error.
-
-    A closed mesh stays closed: small holes that decimation tears are filled, other settings are
-    tried if that is not enough, and the result with the fewest open edges is returned.
-    """
-    from fast_simplification import simplify as decimate
-
-    if len(faces) <= target:
-        return vertices, faces
-    open_before = len(open_edges(faces))
-    best, fewest = (vertices, faces), None
-    for aggression in (5, 7, 3):
-        points, triangles = decimate(
-            vertices.astype(np.float32), faces.astype(np.int32), target_count=target, agg=aggression
-        )
-        result = fill_small_holes(
-            *remove_degenerate(points.astype(np.float64), triangles.astype(np.int64))
-        )
-        count = len(open_edges(result[1]))
-        if fewest is None or count < fewest:
-            best, fewest = result, count
-        if count <= open_before:
-            break
-    return best
-
-
 def open_edges(faces: Faces) -> np.ndarray:
     """Directed edges [K, 2] that occur more often than their opposite: none if closed."""
     n = int(faces.max()) + 1
@@ -102,26 +75,6 @@ def open_edges(faces: Faces) -> np.ndarray:
 def is_watertight(faces: Faces) -> bool:
     """Whether every directed edge meets its opposite."""
     return len(open_edges(faces)) == 0
-
-
-def fill_small_holes(
-    vertices: Vertices, faces: Faces, max_edges: int = 12
-) -> tuple[Vertices, Faces]:
-    """Close holes of up to ``max_edges`` edges with a fan around their middle."""
-    after: dict[int, int] = {int(b): int(a) for a, b in open_edges(faces)}
-    points, fans = list(vertices), []
-    while after:
-        loop = [next(iter(after))]
-        while (following := after.pop(loop[-1], None)) is not None and following != loop[0]:
-            loop.append(following)
-        if following is None or not 3 <= len(loop) <= max_edges:
-            continue
-        centre = len(points)
-        points.append(vertices[loop].mean(0))
-        fans += [(loop[i - 1], loop[i], centre) for i in range(len(loop))]
-    if not fans:
-        return vertices, faces
-    return np.array(points), np.concatenate([faces, np.array(fans, dtype=faces.dtype)])
 
 
 def face_outward(vertices: Vertices, faces: Faces) -> Faces:

@@ -48,9 +48,9 @@ class MeshExporter(Exporter):
         resolution: Annotated[int, Range(8, 4096)] = 192
         """Grid cells along the longest side of the object."""
         faces: Annotated[int, Range(0, 1_000_000_000)] = 20000
-        """Triangles after decimation; 0 keeps all."""
+        """Even triangles, about as many or less; 0 keeps the small, uneven ones of the grid."""
         smooth: Annotated[int, Range(0, 1000)] = 0
-        """Rounds of Taubin smoothing before decimation."""
+        """Rounds of Taubin smoothing before that."""
         keep_components: Share = 0.05
         """Drop loose parts with less than this share of the largest part's area, unless the views' outlines need them; 0 keeps all."""  # noqa: E501
         slope: Annotated[float, Range(1e-3, 1e3)] = 2.0
@@ -71,8 +71,8 @@ class MeshExporter(Exporter):
         """field: its own colours; views: those, corrected by the pictures; auto: views, if any."""
         texture_margin: Annotated[float, Range(0, 1000)] = 0.0
         """Pixels beside outlines that the texture leaves out; blurred pictures need one."""
-        unwrap: Annotated[str, Registered("unwrap")] = "auto"
-        """xatlas, box (fast, more seams), or auto: xatlas up to 60,000 faces."""
+        unwrap: Annotated[str, Registered("unwrap")] = "box"
+        """What cuts the surface into the charts of its texture."""
         baker: Annotated[str, Registered("baker")] = "texels"
         """What makes the texture."""
         turntable: bool = True

@@ -18,6 +18,7 @@ from studio.export import cleanup
 from studio.export.grid import Field, Grid, MaskFn, SdfFn, make_grid
 from studio.export.marching import march
 from studio.export.parts import keep_parts
+from studio.export.remesh import remesh
 from studio.mesh import Mesh
 from studio.views import ViewSet
 
@@ -58,7 +59,7 @@ def extract_mesh(
         views: smaller parts stay where the outlines in these pictures need them.
         report: is told what was dropped, where it is more than specks.
         smooth: rounds of Taubin smoothing (0 for none).
-        faces: decimate to about this many triangles (None keeps all).
+        faces: even triangles, about this many or less (None: those of marching cubes, all).
         chunk: points per call of ``sdf_fn``.
         memory_gb: refuse resolutions whose grids would need more than this.
         device: where the query points are created.
@@ -82,8 +83,8 @@ def extract_mesh(
         vertices, triangles = keep_parts(vertices, triangles, keep_components, views, report)
     if smooth:
         vertices = cleanup.taubin_smooth(vertices, triangles, smooth)
-    if faces is not None and len(triangles) > faces:
-        vertices, triangles = cleanup.simplify(vertices, triangles, faces)
+    if faces is not None:
+        vertices, triangles = remesh(vertices, triangles, min(faces, len(triangles)))
     triangles = cleanup.face_outward(vertices, triangles)
     return Mesh(vertices.astype(np.float32), triangles.astype(np.int64))
 

@@ -17,6 +17,7 @@ from studio.cameras import Cameras
 from studio.export.cleanup import vertex_normals
 from studio.export.projection import Hits
 from studio.export.raster import covered_texels
+from studio.export.seams import levelled, seams_of
 from studio.export.view_colours import Footage
 from studio.mesh import Mesh
 from studio.plugins.registry import register
@@ -25,7 +26,7 @@ from studio.views import ViewSet
 ColourFn = Callable[[Float[Tensor, "n 3"], Float[Tensor, "n 3"]], Float[Tensor, "n 3"]]
 
 FINENESS = 2.0  # texels per pixel of the views, along a line
-FILLED = 0.5  # share of a texture that charts cover, about
+FILLED = 0.65  # share of a texture that charts cover, about
 
 
 def fitting_size(mesh: Mesh, views: ViewSet | None, originals: Sequence[ViewSet] = ()) -> int:
@@ -161,6 +162,7 @@ class TextureBaker(Baker):
         super().__init__(mesh, size)
         self.texels = rasterise_uv(mesh, size)
         self._spread = _Spread(self.texels.covered)
+        self._seams = seams_of(mesh, size)
 
     def query(
         self, colour_fn: ColourFn, chunk: int = 2**18, device: torch.device | str = "cpu"
@@ -189,9 +191,9 @@ class TextureBaker(Baker):
         return seen.refine(colours, self._at_hits)
 
     def textured(self, colours: Float[np.ndarray, "n 3"]) -> Mesh:
-        """The mesh with these texel colours; gaps between charts take the nearest ones."""
-        pixels = np.round(self._spread(colours) * 255.0).astype(np.uint8)
-        return replace(self.mesh, texture=pixels)
+        """The mesh with these texel colours; gaps take the nearest ones, seams are levelled."""
+        texture = levelled(self._spread(colours), self.texels.covered, self._seams)
+        return replace(self.mesh, texture=np.round(texture * 255.0).astype(np.uint8))
 
     def _at_hits(
         self, colours: Float[np.ndarray, "n 3"], all_hits: list[Hits]

@@ -1,14 +1,9 @@
-"""UV coordinates for a mesh: the contract of what cuts it into charts, and xatlas."""
+"""UV coordinates for a mesh: the contract of what cuts it into charts."""
 
 from __future__ import annotations
 
-import logging
-import subprocess
-import sys
-import tempfile
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,36 +11,9 @@ from jaxtyping import Float, Int
 from studio.export.cleanup import vertex_normals
 from studio.mesh import Mesh
 from studio.plugins.discovery import find
-from studio.plugins.registry import register
 
-_log = logging.getLogger(__name__)
-
-MOST_FACES = 60_000
-"""More are too many for xatlas, whose work grows faster than the mesh: 60,000 take it 5 to 15
-seconds of one core."""
-CPU_LIMIT_S = 600
-"""Seconds of the processor after which xatlas is taken to be lost; other programs do not count."""
-
-# Runs in its own process, because the native code cannot be interrupted otherwise.
-_XATLAS_PROGRAM = """
-import sys, numpy, xatlas
-try:
-    import resource
-    resource.setrlimit(resource.RLIMIT_CPU, (int(sys.argv[3]), -1))
-except ImportError:  # Windows
-    pass
-given = numpy.load(sys.argv[1])
-atlas = xatlas.Atlas()
-atlas.add_mesh(given["vertices"], given["faces"])
-charts, pack = xatlas.ChartOptions(), xatlas.PackOptions()
-a, b, c = (given["vertices"][given["faces"][:, i]] for i in range(3))
-area = 0.5 * numpy.linalg.norm(numpy.cross(b - a, c - a), axis=1).sum()
-charts.max_iterations, charts.max_chart_area = 1, 0.04 * float(area)  # large charts are slow
-pack.resolution, pack.padding, pack.bilinear = int(given["size"]), int(given["padding"]), True
-atlas.generate(charts, pack)
-origin, faces, uv = atlas.get_mesh(0)
-numpy.savez(sys.argv[2], origin=origin, faces=faces, uv=uv)
-"""
+LEAST_PADDING = 2  # texels between charts: bilinear lookups reach half a texel beyond an edge
+PADDING = 256  # further texels for every so many of the side, for as many levels of mip maps
 
 
 class Unwrapper(ABC):
@@ -64,63 +32,23 @@ class Unwrapper(ABC):
         """
 
 
-def unwrap(mesh: Mesh, size: int = 1024, *, padding: int = 4, method: str = "auto") -> Mesh:
+def unwrap(
+    mesh: Mesh, size: int = 1024, *, padding: int | None = None, method: str = "box"
+) -> Mesh:
     """Return the mesh as the `Unwrapper` of that name cuts it.
+
+    Args:
+        mesh: see `Unwrapper.unwrap`.
+        size: see there.
+        padding: see there; by default a 256th of the side, two texels at least.
+        method: name of the plugin.
 
     Raises:
         PluginError: if there is none.
     """
-    made: Mesh = find("unwrap", method)().unwrap(mesh, size, padding)
+    gap = max(LEAST_PADDING, size // PADDING) if padding is None else padding
+    made: Mesh = find("unwrap", method)().unwrap(mesh, size, gap)
     return made
-
-
-@register("unwrap", "auto")
-class Auto(Unwrapper):
-    """Xatlas up to 60,000 faces; box beyond, or if xatlas fails."""
-
-    def unwrap(self, mesh: Mesh, size: int, padding: int = 4) -> Mesh:
-        """Neither the clock nor the load of the machine decides."""
-        if len(mesh.faces) > MOST_FACES:
-            _log.info(
-                "unwrap: %d faces are too many for xatlas, projecting on axes", len(mesh.faces)
-            )
-            return unwrap(mesh, size, padding=padding, method="box")
-        try:
-            return Xatlas().unwrap(mesh, size, padding)
-        except subprocess.CalledProcessError as error:
-            why = error.stderr.strip().splitlines()[-1:] or error.returncode
-            _log.warning(
-                "unwrap: xatlas failed (%s), projecting on axes instead (more seams, same colours)",
-                why,
-            )
-            return unwrap(mesh, size, padding=padding, method="box")
-
-
-@register("unwrap", "xatlas")
-class Xatlas(Unwrapper):
-    """Charts by xatlas: few seams; its work grows faster than the mesh."""
-
-    def unwrap(self, mesh: Mesh, size: int, padding: int = 4) -> Mesh:
-        """Run xatlas in a process of its own."""
-        with tempfile.TemporaryDirectory() as folder:
-            given, made = Path(folder) / "given.npz", Path(folder) / "made.npz"
-            np.savez(
-                given,
-                vertices=mesh.vertices.astype(np.float32),
-                faces=mesh.faces.astype(np.uint32),
-                size=size,
-                padding=padding,
-            )
-            subprocess.run(
-                [sys.executable, "-c", _XATLAS_PROGRAM, str(given), str(made), str(CPU_LIMIT_S)],
-                check=True,
-                capture_output=True,
-                text=True,
-            )
-            with np.load(made) as result:
-                return cut_along(
-                    mesh, result["origin"].astype(np.int64), result["faces"], result["uv"]
-                )
 
 
 def cut_along(

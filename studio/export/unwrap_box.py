@@ -1,10 +1,17 @@
-"""UV coordinates for a mesh: an atlas of its projections on the axes."""
+"""UV coordinates for a mesh: patches that face one axis each, laid flat and packed.
+
+A patch of faces that one axis sees is a height field, so its projection has no folds; from there it
+is flattened without much stretch (`studio.export.flatten`). Few patches, any number of faces, and
+nothing that depends on the machine.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
+from studio.export.flatten import flattened
+from studio.export.packing import packed
 from studio.export.raster import covered_texels
 from studio.export.unwrap import Unwrapper, cut_along
 from studio.mesh import Mesh
@@ -14,48 +21,75 @@ _AXES = np.array(
     [[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], dtype=np.float64
 )
 
+STEEPEST = 0.2  # cosine to its axis: a face that is seen more from its edge is not projected
+SMOOTHED = 12  # rounds in which faces take the axis of their neighbours
+TOGETHER = 0.3  # how much each of three neighbours counts in that, beside a cosine
+SMALL = 0.004  # of the surface; smaller charts join a neighbour where its axis sees them
+JOININGS = 4
 MOST_LAYERS = 32  # of a patch that folds over itself
 FOLD_GRID = 512  # lines along the mesh's longest side, on which folds are looked for
 
 
 @register("unwrap", "box")
 class Box(Unwrapper):
-    """Projections on the axes: fast, more seams."""
+    """Patches that face one axis each, laid flat without stretch: fast, any number of faces."""
 
     def unwrap(self, mesh: Mesh, size: int, padding: int = 4) -> Mesh:
-        """One chart for every connected patch that faces the same axis, packed on shelves."""
+        """One chart for every connected patch that faces the same axis."""
         label = _axis_labels(mesh)
         corner_uv, height = _projected(mesh, label)
         chart = _patches(mesh.faces, label)
         layer = _layers(corner_uv, height, chart, min(size, FOLD_GRID))
         if layer.any():
             chart = _patches(mesh.faces, chart * (layer.max() + 1) + layer)
-        count = int(chart.max()) + 1
-        low, high = np.full((count, 2), np.inf), np.full((count, 2), -np.inf)
-        np.minimum.at(low, chart, corner_uv.min(1))
-        np.maximum.at(high, chart, corner_uv.max(1))
-        place, texels_per_unit = _pack(high - low, size, padding)
-        corner_uv = ((corner_uv - low[chart, None]) * texels_per_unit + place[chart, None]) / size
         key = chart[:, None] * np.int64(len(mesh.vertices)) + mesh.faces
         names, first, inverse = np.unique(key.ravel(), return_index=True, return_inverse=True)
-        origin = names % len(mesh.vertices)
-        return cut_along(mesh, origin, inverse.reshape(-1, 3), corner_uv.reshape(-1, 2)[first])
+        joint = inverse.reshape(-1, 3)
+        corners = mesh.vertices[mesh.faces].astype(np.float64)
+        flat = packed(flattened(corners, corner_uv, joint, chart), chart, size, padding) / size
+        return cut_along(mesh, names % len(mesh.vertices), joint, flat.reshape(-1, 2)[first])
 
 
-def _axis_labels(mesh: Mesh, rounds: int = 4) -> Int[np.ndarray, " m"]:
-    """The axis (+x -x +y -y +z -z) each face looks along, smoothed to get fewer charts."""
-    normals = mesh.face_normals.astype(np.float64)
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)
-    votes = normals @ _AXES.T
-    allowed = votes > 0.35  # never project a face that is seen nearly from its edge
+def _axis_labels(mesh: Mesh) -> Int[np.ndarray, " m"]:
+    """The axis (+x -x +y -y +z -z) each face looks along, smoothed to get few charts."""
+    doubled = mesh.face_normals.astype(np.float64)
+    area = np.linalg.norm(doubled, axis=1)
+    votes = (doubled / np.maximum(area, 1e-20)[:, None]) @ _AXES.T
+    allowed = votes > STEEPEST
+    allowed[~allowed.any(1)] = True  # faces without area
     a, b = _adjacent_faces(mesh.faces)
     label = votes.argmax(1)
-    for _ in range(rounds):
-        score = votes.copy()
+    for _ in range(SMOOTHED):
+        near = np.zeros(votes.size)
         for one, other in ((a, b), (b, a)):
-            np.add.at(score, (one, label[other]), 0.25)
-        label = np.where(allowed, score, -np.inf).argmax(1)
+            near += np.bincount(one * 6 + label[other], minlength=votes.size)
+        label = np.where(allowed, votes + TOGETHER * near.reshape(votes.shape), -np.inf).argmax(1)
+    for _ in range(JOININGS):
+        label = _joined(mesh.faces, label, allowed, area / area.sum(), (a, b))
     return label
+
+
+def _joined(
+    faces: Int[np.ndarray, "m 3"],
+    label: Int[np.ndarray, " m"],
+    allowed: Bool[np.ndarray, "m 6"],
+    share: Float[np.ndarray, " m"],
+    adjacent: tuple[np.ndarray, np.ndarray],
+) -> Int[np.ndarray, " m"]:
+    """Small patches given to the axis of the neighbour that they share most edges with."""
+    patch, (a, b) = _patches(faces, label), adjacent
+    count = int(patch.max()) + 1
+    small = np.bincount(patch, share) < SMALL
+    border = np.zeros(count * 6)
+    for one, other in ((a, b), (b, a)):
+        across = (patch[one] != patch[other]) & small[patch[one]]
+        at = patch[one[across]] * 6 + label[other[across]]
+        border += np.bincount(at, minlength=count * 6)
+    seen = np.stack([np.bincount(patch, ~allowed[:, k], count) == 0 for k in range(6)], 1)
+    border = np.where(seen, border.reshape(count, 6), 0)
+    chosen = border.argmax(1)
+    moved = small & (border.max(1) > 0)
+    return np.where(moved[patch], chosen[patch], label)
 
 
 def _projected(
@@ -67,6 +101,8 @@ def _projected(
     for side in range(6):
         here, axis = label == side, side // 2
         plane[here] = corners[here][..., [i for i in range(3) if i != axis]]
+        if _AXES[side, axis] * (-1) ** axis < 0:
+            plane[here, :, 0] *= -1  # so that all faces stay counter-clockwise
         height[here] = corners[here][..., axis] * _AXES[side, axis]
     return plane, height
 
@@ -117,39 +153,3 @@ def _patches(faces: Int[np.ndarray, "m 3"], label: Int[np.ndarray, " m"]) -> np.
     shape = (len(faces), len(faces))
     graph = coo_matrix((np.ones(same.sum(), dtype=bool), (a[same], b[same])), shape=shape)
     return connected_components(graph, directed=False)[1]
-
-
-def _pack(extent: Float[np.ndarray, "k 2"], size: int, padding: int) -> tuple[np.ndarray, float]:
-    """Place boxes on shelves, tallest first, at the largest common scale that fits.
-
-    Returns:
-        lower left corners in texels, and texels per world unit.
-    """
-    low, high = 0.0, size / float(extent.max())
-    best = None
-    for _ in range(18):
-        scale = 0.5 * (low + high) if best is not None or low else high
-        place = _shelves(np.ceil(extent * scale).astype(np.int64) + padding, size)
-        if place is None:
-            high = scale
-        else:
-            low, best = scale, place
-        if low == 0.0:
-            low = high / 2**12
-    if best is None:  # more charts than texels allow: overlap beats failure, colours stay close
-        return np.zeros_like(extent), low
-    return best + padding / 2, low
-
-
-def _shelves(boxes: Int[np.ndarray, "k 2"], size: int) -> np.ndarray | None:
-    place = np.empty(boxes.shape)
-    x = y = shelf = 0
-    for i in np.argsort(-boxes[:, 1], kind="stable"):
-        width, height = boxes[i]
-        if x + width > size:
-            x, y, shelf = 0, y + shelf, 0
-        if width > size or y + height > size:
-            return None
-        place[i] = x, y
-        x, shelf = x + width, max(shelf, height)
-    return place

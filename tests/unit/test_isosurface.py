@@ -228,15 +228,6 @@ def test_too_large_a_grid_is_refused_with_the_size_that_fits():
     assert 400 < fits < 700
 
 
-def test_small_holes_are_filled():
-    mesh = extract_mesh(sphere, 0.5, 32)
-    torn = mesh.faces[1:]
-    assert len(cleanup.open_edges(torn)) == 3
-    vertices, faces = cleanup.fill_small_holes(mesh.vertices, torn)
-    assert cleanup.is_watertight(faces)
-    assert len(vertices) == len(mesh.vertices) + 1
-
-
 def test_faces_are_turned_outward():
     mesh = extract_mesh(sphere, 0.5, 32)
     turned = cleanup.face_outward(mesh.vertices, mesh.flipped().faces)

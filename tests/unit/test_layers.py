@@ -34,7 +34,6 @@ HEAVY = {
     "embreex",
     "trimesh",
     "skimage",
-    "xatlas",
     "imageio",
     "torch",
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,9 +45,9 @@ def mesh() -> Mesh:
     return extract_mesh(bean, 0.5, 64, faces=4000).with_normals()
 
 
-@pytest.fixture(scope="module", params=["xatlas", "box"])
-def cut(request, mesh) -> Mesh:
-    return unwrap(mesh, 512, method=request.param)
+@pytest.fixture(scope="module")
+def cut(mesh) -> Mesh:
+    return unwrap(mesh, 512)
 
 
 def test_uv_lie_in_the_unit_square_and_the_surface_is_unchanged(mesh, cut):
@@ -68,7 +67,7 @@ def test_charts_do_not_overlap(cut):
     """Painted area equals the sum of the triangles' areas, so nothing is painted twice."""
     covered = rasterise_uv(cut, 1024).covered.mean()
     assert covered == pytest.approx(uv_areas(cut).sum(), rel=0.01)
-    assert covered > 0.35
+    assert covered > 0.58
 
 
 def test_a_surface_that_winds_over_itself_is_cut_into_layers():
@@ -116,26 +115,6 @@ def test_gaps_take_the_nearest_colour():
     assert texture[2, 3].tolist() == [255, 0, 0] and texture[5, 4].tolist() == [0, 0, 255]
 
 
-def test_an_unwrap_that_cannot_end_falls_back_and_says_so(mesh, caplog, monkeypatch):
-    program = unwrapping._XATLAS_PROGRAM.replace(
-        "atlas.generate", "while True: pass\natlas.generate"
-    )
-    monkeypatch.setattr(unwrapping, "_XATLAS_PROGRAM", program)
-    monkeypatch.setattr(unwrapping, "CPU_LIMIT_S", 1)
-    with caplog.at_level(logging.WARNING):
-        cut = unwrap(mesh, 256)
-    assert "xatlas failed" in caplog.text
-    assert np.array_equal(cut.uv, unwrap(mesh, 256, method="box").uv)
-
-
-def test_the_number_of_faces_decides_how_a_mesh_is_unwrapped(mesh, caplog, monkeypatch):
-    monkeypatch.setattr(unwrapping, "MOST_FACES", len(mesh.faces) - 1)
-    with caplog.at_level(logging.INFO):
-        cut = unwrap(mesh, 256)
-    assert f"{len(mesh.faces)} faces are too many" in caplog.text
-    assert np.array_equal(cut.uv, unwrap(mesh, 256, method="box").uv)
-
-
 def test_the_clock_decides_nothing_of_an_export():
     """What a busy machine makes is what an idle one makes: only the log looks at the time."""
     for path in Path(unwrapping.__file__).parent.glob("*.py"):
@@ -144,11 +123,11 @@ def test_the_clock_decides_nothing_of_an_export():
         assert path.name == "exporter.py" or "import time" not in source, path
 
 
-def test_every_box_chart_keeps_its_scale(mesh):
-    """Projection may squeeze a face, but by no more than its allowed slant."""
-    cut = unwrap(mesh, 512, method="box")
+def test_charts_keep_shape_and_scale(mesh):
+    """Flattening stretches the faces of a curved patch, but not much."""
+    cut = unwrap(mesh, 512)
     ratio = uv_areas(cut) / np.linalg.norm(cut.face_normals, axis=1)
-    assert ratio.max() / np.median(ratio) < 2 and ratio.min() / np.median(ratio) > 0.3
+    assert ratio.max() / np.median(ratio) < 1.3 and ratio.min() / np.median(ratio) > 0.7
 
 
 @pytest.fixture(scope="module")
@@ -343,7 +322,7 @@ def test_a_given_picture_ends_in_one_soft_line_on_a_lumpy_surface(lumpy_ball):
     parts = np.bincount(face_components(patch))
     assert parts.max() > 0.99 * parts.sum()
     steps = np.abs(np.diff(found[ball.faces], axis=1))
-    assert steps.max() < 0.6 and np.quantile(steps[steps > 0.02], 0.9) < 0.45
+    assert steps.max() < 0.75 and np.quantile(steps[steps > 0.02], 0.9) < 0.45
 
 
 def test_views_that_contradict_each_other_leave_the_field_its_colours(lumpy_ball):
