@@ -22,6 +22,7 @@ class Mesh:
         uv: texture coordinates, origin at the bottom left, [0, 1].
         texture: base colour picture, first row at the top.
         normals: unit vertex normals.
+        normal_map: unit normals in tangent space as glTF has them, first row at the top.
     """
 
     vertices: Float[np.ndarray, "n 3"]
@@ -30,6 +31,7 @@ class Mesh:
     uv: Float[np.ndarray, "n 2"] | None = None
     texture: UInt8[np.ndarray, "h w 3"] | None = None
     normals: Float[np.ndarray, "n 3"] | None = None
+    normal_map: UInt8[np.ndarray, "h w 3"] | None = None
 
     @property
     def face_normals(self) -> Float[np.ndarray, "m 3"]:

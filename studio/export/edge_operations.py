@@ -8,15 +8,19 @@ they stay, and so do the edges along the border.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from studio.ops.compiled import kernel, part
 
-Array = np.ndarray
+Array = NDArray[Any]
 
 LONG, SHORT = 4 / 3, 4 / 5  # of the wanted length (Botsch and Kobbelt 2004, section 4)
 TURNED = 0.3  # least cosine between a face's normals before and after
-FLAT = 0.7  # least cosine between the normals of a flipped edge's faces, before and after
+FLAT = 0.87  # least cosine between the normals of a flipped edge's faces, before and after
+MIDDLE = 0.003  # pull to the middle of a collapsed edge, of that of its planes
 MOST_NEIGHBOURS = 64
 
 
@@ -65,7 +69,7 @@ def _cosine(points: Array, a: int, b: int, c: int, d: int, e: int, f: int) -> fl
 
 
 @part
-def _link(twin: Array, g: int, h: int) -> None:
+def _link(twin: Any, g: int, h: int) -> None:
     if g >= 0:
         twin[g] = h
     if h >= 0:
@@ -74,7 +78,7 @@ def _link(twin: Array, g: int, h: int) -> None:
 
 @kernel
 def split_long(
-    points: Array, faces: Array, twin: Array, length: Array, valence: Array, counts: Array
+    points: Array, faces: Array, twin: Any, length: Array, valence: Array, counts: Array
 ) -> int:
     """Cut edges in the middle that are longer than wanted; return how many were.
 
@@ -125,17 +129,21 @@ def split_long(
 def collapse_short(
     points: Array,
     faces: Array,
-    twin: Array,
+    twin: Any,
     length: Array,
     valence: Array,
     fixed: Array,
+    quadrics: Array,
     count: int,
     most: int,
     below: float,
+    off: float,
 ) -> int:
     """Join the ends of edges that are shorter than wanted; return how many were.
 
-    An edge stays if the surface would fold, change its topology, or get an edge that is too long.
+    The joint vertex goes to where the planes around both ends meet best (Garland and Heckbert,
+    "Surface simplification using quadric error metrics", 1997). An edge stays if it would be too
+    far from them, or the surface would fold, change its topology, or get too long an edge.
 
     Args:
         points: vertices.
@@ -144,9 +152,12 @@ def collapse_short(
         length: wanted at each vertex.
         valence: edges at each vertex.
         fixed: vertices that stay.
+        quadrics: [n, 11] of each vertex, its planes weighted by areas: xx xy xz yy yz zz, three
+            linear terms, the constant, and the sum of the weights; they are added up.
         count: half-edges.
         most: edges that may be collapsed.
         below: collapsed is what is shorter than this times the wanted length.
+        off: how far the planes may be from the joint vertex, root mean square, in wanted lengths.
     """
     done, scratch = 0, len(points) - 1
     ring = np.empty(MOST_NEIGHBOURS, np.int64)
@@ -164,8 +175,8 @@ def collapse_short(
         c, d = faces[hp], faces[tp]
         if valence[a] + valence[b] > MOST_NEIGHBOURS or valence[c] < 4 or valence[d] < 4:
             continue
-        for k in range(3):
-            points[scratch, k] = 0.5 * (points[a, k] + points[b, k])
+        if _join(points, quadrics, a, b, scratch) > (off * 0.5 * (length[a] + length[b])) ** 2:
+            continue
         size = 0
         g = h
         while True:  # a's neighbours
@@ -199,6 +210,8 @@ def collapse_short(
             points[a, k] = points[scratch, k]
             faces[3 * (h // 3) + k] = -1
             faces[3 * (t // 3) + k] = -1
+        for k in range(quadrics.shape[1]):
+            quadrics[a, k] += quadrics[b, k]
         length[a] = 0.5 * (length[a] + length[b])
         valence[a] += valence[b] - 4
         valence[c] -= 1
@@ -208,8 +221,54 @@ def collapse_short(
 
 
 @part
+def _join(points: Array, quadrics: Array, a: int, b: int, to: int) -> float:
+    """Put into `to` the point where two vertices' planes meet; their mean squared distance to it.
+
+    Where they leave a direction open, it is that of the middle of both.
+    """
+    mx, my, mz = (
+        0.5 * (points[a, 0] + points[b, 0]),
+        0.5 * (points[a, 1] + points[b, 1]),
+        0.5 * (points[a, 2] + points[b, 2]),
+    )
+    xx, xy, xz = (
+        quadrics[a, 0] + quadrics[b, 0],
+        quadrics[a, 1] + quadrics[b, 1],
+        quadrics[a, 2] + quadrics[b, 2],
+    )
+    yy, yz, zz = (
+        quadrics[a, 3] + quadrics[b, 3],
+        quadrics[a, 4] + quadrics[b, 4],
+        quadrics[a, 5] + quadrics[b, 5],
+    )
+    lx, ly, lz = (
+        quadrics[a, 6] + quadrics[b, 6],
+        quadrics[a, 7] + quadrics[b, 7],
+        quadrics[a, 8] + quadrics[b, 8],
+    )
+    rest, weight = quadrics[a, 9] + quadrics[b, 9], quadrics[a, 10] + quadrics[b, 10]
+    pull = MIDDLE * weight
+    # (A + pull) x = pull m - l, for x - m
+    rx = -(lx + xx * mx + xy * my + xz * mz)
+    ry = -(ly + xy * mx + yy * my + yz * mz)
+    rz = -(lz + xz * mx + yz * my + zz * mz)
+    sx, sy, sz = xx + pull, yy + pull, zz + pull
+    c0, c1, c2 = sy * sz - yz * yz, yz * xz - xy * sz, xy * yz - sy * xz
+    scale = sx * c0 + xy * c1 + xz * c2
+    if scale > 1e-300:
+        dx = (c0 * rx + c1 * ry + c2 * rz) / scale
+        dy = (c1 * rx + (sx * sz - xz * xz) * ry + (xy * xz - sx * yz) * rz) / scale
+        dz = (c2 * rx + (xy * xz - sx * yz) * ry + (sx * sy - xy * xy) * rz) / scale
+        mx, my, mz = mx + dx, my + dy, mz + dz
+    points[to, 0], points[to, 1], points[to, 2] = mx, my, mz
+    error = xx * mx * mx + yy * my * my + zz * mz * mz + rest
+    error += 2 * (xy * mx * my + xz * mx * mz + yz * my * mz + lx * mx + ly * my + lz * mz)
+    return error / max(weight, 1e-300)
+
+
+@part
 def _stays_even(
-    points: Array, faces: Array, twin: Array, h: int, hp: int, to: int, longest: float
+    points: Array, faces: Array, twin: Any, h: int, hp: int, to: int, longest: float
 ) -> bool:
     """Whether the faces around the start of a half-edge, but for its two, may follow it to `to`."""
     a, t = faces[h], twin[h]
@@ -229,7 +288,7 @@ def _stays_even(
 def flip_edges(
     points: Array,
     faces: Array,
-    twin: Array,
+    twin: Any,
     valence: Array,
     fixed: Array,
     count: int,
@@ -305,7 +364,7 @@ def _cotangent(points: Array, apex: int, a: int, b: int) -> float:
 
 
 @part
-def _adjacent(faces: Array, twin: Array, h: int, vertex: int) -> bool:
+def _adjacent(faces: Array, twin: Any, h: int, vertex: int) -> bool:
     """Whether the start of a half-edge, which is not at a border, has an edge to a vertex."""
     g = h
     while True:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,9 +16,12 @@ from studio.errors import ConfigError
 from studio.export.base import Exporter, Meshed
 from studio.export.brought import colour_function, without_seams
 from studio.export.cleanup import vertex_normals
-from studio.export.files import mesh_format, remove_others, write_meshes
+from studio.export.clock import Clock
+from studio.export.files import MOST_LEVELS, mesh_format, remove_others, write_meshes
+from studio.export.levels import coloured_vertices, colours_of, level_texture, reduced
+from studio.export.normal_map import with_normal_map
 from studio.export.readers import FORMATS, read_exact
-from studio.export.texture import Baker, fitting_size, query_colours
+from studio.export.texture import Baker, fitting_size, query_colours, texture_figures
 from studio.export.unwrap import unwrap
 from studio.export.view_colours import Footage
 from studio.export.world import WORLDS, transformed
@@ -28,10 +29,10 @@ from studio.io.files import atomic_write
 from studio.mesh import Mesh, MeshOptions
 from studio.metrics.renders import mesh_psnr
 from studio.metrics.solidity import solidity
+from studio.metrics.triangles import triangle_figures
 from studio.plugins.discovery import find
 from studio.plugins.ranges import CountOrZero, Factor, Length, OneOf, Range, Registered, Share
 from studio.plugins.registry import register
-from studio.progress import StageProgress
 from studio.views import ViewSet
 
 _log = logging.getLogger(__name__)
@@ -47,8 +48,13 @@ class MeshExporter(Exporter):
 
         resolution: Annotated[int, Range(8, 4096)] = 192
         """Grid cells along the longest side of the object."""
-        faces: Annotated[int, Range(0, 1_000_000_000)] = 20000
-        """Even triangles, about as many or less; 0 keeps the small, uneven ones of the grid."""
+        faces: (
+            Annotated[int, Range(0, 1_000_000_000)]
+            | Annotated[list[Annotated[int, Range(4, 1_000_000_000)]], Length(1, MOST_LEVELS)]
+        ) = 20000
+        """Even triangles, about as many or less; 0 keeps the small, uneven ones of the grid. A list, [20000, 5000, 1000], makes levels of detail: model_lod1, model_lod2, ... beside model."""  # noqa: E501
+        normal_map: bool = False
+        """Bake the unreduced surface into normal maps (glb): few triangles look like many."""
         smooth: Annotated[int, Range(0, 1000)] = 0
         """Rounds of Taubin smoothing before that."""
         keep_components: Share = 0.05
@@ -90,6 +96,10 @@ class MeshExporter(Exporter):
 
         def __post_init__(self) -> None:
             """Check what belongs together."""
+            if isinstance(self.faces, list) and sorted(set(self.faces))[::-1] != self.faces:
+                raise ConfigError(
+                    f"faces is {self.faces}.", allowed="each level with fewer than the one before"
+                )
             if self.height and self.world == "capture":
                 raise ConfigError(
                     f"height is {self.height:g} and world 'capture'.",
@@ -128,7 +138,8 @@ class MeshExporter(Exporter):
             lies in ``figures``: of the first file, read back where that is possible (``measured``
             says), ``mesh_psnr`` against the views and what `solidity` tells; ``mesh_psnr_field`` of
             the field's own colours, faces, seconds per part, and under ``files`` where each lies
-            (`Placement.record`); ``warnings``, sentences on what was lost.
+            (`Placement.record`); what `texture_figures` and `triangle_figures` tell; faces of
+            further levels; ``warnings``, sentences on what was lost.
 
         Raises:
             ExportError: if the model has no surface.
@@ -139,11 +150,13 @@ class MeshExporter(Exporter):
             raise ConfigError(
                 "exporter.texture_source is 'views', but this run has none.", allowed="auto, field"
             )
-        clock, self.figures = _Clock(), {}
+        clock, self.figures = Clock(), {}
         warnings: list[str] = []
         with clock.stage("surface"):
-            mesh = source.mesh(cfg.resolution, self._options, report=warnings.append)
-        mesh, textured = self._colour(mesh, source, views, originals, clock)
+            mesh, whole = self._surface(source, warnings.append)
+        mesh, textured = self._colour(mesh, whole, source, views, originals, clock)
+        with clock.stage("levels"):
+            levels = [self._level(textured or mesh, whole, faces) for faces in self._faces[1:]]
         with clock.stage("files"):
             meshes = {
                 name: (textured or mesh) if kind.wants_texture else mesh
@@ -153,6 +166,7 @@ class MeshExporter(Exporter):
                 meshes,
                 views,
                 Path(folder),
+                levels=levels,
                 inspected=(textured or mesh) if cfg.inspect else None,
                 world=cfg.world,
                 height=cfg.height,
@@ -166,6 +180,8 @@ class MeshExporter(Exporter):
         with clock.stage("measuring"):
             self._measure(written, meshes[cfg.formats[0]], views)
         self.figures |= {"mesh_faces": len(mesh.faces), "export_s": clock.laps}
+        self.figures |= {"level_faces": [len(level.faces) for level in levels]} if levels else {}
+        self.figures |= triangle_figures(mesh)
         self.figures["warnings"] = warnings
         _log.debug("seconds: %s", clock)
         seen = self.figures.get("mesh_psnr")
@@ -177,24 +193,49 @@ class MeshExporter(Exporter):
         self, source: Meshed, views: ViewSet | None = None, originals: Sequence[ViewSet] = ()
     ) -> Mesh:
         """Return the mesh that `export` writes, textured; see the base class."""
-        clock = _Clock()
+        clock = Clock()
         with clock.stage("surface"):
-            mesh = source.mesh(self.cfg.resolution, self._options)
-        mesh, textured = self._colour(mesh, source, views, originals, clock)
+            mesh, whole = self._surface(source)
+        mesh, textured = self._colour(mesh, whole, source, views, originals, clock)
         return textured or mesh
 
     @property
-    def _options(self) -> MeshOptions:
-        cfg = self.cfg
-        return MeshOptions(cfg.faces, cfg.smooth, cfg.keep_components, cfg.slope, cfg.memory_gb)
+    def _faces(self) -> list[int]:
+        """Of every level, the finest first."""
+        return self.cfg.faces if isinstance(self.cfg.faces, list) else [self.cfg.faces]
+
+    def _surface(
+        self, source: Meshed, report: Callable[[str], None] | None = None
+    ) -> tuple[Mesh, Mesh]:
+        """The finest level, and the surface before it is reduced if that is needed any more."""
+        cfg, faces = self.cfg, self._faces
+        options = MeshOptions(faces[0], cfg.smooth, cfg.keep_components, cfg.slope, cfg.memory_gb)
+        if len(faces) == 1 and not cfg.normal_map:
+            mesh = source.mesh(cfg.resolution, options, report=report)
+            return mesh, mesh
+        whole = source.mesh(cfg.resolution, replace(options, faces=0), report=report)
+        if whole.texture is not None:
+            return whole, without_seams(whole)
+        return reduced(whole, faces[0]) if faces[0] else whole, whole
+
+    def _level(self, finest: Mesh, whole: Mesh, faces: int) -> Mesh:
+        """The surface with fewer faces, and the colours of the finest level."""
+        mesh = reduced(replace(whole, colours=None), faces)
+        if finest.texture is None:
+            return coloured_vertices(mesh, finest)
+        size = level_texture(len(finest.texture), len(mesh.faces), len(finest.faces))
+        baker = self.baker(unwrap(mesh, size, method=self.cfg.unwrap), size)
+        made = baker.textured(baker.query(colours_of(finest)))
+        return with_normal_map(made, whole, size) if self.cfg.normal_map else made
 
     def _colour(
         self,
         mesh: Mesh,
+        whole: Mesh,
         source: Meshed,
         views: ViewSet | None,
         originals: Sequence[ViewSet],
-        clock: _Clock,
+        clock: Clock,
     ) -> tuple[Mesh, Mesh | None]:
         """The mesh with vertex colours, and with a texture if a format needs one."""
         cfg, device = self.cfg, source.device
@@ -226,7 +267,13 @@ class MeshExporter(Exporter):
                     field_only = baker.textured(texels)
                     self.figures["mesh_psnr_field"] = mesh_psnr(field_only, painted, cfg.psnr_views)
                 texels = baker.refined(texels, footage, mesh)
-        return mesh, baker.textured(texels)
+        textured = baker.textured(texels)
+        pictures = [] if painted is None else [painted, *originals]
+        self.figures |= texture_figures(cut, size, pictures)
+        if cfg.normal_map and textured.texture is not None:
+            with clock.stage("normals"):
+                textured = with_normal_map(textured, whole, size)
+        return mesh, textured
 
     def _measure(self, written: dict[str, Path], mesh: Mesh, views: ViewSet | None) -> None:
         """Is the main file a solid, and does it look like the views?
@@ -272,27 +319,3 @@ class MeshExporter(Exporter):
             with atomic_write(written["preview"]) as temporary:
                 sheet.save(temporary, optimize=True)
         return written
-
-
-class _Clock:
-    """Seconds per stage, for the log; shows what takes long."""
-
-    SAID = {
-        "files": "writing files",
-        "unwrap": "unwrapping",
-        "bake": "baking the texture",
-        "views": "colours from the views",
-    }
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        began = time.perf_counter()
-        with StageProgress(self.SAID.get(name, name)):
-            yield
-        self.laps[name] = round(time.perf_counter() - began, 3)
-
-    def __str__(self) -> str:
-        return ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self.laps.items())

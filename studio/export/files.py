@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from studio.errors import PluginError
+from studio.export.brought import without_seams
 from studio.export.formats.base import MeshFormat
 from studio.export.inspection import write_inspection
 from studio.export.notes import notes_of
@@ -21,6 +22,7 @@ from studio.views import ViewSet
 
 _log = logging.getLogger(__name__)
 
+MOST_LEVELS = 8  # of detail
 PICTURES = ("inspect.glb", "turntable.mp4", "turntable.gif", "preview.png")
 """What an export may write beside `model.*`."""
 
@@ -30,6 +32,7 @@ def write_meshes(
     views: ViewSet | None,
     folder: Path,
     *,
+    levels: Sequence[Mesh] = (),
     inspected: Mesh | None = None,
     world: str = "auto",
     height: float = 0.0,
@@ -40,12 +43,14 @@ def write_meshes(
         meshes: by the name of their format, in the world of the views.
         views: what they were made of.
         folder: where the files go.
+        levels: coarser ones, written as `model_lod1.<suffix>` and so on, at the place of the main
+            mesh: engines take one file a level, and every reader shows each of them as an object.
         inspected: mesh of `inspect.glb`; None does not write it.
         world: see `studio.export.world.place`.
         height: see there.
 
     Returns:
-        main files by format (`inspect` among them), by file name where it lies
+        main files by format (`inspect` among them, and `glb_lod1`, ...), by file name where it lies
         (`Placement.record`), and all files.
     """
     notes = notes_of(views)
@@ -60,6 +65,13 @@ def write_meshes(
         everything += kind.write(placed, path, replace(notes, placement=placement))
         written[name], records[path.name] = path, kind.record(placement)
         _say_offset(path, records[path.name], kind.holds_offset)
+        for number, level in enumerate(levels, 1):
+            if level.texture is not None and not kind.wants_texture:
+                level = without_seams(level)
+            path = folder / f"model_lod{number}{kind.suffix}"
+            said = replace(notes, placement=placement, name=f"{notes.name} LOD{number}")
+            everything += kind.write(placement.mesh(level), path, said)
+            written[f"{name}_lod{number}"], records[path.name] = path, kind.record(placement)
     if inspected is not None and views is not None:
         kind = mesh_format("glb")
         placement = place(inspected, views, kind.up, world, height)
@@ -94,7 +106,8 @@ def _all_names() -> set[str]:
     for name in available("format"):
         with contextlib.suppress(PluginError):  # what does not load has written nothing
             kind = mesh_format(name)
-            names |= {f"model{suffix}" for suffix in (kind.suffix, *kind.beside)}
+            stems = ["model", *(f"model_lod{number}" for number in range(1, MOST_LEVELS))]
+            names |= {stem + suffix for stem in stems for suffix in (kind.suffix, *kind.beside)}
     return names
 
 

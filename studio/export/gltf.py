@@ -16,6 +16,7 @@ from jaxtyping import Float, Int64, UInt8
 
 from studio.export.attributes import png_bytes, srgb_to_linear, unit_normals, welded
 from studio.export.cleanup import open_edges
+from studio.export.normal_map import tangents
 from studio.export.notes import GENERATOR, Notes
 from studio.export.world import Z_UP_TO_Y_UP
 from studio.mesh import Mesh
@@ -50,20 +51,24 @@ class GltfScene:
         }
 
     def add_object(self, mesh: Mesh) -> None:
-        """Add a mesh with its texture or vertex colours, under the name in the notes.
+        """Add a mesh with its texture and normal map, or vertex colours, named as the notes say.
 
         The material is fully rough and not metallic, and shows from both sides where the surface is
         open. Vertex colours are stored linear, as glTF defines them; textures are sRGB.
         """
         attributes = {"POSITION": mesh.vertices, "NORMAL": unit_normals(mesh)}
-        picture = None
+        picture = relief = None
         if mesh.texture is not None and mesh.uv is not None:
-            picture = mesh.texture
+            picture, relief = mesh.texture, mesh.normal_map
             attributes["TEXCOORD_0"] = np.stack([mesh.uv[:, 0], 1 - mesh.uv[:, 1]], axis=1)
+            if relief is not None:
+                attributes["TANGENT"] = tangents(mesh)
         elif mesh.colours is not None:
             attributes["COLOR_0"] = srgb_to_linear(mesh.colours)
         name, is_open = self.notes.name, len(open_edges(welded(mesh)[1][mesh.faces])) > 0
-        material = self.add_material(f"{name} surface", picture, both_sides=is_open)
+        material = self.add_material(
+            f"{name} surface", picture, normal_map=relief, both_sides=is_open
+        )
         self.add_mesh(name, attributes, mesh.faces.reshape(-1), material)
 
     def add_mesh(
@@ -74,11 +79,12 @@ class GltfScene:
         material: int,
         mode: int = TRIANGLES,
     ) -> None:
-        """Add a node with one mesh; POSITION and NORMAL are in the world, uv start at the top."""
+        """Add a node with one mesh; directions are in the world, uv start at the top."""
         named = {}
         for key, values in attributes.items():
-            turned = values @ Z_UP_TO_Y_UP.T if key in ("POSITION", "NORMAL") else values
-            array = np.ascontiguousarray(turned, dtype="<f4")
+            array = np.array(values, dtype="<f4")
+            if key in ("POSITION", "NORMAL", "TANGENT"):
+                array[:, :3] = values[:, :3] @ Z_UP_TO_Y_UP.T
             bounds = (
                 {"min": array.min(axis=0).tolist(), "max": array.max(axis=0).tolist()}
                 if key == "POSITION"
@@ -107,6 +113,7 @@ class GltfScene:
         name: str,
         picture: UInt8[np.ndarray, "h w c"] | None = None,
         *,
+        normal_map: UInt8[np.ndarray, "h w 3"] | None = None,
         colour: tuple[float, float, float] | None = None,
         unlit: bool = False,
         both_sides: bool = False,
@@ -123,6 +130,8 @@ class GltfScene:
             surface["baseColorTexture"] = {"index": self._add_texture(name, picture)}
             if picture.shape[-1] == 4:
                 material["alphaMode"], both_sides = "BLEND", True
+        if normal_map is not None:
+            material["normalTexture"] = {"index": self._add_texture(f"{name} normals", normal_map)}
         if both_sides:
             material["doubleSided"] = True
         if unlit:

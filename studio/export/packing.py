@@ -17,7 +17,7 @@ Array = np.ndarray
 
 GRID = 512  # cells along the square, at most: a cell is a texel, or some
 DRAFT = 192  # cells along the square on which orders are tried
-ORDERS = 16
+ORDERS = 32
 MIXED = 0.35  # how far orders depart from the largest first, in logarithms of sides
 DRAFTED = 0.66  # share of the square that charts have in such a try
 ANGLES = 45  # of which the one with the smallest box around a chart is its upright position

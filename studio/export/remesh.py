@@ -25,12 +25,14 @@ Vertices = Float[np.ndarray, "n 3"]
 Faces = Int[np.ndarray, "m 3"]
 
 ROUNDS = 8
+OFF = 0.12  # distance of planes from a vertex, in wanted lengths, at which edges are not collapsed
+FLAT, CREASE = 0.08, 0.25  # how much normals around a vertex differ that slides, and that does not
 COLLAPSES = 12  # sweeps in a round, at most
 FINEST, COARSEST = 0.45, 1.6  # wanted lengths, of the usual one
 EQUILATERAL = np.sqrt(3) / 4  # area of a triangle with sides of 1
-FITS = 2  # rounds of bringing the triangles close to the surface
+FITS = 3  # rounds of bringing the triangles close to the surface
 STIFF = 0.05  # how much vertices resist that, of a sample's pull
-SLIVER = 2.5  # aspect ratio beyond which that may not make a triangle worse
+SLIVER = 3.5  # aspect ratio beyond which that may not make a triangle worse
 SAMPLES = np.array(
     [[1, 1, 1], [4, 1, 1], [1, 4, 1], [1, 1, 4], [5, 5, 2], [5, 2, 5], [2, 5, 5]], dtype=float
 )
@@ -81,21 +83,33 @@ def _adjusted(
     counts = np.array([n, m])
     split_long(placed, flat, twin, length, valence, counts)
     edges = 3 * int(counts[1])
-    collapse = (placed, flat, twin, length, valence, fixed, edges)
-    for _ in range(COLLAPSES):
-        if collapse_short(*collapse, edges, SHORT) < 0.002 * m:
-            break
+    quadrics = _quadrics(placed, flat[:edges].reshape(-1, 3))
+    collapse = (placed, flat, twin, length, valence, fixed, quadrics, edges)
+    for sweep in range(COLLAPSES):
+        collapse_short(*collapse, edges, SHORT, OFF * 2 ** (sweep / 2 - 2))
     if most:
-        below = SHORT
-        while (over := np.count_nonzero(flat[:edges:3] >= 0) - most) > 1 and below < 2 * LONG:
-            below *= 1.05
-            collapse_short(*collapse, over // 2, below)
+        below, off = SHORT, OFF
+        while (over := np.count_nonzero(flat[:edges:3] >= 0) - most) > 1 and below < 4 * LONG:
+            below, off = 1.05 * below, 1.1 * off
+            collapse_short(*collapse, over // 2, below, off)
     for _ in range(3):
         flip_edges(placed, flat, twin, valence, fixed, edges, by_angle)
     left = flat[:edges].reshape(-1, 3)
     left = left[left[:, 0] >= 0]
     both, left = compact(np.concatenate([placed, length[:, None]], axis=1), left)
     return both[:, :3], left, both[:, 3]
+
+
+def _quadrics(points: Vertices, faces: Faces) -> Float[np.ndarray, "n 11"]:
+    """Of every vertex, as `collapse_short` wants them: the planes of the faces around it."""
+    one, other = _two_sides(points, faces)
+    normals = np.cross(one, other)
+    weight = np.linalg.norm(normals, axis=1)
+    x, y, z = (normals / np.maximum(weight, 1e-300)[:, None]).T
+    d = -(np.stack([x, y, z], 1) * points[faces[:, 0]]).sum(1)
+    terms = [x * x, x * y, x * z, y * y, y * z, z * z, d * x, d * y, d * z, d * d, np.ones_like(d)]
+    at, n = faces.ravel(), len(points)
+    return np.stack([np.bincount(at, (t * weight).repeat(3), n) for t in terms], 1)
 
 
 def _twins(faces: Faces, count: int) -> Int[np.ndarray, " 3*m"]:
@@ -138,7 +152,10 @@ def _relaxed(
     middle = _gathered(faces, corners.mean(1) * weight[:, None], len(points))
     total = np.bincount(faces.ravel(), weight.repeat(3), len(points))[:, None]
     move = middle / np.maximum(total, 1e-30) - points
-    move -= (move * normals).sum(1, keepdims=True) * normals
+    tensor = _quadrics(points, faces)[:, [0, 1, 2, 1, 3, 4, 2, 4, 5]].reshape(-1, 3, 3)
+    bent, axes = np.linalg.eigh(tensor)
+    free = np.clip((CREASE - bent / np.maximum(bent[:, 2:], 1e-300)) / (CREASE - FLAT), 0, 1)
+    move = np.einsum("nik,nk,njk,nj->ni", axes, free, axes, move)
     move[_borders(faces, len(points))] = 0
     return points + move, normals
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from studio.cameras import Cameras
-from studio.export.cleanup import vertex_normals
+from studio.export.cleanup import face_components, vertex_normals
 from studio.export.projection import Hits
 from studio.export.raster import covered_texels
 from studio.export.seams import levelled, seams_of
@@ -36,10 +36,39 @@ def fitting_size(mesh: Mesh, views: ViewSet | None, originals: Sequence[ViewSet]
     """
     if views is None:
         return 1024
-    centre = torch.from_numpy(mesh.vertices.mean(0))
-    pixel = min(_pixel_side(given.cameras.to("cpu"), centre) for given in (views, *originals))
+    pixel = finest_pixel(mesh, (views, *originals))
     texels = mesh.area * (FINENESS / pixel) ** 2 / FILLED
     return next((side for side in (256, 512, 1024) if side**2 >= texels), 2048)
+
+
+def finest_pixel(mesh: Mesh, pictures: Sequence[ViewSet]) -> float:
+    """Side of the smallest pixels that show a mesh, at its middle, in world units."""
+    centre = torch.from_numpy(mesh.vertices.mean(0))
+    return min(_pixel_side(given.cameras.to("cpu"), centre) for given in pictures)
+
+
+def texture_figures(mesh: Mesh, size: int, pictures: Sequence[ViewSet]) -> dict[str, Any]:
+    """What a texture is good for.
+
+    Args:
+        mesh: with ``uv``.
+        size: side of the texture.
+        pictures: that its colours come from.
+
+    Returns:
+        ``texture_size``, ``texture_use`` (share of its texels that charts cover), ``charts``, and,
+        with pictures, ``texels_per_pixel`` (along a line, of the finest of them).
+    """
+    assert mesh.uv is not None, "the mesh has no uv"
+    corners = mesh.uv[mesh.faces].astype(np.float64)
+    one, other = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    use = 0.5 * float(np.abs(one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]).sum())
+    charts = int(face_components(mesh.faces).max()) + 1
+    figures = {"texture_size": size, "texture_use": round(use, 4), "charts": charts}
+    if pictures:
+        density = size * np.sqrt(use / mesh.area) * finest_pixel(mesh, pictures)
+        figures["texels_per_pixel"] = round(float(density), 3)
+    return figures
 
 
 def _pixel_side(cameras: Cameras, centre: Float[Tensor, 3]) -> float:
@@ -257,8 +286,15 @@ class _Spread:
         return np.asarray(colours, dtype=np.float32)[self.source]
 
 
+def spread(
+    values: Float[np.ndarray, "n 3"], covered: Bool[np.ndarray, "h w"]
+) -> Float[np.ndarray, "h w 3"]:
+    """A whole texture from the values of its covered texels: all others take the nearest one's."""
+    return _Spread(covered)(values)
+
+
 def fill_texture(
     colours: Float[np.ndarray, "n 3"], covered: Bool[np.ndarray, "h w"]
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Spread colours from covered texels to all others: seams and mip levels stay clean."""
-    return np.round(_Spread(covered)(colours) * 255.0).astype(np.uint8)
+    return np.round(spread(colours, covered) * 255.0).astype(np.uint8)

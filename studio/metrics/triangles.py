@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 
@@ -21,3 +23,9 @@ def aspect_ratios(mesh: Mesh) -> Float[np.ndarray, " m"]:
     with np.errstate(divide="ignore", invalid="ignore"):
         found = longest2 / doubled * np.sqrt(0.75)
     return np.where(doubled > 0, found, np.inf)
+
+
+def triangle_figures(mesh: Mesh) -> dict[str, Any]:
+    """Return ``aspect_ratio``: of `aspect_ratios` the median and the 99th percentile."""
+    found = np.quantile(aspect_ratios(mesh), [0.5, 0.99])
+    return {"aspect_ratio": {"median": round(float(found[0]), 3), "p99": round(float(found[1]), 3)}}

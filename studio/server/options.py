@@ -138,9 +138,12 @@ def _limited(kind: Any, most: float | None) -> Any:
         return functools.reduce(
             operator.or_, (_limited(part, most) for part in typing.get_args(kind))
         )
+    if typing.get_origin(kind) is list:
+        return list[_limited(typing.get_args(kind)[0], most)]  # type: ignore[misc]
     if typing.get_origin(kind) is not Annotated:
         return kind
     inside, *limits = typing.get_args(kind)
+    inside = _limited(inside, most)
     ours = [
         replace(limit, high=min(most, limit.high)) if isinstance(limit, Range) else limit
         for limit in limits

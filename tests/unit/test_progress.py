@@ -202,7 +202,7 @@ def test_compiling_is_shown(
 
 
 def test_every_long_part_of_an_export_is_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    from studio.export import exporter
+    from studio.export import clock as parts
 
     names: list[str] = []
 
@@ -211,8 +211,8 @@ def test_every_long_part_of_an_export_is_a_stage(monkeypatch: pytest.MonkeyPatch
             names.append(self.label)
             return super().__enter__()
 
-    monkeypatch.setattr(exporter, "StageProgress", Noted)
-    clock = exporter._Clock()
+    monkeypatch.setattr(parts, "StageProgress", Noted)
+    clock = parts.Clock()
     with clock.stage("unwrap"):
         pass
     assert names == ["unwrapping"] and clock.laps["unwrap"] >= 0
