@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from studio.geometry.base import Geometry, GeometryOutput
 from studio.ops.backend import BACKENDS, choose_backend
-from studio.ops.field import colour_network, hash_field, length, squareplus
+from studio.ops.field import colour_network, hash_distance, hash_field, length, squareplus
 from studio.ops.hash_grid import (
     FINEST,
     MOST_LEVELS,
@@ -84,13 +84,18 @@ class HashSDF(Geometry):
         """Return what evaluates the field on a device; ``torch`` is the reference."""
         return choose_backend("hash-sdf", self.cfg.backend, device)
 
+    @property
+    def weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of the field's network."""
+        return self.w1, self.b1, self.w2, self.b2
+
     def forward(self, points: Float[Tensor, "n 3"]) -> GeometryOutput:
         """Evaluate the field in [-1, 1]^3; points themselves receive no gradient."""
         points = points.detach().to(self.table.dtype)
         sdf, gradient, feature = hash_field(
             points.T.contiguous(),  # a view where the points are stored feature-major
             self.table,
-            (self.w1, self.b1, self.w2, self.b2),
+            self.weights,
             self.layout,
             self.cfg.radius,
             backend=self.backend(points.device),
@@ -101,6 +106,8 @@ class HashSDF(Geometry):
         """Evaluate the signed distance alone."""
         x = points.to(self.table.dtype).T.contiguous()
         backend = self.backend(points.device)
+        if backend == "cpu":
+            return hash_distance(x, self.table, self.weights, self.layout, self.cfg.radius)
         y, _, _ = encode(x * 0.5 + 0.5, self.table, self.layout, normals=False, backend=backend)
         hidden = squareplus(torch.addmm(self.b1[:, None], self.w1, y))
         return (self.w2[:1] @ hidden)[0] + (length(x) + (self.b2[0] - self.cfg.radius))

@@ -76,9 +76,15 @@ def interpreting() -> bool:
 
 
 @functools.cache
+def _installed(module: str) -> bool:
+    """Whether a module can be found; asked several times in every training step."""
+    return importlib.util.find_spec(module) is not None
+
+
+@functools.cache
 def _import_problem(module: str) -> str | None:
     """Why an optional CUDA extension cannot be imported, or None; imports it on first use."""
-    if importlib.util.find_spec(module) is None:
+    if not _installed(module):
         return f"{module} is not installed"
     try:
         importlib.import_module(module)
@@ -102,13 +108,13 @@ def obstacle(backend: str, device: torch.device, *, supported: bool = True) -> s
     if backend == "cpu":
         if device.type != "cpu":
             return f"numba kernels take CPU tensors, these are on {device.type}"
-        if importlib.util.find_spec("numba") is None:
+        if not _installed("numba"):
             return "numba is not installed"
         return None if supported else "numba kernels handle 2 features per level only"
     if device.type != "cuda" and not (backend == "triton" and interpreting()):
         return f"it takes CUDA tensors, these are on {device.type}"
     if backend == "triton":
-        return None if importlib.util.find_spec("triton") else "triton is not installed"
+        return None if _installed("triton") else "triton is not installed"
     return _import_problem({"tcnn": "tinycudann", "nerfacc": "nerfacc"}[backend])
 
 

@@ -12,11 +12,14 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
+from pathlib import Path
+from types import FunctionType
 from typing import Any
 
-from numba import njit
+from numba import config, njit
 from numba.core import event
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.extending import intrinsic
 
 from studio.progress import StageProgress
 
@@ -28,7 +31,21 @@ Function = Callable[..., Any]
 
 
 class _Cache(FunctionCache):
-    """numba's cache of a function, without which one can live: on a full disk, for example."""
+    """numba's cache of a function, without which one can live: on a full disk, for example.
+
+    It holds for as long as the files of the function and of all its parts are those it was made of.
+    """
+
+    def __init__(self, function: Function) -> None:
+        super().__init__(function)
+        stamps = [
+            (path.name, path.stat().st_mtime, path.stat().st_size) for path in sources(function)
+        ]
+        self._cache_file = IndexDataCacheFile(
+            cache_path=self._cache_path,
+            filename_base=self._impl.filename_base,
+            source_stamp=(self._impl.locator.get_source_stamp(), stamps),
+        )
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """What another process compiled, or None."""
@@ -79,6 +96,23 @@ class _Told(event.Listener):
 event.register("numba:compile", _Told())
 
 
+def sources(function: Function) -> list[Path]:
+    """The files that a function and its parts are written in."""
+    files: set[Path] = set()
+    seen: set[Function] = set()
+    waiting = [function]
+    while waiting:
+        one = waiting.pop()
+        if one in seen:
+            continue
+        seen.add(one)
+        files.add(Path(one.__code__.co_filename))
+        named = (one.__globals__.get(name) for name in one.__code__.co_names)
+        parts = (getattr(value, "py_func", getattr(value, "_defn", None)) for value in named)
+        waiting += [part for part in parts if isinstance(part, FunctionType)]
+    return sorted(path for path in files if path.is_file())
+
+
 def kernel(function: Function | None = None, **options: Any) -> Function:
     """Compile a function that Python calls, and keep the result for other processes if possible.
 
@@ -105,4 +139,26 @@ def part(function: Function | None = None, **options: Any) -> Function:
     """
     if function is None:
         return functools.partial(part, **options)
-    return njit(error_model="numpy", forceinline=True, **options)(function)
+    dispatcher = njit(error_model="numpy", forceinline=True, **options)(function)
+    dispatcher.compile = _unoptimised(dispatcher.compile)
+    return dispatcher
+
+
+def _unoptimised(compilation: Function) -> Function:
+    """Leave it to the kernel, of whose code a part becomes a piece, to optimise it: once."""
+
+    def run(signature: Any) -> Any:
+        before = config.OPT
+        config.OPT = type(before)(0)
+        try:
+            return compilation(signature)
+        finally:
+            config.OPT = before
+
+    return run
+
+
+def written(function: Function) -> Function:
+    """Let parts call what is written in the compiler's language (see numba's `intrinsic`)."""
+    made: Function = intrinsic(function)
+    return made

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from studio.ops.backend import in_parallel
 from studio.ops.compiled import FAST, kernel, part
+from studio.ops.scalars_cpu import exponential
 
 
 @part(inline="always")
@@ -15,8 +16,8 @@ def _opacity(sdf, cosine, length, sharp, real):
     """Opacity of a section and its derivatives by both (zero where it is clamped)."""
     one, half, tiny = real(1), real(0.5), real(1e-5)
     shift = half * cosine * length
-    before = one / (one + np.exp(-sharp * (sdf - shift)))
-    after = one / (one + np.exp(-sharp * (sdf + shift)))
+    before = one / (one + exponential(-sharp * (sdf - shift)))
+    after = one / (one + exponential(-sharp * (sdf + shift)))
     bottom = before + tiny
     value = (before - after + tiny) / bottom
     inside = one if real(0) < value < one else real(0)

@@ -6,7 +6,8 @@ sdf = o[0] + |x| - r and its gradient is J^T g / 2 + x / |x| with g = W1^T (act'
 derivative of y by the position (see `studio.ops.hash_grid`; the half turns [0, 1] into [-1, 1]).
 `colour_network` has one hidden layer of rectifiers and a logistic output.
 
-On the CPU each is one autograd node: matrix products with native loops in between.
+On the CPU each is one autograd node: the field in native code, tile by tile
+(`studio.ops.field_cpu`), the colours as matrix products with native loops in between.
 """
 
 from __future__ import annotations
@@ -68,57 +69,26 @@ def hash_field_reference(
 class _HashField(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        points: Tensor,
-        table: Tensor,
-        w1: Tensor,
-        b1: Tensor,
-        w2: Tensor,
-        b2: Tensor,
-        layout: HashGridLayout,
-        radius: float,
+        ctx: Any, points: Tensor, layout: HashGridLayout, radius: float, *parameters: Tensor
     ) -> Field:
-        from studio.ops import field_cpu, hash_grid_cpu
+        from studio.ops import field_cpu
 
-        x, table, w1, b1, w2, b2 = (ready("field", t) for t in (points, table, w1, b1, w2, b2))
-        unit = x.mul(0.5).add_(0.5)
-        y = x.new_empty(layout.width, x.shape[1])
-        jacobian = x.new_empty(layout.width, 3, x.shape[1])
-        hash_grid_cpu.encode(unit, table, layout, y, jacobian)
-        z = w1 @ y
-        hidden, slope = torch.empty_like(z), torch.empty_like(z)
-        field_cpu.activate(z, b1, w2[0], hidden, slope)
-        out = torch.addmm(b2[:, None], w2, hidden)
-        g = w1.T @ slope
-        sdf, gradient = torch.empty_like(x[0]), torch.empty_like(x)
-        hash_grid_cpu.contract(jacobian, g, gradient)
-        field_cpu.add_sphere(x, radius, out[0], sdf, gradient)
-        ctx.save_for_backward(unit, jacobian, y, z, hidden, slope, g, w1, w2)
-        ctx.layout, ctx.shape = layout, table.shape
-        return sdf, gradient, out[1:]
+        points, table, *weights = (ready("field", t) for t in (points, *parameters))
+        count, keep = points.shape[1], any(ctx.needs_input_grad)
+        sdf, gradient = points.new_empty(count), points.new_empty(3, count)
+        features = points.new_empty(len(weights[2]) - 1, count)
+        results = sdf, gradient, features
+        ctx.context = field_cpu.forward(points, table, weights, layout, radius, keep, *results)
+        ctx.shape = table.shape
+        return results
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(
-        ctx: Any, grad_sdf: Tensor, grad_gradient: Tensor, grad_features: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        from studio.ops import field_cpu, hash_grid_cpu
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        from studio.ops import field_cpu
 
-        unit, jacobian, y, z, hidden, slope, g, w1, w2 = ctx.saved_tensors
-        grad_out = torch.cat([grad_sdf[None], grad_features])
-        grad_normal = ready("gradient", grad_gradient * 0.5)
-        grad_g = torch.empty_like(g)
-        hash_grid_cpu.expand(jacobian, grad_normal, grad_g)
-        grad_slope = w1 @ grad_g
-        grad_z = w2.T @ grad_out  # gradient by the hidden units, turned into that by z in place
-        sums, slope_sums = z.new_empty(len(z)), z.new_empty(len(z))
-        field_cpu.activate_backward(z, w2[0], grad_z, grad_slope, sums, slope_sums)
-        grad_w1 = torch.addmm(slope @ grad_g.T, grad_z, y.T)
-        grad_w2 = grad_out @ hidden.T
-        grad_w2[0] += slope_sums
-        grad_table = z.new_zeros(ctx.shape)
-        hash_grid_cpu.scatter(unit, ctx.layout, w1.T @ grad_z, g, grad_normal, grad_table)
-        return None, grad_table, grad_w1, sums, grad_w2, grad_out.sum(1), None, None
+        grad_table, given = grads[0].new_zeros(ctx.shape), tuple(ready("grad", g) for g in grads)
+        return None, None, None, grad_table, *field_cpu.backward(ctx.context, given, grad_table)
 
 
 def hash_field(
@@ -145,12 +115,30 @@ def hash_field(
     if backend == "torch":
         return hash_field_reference(points, table, weights, layout, radius)
     if backend == "cpu":
-        return _HashField.apply(points, table, *weights, layout, radius)
+        return _HashField.apply(points, layout, radius, table, *weights)
     y, token, encoding = encode(points * 0.5 + 0.5, table, layout, normals=True, backend=backend)
     out, g = sdf_network(y, *weights)
     away = length(points)
     gradient = contract(g, token, encoding) * 0.5 + points / away
     return out[0] + away - radius, gradient, out[1:]
+
+
+def hash_distance(
+    points: Float[Tensor, "3 n"],
+    table: Float[Tensor, "rows f"],
+    weights: Sequence[Tensor],
+    layout: HashGridLayout,
+    radius: float,
+) -> Float[Tensor, " n"]:
+    """Signed distance alone, on the CPU; the arguments are those of `hash_field`."""
+    from studio.ops import field_cpu
+
+    if torch.is_grad_enabled() and any(p.requires_grad for p in (table, *weights)):
+        return hash_field(points, table, weights, layout, radius, backend="cpu")[0]
+    points, table, *weights = (ready("field", t) for t in (points, table, *weights))
+    sdf, none = points.new_empty(points.shape[1]), points.new_empty(3, 0)
+    field_cpu.forward(points, table, weights, layout, radius, False, sdf, none, none)
+    return sdf
 
 
 def colour_network_reference(
@@ -167,14 +155,14 @@ class _ColourNetwork(torch.autograd.Function):
     def forward(
         ctx: Any, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, *inputs: Tensor
     ) -> Tensor:
-        from studio.ops import field_cpu
+        from studio.ops import colour_cpu
 
         w1, b1, w2, b2 = (ready("weights", t) for t in (w1, b1, w2, b2))
         x = torch.cat(inputs)
         hidden = w1 @ x
-        field_cpu.rectify(hidden, b1)
+        colour_cpu.rectify(hidden, b1)
         rgb = w2 @ hidden
-        field_cpu.squash(rgb, b2)
+        colour_cpu.squash(rgb, b2)
         ctx.save_for_backward(x, hidden, rgb, w1, w2)
         ctx.widths = [len(part) for part in inputs]
         return rgb
@@ -182,13 +170,13 @@ class _ColourNetwork(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_rgb: Tensor) -> tuple[Tensor | None, ...]:
-        from studio.ops import field_cpu
+        from studio.ops import colour_cpu
 
         x, hidden, rgb, w1, w2 = ctx.saved_tensors
         grad_out = grad_rgb * rgb * (1 - rgb)
         grad_hidden, sums = torch.empty_like(hidden), hidden.new_empty(len(hidden))
         grad_w2 = torch.empty_like(w2)
-        field_cpu.rectify_backward(hidden, w2, grad_out, grad_hidden, grad_w2, sums)
+        colour_cpu.rectify_backward(hidden, w2, grad_out, grad_hidden, grad_w2, sums)
         grad_w1 = (x @ grad_hidden.T).T
         wanted, widths = ctx.needs_input_grad[4:], ctx.widths
         count = max((i + 1 for i, needed in enumerate(wanted) if needed), default=0)

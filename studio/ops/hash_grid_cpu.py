@@ -1,10 +1,6 @@
 """Numba kernels of the multiresolution hash grid (two features per level, feature-major storage).
 
-Storage is structure-of-arrays: points [3, P] in [0, 1], features [2L, P], Jacobian [2L, 3, P]. The
-two features of a table row are one complex number: they are read and written at once. A chunk of
-points goes through one level in stages, each a loop that the compiler turns into vector code (the
-random accesses stand alone); in between lies scratch memory of constant size, in which features and
-their factors are interleaved as in the table.
+What they do to a chunk of points is in `studio.ops.hash_grid_chunks_cpu`.
 """
 
 from __future__ import annotations
@@ -14,167 +10,40 @@ from numba import prange
 from torch import Tensor
 
 from studio.ops.backend import in_parallel
-from studio.ops.compiled import FAST, kernel, part
+from studio.ops.compiled import kernel, part
 from studio.ops.hash_grid import HashGridLayout
+from studio.ops.hash_grid_chunks_cpu import (
+    CHUNK,
+    contract_range,
+    encode_chunk,
+    encode_scratch,
+    expand_range,
+    scatter_chunk,
+    scatter_scratch,
+)
 
 BLOCK = 2048  # points per task: one block of points, features and Jacobian stays in the cache
-CHUNK = 128  # points per stage: scratch of all stages stays in the first-level cache
 ROW_BLOCK = 1024  # points per task of the contraction
 
-PRIME_Y = np.uint32(2654435761)  # tiny-cuda-nn: coherent prime hash
-PRIME_Z = np.uint32(805459861)
 
-
-@part(inline="always")
-def _place(points, start, count, scale, steps, cells, inside):
-    """Cell coordinates times ``steps``, and the (doubled) position inside the cell."""
-    real = points.dtype.type
-    for d in range(3):
-        for i in range(count):
-            position = min(max(points[d, start + i], real(0)), real(1)) * scale + real(0.5)
-            cell = np.uint32(np.int32(position))
-            cells[d, i] = cell * steps[d]
-            share = position - real(cell)
-            inside[d, 2 * i] = share
-            inside[d, 2 * i + 1] = share
-
-
-@part(inline="always")
-def _smooth(inside, slope, count):
-    """Positions w inside cells become smoothstep's weights w^2 (3 - 2 w), of slope 6 w (1 - w)."""
-    real = inside.dtype.type
-    for d in range(3):
-        for j in range(2 * count):
-            w = inside[d, j]
-            inside[d, j] = w * w * (real(3) - real(2) * w)
-            slope[d, j] = real(6) * w * (real(1) - w)
-
-
-@part(inline="always")
-def _steps(resolution, dense):
-    """What one cell along x, y and z adds to a row index (dense) or to the parts of its hash."""
-    if dense:
-        return np.uint32(1), np.uint32(resolution), np.uint32(resolution * resolution)
-    return np.uint32(1), PRIME_Y, PRIME_Z
-
-
-@part(inline="always")
-def _rows_of_corners(cells, count, steps, rows, dense, index):
-    """Table rows of the eight corners of each cell, x fastest, then y, then z."""
-    size, mask = np.uint32(rows), np.uint32(rows - 1)
-    for c in range(8):
-        x, y, z = np.uint32(c & 1), np.uint32(c >> 1 & 1) * steps[1], np.uint32(c >> 2) * steps[2]
-        if dense:
-            corner = np.uint32(x + y + z)
-            for i in range(count):
-                row = np.uint32(cells[0, i] + cells[1, i] + cells[2, i] + corner)
-                # a coordinate on the upper face reaches beyond resolution^3: tiny-cuda-nn wraps it
-                index[c, i] = min(row, np.uint32(row - size))
-        else:
-            for i in range(count):
-                row = np.uint32(cells[0, i] + x) ^ np.uint32(cells[1, i] + y)
-                index[c, i] = (row ^ np.uint32(cells[2, i] + z)) & mask
-
-
-@part(fastmath=FAST)
+@part
 def _encode_task(points, table, grid, level, first, features, jacobian):
-    """Features (and, if ``jacobian`` has points, their derivatives) of a block and a level."""
-    scales, resolutions, offsets, dense, smooth = grid
-    part, scale = table[offsets[level] : offsets[level + 1]], scales[level]
-    steps = _steps(resolutions[level], dense[level])
-    cells, index = np.empty((3, CHUNK), np.uint32), np.empty((8, CHUNK), np.uint32)
-    inside, result = np.empty((3, 2 * CHUNK), points.dtype), np.empty((4, 2 * CHUNK), points.dtype)
-    slope = np.empty((3, 2 * CHUNK), points.dtype)
-    pairs = np.empty((8, CHUNK), table.dtype)
-    v = pairs.view(points.dtype)
-    k = 2 * level
-    for start in range(first, min(first + BLOCK, points.shape[1]), CHUNK):
-        count = min(CHUNK, points.shape[1] - start)
-        _place(points, start, count, scale, steps, cells, inside)
-        if smooth:
-            _smooth(inside, slope, count)
-        _rows_of_corners(cells, count, steps, len(part), dense[level], index)
-        for c in range(8):
-            for i in range(count):
-                pairs[c, i] = part[index[c, i]]
-        for j in range(2 * count):
-            fx, fy, fz = inside[0, j], inside[1, j], inside[2, j]
-            v0, v2, v4, v6 = v[0, j], v[2, j], v[4, j], v[6, j]
-            dx00, dx10 = v[1, j] - v0, v[3, j] - v2  # dx[y][z]
-            dx01, dx11 = v[5, j] - v4, v[7, j] - v6
-            a00, a10, a01, a11 = v0 + fx * dx00, v2 + fx * dx10, v4 + fx * dx01, v6 + fx * dx11
-            dy0, dy1 = a10 - a00, a11 - a01
-            b0, b1 = a00 + fy * dy0, a01 + fy * dy1
-            c0, c1 = dx00 + fy * (dx10 - dx00), dx01 + fy * (dx11 - dx01)
-            result[0, j] = b0 + fz * (b1 - b0)
-            result[1, j] = scale * (c0 + fz * (c1 - c0))
-            result[2, j] = scale * (dy0 + fz * (dy1 - dy0))
-            result[3, j] = scale * (b1 - b0)
-        if smooth:
-            for d in range(3):
-                for j in range(2 * count):
-                    result[d + 1, j] *= slope[d, j]
-        for i in range(count):
-            features[k, start + i] = result[0, 2 * i]
-            features[k + 1, start + i] = result[0, 2 * i + 1]
-        if jacobian.shape[2] > 0:
-            for d in range(3):
-                for i in range(count):
-                    jacobian[k, d, start + i] = result[d + 1, 2 * i]
-                    jacobian[k + 1, d, start + i] = result[d + 1, 2 * i + 1]
+    """A block of points on one level."""
+    scratch = encode_scratch(points, table)
+    stop, sloped = min(first + BLOCK, points.shape[1]), jacobian.shape[2] > 0
+    for start in range(first, stop, CHUNK):
+        count = min(CHUNK, stop - start)
+        given = (points, start, count, table, grid, level, scratch)
+        encode_chunk(*given, features, jacobian, sloped)
 
 
-@part(inline="always")
-def _interleave(first, second, start, count, factor, out):
-    """Write two rows alternately."""
-    for i in range(count):
-        out[2 * i] = factor * first[start + i]
-        out[2 * i + 1] = factor * second[start + i]
-
-
-@part(fastmath=FAST)
+@part
 def _scatter_task(points, grid, level, grad_y, g, grad_n, grad_table):
-    """Add the gradient of one level: row(c) += w_c * gy + s * g * sum_d sign_d w_c/d * gn_d."""
-    scales, resolutions, offsets, dense, smooth = grid
-    real, one = points.dtype.type, points.dtype.type(1)
-    part, scale = grad_table[offsets[level] : offsets[level + 1]], scales[level]
-    steps = _steps(resolutions[level], dense[level])
-    cells, index = np.empty((3, CHUNK), np.uint32), np.empty((8, CHUNK), np.uint32)
-    inside, given = np.empty((3, 2 * CHUNK), points.dtype), np.zeros((5, 2 * CHUNK), points.dtype)
-    slope = np.empty((3, 2 * CHUNK), points.dtype)
-    pairs = np.empty((8, CHUNK), grad_table.dtype)
-    add = pairs.view(points.dtype)
-    k = 2 * level
+    """All points on one level."""
+    scratch = scatter_scratch(points, grad_table)
     for start in range(0, points.shape[1], CHUNK):
         count = min(CHUNK, points.shape[1] - start)
-        _place(points, start, count, scale, steps, cells, inside)
-        if smooth:
-            _smooth(inside, slope, count)
-        _rows_of_corners(cells, count, steps, len(part), dense[level], index)
-        _interleave(grad_y[k], grad_y[k + 1], start, count, one, given[0])
-        if grad_n.shape[1] > 0:
-            _interleave(g[k], g[k + 1], start, count, real(scale), given[1])
-            for d in range(3):
-                _interleave(grad_n[d], grad_n[d], start, count, one, given[2 + d])
-                if smooth:
-                    for j in range(2 * count):
-                        given[2 + d, j] *= slope[d, j]
-        for j in range(2 * count):
-            x1, y1, z1 = inside[0, j], inside[1, j], inside[2, j]
-            x0, y0, z0 = one - x1, one - y1, one - z1
-            u, h = given[0, j], given[1, j]
-            nx, ny, nz = h * given[2, j], h * given[3, j], h * given[4, j]
-            ux0, ux1 = x0 * u - nx, x1 * u + nx
-            yz00, yz10, yz01, yz11 = y0 * z0, y1 * z0, y0 * z1, y1 * z1
-            m00, m10 = ny * z0 + nz * y0, ny * z0 - nz * y1  # changes along y and z, [y][z]
-            m01, m11 = ny * z1 - nz * y0, ny * z1 + nz * y1
-            add[0, j], add[1, j] = ux0 * yz00 - x0 * m00, ux1 * yz00 - x1 * m00
-            add[2, j], add[3, j] = ux0 * yz10 + x0 * m10, ux1 * yz10 + x1 * m10
-            add[4, j], add[5, j] = ux0 * yz01 - x0 * m01, ux1 * yz01 - x1 * m01
-            add[6, j], add[7, j] = ux0 * yz11 + x0 * m11, ux1 * yz11 + x1 * m11
-        for i in range(count):
-            for c in range(8):  # neighbours often share a cell: the corners' sums are independent
-                part[index[c, i]] += pairs[c, i]
+        scatter_chunk(points, start, count, grid, level, scratch, grad_y, g, grad_n, grad_table)
 
 
 @kernel(parallel=True)
@@ -205,44 +74,21 @@ def _scatter_serial(points, grid, grad_y, g, grad_n, grad_table):
         _scatter_task(points, grid, level, grad_y, g, grad_n, grad_table)
 
 
-@part(fastmath=FAST)
-def _contract_range(jacobian, g, normal, start, stop):
-    for d in range(3):
-        for p in range(start, stop):
-            normal[d, p] = jacobian[0, d, p] * g[0, p] + jacobian[1, d, p] * g[1, p]
-    for k in range(2, g.shape[0], 2):
-        for d in range(3):
-            for p in range(start, stop):
-                change = jacobian[k, d, p] * g[k, p] + jacobian[k + 1, d, p] * g[k + 1, p]
-                normal[d, p] += change
-
-
-@part(fastmath=FAST)
-def _expand_range(jacobian, grad_normal, grad_g, start, stop):
-    for k in range(grad_g.shape[0]):
-        for p in range(start, stop):
-            grad_g[k, p] = (
-                jacobian[k, 0, p] * grad_normal[0, p]
-                + jacobian[k, 1, p] * grad_normal[1, p]
-                + jacobian[k, 2, p] * grad_normal[2, p]
-            )
-
-
 @kernel
 def _contract_serial(jacobian, g, normal):
-    _contract_range(jacobian, g, normal, 0, g.shape[1])
+    contract_range(jacobian, g, normal, 0, g.shape[1])
 
 
 @kernel
 def _expand_serial(jacobian, grad_normal, grad_g):
-    _expand_range(jacobian, grad_normal, grad_g, 0, grad_g.shape[1])
+    expand_range(jacobian, grad_normal, grad_g, 0, grad_g.shape[1])
 
 
 @kernel(parallel=True)
 def _contract_parallel(jacobian, g, normal):
     count = g.shape[1]
     for block in prange((count + ROW_BLOCK - 1) // ROW_BLOCK):
-        _contract_range(
+        contract_range(
             jacobian, g, normal, block * ROW_BLOCK, min(count, block * ROW_BLOCK + ROW_BLOCK)
         )
 
@@ -251,7 +97,7 @@ def _contract_parallel(jacobian, g, normal):
 def _expand_parallel(jacobian, grad_normal, grad_g):
     count = grad_g.shape[1]
     for block in prange((count + ROW_BLOCK - 1) // ROW_BLOCK):
-        _expand_range(
+        expand_range(
             jacobian,
             grad_normal,
             grad_g,
@@ -260,7 +106,7 @@ def _expand_parallel(jacobian, grad_normal, grad_g):
         )
 
 
-def _pairs(table: Tensor) -> np.ndarray:
+def pairs_of(table: Tensor) -> np.ndarray:
     """Rows of two features as complex numbers, in the same memory."""
     rows = table.numpy()
     return rows.view(np.result_type(rows.dtype, np.complex64)).reshape(-1)
@@ -272,7 +118,7 @@ def encode(
     """Fill ``features`` [2L, P] and, unless it has no points, ``jacobian`` [2L, 3, P]."""
     run = _encode_parallel if in_parallel() else _encode_serial
     x = points.numpy()
-    run(x, _pairs(table), layout.arrays(x.dtype), features.numpy(), jacobian.numpy())
+    run(x, pairs_of(table), layout.arrays(x.dtype), features.numpy(), jacobian.numpy())
 
 
 def scatter(
@@ -285,7 +131,7 @@ def scatter(
 ) -> None:
     """Add the gradient with respect to the table to ``grad_table`` (levels are independent)."""
     run = _scatter_parallel if in_parallel() else _scatter_serial
-    gradients = (grad_y.numpy(), g.numpy(), grad_n.numpy(), _pairs(grad_table))
+    gradients = (grad_y.numpy(), g.numpy(), grad_n.numpy(), pairs_of(grad_table))
     run(points.numpy(), layout.arrays(gradients[0].dtype), *gradients)
 
 

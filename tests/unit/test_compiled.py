@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numba.core.caching import IndexDataCacheFile
 
-from studio.ops import compiled
+from studio.ops import compiled, field_cpu
 from tests.conftest import REPOSITORY, environment
 
 SOURCE = """
@@ -94,3 +94,9 @@ def test_a_full_disk_does_not_stop_a_kernel(tmp_path, monkeypatch, told) -> None
     monkeypatch.setattr(IndexDataCacheFile, "save", full)
     assert written(tmp_path, monkeypatch)(np.float32(3)) == 7
     assert len(told.records) == 1
+
+
+def test_what_a_kernel_is_made_of_is_known_down_to_the_parts_of_its_parts() -> None:
+    files = {path.name for path in compiled.sources(field_cpu._forward_serial.py_func)}
+    made_of = {"field_cpu", "field_tile_cpu", "hash_grid_chunks_cpu", "tiles_cpu"}
+    assert files == {f"{name}.py" for name in made_of}

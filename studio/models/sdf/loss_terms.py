@@ -240,7 +240,8 @@ def smooth(seen: Seen, cfg: SmoothOptions) -> Tensor | None:
         if len(visible) == 0:
             return seen.output.weights.sum() * 0
         chosen = visible[torch.randint(len(visible), (count,), generator=generator).to(visible)]
-        points, gradients = seen.output.points[chosen], seen.output.gradients[chosen]
+        points = seen.output.points.index_select(0, chosen)
+        gradients = seen.output.gradients.index_select(0, chosen)
     else:
         points, field = seen.random_field
         gradients = field.gradient

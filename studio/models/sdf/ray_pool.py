@@ -126,6 +126,7 @@ class RayPool:
         rest = sum(count > 0 for count in counts[: len(views)])
         self.given_share = weight / max(weight + rest, 1)
         self.inside = (self.target[:, 3].cpu() > 0.5).nonzero()[:, 0]
+        self.inside_views = self.inside[self.inside < self.first_given]
 
     def __len__(self) -> int:
         return len(self.rays)
@@ -143,14 +144,15 @@ class RayPool:
             some = torch.randint(len(self) - self.first_given, (given,), generator=generator)
             index[count - given :] = self.first_given + some
         behind = self._background(count, generator)
-        view, device = self.view[index], self.target.device
+        view, device = self.view.index_select(0, index), self.target.device
         index = index.to(device)
+        rays = (part.index_select(0, index) for part in (self.rays.origins, self.rays.directions))
         return RayBatch(
-            Rays(self.rays.origins[index], self.rays.directions[index]),
-            self.target[index],
+            Rays(*rays),
+            self.target.index_select(0, index),
             behind if behind is None else behind.to(device),
             view.to(device),
-            None if self.normals is None else self.normals[index],
+            None if self.normals is None else self.normals.index_select(0, index),
         )
 
     def _given(self, count: int) -> int:
@@ -160,7 +162,7 @@ class RayPool:
     def _range(self, seed: int, step: int) -> tuple[int, int, Tensor]:
         """First ray, end, and rays on the object, of those that a step may use."""
         if self.rays_from == "all":
-            return 0, self.first_given, self.inside[self.inside < self.first_given]
+            return 0, self.first_given, self.inside_views
         useful = self.offsets.diff().nonzero()[:, 0]
         generator = step_generator(seed, step // len(useful), stream=5)
         order = torch.randperm(len(useful), generator=generator)
