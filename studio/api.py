@@ -71,7 +71,7 @@ def configured(config: str | Path, options: Mapping[str, Any] | None = None) -> 
     for key, value in (options or {}).items():
         put(content, key, value)
     _leave_open(content)
-    return check_experiment(content, path)
+    return check_experiment(content, path, options or ())
 
 
 def _leave_open(content: dict[str, Any]) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 
-from studio.errors import ConfigError
+from studio.errors import ConfigError, StudioError
 from studio.io import shipped, yaml_text
 from studio.io.reading import read_text, reading
 from studio.plugins.options import plain, resolve_options
@@ -189,15 +189,19 @@ def load_experiment(path: str | Path | None, overrides: Sequence[str] = ()) -> E
         ConfigError: if the file, an option or a value cannot be used.
         PluginError: if a plugin that it names does not exist.
     """
-    return check_experiment(read_experiment(path, overrides, importing=True), path)
+    content = read_experiment(path, overrides, importing=True)
+    return check_experiment(content, path, [word.partition("=")[0] for word in overrides])
 
 
-def check_experiment(content: dict[str, Any], path: str | Path | None = None) -> ExperimentConfig:
+def check_experiment(
+    content: dict[str, Any], path: str | Path | None = None, typed: Iterable[str] = ()
+) -> ExperimentConfig:
     """Check every option of every plugin in what `read_experiment` returned, and fill in defaults.
 
     Args:
         content: of a config.
         path: named in errors.
+        typed: keys that were put over the file, which it is not blamed for.
 
     Raises:
         ConfigError: if an option or a value cannot be used.
@@ -215,11 +219,21 @@ def check_experiment(content: dict[str, Any], path: str | Path | None = None) ->
         resolved = resolve_options(ExperimentConfig, content, "")
         return parse_config(ExperimentConfig, resolved)
     except ConfigError as error:
-        raise ConfigError(f"{error}{_where(path)}") from error
+        raise ConfigError(f"{error}{in_file(path, error, typed)}") from error
 
 
-def _where(path: str | Path | None) -> str:
-    return f"\n  in: {path}" if path is not None else ""
+def in_file(path: str | Path | None, error: StudioError, typed: Iterable[str]) -> str:
+    """The last line of a refusal, which names the config; "" where what is refused was typed.
+
+    Args:
+        path: of the config.
+        error: begins with the key that it refuses, in quotes or not.
+        typed: keys that were put over the file.
+    """
+    refused = str(error).lstrip("'")
+    if path is None or any(refused.startswith(key) for key in typed):
+        return ""
+    return f"\n  in: {path}"
 
 
 def _missing(content: dict[str, Any], prefix: str = "") -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from studio.captures.even_background import ADVICE, check_shows_something
-from studio.config import ExperimentConfig, read_experiment
+from studio.config import ExperimentConfig, in_file, read_experiment
 from studio.errors import ConfigError, DataError, PluginError, WeightsError
 from studio.guidance.hub import locate
 from studio.io.paths import existing
@@ -56,7 +56,8 @@ def check_early(
         for group in groups:
             _check_values(group.options, group.given, group.key)
     except (ConfigError, PluginError) as error:
-        raise type(error)(f"{error}" + (f"\n  in: {path}" if path else "")) from error
+        typed = [word.partition("=")[0] for word in overrides]
+        raise type(error)(f"{error}{in_file(path, error, typed)}") from error
     for group in groups:
         if group.key == "data" and inputs:
             _check_data(group)

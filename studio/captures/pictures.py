@@ -262,10 +262,16 @@ def _common_size(scene: Scene, sizes: Sequence[tuple[int, int]]) -> tuple[int, i
     """Return the size that most pictures have, the smallest of several."""
     count = Counter(sizes)
     size = min(count, key=lambda s: (-count[s], s[0] * s[1]))
-    if len(count) > 1:
-        others = ", ".join(f"{w}x{h}" for h, w in count if (h, w) != size)
+    others = [
+        f"{shot.picture.name} ({w}x{h})"
+        for shot, (h, w) in zip(scene.shots, sizes, strict=True)
+        if (h, w) != size
+    ]
+    if others:
+        rest = f" and {len(others) - 3} more" if len(others) > 3 else ""
         logger.info(
-            "%s: pictures of %s px are resampled to %dx%d", scene.source, others, size[1], size[0]
+            "%s: pictures of another size are resampled to %dx%d px: %s%s",
+            *(scene.source, size[1], size[0], ", ".join(others[:3]), rest),
         )
     return size
 

@@ -23,6 +23,8 @@ UNLIKE = 0.2
 """What outlines do not overlap plus the difference of colours, above which a view does not show
 the object of the picture: 0.12 to 0.18 for objects of a kind that weights know, on others' pictures
 0.22 and more."""
+SHOWN = 1e-3
+"""Share of a generated view below which it shows no object."""
 DISAGREE_IOU = 0.8
 """Overlap of masks with their common hull below which views contradict each other."""
 OTHER_IOU, OTHER_DB = 0.8, 6.0
@@ -76,6 +78,17 @@ def unlike(found: Likeness | None, known: list[str]) -> list[str]:
         "the generated view does not look like your picture "
         f"(overlap {found.mask_iou:.0%}, colours off by {found.colour_error:.0%})."
         f"{knows} What the picture does not show is made up."
+    ]
+
+
+def empty(views: ViewSet) -> list[str]:
+    """Say that generated views show nothing, if some do."""
+    count = int(((views.mask > 0.5).float().mean((1, 2)) < SHOWN).sum())
+    if not count:
+        return []
+    return [
+        f"{count} of {len(views)} generated views show nothing: the shape is not that of your "
+        "picture. Give one on which the object is larger, or whole."
     ]
 
 

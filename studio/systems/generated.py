@@ -22,6 +22,7 @@ from studio.progress import StageProgress
 from studio.systems.findings import (
     Findings,
     contradicting,
+    empty,
     known_objects,
     likeness_line,
     unlike,
@@ -74,6 +75,7 @@ def compare(condition: Condition, views: ViewSet, options: Mapping[str, Any]) ->
         options: of the guidance, whose weights may say what they know.
     """
     found = Findings()
+    found.alarms += empty(views)
     pictures, cameras = prepared_pictures(condition), views.meta.get("condition_cameras")
     alike = None if not cameras else likeness(pictures, read_cameras(cameras), views)
     if alike is not None:

@@ -145,6 +145,7 @@ class ImageTo3D(SceneSystem):
         assert condition is not None and self.views is not None
         found = compare(condition, self.views, self.cfg.guidance)
         self.summary += found.summary
+        self.alarms += found.alarms
         self.warnings += found.warnings
         self.run.write_metrics(found.figures)
         return self._export(shown(condition))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import math
 import os
 import struct
@@ -566,8 +567,9 @@ def test_holdout_and_selection(tmp_path: Path) -> None:
     assert build("data", "capture", {"root": str(tmp_path)}, key="data").test() is None
 
 
-def test_other_sizes_keep_their_rays(tmp_path: Path) -> None:
-    """Pictures of other sizes and shapes are resampled; corners see the same."""
+def test_other_sizes_keep_their_rays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Pictures of other sizes and shapes are resampled, and named; corners see the same."""
+    caplog.set_level(logging.INFO)
     write_ngp(tmp_path, RIG)
     wide = dataclasses.replace(RIG.resized(60, 60)[[1]], size=(60, 90))
     wide.intrinsics[:, 0, 2] += 15
@@ -578,6 +580,7 @@ def test_other_sizes_keep_their_rays(tmp_path: Path) -> None:
     (tmp_path / "transforms.json").write_text(json.dumps(document))
     views = read("capture", tmp_path)
     assert views.cameras.size == (SIZE, SIZE)
+    assert f"another size are resampled to {SIZE}x{SIZE} px: 1.png (90x60)" in caplog.text
     corner = views.cameras[[1]].rays(torch.tensor([[[0.0, 0.0], [40.0, 20.0]]]))
     expected = wide.rays(torch.tensor([[[0.0, 0.0], [90.0, 30.0]]]))
     torch.testing.assert_close(corner.directions, expected.directions, atol=1e-5, rtol=0)

@@ -98,7 +98,12 @@ def test_our_own_configs_pass(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     check_early(path, words)
 
 
-def test_unknown_options_name_the_near_one_and_the_file() -> None:
+def test_unknown_options_name_the_near_one_and_the_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'data.image'") as caught:
         check_early(ROOT / "configs" / "epidiff-neus.yaml", ["data.imag=x.png"])
-    assert "in: " in str(caught.value)
+    assert "in: " not in str(caught.value)  # it was typed: the file is not to blame
+    text = (ROOT / "configs" / "epidiff-neus.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(text.replace("  image:", "  imag:"))
+    with pytest.raises(ConfigError, match="did you mean 'data.image'") as caught:
+        check_early(tmp_path / "mine.yaml", ["seed=1"])
+    assert f"in: {tmp_path / 'mine.yaml'}" in str(caught.value)

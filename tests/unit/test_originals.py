@@ -16,7 +16,7 @@ from studio.models.sdf.given import for_fit, replaced_views
 from studio.models.sdf.model import cut_short
 from studio.models.sdf.ray_pool import RayPool
 from studio.ops.visual_hull import Frame
-from studio.systems.findings import KNOWS, contradicting, known_objects, unlike
+from studio.systems.findings import KNOWS, contradicting, empty, known_objects, unlike
 from studio.systems.originals import posed_originals, read_cameras, written_cameras
 from studio.views import Condition, Original, ViewSet
 
@@ -122,6 +122,10 @@ def test_what_went_wrong_is_said_and_nothing_else(tmp_path: Path) -> None:
     assert unlike(Likeness(0.9, 0.05), known) == unlike(None, known) == []
     assert contradicting(ViewConsistency(0.95, 0, 0.1, 20.0, 0.9)) == []
     assert "62%" in contradicting(ViewConsistency(0.62, 0, 0.1, 20.0, 0.9))[0]
+    part = ring()
+    part.images[2:, 3] = 0
+    assert empty(ring()) == []
+    assert "4 of 6 generated views show nothing" in empty(part)[0]
     assert cut_short({"step_count": 1500, "max_steps": 1500, "seconds": 600.0}) == []
     assert cut_short({"step_count": 40, "max_steps": 0, "seconds": 600.0}) == []
     (said,) = cut_short({"step_count": 65, "max_steps": 1500, "seconds": 20.0})

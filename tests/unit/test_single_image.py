@@ -98,6 +98,7 @@ def test_prepared_picture_is_written(tmp_path: Path) -> None:
         ({"image": "a.png", "ratio": 1.5, "fit": "breadth"}, "ratio is 1.5"),
         ({"image": "a.png", "fit": "height"}, "box, breadth"),
         ({"image": "a.png", "background": "alpha"}, "no transparent background"),
+        ({"image": "strip.png", "ratio": None, "resolution": 64}, "0 pixels show the object"),
         ({"image": "a.png", "elevation": 3}, "did you mean 'data.elevation_deg'"),
     ],
 )
@@ -106,6 +107,7 @@ def test_mistakes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     photo(tmp_path / "a.png")
+    Image.open("a.png").crop((0, 20, 200, 80)).resize((4000, 20)).save("strip.png")
     with pytest.raises(StudioError, match=words):
         build("data", "single-image", options, key="data").condition()
 

@@ -24,6 +24,9 @@ from studio.plugins.ranges import Angle, Elevation, OneOf, Pixels, Range, Share
 from studio.plugins.registry import register
 from studio.views import Condition, Original
 
+LEAST = 2e-3
+"""Share of the prepared picture that shows the object, at least: 8 pixels of 64 by 64."""
+
 
 @register("data", "single-image")
 class SingleImageData(ConditionData):
@@ -88,6 +91,7 @@ class SingleImageData(ConditionData):
             picture = fit_breadth(picture, cfg.resolution, cfg.ratio)
         else:
             picture = centre_object(picture, cfg.resolution, cfg.ratio)
+        _check_size(picture)
         if cfg.prepared:
             save_png(cfg.prepared, picture)
         meta = {
@@ -112,6 +116,18 @@ class SingleImageData(ConditionData):
             return object_square(picture, cfg.ratio)
         side = max(height, width) if cfg.ratio is None else _breadth_side(picture, cfg.ratio)
         return -((side - width) // 2), -((side - height) // 2), side
+
+
+def _check_size(prepared: Float[Tensor, "4 h w"]) -> None:
+    """Refuse an object of which a method would see next to nothing."""
+    seen = int((prepared[3] > 0.5).sum())
+    if seen < LEAST * prepared[3].numel():
+        height, width = prepared.shape[1:]
+        raise DataError(
+            f"at {width}x{height} px, which the method sees, {seen} pixels show the object.",
+            hint="Crop the picture to the object, or set data.ratio=0.75, which does so; what is "
+            "long and thin cannot be shown so small.",
+        )
 
 
 def fit_breadth(
