@@ -133,12 +133,13 @@ class StageProgress:
                 self._print(self.text)
 
     def __call__(self, done: int, total: int, values: Mapping[str, Any] | None = None) -> None:
-        """Note that `done` of `total` steps are done; `values` are shown beside them."""
+        """Note that `done` of `total` steps are done; `values`, numbers or words, are shown, too."""
         with _lock:
             self.done, self.total, self._values = done, total, values or {}
             now = time.monotonic()
             if now - self._marks[-1][0] >= BAR_SECONDS or done >= total:
-                self._marks.append((now, done))
+                if done != self._marks[-1][1]:
+                    self._marks.append((now, done))
                 if self._task is not None:
                     _terminal.update(self)
             if self._due() <= 0 and done < total:
@@ -171,8 +172,10 @@ class StageProgress:
             shown.append(f"running for {clock(self.seconds)}")
         if rate > 0 and self.unit != "s":
             shown.append(f"{rate:.2f} steps/s" if rate >= 0.1 else f"{1 / rate:.1f} s/step")
-        values = {k.removeprefix("train/"): float(v) for k, v in self._values.items()}
-        shown += [f"{k} {values[k]:.4g}" for k in sorted(values, key="loss".__ne__)]
+        values = {k.removeprefix("train/"): v for k, v in self._values.items()}
+        for k in sorted(values, key="loss".__ne__):
+            v = values[k]
+            shown.append(f"{k} {v}" if isinstance(v, str) else f"{k} {float(v):.4g}")
         return "  ".join(shown)
 
     @property

@@ -164,6 +164,15 @@ class Batch:
         except DataError:
             return False
 
+    def _stage(self, name: str) -> str:
+        """What is being done for an item, in words."""
+        try:
+            state = self.records[name].state
+        except DataError:
+            return "?"
+        share = f" {state.done / state.total:.0%}" if state.total else ""
+        return f"{state.stage or state.phase}{share}"
+
     def _copy(self, name: str, other: str) -> None:
         """Give an item the result of an equal one."""
         source, target = self.records[name], self.records[other]
@@ -191,7 +200,7 @@ class Batch:
         ):
             for name in left:
                 executor.submit(self.records[name])
-            waiting = set(left)
+            waiting, at = set(left), dict[str, str]()
             while waiting:
                 try:
                     name = changed.get(timeout=0.2)  # not for ever: Ctrl-C comes between
@@ -201,5 +210,9 @@ class Batch:
                     continue
                 if name in waiting and self._told(name):
                     waiting.remove(name)
-                    states = Counter(row["state"] for row in self.log.rows.values())
-                    told(len(self.log.rows), len(self.items), {"failed": states[Phase.FAILED]})
+                    at.pop(name, None)
+                elif name in waiting:
+                    at[name] = f"{name} ({self._stage(name)})"
+                states = Counter(row["state"] for row in self.log.rows.values())
+                values = {"failed": states[Phase.FAILED], "at": ", ".join(at.values())}
+                told(len(self.log.rows), len(self.items), {k: v for k, v in values.items() if v})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from studio import progress
 from studio.app.batch import check, config_name, takes
 from studio.app.cli import main
 from studio.errors import ConfigError, DataError, StudioError
@@ -411,6 +413,16 @@ def test_a_mistake_of_one_item_names_it(pictures: Path, tmp_path: Path) -> None:
     items = collect(listed, base, takes)
     with pytest.raises(ConfigError, match=f"item '{items[1].name}'.*elevation_deg"):
         check(items)
+
+
+def test_what_is_at_work_is_shown(
+    naps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "LINE_SECONDS", (0.05, 0.05))
+    path = naps_list(tmp_path, 1, **{"task.lasts": 0.6})
+    assert main(["batch", str(path), "task=nap", f"out={tmp_path / 'out'}", "workers=1"]) == 0
+    assert re.search(r"batch: 0/1 .* at t0 \(napping \d+%\)", capsys.readouterr().out)
 
 
 def test_an_item_whose_folder_goes_ends_no_batch(naps: Path, tmp_path: Path) -> None:
