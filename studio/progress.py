@@ -133,7 +133,7 @@ class StageProgress:
                 self._print(self.text)
 
     def __call__(self, done: int, total: int, values: Mapping[str, Any] | None = None) -> None:
-        """Note that `done` of `total` steps are done; `values`, numbers or words, are shown, too."""
+        """Note that `done` of `total` steps are done; `values`, numbers or words, are shown too."""
         with _lock:
             self.done, self.total, self._values = done, total, values or {}
             now = time.monotonic()
