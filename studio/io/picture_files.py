@@ -198,5 +198,5 @@ def _too_large(path: Path | str, what: str, most_pixels: float) -> DataError:
     return DataError(
         f"picture {path} {what}.",
         allowed=f"at most {MAX_SIDE:,} px on a side and {most} megapixels",
-        hint="Scale it down first; more than 1,536 px across the object are not used.",
+        hint="Scale it down first.",
     )
