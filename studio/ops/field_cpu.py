@@ -17,7 +17,14 @@ from torch import Tensor
 
 from studio.ops.backend import in_parallel
 from studio.ops.compiled import kernel, part
-from studio.ops.field_tile_cpu import backward_tile, clear, forward_tile, rows_of, weights_of
+from studio.ops.field_tile_cpu import (
+    add_row_gradients,
+    backward_tile,
+    clear,
+    forward_tile,
+    rows_of,
+    weights_of,
+)
 from studio.ops.hash_grid import HashGridLayout
 from studio.ops.hash_grid_chunks_cpu import encode_scratch, scatter_chunk, scatter_scratch
 from studio.ops.hash_grid_cpu import pairs_of
@@ -52,6 +59,7 @@ def _backward_block(block, grads, nets, sizes, kept, back, sums):
     for n in range(block * tiles // blocks, (block + 1) * tiles // blocks):
         count = min(TILE, grads[0].shape[0] - n * TILE)
         backward_tile(kept[n], n * TILE, count, grads, nets, sizes, work, back[n], parts)
+        add_row_gradients(work, parts)
 
 
 @part

@@ -52,6 +52,23 @@ def clear(rows):
             rows[m, p] = 0
 
 
+@part
+def add_rows(rows, sums):
+    """Add the sums over a tile's points to `sums`, in an order that no compiler may change.
+
+    That of eight lanes. With the freedom of `FAST`, which its caller must not have either, code for
+    one thread and code for many would add up differently.
+    """
+    for m in range(rows.shape[0]):
+        row = rows[m]
+        a, b, c, d = row[0], row[1], row[2], row[3]
+        e, f, g, h = row[4], row[5], row[6], row[7]
+        for p in range(8, TILE, 8):
+            a, b, c, d = a + row[p], b + row[p + 1], c + row[p + 2], d + row[p + 3]
+            e, f, g, h = e + row[p + 4], f + row[p + 5], g + row[p + 6], h + row[p + 7]
+        sums[m] += ((a + b) + (c + d)) + ((e + f) + (g + h))
+
+
 @part(fastmath=FAST)
 def _activate(z, weight, hidden, slope):
     """Set h to act(z) and s to act'(z) w."""
@@ -68,12 +85,12 @@ def _activate(z, weight, hidden, slope):
 
 
 @part(fastmath=FAST)
-def _activate_gradient(z, weight, hidden, slope, grad_slope, grad, slope_sums, sums):
-    """Turn ``grad`` by h into that by z, given Gs; add up Gs act'(z) and Gz; set h and s."""
+def _activate_gradient(z, weight, hidden, slope, grad_slope, grad):
+    """Turn ``grad`` by h into that by z, Gs into Gs act'(z); set h and s."""
     real = z.dtype.type
     half, one, curve = real(0.5), real(1), real(CURVE)
     for m in range(z.shape[0]):
-        w, total, slope_total = weight[m], real(0), real(0)
+        w = weight[m]
         for p in range(TILE):
             value = z[m, p]
             square = value * value + curve
@@ -84,10 +101,7 @@ def _activate_gradient(z, weight, hidden, slope, grad_slope, grad, slope_sums, s
             slope[m, p] = first * w
             by_z = grad[m, p] * first + grad_slope[m, p] * w * second
             grad[m, p] = by_z
-            total += by_z
-            slope_total += grad_slope[m, p] * first
-        slope_sums[m] += slope_total
-        sums[m] += total
+            grad_slope[m, p] *= first
 
 
 @part(fastmath=FAST)
@@ -132,11 +146,14 @@ def forward_tile(tile, start, count, points, table, grid, nets, sizes, work, res
 
 @part(fastmath=FAST)
 def backward_tile(tile, start, count, grads, nets, sizes, work, back, sums):
-    """Gradients by the weights, added to ``sums``; by y and n of the points, to ``back``."""
+    """Gradients by the weights, added to ``sums``; by y and n of the points, to ``back``.
+
+    Those of single rows are left in ``work`` for `add_row_gradients`.
+    """
     grad_sdf, grad_gradient, grad_features = grads
     w1, _, w2, _, none, _, width = nets
     hidden, slope, grad_z, grad_s, grad_o, grad_g = work
-    sums_w1, sums_w2, sums_b1, sums_b2 = sums
+    sums_w1, sums_w2, _, _ = sums
     _, y, jacobian, _, z = rows_of(tile, sizes)
     grad_y, grad_n, half = back[:-3], back[-3:], grad_sdf.dtype.type(0.5)
     clear(grad_n)
@@ -149,17 +166,22 @@ def backward_tile(tile, start, count, grads, nets, sizes, work, back, sums):
     for c in range(grad_features.shape[0]):
         for p in range(count):
             grad_o[1 + c, p] = grad_features[c, start + p]
-    for c in range(grad_o.shape[0]):
-        total = sums_b2[c]
-        for p in range(TILE):
-            total += grad_o[c, p]
-        sums_b2[c] = total
     expand_range(jacobian[:width], grad_n, grad_g[:width], 0, TILE)
     clear(grad_g[width:])
     product(w1, grad_g, none, grad_s)
     product_transposed(w2, grad_o, none, grad_z)
-    _activate_gradient(z, w2[0], hidden, slope, grad_s, grad_z, sums_w2[0], sums_b1)
+    _activate_gradient(z, w2[0], hidden, slope, grad_s, grad_z)
     add_products(grad_o, hidden, sums_w2)
     add_products(grad_z, y, sums_w1)
     add_products(slope, grad_g, sums_w1)
     product_transposed(w1, grad_z, none, grad_y)
+
+
+@part
+def add_row_gradients(work, sums):
+    """Add the gradients by the biases, and Gs act'(z) to the first row of that by W2."""
+    _, _, grad_z, grad_s, grad_o, _ = work
+    _, sums_w2, sums_b1, sums_b2 = sums
+    add_rows(grad_s, sums_w2[0])
+    add_rows(grad_z, sums_b1)
+    add_rows(grad_o, sums_b2)

@@ -98,7 +98,7 @@ def test_cameras_stay_exact_in_half_precision() -> None:
     for half in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             scene = ConditioningMaker(spad.cfg, 4).of([ring])
-            numbers = spad.scenes.numbers([ring])
+            numbers = spad.conditioning.numbers([ring])
             found.append((turn_world(ring.c2w[None], ring.c2w[:1]), scene.plucker, numbers))
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
