@@ -92,7 +92,7 @@ def test_overrides_reach_plugins(project: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "texts"),
     [
-        (["system.lrr=1"], ["'system.lrr'", "did you mean 'system.lr'", "in: tiny.yaml"]),
+        (["system.lrr=1"], ["'system.lrr'", "did you mean 'system.lr'"]),
         (["system.lr=fast"], ["system.lr is 'fast'", "which is not a number"]),
         (["trainer.max_step=1"], ["did you mean 'trainer.max_steps'"]),
         (["trainer.max_steps=0"], ["trainer.max_steps is 0", "1 to 1000000000"]),
