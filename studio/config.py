@@ -189,8 +189,7 @@ def load_experiment(path: str | Path | None, overrides: Sequence[str] = ()) -> E
         ConfigError: if the file, an option or a value cannot be used.
         PluginError: if a plugin that it names does not exist.
     """
-    content = read_experiment(path, overrides, importing=True)
-    return check_experiment(content, path, [word.partition("=")[0] for word in overrides])
+    return check_experiment(read_experiment(path, overrides, importing=True), path, overrides)
 
 
 def check_experiment(
@@ -201,7 +200,7 @@ def check_experiment(
     Args:
         content: of a config.
         path: named in errors.
-        typed: keys that were put over the file, which it is not blamed for.
+        typed: `key=value` words or keys that were put over the file, which is not blamed for them.
 
     Raises:
         ConfigError: if an option or a value cannot be used.
@@ -228,10 +227,10 @@ def in_file(path: str | Path | None, error: StudioError, typed: Iterable[str]) -
     Args:
         path: of the config.
         error: begins with the key that it refuses, in quotes or not.
-        typed: keys that were put over the file.
+        typed: `key=value` words or keys that were put over the file.
     """
     refused = str(error).lstrip("'")
-    if path is None or any(refused.startswith(key) for key in typed):
+    if path is None or any(refused.startswith(word.partition("=")[0]) for word in typed):
         return ""
     return f"\n  in: {path}"
 

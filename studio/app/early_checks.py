@@ -56,8 +56,7 @@ def check_early(
         for group in groups:
             _check_values(group.options, group.given, group.key)
     except (ConfigError, PluginError) as error:
-        typed = [word.partition("=")[0] for word in overrides]
-        raise type(error)(f"{error}{in_file(path, error, typed)}") from error
+        raise type(error)(f"{error}{in_file(path, error, overrides)}") from error
     for group in groups:
         if group.key == "data" and inputs:
             _check_data(group)

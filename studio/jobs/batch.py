@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from studio.errors import ConfigError, DataError, StudioError
 from studio.io.files import make_folder
@@ -200,7 +201,7 @@ class Batch:
         ):
             for name in left:
                 executor.submit(self.records[name])
-            waiting, at = set(left), dict[str, str]()
+            waiting, at, values = set(left), dict[str, str](), dict[str, Any]()
             while waiting:
                 try:
                     name = changed.get(timeout=0.2)  # not for ever: Ctrl-C comes between
@@ -208,11 +209,14 @@ class Batch:
                     if executor.wait(0) and changed.empty():  # the disk is full, a folder gone, ...
                         break
                     continue
-                if name in waiting and self._told(name):
+                if name not in waiting:
+                    continue
+                if self._told(name):
                     waiting.remove(name)
                     at.pop(name, None)
-                elif name in waiting:
+                    states = Counter(row["state"] for row in self.log.rows.values())
+                    values["failed"] = states[Phase.FAILED]
+                else:
                     at[name] = f"{name} ({self._stage(name)})"
-                states = Counter(row["state"] for row in self.log.rows.values())
-                values = {"failed": states[Phase.FAILED], "at": ", ".join(at.values())}
+                values["at"] = ", ".join(at.values())
                 told(len(self.log.rows), len(self.items), {k: v for k, v in values.items() if v})
