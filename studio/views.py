@@ -70,6 +70,11 @@ class ViewSet:
         return self.images[:, 3]
 
     @property
+    def object_share(self) -> Float[Tensor, " v"]:
+        """Share of each picture that shows the object, in [0, 1]."""
+        return (self.mask > 0.5).float().mean((1, 2))
+
+    @property
     def to_world(self) -> Float[Tensor, "4 4"]:
         """Similarity, in float64, from the views' world to that of the capture's files.
 

@@ -57,6 +57,6 @@ def agreement(mesh: Mesh, views: ViewSet) -> Agreement:
 
 def outlining(views: ViewSet) -> list[int]:
     """Positions of the views whose masks outline something: they are neither empty nor full."""
-    share = (views.mask > 0.5).float().mean((1, 2))
+    share = views.object_share
     told: list[int] = ((share > 0) & (share <= FULL)).nonzero()[:, 0].tolist()
     return told

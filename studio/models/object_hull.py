@@ -107,7 +107,7 @@ def _useful(views: ViewSet) -> ViewSet:
     Raises:
         DataError: if there is none.
     """
-    share = (views.mask > 0.5).float().mean((1, 2))
+    share = views.object_share
     if len(views) == 0 or float(share.max()) == 0:
         raise DataError(
             f"every mask of these {len(views)} views is empty.",

@@ -83,7 +83,7 @@ def unlike(found: Likeness | None, known: list[str]) -> list[str]:
 
 def empty(views: ViewSet) -> list[str]:
     """Say that generated views show nothing, if some do."""
-    count = int(((views.mask > 0.5).float().mean((1, 2)) < SHOWN).sum())
+    count = int((views.object_share < SHOWN).sum())
     if not count:
         return []
     return [

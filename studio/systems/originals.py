@@ -26,7 +26,7 @@ def posed_originals(condition: Condition, views: ViewSet) -> list[ViewSet]:
     finest = min(FINEST, math.isqrt(MOST_PIXELS // max(count, 1)))
     given = [original.trimmed(finest) for original in condition.originals[:count]]
     posed = [view.posed(cameras[[i]], views.bound) for i, view in enumerate(given)]
-    return [view for view in posed if 0 < float((view.mask > 0.5).float().mean()) < 1]
+    return [view for view in posed if 0 < float(view.object_share) < 1]
 
 
 def written_cameras(cameras: Cameras) -> dict[str, Any]:
