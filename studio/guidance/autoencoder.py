@@ -43,13 +43,21 @@ def encode(
     """
 
     def latents(part: slice) -> Tensor:
-        blocks = F.pixel_unshuffle(pixels[part], vae_patch(vae))
-        posterior = vae.encode(blocks).latent_dist
-        if noise is None:
-            return whole(posterior.mode())
-        return whole(posterior.mean + posterior.std * noise[part])
+        return encode_batch(vae, pixels[part], None if noise is None else noise[part])
 
     return _in_slices("encoding", latents, len(pixels), batch)
+
+
+def encode_batch(
+    vae: AutoencoderKL,
+    pixels: Float[Tensor, "n 3 h w"],
+    noise: Float[Tensor, "n c g u"] | None = None,
+) -> Float[Tensor, "n c g u"]:
+    """Return what `encode` returns, of all pictures at once; tells no progress."""
+    posterior = vae.encode(F.pixel_unshuffle(pixels, vae_patch(vae))).latent_dist
+    if noise is None:
+        return whole(posterior.mode())
+    return whole(posterior.mean + posterior.std * noise)
 
 
 def decode(

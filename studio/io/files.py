@@ -100,7 +100,7 @@ _UMASK = _umask()
 
 def temporary_name(target: Path) -> Path:
     """A hidden name beside `target` that says which process writes it."""
-    name = f".{secrets.token_hex(6)}-{_PLACE}-{os.getpid()}.tmp{target.suffix}"
+    name = f".{secrets.token_hex(6)}-{PLACE}-{os.getpid()}.tmp{target.suffix}"
     return target.with_name(name)
 
 
@@ -113,7 +113,7 @@ def _place() -> str:
     return hashlib.sha256(f"{platform.node()} {space}".encode()).hexdigest()[:6]
 
 
-_PLACE = _place()
+PLACE = _place()
 _TEMPORARY = re.compile(r"\.[0-9a-f]{12}(?:-(?P<place>[0-9a-f]{6})-(?P<pid>\d+))?\.tmp(\..*)?")
 _cleaned: set[Path] = set()
 
@@ -128,7 +128,7 @@ def remove_temporaries(folder: Path, *, all_below: bool = False) -> None:
     """
     for path in list(folder.rglob(".*.tmp*") if all_below else folder.glob(".*.tmp*")):
         found = _TEMPORARY.fullmatch(path.name)
-        if found and (all_below or (found["place"] == _PLACE and not alive(int(found["pid"])))):
+        if found and (all_below or (found["place"] == PLACE and not alive(int(found["pid"])))):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
                 continue
@@ -172,17 +172,6 @@ def write_bytes(path: str | Path, content: bytes, *, parents: bool = True) -> No
     """Write bytes atomically; see `atomic_write`."""
     with atomic_write(path, parents=parents) as temporary:
         temporary.write_bytes(content)
-
-
-def reserve(path: Path) -> None:
-    """Take the disk space of a sparse file now: a memory map of it cannot say that there is none.
-
-    Raises:
-        OSError: if the disk is too full. Systems that cannot reserve go on without.
-    """
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def json_text(value: Any) -> str:

@@ -15,9 +15,10 @@ from torch import Tensor
 from studio.cameras import Cameras
 from studio.data.training.ring_views import RingViews
 from studio.errors import ConfigError
-from studio.guidance.autoencoder import encode
+from studio.guidance.autoencoder import encode_batch
 from studio.guidance.cards import REPOSITORY, check_push, push, write_card
-from studio.io.files import atomic_write, write_json
+from studio.io.files import write_json
+from studio.io.growing_arrays import grow_array
 from studio.io.reading import reading
 from studio.plugins.options import build
 from studio.plugins.ranges import Pattern
@@ -230,22 +231,23 @@ def encode_ring_views(vae: Any, ring_views: RingViews, cache: Path, batch: int =
     images = ring_views.images
     n, v = images.shape[:2]
     encoder = {k: t for k, t in vae.state_dict().items() if k.startswith(("encoder", "quant"))}
-    path = cache / f"{hash_of(encoder, list(images.shape), images[:: n // 8 + 1])}.pt"
-    if path.is_file():
-        with reading(path, hint="Remove it: it is made again."):
-            latents = torch.load(path, weights_only=True, mmap=True)
-            if latents.shape[:2] != (n, v):
-                raise ValueError(f"it holds {list(latents.shape)} latents of {n} x {v} pictures")
-        return replace(ring_views, latents=latents)
-    parts = []
-    with StageProgress("latents", n * v) as progress:
-        for start in range(0, n * v, batch):
-            chunk = np.arange(start, min(start + batch, n * v))
-            pixels = ring_views.pixels(chunk // v, chunk % v)
-            parts.append(encode(vae, pixels, batch=batch).half())
-            progress(int(chunk[-1]) + 1, n * v)
-    latents = torch.cat(parts)
-    latents = latents.reshape(n, v, *latents.shape[1:])
-    with atomic_write(path) as temporary:
-        torch.save(latents, temporary)
+    path = cache / f"{hash_of(encoder, list(images.shape), images[:: n // 8 + 1])}.npy"
+    shape = (
+        n,
+        v,
+        *encode_batch(vae, ring_views.pixels(np.zeros(1, int), np.zeros(1, int))).shape[1:],
+    )
+
+    def rows(first: int, end: int) -> np.ndarray:
+        which = np.arange(first * v, end * v)
+        latents = encode_batch(vae, ring_views.pixels(which // v, which % v))
+        return latents.half().numpy().reshape(-1, *shape[1:])
+
+    if not path.is_file():
+        at_once = max(1, batch // v)
+        grow_array(path, shape, np.float16, rows, label="latents of objects", at_once=at_once)
+    with reading(path, hint="Remove it: it is made again."):
+        latents = torch.from_numpy(np.load(path, mmap_mode="c"))
+        if latents.shape != shape or latents.dtype != torch.float16:
+            raise ValueError(f"it holds {latents.dtype} of shape {list(latents.shape)}")
     return replace(ring_views, latents=latents)

@@ -22,7 +22,8 @@ from studio.data.procedural.sculptor import ProceduralObject
 from studio.data.training.arrays import read_npy
 from studio.data.training.ring_views import Inputs, RingData, RingViews, on_white
 from studio.errors import ConfigError, DataError
-from studio.io.files import atomic_write, reserve
+from studio.io.files import atomic_write
+from studio.io.growing_arrays import grow_array
 from studio.io.reading import read_json, reading
 from studio.ops.ray_caster import RayCaster, Rendered
 from studio.plugins.ranges import Count, CountOrZero, Elevation, Length, OneOf, Pixels, Range, Seed
@@ -272,26 +273,19 @@ class ProceduralData(RingData):
         count = len(self.cameras) + self.cfg.inputs
         shape = (self.count(split), count, *self.cameras.size, 4)
         path = self.cache_path(split)
+        label = f"rendering {split} objects"
         if self.cfg.cache_dir is None:
             views = np.empty(shape, np.uint8)
-            self._render_into(views, split)
+            with StageProgress(label, len(views)) as progress:
+                for index in range(len(views)):
+                    views[index] = self.render(split, index)
+                    progress(index + 1, len(views))
             return views
         if not path.exists():
-            with atomic_write(path) as temporary:
-                stored = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
-                reserve(temporary)
-                self._render_into(stored, split)
-                stored.flush()
+            grow_array(path, shape, np.uint8, lambda at, _: self.render(split, at), label=label)
         with reading(path, hint=CACHE_HINT):
             cached: NDArray[np.uint8] = np.load(path, mmap_mode="r")
         return _of_shape(path, cached, shape, np.uint8)
-
-    def _render_into(self, views: NDArray[np.uint8], split: str) -> None:
-        """Render all objects of a split into an array, [N, V + K, H, W, 4]."""
-        with StageProgress(f"rendering {split} objects", len(views)) as progress:
-            for index in range(len(views)):
-                views[index] = self.render(split, index)
-                progress(index + 1, len(views))
 
     def cache_path(self, split: str) -> Path:
         """File of a split's pictures, named after everything that decides them."""
