@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
 
-import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
@@ -17,21 +15,19 @@ from studio.export.base import Exporter, Meshed
 from studio.export.brought import colour_function, without_seams
 from studio.export.cleanup import vertex_normals
 from studio.export.clock import Clock
-from studio.export.files import MOST_LEVELS, mesh_format, remove_others, write_meshes
+from studio.export.files import mesh_format, remove_others, write_meshes
 from studio.export.levels import coloured_vertices, colours_of, level_texture, reduced
+from studio.export.measuring import check_print, file_figures
 from studio.export.normal_map import with_normal_map
-from studio.export.readers import FORMATS, read_exact
+from studio.export.options import ExportConfig
 from studio.export.texture import Baker, fitting_size, query_colours, texture_figures
 from studio.export.unwrap import unwrap
 from studio.export.view_colours import Footage
-from studio.export.world import WORLDS, transformed
 from studio.io.files import atomic_write
 from studio.mesh import Mesh, MeshOptions
 from studio.metrics.renders import mesh_psnr
-from studio.metrics.solidity import solidity
 from studio.metrics.triangles import triangle_figures
 from studio.plugins.discovery import find
-from studio.plugins.ranges import CountOrZero, Factor, Length, OneOf, Range, Registered, Share
 from studio.plugins.registry import register
 from studio.views import ViewSet
 
@@ -43,69 +39,8 @@ class MeshExporter(Exporter):
     """Textured mesh (GLB, PLY, OBJ), turntable video and preview of a scene model."""
 
     @dataclass
-    class Config:
+    class Config(ExportConfig):
         """Options of the mesh exporter."""
-
-        resolution: Annotated[int, Range(8, 4096)] = 192
-        """Grid cells along the longest side of the object."""
-        faces: (
-            Annotated[int, Range(0, 1_000_000_000)]
-            | Annotated[list[Annotated[int, Range(4, 1_000_000_000)]], Length(1, MOST_LEVELS)]
-        ) = 20000
-        """Even triangles, about as many or less; 0 keeps the small, uneven ones of the grid. A list, [20000, 5000, 1000], makes levels of detail: model_lod1, model_lod2, ... beside model."""  # noqa: E501
-        normal_map: bool = False
-        """Bake the unreduced surface into normal maps (glb): few triangles look like many."""
-        smooth: Annotated[int, Range(0, 1000)] = 0
-        """Rounds of Taubin smoothing before that."""
-        keep_components: Share = 0.05
-        """Drop loose parts with less than this share of the largest part's area, unless the views' outlines need them; 0 keeps all."""  # noqa: E501
-        slope: Annotated[float, Range(1e-3, 1e3)] = 2.0
-        """Largest gradient length expected of the field; raise it if parts are missing."""
-        memory_gb: Annotated[float, Range(1e-3, 1e6)] = 4.0
-        """Refuse resolutions whose sampling grids would need more than this."""
-        formats: Annotated[list[Annotated[str, Registered("format")]], Length(1, 100)] = field(
-            default_factory=lambda: ["glb", "ply"]
-        )
-        """Kinds of files, by the names of their plugins; the first one is measured."""
-        world: Annotated[str, OneOf(WORLDS)] = "auto"
-        """Where the files lie: ground (base at height 0, the input's view in front), capture (where the capture's own cameras are), views (upright, as fitted), or auto: generated objects on the ground, captures where they are, but files of +y up (glb, obj, usdz) upright where the capture is not."""  # noqa: E501
-        height: Factor = 0.0
-        """Height of the object in metres; 0 keeps the size that views or capture give it."""
-        texture_size: Annotated[int, Range(0, 1 << 14)] = 0
-        """Side of the base colour texture in texels; 0: two texels per pixel of the views."""
-        texture_source: Literal["auto", "field", "views"] = "auto"
-        """field: its own colours; views: those, corrected by the pictures; auto: views, if any."""
-        texture_margin: Annotated[float, Range(0, 1000)] = 0.0
-        """Pixels beside outlines that the texture leaves out; blurred pictures need one."""
-        unwrap: Annotated[str, Registered("unwrap")] = "box"
-        """What cuts the surface into the charts of its texture."""
-        baker: Annotated[str, Registered("baker")] = "texels"
-        """What makes the texture."""
-        turntable: bool = True
-        """Write turntable.mp4 (turntable.gif where ffmpeg is missing)."""
-        turntable_frames: Annotated[int, Range(1, 10_000)] = 36
-        """Pictures per turn."""
-        turntable_size: Annotated[int, Range(16, 4096)] = 256
-        """Picture height in pixels; colours and bare shape stand side by side."""
-        preview: bool = True
-        """Write preview.png: input, views, and the mesh from the same and from unseen sides."""
-        inspect: bool = True
-        """Write inspect.glb, where there are views: the mesh, all cameras and their pictures."""
-        psnr_views: CountOrZero = 16
-        """Views that the finished file is compared with, for mesh_psnr; 0 does not compare."""
-
-        def __post_init__(self) -> None:
-            """Check what belongs together."""
-            if isinstance(self.faces, list) and sorted(set(self.faces))[::-1] != self.faces:
-                raise ConfigError(
-                    f"faces is {self.faces}.", allowed="each level with fewer than the one before"
-                )
-            if self.height and self.world == "capture":
-                raise ConfigError(
-                    f"height is {self.height:g} and world 'capture'.",
-                    allowed="a height with world auto, ground or views",
-                    hint="A capture's world has a scale of its own; leave one of the two out.",
-                )
 
     def __init__(self, cfg: Config) -> None:
         """Take the options."""
@@ -168,9 +103,9 @@ class MeshExporter(Exporter):
                 Path(folder),
                 levels=levels,
                 inspected=(textured or mesh) if cfg.inspect else None,
-                world=cfg.world,
-                height=cfg.height,
+                wanted=cfg.wanted,
             )
+        self._check_print(mesh, written, warnings.append)
         notes = [*notes, *(f"warning: {line}" for line in warnings)]
         with clock.stage("pictures"):
             written |= self._write_pictures(
@@ -178,7 +113,11 @@ class MeshExporter(Exporter):
             )
             remove_others(Path(folder), [*files, *written.values()])
         with clock.stage("measuring"):
-            self._measure(written, meshes[cfg.formats[0]], views)
+            first = cfg.formats[0]
+            record = self.figures["files"][written[first].name]
+            self.figures |= file_figures(
+                written[first], meshes[first], record, views, cfg.psnr_views
+            )
         self.figures |= {"mesh_faces": len(mesh.faces), "export_s": clock.laps}
         self.figures |= {"level_faces": [len(level.faces) for level in levels]} if levels else {}
         self.figures |= triangle_figures(mesh)
@@ -275,26 +214,14 @@ class MeshExporter(Exporter):
                 textured = with_normal_map(textured, whole, size)
         return mesh, textured
 
-    def _measure(self, written: dict[str, Path], mesh: Mesh, views: ViewSet | None) -> None:
-        """Is the main file a solid, and does it look like the views?
-
-        It is read back for that. Where no reader knows its format, or it holds no colours, the mesh
-        that was written stands in for it, and ``measured`` says so.
-        """
-        path = written[self.cfg.formats[0]]
-        to_views = np.array(self.figures["files"][path.name]["to_views"])
-        if path.suffix in FORMATS:
-            found, said = transformed(read_exact(path), to_views), f"{path.name}, read back"
-        else:
-            found, said = mesh, f"the mesh itself: {path.name} cannot be read back"
-        scale = np.linalg.det(to_views[:3, :3])  # of volumes
-        self.figures |= solidity(found)
-        self.figures["volume"] /= float(scale)
-        if views is not None and self.cfg.psnr_views:
-            if found.texture is None and found.colours is None:
-                found, said = mesh, f"{said}; its colours on the mesh itself, as it has none"
-            self.figures["mesh_psnr"] = mesh_psnr(found, views, self.cfg.psnr_views)
-        self.figures["measured"] = said
+    def _check_print(
+        self, mesh: Mesh, written: dict[str, Path], report: Callable[[str], None]
+    ) -> None:
+        """Measure the solid, if there are files that count millimetres."""
+        small = [written[name].name for name, kind in self.formats.items() if kind.metres_per_unit != 1]
+        if small:
+            record = self.figures["files"][small[0]]
+            self.figures["print"] = check_print(mesh, record, small, report)
 
     def _write_pictures(
         self,

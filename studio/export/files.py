@@ -14,7 +14,7 @@ from studio.export.brought import without_seams
 from studio.export.formats.base import MeshFormat
 from studio.export.inspection import write_inspection
 from studio.export.notes import notes_of
-from studio.export.world import place
+from studio.export.world import Wanted, place
 from studio.io.files import remove
 from studio.mesh import Mesh
 from studio.plugins.discovery import available, find
@@ -34,8 +34,7 @@ def write_meshes(
     *,
     levels: Sequence[Mesh] = (),
     inspected: Mesh | None = None,
-    world: str = "auto",
-    height: float = 0.0,
+    wanted: Wanted | None = None,
 ) -> tuple[dict[str, Path], dict[str, dict[str, Any]], list[Path]]:
     """Write `model.<suffix>` in every format and, where there are views, `inspect.glb`.
 
@@ -46,20 +45,19 @@ def write_meshes(
         levels: coarser ones, written as `model_lod1.<suffix>` and so on, at the place of the main
             mesh: engines take one file a level, and every reader shows each of them as an object.
         inspected: mesh of `inspect.glb`; None does not write it.
-        world: see `studio.export.world.place`.
-        height: see there.
+        wanted: how the object is to stand.
 
     Returns:
         main files by format (`inspect` among them, and `glb_lod1`, ...), by file name where it lies
         (`Placement.record`), and all files.
     """
-    notes = notes_of(views)
+    notes, wanted = notes_of(views), wanted or Wanted()
     written: dict[str, Path] = {}
     records: dict[str, dict[str, Any]] = {}
     everything: list[Path] = []
     for name, mesh in meshes.items():
         kind = mesh_format(name)
-        placement = place(mesh, views, kind.up, world, height)
+        placement = place(mesh, views, kind.up, wanted)
         path = folder / f"model{kind.suffix}"
         placed = placement.mesh(mesh)
         everything += kind.write(placed, path, replace(notes, placement=placement))
@@ -74,7 +72,7 @@ def write_meshes(
             written[f"{name}_lod{number}"], records[path.name] = path, kind.record(placement)
     if inspected is not None and views is not None:
         kind = mesh_format("glb")
-        placement = place(inspected, views, kind.up, world, height)
+        placement = place(inspected, views, kind.up, wanted)
         shown = placement.mesh(inspected), placement.views(views)
         path = folder / "inspect.glb"
         write_inspection(*shown, path, replace(notes, placement=placement))

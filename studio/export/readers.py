@@ -2,6 +2,7 @@
 
 Files of this program say which way is up and how to come back to the cameras that they were made
 from (`studio.export.notes`). Of others, glTF is +Y up by definition, the rest is taken as it is.
+3MF files become metres, and so do STL files of this program; of others, nobody knows the unit.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from studio.errors import DataError
 from studio.export.attributes import linear_to_srgb
+from studio.export.formats.stl import counts_millimetres
 from studio.export.mesh_limits import check_mesh
 from studio.export.notes import read_record
 from studio.export.threemf_reader import read_3mf
@@ -128,6 +130,8 @@ def read_exact(path: Path) -> Mesh:
         if not isinstance(loaded, trimesh.Trimesh) or len(loaded.faces) == 0:
             raise DataError(f"mesh {path} has no triangles.")
         _check_numbers(path, loaded)
+        if path.suffix.lower() == ".stl" and counts_millimetres(path):
+            loaded.apply_scale(0.001)
         return _converted(loaded, gltf=path.suffix.lower() in (".glb", ".gltf"))
 
 

@@ -18,11 +18,47 @@ from studio.similarity import FAR
 from studio.views import ViewSet
 
 WORLDS = ("auto", "ground", "capture", "views")
+PIVOTS = ("auto", "base", "centre", "fitted")
+FRONTS = ("auto", "+z", "+x", "-z", "-x")
+"""Axes of +Y up files, each a quarter turn (counter-clockwise from above) after the one before."""
 Z_UP_TO_Y_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=np.float64)
 """-90 degrees about X. Blender's importers turn it back, so coordinates agree."""
 UPRIGHT = 0.996  # cosine of 5 degrees
 
 Matrix = Float[np.ndarray, "4 4"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How an object is to stand in its files.
+
+    Attributes:
+        world: "ground": upright, its front towards +z and its base at height 0 above the origin.
+            "capture": where the capture's cameras are. "views": as fitted. "auto": generated
+            objects, and those of which anything below is asked, on the ground; captures in their
+            own world, but files that viewers show (+y up) in the views' where the capture's +Z is
+            not up.
+        height: along the axis that is up, in metres; 0 for the size that the world gives it.
+        pivot: what lies at the origin: "base", the middle of the object's lowest point's height;
+            "centre", the middle of its box; "fitted": what lay there. "auto": the world's.
+        front: axis of +Y up files that the input's (or first) view looks at the object from; in
+            files of +Z up, -Y stands for "+z". "auto": "+z" on the ground, else as fitted.
+    """
+
+    world: str = "auto"
+    height: float = 0.0
+    pivot: str = "auto"
+    front: str = "auto"
+
+    @property
+    def asked(self) -> list[str]:
+        """Which of them take an object from where its world has it."""
+        found = {
+            "height": self.height > 0,
+            "pivot": self.pivot in ("base", "centre"),
+            "front": self.front != "auto",
+        }
+        return [name for name, is_asked in found.items() if is_asked]
 
 
 @dataclass(frozen=True)
@@ -68,13 +104,16 @@ class Placement:
             normals=None,
         )
 
-    def record(self, up: str = "+z", holds_offset: bool = False) -> dict[str, Any]:
-        """Return plain values that lead back from a file's coordinates as its readers see them.
+    def record(
+        self, up: str = "+z", holds_offset: bool = False, metres_per_unit: float = 1.0
+    ) -> dict[str, Any]:
+        """Return plain values that lead back from a file's coordinates, in metres.
 
         Args:
             up: which way is up there: "+y" or "+z".
             holds_offset: whether the file has a node that adds the offset; elsewhere `to_capture`
                 and `to_views` add it.
+            metres_per_unit: of the file's numbers.
         """
         turn = np.eye(4)
         if up == "+y":
@@ -85,6 +124,7 @@ class Placement:
         return {
             "world": self.world,
             "up": up,
+            "metres_per_unit": metres_per_unit,
             "offset": self.offset.tolist(),
             "to_views": (to_views @ added @ turn + 0.0).tolist(),
             "to_capture": (to_capture @ added @ turn + 0.0).tolist(),
@@ -92,7 +132,7 @@ class Placement:
 
 
 def place(
-    mesh: Mesh, views: ViewSet | None, up: str, world: str = "auto", height: float = 0.0
+    mesh: Mesh, views: ViewSet | None, up: str, wanted: Wanted | None = None
 ) -> Placement:
     """Decide where a file lies.
 
@@ -100,23 +140,17 @@ def place(
         mesh: in the world of the views.
         views: what the mesh was made of.
         up: which way is up in the file: "+y" or "+z".
-        world: "ground": upright, its base at height 0 and its middle above the origin, the input's
-            (or first) view in front, which is -Y here and +Z in Y-up files. "capture": where the
-            capture's cameras are. "views": as fitted. "auto": generated objects and those with a
-            `height` on the ground, captures in their own world, but files that viewers show (+y up)
-            in the views' world where the capture's +Z is not up.
-        height: of the object along +Z in the file, 0 for the size that the world gives it.
+        wanted: what is asked.
     """
+    wanted = wanted or Wanted()
     to_capture = np.eye(4) if views is None else views.to_world.numpy()
+    world = wanted.world
     if world == "auto":
-        world = _usual_world(views, up, to_capture, height)
-    if world == "ground":
-        to_file = _on_the_ground(mesh, views)
+        world = _usual_world(views, up, to_capture, wanted)
+    if world == "capture":
+        to_file = to_capture
     else:
-        to_file = to_capture if world == "capture" else np.eye(4)
-    if height:
-        z = transformed(mesh, to_file).vertices[:, 2]
-        to_file = np.diag([height / float(np.ptp(z))] * 3 + [1.0]) @ to_file
+        to_file = _standing(mesh, views, wanted, on_the_ground=world == "ground")
     return Placement(world, to_file, to_capture, far_offset(mesh, to_file))
 
 
@@ -135,21 +169,46 @@ def transformed(mesh: Mesh, matrix: Matrix) -> Mesh:
     return replace(mesh, vertices=vertices.astype(np.float32), normals=normals)
 
 
-def _usual_world(views: ViewSet | None, up: str, to_capture: Matrix, height: float) -> str:
-    if height or (views is not None and "guidance" in views.meta):
+def _usual_world(views: ViewSet | None, up: str, to_capture: Matrix, wanted: Wanted) -> str:
+    if wanted.asked or (views is not None and "guidance" in views.meta):
         return "ground"
     upright = to_capture[2, 2] / np.linalg.norm(to_capture[:3, 2]) > UPRIGHT
     return "views" if up == "+y" and not upright else "capture"
 
 
-def _on_the_ground(mesh: Mesh, views: ViewSet | None) -> Matrix:
-    """Turn the front to -Y, put the middle of the base into the origin."""
-    front = np.array([0.0, -1.0]) if views is None else _front(views)
+def _standing(
+    mesh: Mesh, views: ViewSet | None, wanted: Wanted, *, on_the_ground: bool
+) -> Matrix:
+    """Turn the front to its axis, scale, move the pivot into the origin."""
+    front, pivot = wanted.front, wanted.pivot
+    if on_the_ground:
+        front = "+z" if front == "auto" else front
+        pivot = "base" if pivot == "auto" else pivot
+    matrix = np.eye(4) if front == "auto" else _turned(views, FRONTS.index(front) - 1)
+    low, high = _bounds(mesh, matrix)
+    if wanted.height:
+        scale = wanted.height / (high - low)[2]
+        matrix, low, high = np.diag([scale] * 3 + [1.0]) @ matrix, scale * low, scale * high
+    if pivot not in ("base", "centre"):
+        return matrix
+    middle = (low + high) / 2
+    if pivot == "base":
+        middle[2] = low[2]
+    return moved(-middle) @ matrix
+
+
+def _turned(views: ViewSet | None, quarters: int) -> Matrix:
+    """Turn the front to -Y, and by quarters of a turn further."""
+    x, y = np.array([0.0, -1.0]) if views is None else _front(views)
+    further = np.linalg.matrix_power(np.array([[0.0, -1.0], [1.0, 0.0]]), quarters)
     matrix = np.eye(4)
-    matrix[:2, :2] = [[-front[1], front[0]], [-front[0], -front[1]]]  # its second row: front to -y
+    matrix[:2, :2] = further @ [[-y, x], [-x, -y]]  # the second row takes the front to -y
+    return matrix
+
+
+def _bounds(mesh: Mesh, matrix: Matrix) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "3"]]:
     points = mesh.vertices @ matrix[:3, :3].T
-    low, high = points.min(0).astype(np.float64), points.max(0).astype(np.float64)
-    return moved(np.array([*-(low + high)[:2] / 2, -low[2]])) @ matrix
+    return points.min(0).astype(np.float64), points.max(0).astype(np.float64)
 
 
 def _front(views: ViewSet) -> Float[np.ndarray, "2"]:

@@ -33,6 +33,7 @@ from PIL import Image
 
 from studio.cameras import orbit_cameras
 from studio.export.files import write_meshes
+from studio.export.world import Wanted
 from studio.systems.originals import written_cameras
 from studio.views import ViewSet
 from tests.unit.test_writers import textured_box
@@ -69,7 +70,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     views = ViewSet(torch.rand(2, 4, 32, 32), cameras, meta=meta)
     box = textured_box().with_normals()
     kinds = dict.fromkeys(("glb", "obj", "ply"), box)
-    write_meshes(kinds, views, folder, inspected=box, height=HEIGHT)
+    write_meshes(kinds, views, folder, inspected=box, wanted=Wanted(height=HEIGHT))
     return folder
 
 

@@ -56,15 +56,15 @@ def test_stl_holds_every_triangle_with_its_outward_normal(tmp_path: Path) -> Non
     assert not content.startswith(b"solid") and len(content) == 84 + 50 * len(mesh.faces)
     assert struct.unpack_from("<I", content, 80) == (len(mesh.faces),)
     first = np.frombuffer(content, "<f4", 12, 84).reshape(4, 3)
-    np.testing.assert_array_equal(first[1:], mesh.vertices[mesh.faces[0]])
+    np.testing.assert_allclose(first[1:], 1000 * mesh.vertices[mesh.faces[0]], rtol=1e-6)
     outward = first[1:].mean(0) / np.linalg.norm(first[1:].mean(0))
     np.testing.assert_allclose(np.linalg.norm(first[0]), 1, atol=1e-6)
     assert first[0] @ outward > 0.99
     closed = trimesh.load_mesh(tmp_path / "b.stl")
-    assert closed.is_watertight and closed.volume == pytest.approx(mesh.volume, rel=1e-5)
+    assert closed.is_watertight and closed.volume == pytest.approx(1e9 * mesh.volume, rel=1e-5)
     loaded = read_mesh(tmp_path / "b.stl")
     assert loaded.colours is None
-    np.testing.assert_array_equal(loaded.vertices[loaded.faces], mesh.vertices[mesh.faces])
+    np.testing.assert_allclose(loaded.vertices[loaded.faces], mesh.vertices[mesh.faces], rtol=1e-6)
     header = written(mesh, tmp_path / "far.stl", FAR).read_bytes()[:80]
     assert b"4075531 931781 -4801619" in header
 
@@ -79,7 +79,7 @@ def test_3mf_is_one_solid_whose_corners_keep_their_texture_coordinates(tmp_path:
     mesh = textured_box()
     path = written(mesh, tmp_path / "box.3mf")
     root = model_of(path)
-    assert root.get("unit") == "meter"
+    assert root.get("unit") == "millimeter"
     said = {node.get("name"): node.text for node in root.iter(f"{{{CORE}}}metadata")}
     assert said["Title"] == NAME and said["Copyright"] == "nobody's & all"
     corners = [c for c in root.iter(f"{{{CORE}}}vertex")]

@@ -32,6 +32,8 @@ class MeshFormat(ABC):
     """Whether meshes come with a texture rather than with colours per vertex."""
     holds_offset: ClassVar[bool] = False
     """Whether its readers add `Notes.offset` themselves, as the file tells them to."""
+    metres_per_unit: ClassVar[float] = 1.0
+    """What its readers take its numbers for; `encode` is given metres."""
 
     @abstractmethod
     def encode(self, mesh: Mesh, name: str, notes: Notes) -> dict[str, bytes]:
@@ -68,7 +70,7 @@ class MeshFormat(ABC):
 
     def record(self, placement: Placement) -> dict[str, Any]:
         """Return where such a file lies, see `Placement.record`."""
-        return placement.record(self.up, self.holds_offset)
+        return placement.record(self.up, self.holds_offset, self.metres_per_unit)
 
 
 def check_writable(mesh: Mesh, path: str | Path) -> None:

@@ -33,11 +33,12 @@ _COLOURS = 2  # resource that holds texture coordinates or colours; 1 is the tex
 
 @register("format", "3mf")
 class ThreeMf(MeshFormat):
-    """3MF: metres, texture or vertex colours, one solid where texture seams cut; for printers."""
+    """3MF: millimetres, texture or vertex colours, one solid where texture seams cut; for printers."""
 
     suffix = ".3mf"
     wants_texture = True
     holds_offset = True
+    metres_per_unit = 0.001
 
     def encode(self, mesh: Mesh, name: str, notes: Notes) -> dict[str, bytes]:
         """Return one file, in which vertices at one place are one vertex, so that solids close."""
@@ -52,7 +53,7 @@ class ThreeMf(MeshFormat):
         return {name: _packed(parts)}
 
     def _model(self, mesh: Mesh, notes: Notes) -> Iterator[str]:
-        yield f'{XML}<model unit="meter" xml:lang="en-US" xmlns="{CORE}" xmlns:m="{MATERIALS}"'
+        yield f'{XML}<model unit="millimeter" xml:lang="en-US" xmlns="{CORE}" xmlns:m="{MATERIALS}"'
         yield ' xmlns:studio="urn:studio:export">\n'
         record = json.dumps(self.record(notes.placement))
         said = {"Title": notes.name, "Application": GENERATOR, "studio:record": record}
@@ -64,15 +65,16 @@ class ThreeMf(MeshFormat):
         properties = list(_properties(mesh))
         yield from properties
         positions, place = welded(mesh)
+        millimetres = positions.astype(np.float64) / self.metres_per_unit
         whole = f' pid="{_COLOURS}" pindex="0"' if properties else ""
         yield f'<object id="3" type="model" name={quoteattr(notes.name)}{whole}><mesh><vertices>\n'
-        yield from _rows('<vertex x="%.9g" y="%.9g" z="%.9g"/>\n', positions.tolist())
+        yield from _rows('<vertex x="%.9g" y="%.9g" z="%.9g"/>\n', millimetres.tolist())
         yield "</vertices><triangles>\n"
         yield from _triangles(mesh, place, bool(properties))
         yield "</triangles></mesh></object>\n</resources>\n"
         moved = ""
         if notes.offset.any():
-            shift = " ".join(f"{value:.17g}" for value in notes.offset)
+            shift = " ".join(f"{value:.17g}" for value in notes.offset / self.metres_per_unit)
             moved = f' transform="1 0 0 0 1 0 0 0 1 {shift}"'
         yield f'<build><item objectid="3"{moved}/></build>\n</model>\n'
 

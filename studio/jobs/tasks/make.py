@@ -14,7 +14,7 @@ from studio.errors import ConfigError, DataError, StudioError
 from studio.evaluation import Judging, finite, measured
 from studio.export.files import mesh_format
 from studio.export.notes import Notes
-from studio.export.world import place
+from studio.export.world import Wanted, place
 from studio.io.files import write_json
 from studio.io.images import save_png
 from studio.jobs.task import Outcome, Task, Work
@@ -135,7 +135,7 @@ class _Handing:
     def __init__(self, cfg: Make.Config, pipeline: Pipeline, folder: Path) -> None:
         self.cfg, self.folder = cfg, folder
         exporter = getattr(pipeline.exporter, "cfg", None)
-        self.world = getattr(exporter, "world", "auto"), getattr(exporter, "height", 0.0)
+        self.wanted = getattr(exporter, "wanted", Wanted())
         self.views: ViewSet | None = None
         self.due = 0.0
 
@@ -177,6 +177,6 @@ class _Handing:
 
     def _write(self, model: SceneModel, name: str) -> None:
         mesh = coloured(model, self.cfg.preview_resolution)
-        placement = place(mesh, self.views, "+y", *self.world)
+        placement = place(mesh, self.views, "+y", self.wanted)
         notes = Notes(placement=placement)
         mesh_format("glb").write(placement.mesh(mesh), self.folder / name, notes)
