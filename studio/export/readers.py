@@ -35,7 +35,7 @@ UPS = ("auto", "+y", "+z")
 def read_mesh(path: str | Path, up: str = "auto") -> Mesh:
     """Read a mesh with its texture or vertex colours, +Z up, where its file has it.
 
-    Several parts become one mesh. Vertices keep the file's order, but for OBJ, where a vertex is
+    Several parts become one mesh. Of glTF files the normal map is read as well. Vertices keep the file's order, but for OBJ, where a vertex is
     doubled for each texture coordinate that its faces give it; stored normals are not read.
 
     Args:
@@ -175,7 +175,8 @@ def _converted(loaded: Any, gltf: bool) -> Mesh:
     if colours is not None and gltf:
         colours = linear_to_srgb(colours).astype(np.float32)
     faces = np.asarray(loaded.faces, dtype=np.int64)
-    return Mesh(vertices, faces, colours=colours, uv=uv, texture=texture)
+    bumps = None if texture is None else _normal_map(loaded.visual.material)
+    return Mesh(vertices, faces, colours=colours, uv=uv, texture=texture, normal_map=bumps)
 
 
 def _texture(visual: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -188,6 +189,15 @@ def _texture(visual: Any) -> tuple[np.ndarray | None, np.ndarray | None]:
         return uv, None
     check_size("its texture", picture.size)
     return uv, np.asarray(picture.convert("RGB"))
+
+
+def _normal_map(material: Any) -> np.ndarray | None:
+    """Return what glTF's material has for one."""
+    picture = getattr(material, "normalTexture", None)
+    if picture is None:
+        return None
+    check_size("its normal map", picture.size)
+    return np.asarray(picture.convert("RGB"))
 
 
 def _is_placeholder(picture: Any) -> bool:

@@ -6,6 +6,7 @@ import io
 import re
 import struct
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -179,6 +180,31 @@ def test_usdz_is_stored_aligned_and_states_unit_and_axis(tmp_path: Path) -> None
     assert "double3 xformOp:translate = (4075531, -4801619, -931781)" in layer
 
 
+def bumpy_box() -> Mesh:
+    """The box with a normal map that tells left from right and up from down."""
+    box = textured_box().with_normals()
+    across = np.linspace(64, 192, 32).astype(np.uint8)
+    map_ = np.stack([*np.meshgrid(across, across[::-1]), np.full((32, 32), 220, np.uint8)], -1)
+    return replace(box, normal_map=map_)
+
+
+def test_obj_and_usdz_hold_the_normal_map(tmp_path: Path) -> None:
+    box = bumpy_box()
+    path = written(box, tmp_path / "my box.obj")
+    assert path.with_name("my_box_normal.png").is_file()
+    lines = (tmp_path / "my_box.mtl").read_text().splitlines()
+    assert lines[-2:] == ["norm my_box_normal.png", "map_Bump -bm 1 my_box_normal.png"]
+    stored = np.asarray(Image.open(tmp_path / "my_box_normal.png"))
+    assert np.array_equal(stored, box.normal_map)
+    parts = usdz_parts(written(box, tmp_path / "box.usdz"))
+    assert list(parts) == ["object.usda", "colour.png", "normals.png"]
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(parts["normals.png"]))), box.normal_map)
+    shader = parts["object.usda"].decode().partition('Shader "normals"')[2].partition("}")[0]
+    assert '"raw"' in shader and "scale = (2, 2, 2, 1)" in shader and "(-1, -1, -1, 0)" in shader
+    loaded = read_mesh(written(box, tmp_path / "box.glb"))
+    assert np.array_equal(loaded.normal_map, box.normal_map)
+
+
 def test_usdz_as_pixar_reads_it(tmp_path: Path) -> None:
     usd = pytest.importorskip("pxr.Usd")
     from pxr import UsdGeom, UsdShade, UsdValidation
@@ -186,7 +212,9 @@ def test_usdz_as_pixar_reads_it(tmp_path: Path) -> None:
     rules = UsdValidation.ValidationRegistry().GetOrLoadAllValidators()
     assert len(rules) > 20
 
-    for name, mesh in (("box", textured_box()), ("ball", ball()), ("bare", ball(colours=False))):
+    meshes = {"box": textured_box(), "bumpy": bumpy_box()}
+    meshes |= {"ball": ball(), "bare": ball(colours=False)}
+    for name, mesh in meshes.items():
         path = written(mesh, tmp_path / f"{name}.usdz", FAR)
         stage = usd.Stage.Open(str(path))
         assert UsdValidation.ValidationContext(rules).Validate(stage) == []
@@ -198,6 +226,7 @@ def test_usdz_as_pixar_reads_it(tmp_path: Path) -> None:
         assert stage.GetDefaultPrim().GetDisplayName() == NAME
         bound, _ = UsdShade.MaterialBindingAPI(prim.GetPrim()).ComputeBoundMaterial()
         assert bound.ComputeSurfaceSource()[0].GetIdAttr().Get() == "UsdPreviewSurface"
+        assert stage.GetPrimAtPath("/object/surface/normals").IsValid() == (name == "bumpy")
 
 
 def test_3mf_as_the_consortium_reads_it(tmp_path: Path) -> None:

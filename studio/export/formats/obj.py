@@ -1,4 +1,4 @@
-"""OBJ with its MTL and PNG."""
+"""OBJ with its MTL and PNGs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Obj(MeshFormat):
     """Wavefront OBJ with MTL and PNG: texture or vertex colours; read by everything."""
 
     suffix = ".obj"
-    beside = (".mtl", ".png")
+    beside = (".mtl", ".png", "_normal.png")
     up = "+y"
     wants_texture = True
 
     def encode(self, mesh: Mesh, name: str, notes: Notes) -> dict[str, bytes]:
-        """Return the OBJ and, for a textured mesh, its MTL and PNG.
+        """Return the OBJ and, for a textured mesh, its MTL, PNG and normal map.
 
         Without a texture, vertex colours follow the positions (read by MeshLab and Blender).
         """
@@ -34,8 +34,11 @@ class Obj(MeshFormat):
         lines = [f"# {line}" for line in notes.lines(self.record(notes.placement))]
         textured = mesh.texture is not None and mesh.uv is not None
         if mesh.texture is not None and textured:
-            others[f"{base}.mtl"] = _material(surface, f"{base}.png").encode()
+            bumps = "" if mesh.normal_map is None else f"{base}_normal.png"
+            others[f"{base}.mtl"] = _material(surface, f"{base}.png", bumps).encode()
             others[f"{base}.png"] = png_bytes(mesh.texture)
+            if mesh.normal_map is not None:
+                others[bumps] = png_bytes(mesh.normal_map)
             lines += [f"mtllib {base}.mtl"]
         lines += [f"o {notes.identifier}"]
         positions = mesh.vertices @ Z_UP_TO_Y_UP.T.astype(np.float32)
@@ -64,10 +67,15 @@ def _faces(mesh: Mesh, textured: bool, normals: bool) -> list[str]:
     return [row % tuple(face) for face in repeated.tolist()]
 
 
-def _material(name: str, picture: str) -> str:
-    """A rough, not metallic surface, in the old keys and in the physical ones (Pr, Pm)."""
+def _material(name: str, picture: str, normal_map: str) -> str:
+    """A rough, not metallic surface, in the old keys and in the physical ones (Pr, Pm).
+
+    Programs that know physical keys find the normal map as `norm`; Blender takes `map_Bump` for
+    one, and three.js, which takes that for heights, prefers `norm`.
+    """
     colours = "Ka 0 0 0\nKd 1 1 1\nKs 0 0 0\nd 1\nillum 1\nPr 1\nPm 0\n"
-    return f"newmtl {name}\n{colours}map_Kd {picture}\n"
+    bumps = f"norm {normal_map}\nmap_Bump -bm 1 {normal_map}\n" if normal_map else ""
+    return f"newmtl {name}\n{colours}map_Kd {picture}\n{bumps}"
 
 
 def _rows(keyword: str, values: np.ndarray) -> list[str]:

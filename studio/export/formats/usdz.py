@@ -1,4 +1,4 @@
-"""USDZ: an uncompressed zip archive of a USD layer (as text) and its texture.
+"""USDZ: an uncompressed zip archive of a USD layer (as text) and its pictures.
 
 After the published descriptions of USDZ packages, of the UsdGeom, UsdShade and UsdPreviewSurface
 schemas, and of the text format.
@@ -24,7 +24,7 @@ from studio.plugins.registry import register
 
 ALIGNMENT = 64  # bytes; every file's content begins at a multiple, so that it can be mapped
 _LOCAL_HEADER = 30  # bytes of a zip entry's header before its name and extra field
-LAYER, TEXTURE = "object.usda", "colour.png"
+LAYER, TEXTURE, NORMALS = "object.usda", "colour.png", "normals.png"
 
 
 @register("format", "usdz")
@@ -42,6 +42,8 @@ class Usdz(MeshFormat):
         parts = {LAYER: "".join(_layer(mesh, notes, record)).encode()}
         if mesh.texture is not None and mesh.uv is not None:
             parts[TEXTURE] = png_bytes(mesh.texture)
+            if mesh.normal_map is not None:
+                parts[NORMALS] = png_bytes(mesh.normal_map)
         return {name: _packed(parts)}
 
 
@@ -109,39 +111,17 @@ def _primvar(declared: str, values: np.ndarray) -> str:
 
 def _material(mesh: Mesh) -> Iterator[str]:
     """A rough, not metallic surface; its colour comes from the texture or the vertices."""
-    textured = mesh.texture is not None and mesh.uv is not None
-    colour, source = "", ""
-    if textured:
-        colour = "color3f inputs:diffuseColor.connect = </object/surface/colour.outputs:rgb>"
-        source = f"""
-        def Shader "coordinates"
-        {{
-            uniform token info:id = "UsdPrimvarReader_float2"
-            string inputs:varname = "st"
-            float2 outputs:result
-        }}
-
-        def Shader "colour"
-        {{
-            uniform token info:id = "UsdUVTexture"
-            asset inputs:file = @{TEXTURE}@
-            token inputs:sourceColorSpace = "sRGB"
-            float2 inputs:st.connect = </object/surface/coordinates.outputs:result>
-            token inputs:wrapS = "clamp"
-            token inputs:wrapT = "clamp"
-            float3 outputs:rgb
-        }}
-"""
+    inputs, sources = ["color3f inputs:diffuseColor = (0.5, 0.5, 0.5)"], ""
+    if mesh.texture is not None and mesh.uv is not None:
+        inputs = ["color3f inputs:diffuseColor.connect = </object/surface/colour.outputs:rgb>"]
+        sources = _COORDINATES + _picture("colour", TEXTURE, "sRGB")
+        if mesh.normal_map is not None:
+            inputs += ["normal3f inputs:normal.connect = </object/surface/normals.outputs:rgb>"]
+            sources += _picture("normals", NORMALS, "raw", _SIGNED)
     elif mesh.colours is not None:
-        colour = "color3f inputs:diffuseColor.connect = </object/surface/colour.outputs:result>"
-        source = """
-        def Shader "colour"
-        {
-            uniform token info:id = "UsdPrimvarReader_float3"
-            string inputs:varname = "displayColor"
-            float3 outputs:result
-        }
-"""
+        inputs = ["color3f inputs:diffuseColor.connect = </object/surface/colour.outputs:result>"]
+        sources = _VERTEX_COLOURS
+    said = "\n".join(f"            {line}" for line in inputs)
     yield f"""
     def Material "surface"
     {{
@@ -150,12 +130,50 @@ def _material(mesh: Mesh) -> Iterator[str]:
         def Shader "preview"
         {{
             uniform token info:id = "UsdPreviewSurface"
-            {colour or "color3f inputs:diffuseColor = (0.5, 0.5, 0.5)"}
+{said}
             float inputs:metallic = 0
             float inputs:roughness = 1
             token outputs:surface
         }}
-{source}    }}
+{sources}    }}
+"""
+
+
+_COORDINATES = """
+        def Shader "coordinates"
+        {
+            uniform token info:id = "UsdPrimvarReader_float2"
+            string inputs:varname = "st"
+            float2 outputs:result
+        }
+"""
+_VERTEX_COLOURS = """
+        def Shader "colour"
+        {
+            uniform token info:id = "UsdPrimvarReader_float3"
+            string inputs:varname = "displayColor"
+            float3 outputs:result
+        }
+"""
+_SIGNED = """            float4 inputs:scale = (2, 2, 2, 1)
+            float4 inputs:bias = (-1, -1, -1, 0)
+"""
+"""What takes a normal map's values, stored in [0, 1], to [-1, 1]."""
+
+
+def _picture(name: str, file: str, space: str, further: str = "") -> str:
+    """A shader that looks a picture up."""
+    return f"""
+        def Shader "{name}"
+        {{
+            uniform token info:id = "UsdUVTexture"
+            asset inputs:file = @{file}@
+            token inputs:sourceColorSpace = "{space}"
+            float2 inputs:st.connect = </object/surface/coordinates.outputs:result>
+            token inputs:wrapS = "clamp"
+            token inputs:wrapT = "clamp"
+{further}            float3 outputs:rgb
+        }}
 """
 
 
