@@ -11,12 +11,13 @@ vertices on it, all of a ball's triangles would be inside.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
-from scipy.sparse import coo_matrix, csr_matrix, diags, eye
+from jaxtyping import Float, Int
+from scipy.sparse import csr_matrix, diags, eye
 from scipy.sparse.linalg import cg
 
-from studio.export.cleanup import compact, remove_degenerate
-from studio.export.edge_operations import LONG, SHORT, collapse_short, flip_edges, split_long
+from studio.export.cleanup import remove_degenerate
+from studio.export.edge_operations import LONG, SHORT
+from studio.export.half_edges import HalfEdges, apart, borders, gathered, quadrics, two_sides
 from studio.mesh import Mesh
 from studio.metrics.triangle_tree import TriangleTree
 from studio.metrics.triangles import aspect_ratios
@@ -33,6 +34,9 @@ EQUILATERAL = np.sqrt(3) / 4  # area of a triangle with sides of 1
 FITS = 3  # rounds of bringing the triangles close to the surface
 STIFF = 0.05  # how much vertices resist that, of a sample's pull
 SLIVER = 3.5  # aspect ratio beyond which that may not make a triangle worse
+FEW = 400  # triangles; less are made of so many, as no length of edges fits all of a shape then
+CHEAPEST, DEARER, DEAREST = 0.005, 1.15, 4.0  # distances at which those are collapsed, see OFF
+HELD = 0.03  # change of the volume
 SAMPLES = np.array(
     [[1, 1, 1], [4, 1, 1], [1, 4, 1], [1, 1, 4], [5, 5, 2], [5, 2, 5], [2, 5, 5]], dtype=float
 )
@@ -42,15 +46,35 @@ SAMPLES /= SAMPLES.sum(1, keepdims=True)  # barycentric
 def remesh(vertices: Vertices, faces: Faces, target: int) -> tuple[Vertices, Faces]:
     """Return about ``target`` even triangles; a closed mesh stays closed.
 
+    There are more where so few would lose more than 3 % of the volume.
+
     Args:
         vertices: of the surface.
         faces: their triangles. Edges that belong to one of them or to more than two stay.
         target: number of triangles.
     """
-    vertices, faces = _apart(vertices.astype(np.float64), faces)
-    whole = _Surface(vertices, faces)
+    whole = _Surface(*apart(vertices.astype(np.float64), faces))
+    count = max(target, FEW)
+    even = _even(whole, count)
+    while not whole.is_held_by(*even) and count < len(faces):
+        count *= 2
+        even = _even(whole, count)
+    most = target
+    while count > target and len(even[1]) > most:
+        points, triangles = _decimated(*even, most)
+        for _ in range(FITS):
+            points = whole.fitted(points, triangles)
+        if whole.is_held_by(points, triangles):
+            even = points, triangles
+            break
+        most += most // 4 + 2
+    return remove_degenerate(*even)
+
+
+def _even(whole: _Surface, target: int) -> tuple[Vertices, Faces]:
+    """About a number of even triangles."""
     length = whole.lengths(target)
-    points, triangles, wanted, scale = vertices, faces, length, 1.0
+    points, triangles, wanted, scale = whole.vertices, whole.faces, length, 1.0
     for round_ in range(ROUNDS):
         most = target if round_ == ROUNDS - 1 else 0
         points, triangles, wanted = _adjusted(
@@ -61,83 +85,42 @@ def remesh(vertices: Vertices, faces: Faces, target: int) -> tuple[Vertices, Fac
         good = (whole.normals[face] * normals).sum(1) > 0  # not the other side of a thin part
         points = np.where(good[:, None], found, points)
         scale *= (len(triangles) / target) ** 0.5
-        wanted = (length[faces[face]] * weights).sum(1) * scale
+        wanted = (length[whole.faces[face]] * weights).sum(1) * scale
     for _ in range(FITS):
         points = whole.fitted(points, triangles)
-    return remove_degenerate(points, triangles)
+    return points, triangles
+
+
+def _decimated(points: Vertices, faces: Faces, target: int) -> tuple[Vertices, Faces]:
+    """As many triangles, or a few less, made from more by the cheapest collapses.
+
+    Their sides become as uneven as the shape asks for.
+    """
+    usual = np.sqrt(Mesh(points, faces).area / target / EQUILATERAL)
+    edges = HalfEdges(points, faces, np.full(len(points), usual))
+    off = CHEAPEST
+    while (over := edges.count - target) > 0 and off < DEAREST:
+        edges.collapse(max(over // 2, 1), np.inf, off)
+        off *= DEARER
+    return edges.result()[:2]
 
 
 def _adjusted(
     points: Vertices, faces: Faces, wanted: Float[np.ndarray, " n"], most: int, *, by_angle: bool
 ) -> tuple[Vertices, Faces, Float[np.ndarray, " k"]]:
     """Split, collapse and flip edges; then, if `most` is given, leave no more faces than that."""
-    n, m = len(points), len(faces)
-    room = n // 2 + 64
-    placed, length = np.concatenate([points, np.zeros((room, 3))]), np.pad(wanted, (0, room))
-    flat, twin = (np.full(3 * (m + 2 * room), -1, np.int64) for _ in range(2))
-    flat[: 3 * m], twin[: 3 * m] = faces.ravel(), _twins(faces, n)
-    valence = np.bincount(faces.ravel(), minlength=n + room)
-    fixed = np.zeros(n + room, bool)
-    border = np.flatnonzero(twin[: 3 * m] < 0)
-    fixed[flat[border]] = fixed[np.roll(faces, -1, axis=1).ravel()[border]] = True
-    counts = np.array([n, m])
-    split_long(placed, flat, twin, length, valence, counts)
-    edges = 3 * int(counts[1])
-    quadrics = _quadrics(placed, flat[:edges].reshape(-1, 3))
-    collapse = (placed, flat, twin, length, valence, fixed, quadrics, edges)
+    edges = HalfEdges(points, faces, wanted)
+    edges.split()
     for sweep in range(COLLAPSES):
-        collapse_short(*collapse, edges, SHORT, OFF * 2 ** (sweep / 2 - 2))
+        edges.collapse(edges.sides, SHORT, OFF * 2 ** (sweep / 2 - 2))
     if most:
         below, off = SHORT, OFF
-        while (over := np.count_nonzero(flat[:edges:3] >= 0) - most) > 1 and below < 4 * LONG:
+        while (over := edges.count - most) > 1 and below < 4 * LONG:
             below, off = 1.05 * below, 1.1 * off
-            collapse_short(*collapse, over // 2, below, off)
+            edges.collapse(over // 2, below, off)
     for _ in range(3):
-        flip_edges(placed, flat, twin, valence, fixed, edges, by_angle)
-    left = flat[:edges].reshape(-1, 3)
-    left = left[left[:, 0] >= 0]
-    both, left = compact(np.concatenate([placed, length[:, None]], axis=1), left)
-    return both[:, :3], left, both[:, 3]
-
-
-def _quadrics(points: Vertices, faces: Faces) -> Float[np.ndarray, "n 11"]:
-    """Of every vertex, as `collapse_short` wants them: the planes of the faces around it."""
-    one, other = _two_sides(points, faces)
-    normals = np.cross(one, other)
-    weight = np.linalg.norm(normals, axis=1)
-    x, y, z = (normals / np.maximum(weight, 1e-300)[:, None]).T
-    d = -(np.stack([x, y, z], 1) * points[faces[:, 0]]).sum(1)
-    terms = [x * x, x * y, x * z, y * y, y * z, z * z, d * x, d * y, d * z, d * d, np.ones_like(d)]
-    at, n = faces.ravel(), len(points)
-    return np.stack([np.bincount(at, (t * weight).repeat(3), n) for t in terms], 1)
-
-
-def _twins(faces: Faces, count: int) -> Int[np.ndarray, " 3*m"]:
-    """Of every side of a face the one that runs back; -1 without one, or if several run alike."""
-    starts, ends = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
-    key, back = starts * count + ends, ends * count + starts
-    order = np.argsort(key, kind="stable")
-    ordered = key[order]
-    single = np.ones(len(key), bool)
-    same = ordered[1:] == ordered[:-1]
-    single[order[1:][same]] = single[order[:-1][same]] = False
-    found = order[np.minimum(np.searchsorted(ordered, back), len(key) - 1)]
-    matched = (key[found] == back) & single & single[found]
-    return np.where(matched, found, -1)
-
-
-def _apart(vertices: Vertices, faces: Faces) -> tuple[Vertices, Faces]:
-    """Double the vertices at which parts of the surface meet without sharing an edge."""
-    from scipy.sparse.csgraph import connected_components
-
-    twin = _twins(faces, len(vertices))
-    side = np.arange(len(twin))
-    around = twin[np.where(side % 3 > 0, side - 1, side + 2)]  # the next side out of one's start
-    met = around >= 0
-    graph = coo_matrix((np.ones(met.sum()), (side[met], around[met])), (len(twin),) * 2)
-    fan = connected_components(graph, directed=False)[1]
-    _, first = np.unique(fan, return_index=True)
-    return vertices[faces.ravel()[first]], fan.reshape(-1, 3)
+        edges.flip(by_angle)
+    return edges.result()
 
 
 def _relaxed(
@@ -146,24 +129,18 @@ def _relaxed(
     """Vertices moved across their normals to the middle of the faces around them; the normals."""
     corners = points[faces]
     doubled = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = _gathered(faces, doubled, len(points))
+    normals = gathered(faces, doubled, len(points))
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
     weight = np.linalg.norm(doubled, axis=1) / wanted[faces].mean(1) ** 2
-    middle = _gathered(faces, corners.mean(1) * weight[:, None], len(points))
+    middle = gathered(faces, corners.mean(1) * weight[:, None], len(points))
     total = np.bincount(faces.ravel(), weight.repeat(3), len(points))[:, None]
     move = middle / np.maximum(total, 1e-30) - points
-    tensor = _quadrics(points, faces)[:, [0, 1, 2, 1, 3, 4, 2, 4, 5]].reshape(-1, 3, 3)
+    tensor = quadrics(points, faces)[:, [0, 1, 2, 1, 3, 4, 2, 4, 5]].reshape(-1, 3, 3)
     bent, axes = np.linalg.eigh(tensor)
     free = np.clip((CREASE - bent / np.maximum(bent[:, 2:], 1e-300)) / (CREASE - FLAT), 0, 1)
     move = np.einsum("nik,nk,njk,nj->ni", axes, free, axes, move)
-    move[_borders(faces, len(points))] = 0
+    move[borders(faces, len(points))] = 0
     return points + move, normals
-
-
-def _gathered(faces: Faces, values: Float[np.ndarray, "m 3"], count: int) -> Vertices:
-    """Sums over the faces around every vertex."""
-    at = faces.ravel()
-    return np.stack([np.bincount(at, values[:, k].repeat(3), count) for k in range(3)], 1)
 
 
 class _Surface:
@@ -184,6 +161,13 @@ class _Surface:
         self.area, self.normals = 0.5 * size[:, 0], doubled / np.maximum(size, 1e-30)
         self.tree = TriangleTree(self.corners)
         self._doubled = doubled
+        self.volume = _volume(vertices, faces) if not borders(faces, len(vertices)).any() else None
+
+    def is_held_by(self, points: Vertices, faces: Faces) -> bool:
+        """Whether triangles enclose about as much; of an open surface nobody knows."""
+        if self.volume is None:
+            return True
+        return abs(_volume(points, faces) - self.volume) <= HELD * abs(self.volume)
 
     def lengths(self, target: int) -> Float[np.ndarray, " n"]:
         """Edges' wanted length at every vertex for a number of triangles in all."""
@@ -195,7 +179,7 @@ class _Surface:
         usual = np.sqrt(self.area.sum() / target / EQUILATERAL)
         apart = np.linalg.norm(self.vertices[ends[:, 0]] - self.vertices[ends[:, 1]], axis=1)
         rounds = int(np.clip((usual / np.median(apart)) ** 2, 1, 40))
-        normals = _gathered(self.faces, self._doubled, n)
+        normals = gathered(self.faces, self._doubled, n)
         for _ in range(rounds):
             normals = near @ normals
             normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
@@ -241,25 +225,21 @@ class _Surface:
         pull = csr_matrix((values.ravel(), (rows, columns.ravel())), (len(at), 3 * n))
         system = (pull.T @ pull + STIFF * eye(3 * n)).tocsr()
         move = cg(system, pull.T @ (off * weight), rtol=1e-3, maxiter=100)[0].reshape(-1, 3)
-        move[_borders(faces, n)] = 0
+        move[borders(faces, n)] = 0
         return _unspoilt(points, points + move, faces)
 
 
-def _borders(faces: Faces, count: int) -> Bool[np.ndarray, " n"]:
-    """Vertices at edges of one face, or of more than two."""
-    border = _twins(faces, count) < 0
-    found = np.zeros(count, bool)
-    for ends in (faces.ravel(), np.roll(faces, -1, axis=1).ravel()):
-        found[ends[border]] = True
-    return found
+def _volume(points: Vertices, faces: Faces) -> float:
+    corners = points[faces] - points.mean(0)
+    return float(np.linalg.det(corners).sum() / 6)
 
 
 def _unspoilt(points: Vertices, moved: Vertices, faces: Faces) -> Vertices:
     """Moved vertices, but for those whose faces would turn around or become slivers."""
-    before = np.cross(*_two_sides(points, faces))
+    before = np.cross(*two_sides(points, faces))
     ratio = np.maximum(aspect_ratios(Mesh(points, faces)), SLIVER)
     for _ in range(10):
-        after = np.cross(*_two_sides(moved, faces))
+        after = np.cross(*two_sides(moved, faces))
         sizes = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
         spoilt = (before * after).sum(1) < 0.5 * sizes
         spoilt |= aspect_ratios(Mesh(moved, faces)) > ratio
@@ -268,11 +248,6 @@ def _unspoilt(points: Vertices, moved: Vertices, faces: Faces) -> Vertices:
         moved = moved.copy()
         moved[faces[spoilt]] = points[faces[spoilt]]
     return moved
-
-
-def _two_sides(points: Vertices, faces: Faces) -> tuple[Vertices, Vertices]:
-    a, b, c = (points[faces[:, k]] for k in range(3))
-    return b - a, c - a
 
 
 def closest(
