@@ -23,6 +23,7 @@ class Mesh:
         texture: base colour picture, first row at the top.
         normals: unit vertex normals.
         normal_map: unit normals in tangent space as glTF has them, first row at the top.
+        occlusion_map: how much of the sky each place sees, 255 for all, first row at the top.
     """
 
     vertices: Float[np.ndarray, "n 3"]
@@ -32,6 +33,7 @@ class Mesh:
     texture: UInt8[np.ndarray, "h w 3"] | None = None
     normals: Float[np.ndarray, "n 3"] | None = None
     normal_map: UInt8[np.ndarray, "h w 3"] | None = None
+    occlusion_map: UInt8[np.ndarray, "a b"] | None = None
 
     @property
     def face_normals(self) -> Float[np.ndarray, "m 3"]:

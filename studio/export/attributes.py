@@ -64,8 +64,8 @@ def linear_to_srgb(colours: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"
     return np.where(colours <= 0.0031308, colours * 12.92, 1.055 * colours ** (1 / 2.4) - 0.055)
 
 
-def png_bytes(picture: UInt8[np.ndarray, "h w c"]) -> bytes:
-    """A picture as PNG; fast rather than small."""
+def png_bytes(picture: UInt8[np.ndarray, "..."]) -> bytes:
+    """A picture [h, w] or [h, w, c] as PNG; fast rather than small."""
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(picture)).save(buffer, format="PNG", compress_level=4)
     return buffer.getvalue()

@@ -16,7 +16,7 @@ class Clock:
         "files": "writing files",
         "unwrap": "unwrapping",
         "bake": "baking the texture",
-        "normals": "baking the normal map",
+        "details": "baking further maps",
         "levels": "levels of detail",
         "views": "colours from the views",
     }

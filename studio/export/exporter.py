@@ -19,6 +19,7 @@ from studio.export.files import mesh_format, remove_others, write_meshes
 from studio.export.levels import coloured_vertices, colours_of, level_texture, reduced
 from studio.export.measuring import check_print, file_figures
 from studio.export.normal_map import with_normal_map
+from studio.export.occlusion import with_occlusion_map
 from studio.export.options import ExportConfig
 from studio.export.texture import Baker, fitting_size, query_colours, texture_figures
 from studio.export.unwrap import unwrap
@@ -165,7 +166,7 @@ class MeshExporter(Exporter):
         size = level_texture(len(finest.texture), len(mesh.faces), len(finest.faces))
         baker = self.baker(unwrap(mesh, size, method=self.cfg.unwrap), size)
         made = baker.textured(baker.query(colours_of(finest)))
-        return with_normal_map(made, whole, size) if self.cfg.normal_map else made
+        return self._detailed(made, whole, size)
 
     def _colour(
         self,
@@ -209,10 +210,16 @@ class MeshExporter(Exporter):
         textured = baker.textured(texels)
         pictures = [] if painted is None else [painted, *originals]
         self.figures |= texture_figures(cut, size, pictures)
-        if cfg.normal_map and textured.texture is not None:
-            with clock.stage("normals"):
-                textured = with_normal_map(textured, whole, size)
+        if textured.texture is not None:
+            with clock.stage("details"):
+                textured = self._detailed(textured, whole, size)
         return mesh, textured
+
+    def _detailed(self, mesh: Mesh, whole: Mesh, size: int) -> Mesh:
+        """A textured mesh with those further maps that are asked for."""
+        if self.cfg.normal_map:
+            mesh = with_normal_map(mesh, whole, size)
+        return with_occlusion_map(mesh, whole, size) if self.cfg.occlusion_map else mesh
 
     def _check_print(
         self, mesh: Mesh, written: dict[str, Path], report: Callable[[str], None]

@@ -51,15 +51,15 @@ class GltfScene:
         }
 
     def add_object(self, mesh: Mesh) -> None:
-        """Add a mesh with its texture and normal map, or vertex colours, named as the notes say.
+        """Add a mesh with its texture and further maps, or vertex colours, named as the notes say.
 
         The material is fully rough and not metallic, and shows from both sides where the surface is
         open. Vertex colours are stored linear, as glTF defines them; textures are sRGB.
         """
         attributes = {"POSITION": mesh.vertices, "NORMAL": unit_normals(mesh)}
-        picture = relief = None
+        picture = relief = shade = None
         if mesh.texture is not None and mesh.uv is not None:
-            picture, relief = mesh.texture, mesh.normal_map
+            picture, relief, shade = mesh.texture, mesh.normal_map, mesh.occlusion_map
             attributes["TEXCOORD_0"] = np.stack([mesh.uv[:, 0], 1 - mesh.uv[:, 1]], axis=1)
             if relief is not None:
                 attributes["TANGENT"] = tangents(mesh)
@@ -67,7 +67,7 @@ class GltfScene:
             attributes["COLOR_0"] = srgb_to_linear(mesh.colours)
         name, is_open = self.notes.name, len(open_edges(welded(mesh)[1][mesh.faces])) > 0
         material = self.add_material(
-            f"{name} surface", picture, normal_map=relief, both_sides=is_open
+            f"{name} surface", picture, normal_map=relief, occlusion=shade, both_sides=is_open
         )
         self.add_mesh(name, attributes, mesh.faces.reshape(-1), material)
 
@@ -114,6 +114,7 @@ class GltfScene:
         picture: UInt8[np.ndarray, "h w c"] | None = None,
         *,
         normal_map: UInt8[np.ndarray, "h w 3"] | None = None,
+        occlusion: UInt8[np.ndarray, "a b"] | None = None,
         colour: tuple[float, float, float] | None = None,
         unlit: bool = False,
         both_sides: bool = False,
@@ -132,6 +133,9 @@ class GltfScene:
                 material["alphaMode"], both_sides = "BLEND", True
         if normal_map is not None:
             material["normalTexture"] = {"index": self._add_texture(f"{name} normals", normal_map)}
+        if occlusion is not None:
+            index = self._add_texture(f"{name} occlusion", occlusion)
+            material["occlusionTexture"] = {"index": index}
         if both_sides:
             material["doubleSided"] = True
         if unlit:
@@ -169,7 +173,7 @@ class GltfScene:
     def _add_node(self, node: dict[str, Any]) -> None:
         self._document["scenes"][0]["nodes"].append(self._append("nodes", node))
 
-    def _add_texture(self, name: str, picture: UInt8[np.ndarray, "h w c"]) -> int:
+    def _add_texture(self, name: str, picture: UInt8[np.ndarray, "..."]) -> int:
         view = self._view(png_bytes(picture))
         image = {"name": name, "bufferView": view, "mimeType": "image/png"}
         sampler = {

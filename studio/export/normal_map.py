@@ -33,7 +33,7 @@ def with_normal_map(mesh: Mesh, whole: Mesh, size: int) -> Mesh:
     """
     texels = rasterise_uv(mesh, size)
     at, normals = (x.astype(np.float64) for x in (texels.points, texels.normals))
-    face, weights = _seen(whole, at, normals)
+    face, weights = seen(whole, at, normals)
     wanted = np.einsum("nc,ncd->nd", weights, unit_normals(whole)[whole.faces[face]])
     frame = _frames(mesh, texels.face, texels.weights)
     local = _unit(np.einsum("nkd,nd->nk", frame, wanted))
@@ -102,7 +102,7 @@ def _frames(
     return np.stack([tangent, np.cross(normal, tangent) * corner[:, 0, 3:], normal], 1)
 
 
-def _seen(
+def seen(
     whole: Mesh, points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"]
 ) -> tuple[Int[np.ndarray, " n"], Float[np.ndarray, "n 3"]]:
     """The places of a surface over or under points along their normals, else the nearest ones."""

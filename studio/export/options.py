@@ -24,6 +24,8 @@ class ExportConfig:
     """Even triangles, about as many or less; 0 keeps the small, uneven ones of the grid. A list, [20000, 5000, 1000], makes levels of detail: model_lod1, model_lod2, ... beside model."""  # noqa: E501
     normal_map: bool = False
     """Bake the unreduced surface into normal maps (glb, obj, usdz): few triangles look like many."""
+    occlusion_map: bool = False
+    """Bake how much of the sky each place sees (ambient occlusion; glb, usdz): shade in creases."""
     smooth: Annotated[int, Range(0, 1000)] = 0
     """Rounds of Taubin smoothing before that."""
     keep_components: Share = 0.05

@@ -24,7 +24,8 @@ from studio.plugins.registry import register
 
 ALIGNMENT = 64  # bytes; every file's content begins at a multiple, so that it can be mapped
 _LOCAL_HEADER = 30  # bytes of a zip entry's header before its name and extra field
-LAYER, TEXTURE, NORMALS = "object.usda", "colour.png", "normals.png"
+LAYER, TEXTURE = "object.usda", "colour.png"
+NORMALS, OCCLUSION = "normals.png", "occlusion.png"
 
 
 @register("format", "usdz")
@@ -44,6 +45,8 @@ class Usdz(MeshFormat):
             parts[TEXTURE] = png_bytes(mesh.texture)
             if mesh.normal_map is not None:
                 parts[NORMALS] = png_bytes(mesh.normal_map)
+            if mesh.occlusion_map is not None:
+                parts[OCCLUSION] = png_bytes(mesh.occlusion_map)
         return {name: _packed(parts)}
 
 
@@ -118,6 +121,9 @@ def _material(mesh: Mesh) -> Iterator[str]:
         if mesh.normal_map is not None:
             inputs += ["normal3f inputs:normal.connect = </object/surface/normals.outputs:rgb>"]
             sources += _picture("normals", NORMALS, "raw", _SIGNED)
+        if mesh.occlusion_map is not None:
+            inputs += ["float inputs:occlusion.connect = </object/surface/occlusion.outputs:r>"]
+            sources += _picture("occlusion", OCCLUSION, "raw", output="float outputs:r")
     elif mesh.colours is not None:
         inputs = ["color3f inputs:diffuseColor.connect = </object/surface/colour.outputs:result>"]
         sources = _VERTEX_COLOURS
@@ -161,7 +167,9 @@ _SIGNED = """            float4 inputs:scale = (2, 2, 2, 1)
 """What takes a normal map's values, stored in [0, 1], to [-1, 1]."""
 
 
-def _picture(name: str, file: str, space: str, further: str = "") -> str:
+def _picture(
+    name: str, file: str, space: str, further: str = "", output: str = "float3 outputs:rgb"
+) -> str:
     """A shader that looks a picture up."""
     return f"""
         def Shader "{name}"
@@ -172,7 +180,7 @@ def _picture(name: str, file: str, space: str, further: str = "") -> str:
             float2 inputs:st.connect = </object/surface/coordinates.outputs:result>
             token inputs:wrapS = "clamp"
             token inputs:wrapT = "clamp"
-{further}            float3 outputs:rgb
+{further}            {output}
         }}
 """
 
