@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
@@ -62,6 +63,39 @@ def linear_to_srgb(colours: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"
     """Encode linear values in [0, 1] as sRGB."""
     colours = np.clip(colours, 0, 1)
     return np.where(colours <= 0.0031308, colours * 12.92, 1.055 * colours ** (1 / 2.4) - 0.055)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture file.
+
+    Attributes:
+        content: of the file.
+        mime: its media type.
+    """
+
+    content: bytes
+    mime: str
+
+
+def stored(picture: UInt8[np.ndarray, "..."], kind: str = "png", exact: bool = False) -> Picture:
+    """A picture [h, w] or [h, w, c] as a file.
+
+    Args:
+        picture: the pixels.
+        kind: "png", "jpeg" (for what is opaque, else PNG) or "webp".
+        exact: no pixel may change: PNG, or WebP without loss.
+    """
+    lossy = kind == "jpeg" and not exact and picture.shape[-1:] != (4,)
+    if kind == "png" or (kind == "jpeg" and not lossy):
+        return Picture(png_bytes(picture), "image/png")
+    buffer = io.BytesIO()
+    made = Image.fromarray(np.ascontiguousarray(picture))
+    if lossy:
+        made.save(buffer, format="JPEG", quality=92, subsampling=0, optimize=True)
+    else:
+        made.save(buffer, format="WEBP", quality=90, lossless=exact, method=4)
+    return Picture(buffer.getvalue(), f"image/{kind}")
 
 
 def png_bytes(picture: UInt8[np.ndarray, "..."]) -> bytes:

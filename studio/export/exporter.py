@@ -16,6 +16,7 @@ from studio.export.brought import colour_function, without_seams
 from studio.export.cleanup import vertex_normals
 from studio.export.clock import Clock
 from studio.export.files import mesh_format, remove_others, write_meshes
+from studio.export.formats.glb import Glb
 from studio.export.levels import coloured_vertices, colours_of, level_texture, reduced
 from studio.export.measuring import check_print, file_figures
 from studio.export.normal_map import with_normal_map
@@ -49,6 +50,9 @@ class MeshExporter(Exporter):
         find("unwrap", cfg.unwrap)
         self.baker: type[Baker] = find("baker", cfg.baker)
         self.formats = {name: mesh_format(name) for name in cfg.formats}
+        for kind in self.formats.values():
+            if isinstance(kind, Glb):
+                kind.pictures = cfg.glb_textures
         suffixes = [kind.suffix for kind in self.formats.values()]
         if twice := {suffix for suffix in suffixes if suffixes.count(suffix) > 1}:
             raise ConfigError(
@@ -105,6 +109,7 @@ class MeshExporter(Exporter):
                 levels=levels,
                 inspected=(textured or mesh) if cfg.inspect else None,
                 wanted=cfg.wanted,
+                kinds=self.formats,
             )
         self._check_print(mesh, written, warnings.append)
         notes = [*notes, *(f"warning: {line}" for line in warnings)]

@@ -35,6 +35,7 @@ def write_meshes(
     levels: Sequence[Mesh] = (),
     inspected: Mesh | None = None,
     wanted: Wanted | None = None,
+    kinds: Mapping[str, MeshFormat] | None = None,
 ) -> tuple[dict[str, Path], dict[str, dict[str, Any]], list[Path]]:
     """Write `model.<suffix>` in every format and, where there are views, `inspect.glb`.
 
@@ -46,6 +47,7 @@ def write_meshes(
             mesh: engines take one file a level, and every reader shows each of them as an object.
         inspected: mesh of `inspect.glb`; None does not write it.
         wanted: how the object is to stand.
+        kinds: formats by name, where they are not to be as they usually are.
 
     Returns:
         main files by format (`inspect` among them, and `glb_lod1`, ...), by file name where it lies
@@ -56,7 +58,7 @@ def write_meshes(
     records: dict[str, dict[str, Any]] = {}
     everything: list[Path] = []
     for name, mesh in meshes.items():
-        kind = mesh_format(name)
+        kind = (kinds or {}).get(name) or mesh_format(name)
         placement = place(mesh, views, kind.up, wanted)
         path = folder / f"model{kind.suffix}"
         placed = placement.mesh(mesh)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int64, UInt8
 
-from studio.export.attributes import png_bytes, srgb_to_linear, unit_normals, welded
+from studio.export.attributes import srgb_to_linear, stored, unit_normals, welded
 from studio.export.cleanup import open_edges
 from studio.export.normal_map import tangents
 from studio.export.notes import GENERATOR, Notes
@@ -30,12 +30,15 @@ LINEAR, LINEAR_MIPMAP_LINEAR, CLAMP_TO_EDGE = 9729, 9987, 33071
 class GltfScene:
     """Collects what a file holds; :meth:`content` packs it."""
 
-    def __init__(self, notes: Notes | None = None) -> None:
+    def __init__(self, notes: Notes | None = None, pictures: str = "png") -> None:
         """Start an empty scene.
 
         Args:
             notes: name, copyright and place of what it will hold.
+            pictures: the kind of its textures: "png", "jpeg" or "webp"; all that is no colour is
+                stored without loss.
         """
+        self.pictures = pictures
         self.notes = notes = notes or Notes()
         self._chunks: list[bytes] = []
         self._length = 0
@@ -132,15 +135,16 @@ class GltfScene:
             if picture.shape[-1] == 4:
                 material["alphaMode"], both_sides = "BLEND", True
         if normal_map is not None:
-            material["normalTexture"] = {"index": self._add_texture(f"{name} normals", normal_map)}
+            index = self._add_texture(f"{name} normals", normal_map, exact=True)
+            material["normalTexture"] = {"index": index}
         if occlusion is not None:
-            index = self._add_texture(f"{name} occlusion", occlusion)
+            index = self._add_texture(f"{name} occlusion", occlusion, exact=True)
             material["occlusionTexture"] = {"index": index}
         if both_sides:
             material["doubleSided"] = True
         if unlit:
             material["extensions"] = {"KHR_materials_unlit": {}}
-            self._document["extensionsUsed"] = ["KHR_materials_unlit"]
+            self._use("KHR_materials_unlit")
         return self._append("materials", material)
 
     def content(self) -> bytes:
@@ -173,19 +177,28 @@ class GltfScene:
     def _add_node(self, node: dict[str, Any]) -> None:
         self._document["scenes"][0]["nodes"].append(self._append("nodes", node))
 
-    def _add_texture(self, name: str, picture: UInt8[np.ndarray, "..."]) -> int:
-        view = self._view(png_bytes(picture))
-        image = {"name": name, "bufferView": view, "mimeType": "image/png"}
+    def _use(self, extension: str, required: bool = False) -> None:
+        for key in ("extensionsUsed", *(("extensionsRequired",) if required else ())):
+            names = self._document.setdefault(key, [])
+            if extension not in names:
+                names.append(extension)
+
+    def _add_texture(
+        self, name: str, picture: UInt8[np.ndarray, "..."], exact: bool = False
+    ) -> int:
+        file = stored(picture, self.pictures, exact)
+        image = {"name": name, "bufferView": self._view(file.content), "mimeType": file.mime}
         sampler = {
             "magFilter": LINEAR,
             "minFilter": LINEAR_MIPMAP_LINEAR,
             "wrapS": CLAMP_TO_EDGE,
             "wrapT": CLAMP_TO_EDGE,
         }
-        texture = {
-            "source": self._append("images", image),
-            "sampler": self._append("samplers", sampler),
-        }
+        source = {"source": self._append("images", image)}
+        if file.mime == "image/webp":
+            source = {"extensions": {"EXT_texture_webp": source}}
+            self._use("EXT_texture_webp", required=True)
+        texture = source | {"sampler": self._append("samplers", sampler)}
         return self._append("textures", texture)
 
     def _accessor(self, array: np.ndarray, target: int, kind: int, keys: dict[str, Any]) -> int:

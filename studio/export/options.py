@@ -48,6 +48,8 @@ class ExportConfig:
     """Axis of +y up files that the front (the input's or first view) faces; in files of +z up, -y stands for +z. auto: +z on the ground, else as fitted."""  # noqa: E501
     texture_size: Annotated[int, Range(0, 1 << 14)] = 0
     """Side of the base colour texture in texels; 0: two texels per pixel of the views."""
+    glb_textures: Literal["png", "jpeg", "webp"] = "png"
+    """Pictures in glb files: png (as it is), jpeg (colours a quarter of that, for old readers), or webp (smallest; the file needs a reader of EXT_texture_webp)."""  # noqa: E501
     texture_source: Literal["auto", "field", "views"] = "auto"
     """field: its own colours; views: those, corrected by the pictures; auto: views, if any."""
     texture_margin: Annotated[float, Range(0, 1000)] = 0.0

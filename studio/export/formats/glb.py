@@ -17,9 +17,11 @@ class Glb(MeshFormat):
     up = "+y"
     wants_texture = True
     holds_offset = True
+    pictures = "png"
+    """Of its textures: see `GltfScene`."""
 
     def encode(self, mesh: Mesh, name: str, notes: Notes) -> dict[str, bytes]:
         """Return one file; see `GltfScene.add_object`."""
-        scene = GltfScene(notes)
+        scene = GltfScene(notes, self.pictures)
         scene.add_object(mesh)
         return {name: scene.content()}
