@@ -111,6 +111,7 @@ class MeshExporter(Exporter):
                 wanted=cfg.wanted,
                 kinds=self.formats,
             )
+        self._count_faces([mesh, *levels], warnings.append)
         self._check_print(mesh, written, warnings.append)
         notes = [*notes, *(f"warning: {line}" for line in warnings)]
         with clock.stage("pictures"):
@@ -226,11 +227,22 @@ class MeshExporter(Exporter):
             mesh = with_normal_map(mesh, whole, size)
         return with_occlusion_map(mesh, whole, size) if self.cfg.occlusion_map else mesh
 
+    def _count_faces(self, levels: Sequence[Mesh], report: Callable[[str], None]) -> None:
+        """Tell of levels with more triangles than asked for."""
+        for wanted, level in zip(self._faces, levels, strict=True):
+            if 0 < 1.1 * wanted + 2 < len(level.faces):
+                report(
+                    f"{wanted:,} faces are too few for this shape, {len(level.faces):,} were kept: "
+                    "less would change its volume by more than 3 %, or its holes."
+                )
+
     def _check_print(
         self, mesh: Mesh, written: dict[str, Path], report: Callable[[str], None]
     ) -> None:
         """Measure the solid, if there are files that count millimetres."""
-        small = [written[name].name for name, kind in self.formats.items() if kind.metres_per_unit != 1]
+        small = [
+            written[name].name for name, kind in self.formats.items() if kind.metres_per_unit != 1
+        ]
         if small:
             record = self.figures["files"][small[0]]
             self.figures["print"] = check_print(mesh, record, small, report)

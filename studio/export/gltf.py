@@ -194,7 +194,7 @@ class GltfScene:
             "wrapS": CLAMP_TO_EDGE,
             "wrapT": CLAMP_TO_EDGE,
         }
-        source = {"source": self._append("images", image)}
+        source: dict[str, Any] = {"source": self._append("images", image)}
         if file.mime == "image/webp":
             source = {"extensions": {"EXT_texture_webp": source}}
             self._use("EXT_texture_webp", required=True)

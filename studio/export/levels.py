@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.export.brought import colours_of_vertices
-from studio.export.remesh import closest, remesh
+from studio.export.remesh import remesh
 from studio.mesh import Mesh
-from studio.metrics.triangle_tree import TriangleTree
+from studio.metrics.triangle_tree import TriangleTree, closest
 from studio.ops.ray_caster import sample_texture
 
 LEAST_TEXTURE = 128

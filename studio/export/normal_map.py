@@ -14,10 +14,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from studio.export.attributes import unit_normals
-from studio.export.remesh import closest
 from studio.export.texture import rasterise_uv, spread
 from studio.mesh import Mesh
-from studio.metrics.triangle_tree import TriangleTree
+from studio.metrics.triangle_tree import TriangleTree, closest
 from studio.ops.ray_caster import RayCaster, sample_texture
 
 REACH = 0.02  # of the object's size: how far the surface is looked for along a normal

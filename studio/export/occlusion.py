@@ -20,7 +20,7 @@ GOLDEN = (np.sqrt(5) - 1) / 2
 
 
 def with_occlusion_map(mesh: Mesh, whole: Mesh, size: int) -> Mesh:
-    """Return a mesh with a picture of how open its surface is, as glTF's occlusion textures have it.
+    """Return a mesh with a picture of how open its surface is, for glTF's occlusion textures.
 
     White is where nothing hides the sky, black where everything does; lights from the sides of the
     surface count less than those from above it (cosine).

@@ -23,9 +23,9 @@ class ExportConfig:
     ) = 20000
     """Even triangles, about as many or less; 0 keeps the small, uneven ones of the grid. A list, [20000, 5000, 1000], makes levels of detail: model_lod1, model_lod2, ... beside model."""  # noqa: E501
     normal_map: bool = False
-    """Bake the unreduced surface into normal maps (glb, obj, usdz): few triangles look like many."""
+    """Bake the unreduced surface into normal maps (glb, obj, usdz): few triangles look like many."""  # noqa: E501
     occlusion_map: bool = False
-    """Bake how much of the sky each place sees (ambient occlusion; glb, usdz): shade in creases."""
+    """Bake how much of the sky each place sees (ambient occlusion; glb, usdz): shade in creases."""  # noqa: E501
     smooth: Annotated[int, Range(0, 1000)] = 0
     """Rounds of Taubin smoothing before that."""
     keep_components: Share = 0.05
@@ -49,7 +49,7 @@ class ExportConfig:
     texture_size: Annotated[int, Range(0, 1 << 14)] = 0
     """Side of the base colour texture in texels; 0: two texels per pixel of the views."""
     glb_textures: Literal["png", "jpeg", "webp"] = "png"
-    """Pictures in glb files: png (as it is), jpeg (colours a quarter of that, for old readers), or webp (smallest; the file needs a reader of EXT_texture_webp)."""  # noqa: E501
+    """Pictures in glb files: png (exact), jpeg (smaller, read by all), or webp (smallest, for readers of EXT_texture_webp)."""  # noqa: E501
     texture_source: Literal["auto", "field", "views"] = "auto"
     """field: its own colours; views: those, corrected by the pictures; auto: views, if any."""
     texture_margin: Annotated[float, Range(0, 1000)] = 0.0

@@ -35,8 +35,9 @@ UPS = ("auto", "+y", "+z")
 def read_mesh(path: str | Path, up: str = "auto") -> Mesh:
     """Read a mesh with its texture or vertex colours, +Z up, where its file has it.
 
-    Several parts become one mesh. Of glTF files the normal map is read as well. Vertices keep the file's order, but for OBJ, where a vertex is
-    doubled for each texture coordinate that its faces give it; stored normals are not read.
+    Several parts become one mesh. Of glTF files the normal map is read as well. Vertices keep the
+    file's order, but for OBJ, where a vertex is doubled for each texture coordinate that its faces
+    give it; stored normals are not read.
 
     Args:
         path: of the file.

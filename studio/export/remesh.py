@@ -2,10 +2,11 @@
 
 Edges that are too long are split, too short ones collapsed, others flipped; vertices then slide
 along the surface to the middle of their neighbours (Botsch and Kobbelt, "A remeshing approach to
-multiresolution modeling", 2004). How long edges should be follows from the curvature (Dunyach et
-al., "Adaptive remeshing for real-time mesh deformation", 2013). At the end the vertices move to
-where the triangles as a whole lie closest to the surface, half inside and half outside: with
-vertices on it, all of a ball's triangles would be inside.
+multiresolution modeling", 2004) and from there to where its planes meet, onto its edges (Lindstrom,
+"Out-of-core simplification of large polygonal models", 2000). How long edges should be follows from
+the curvature (Dunyach et al., "Adaptive remeshing for real-time mesh deformation", 2013). At the
+end the vertices move to where the triangles as a whole lie closest to the surface, half inside and
+half outside: with vertices on it, all of a ball's triangles would be inside.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from studio.export.cleanup import remove_degenerate
 from studio.export.edge_operations import LONG, SHORT
 from studio.export.half_edges import HalfEdges, apart, borders, gathered, quadrics, two_sides
 from studio.mesh import Mesh
-from studio.metrics.triangle_tree import TriangleTree
+from studio.metrics.triangle_tree import TriangleTree, closest
 from studio.metrics.triangles import aspect_ratios
 
 Vertices = Float[np.ndarray, "n 3"]
@@ -31,6 +32,9 @@ FLAT, CREASE = 0.08, 0.25  # how much normals around a vertex differ that slides
 COLLAPSES = 12  # sweeps in a round, at most
 FINEST, COARSEST = 0.45, 1.6  # wanted lengths, of the usual one
 EQUILATERAL = np.sqrt(3) / 4  # area of a triangle with sides of 1
+SNAPS = 6  # last rounds, in which vertices go onto the surface's edges
+FACING = 0.2  # least cosine of normals on one side of a thin part
+LOOSE = 0.01  # how much vertices resist that, of the pull of all planes around them
 FITS = 3  # rounds of bringing the triangles close to the surface
 STIFF = 0.05  # how much vertices resist that, of a sample's pull
 SLIVER = 3.5  # aspect ratio beyond which that may not make a triangle worse
@@ -46,7 +50,9 @@ SAMPLES /= SAMPLES.sum(1, keepdims=True)  # barycentric
 def remesh(vertices: Vertices, faces: Faces, target: int) -> tuple[Vertices, Faces]:
     """Return about ``target`` even triangles; a closed mesh stays closed.
 
-    There are more where so few would lose more than 3 % of the volume.
+    Less than a few hundred, and those of shapes that even triangles do not fit, are made by
+    collapses alone, and as uneven as the shape asks for. There are more of them than wanted where
+    so few would change the volume by more than 3 %.
 
     Args:
         vertices: of the surface.
@@ -54,21 +60,20 @@ def remesh(vertices: Vertices, faces: Faces, target: int) -> tuple[Vertices, Fac
         target: number of triangles.
     """
     whole = _Surface(*apart(vertices.astype(np.float64), faces))
-    count = max(target, FEW)
-    even = _even(whole, count)
-    while not whole.is_held_by(*even) and count < len(faces):
-        count *= 2
-        even = _even(whole, count)
+    made = _even(whole, max(target, FEW))
+    if not whole.is_held_by(*made):
+        made = whole.vertices, whole.faces
+    elif target >= FEW:
+        return remove_degenerate(*made)
     most = target
-    while count > target and len(even[1]) > most:
-        points, triangles = _decimated(*even, most)
+    while len(made[1]) > most:
+        points, triangles = _decimated(*made, most)
         for _ in range(FITS):
             points = whole.fitted(points, triangles)
         if whole.is_held_by(points, triangles):
-            even = points, triangles
-            break
+            return remove_degenerate(points, triangles)
         most += most // 4 + 2
-    return remove_degenerate(*even)
+    return remove_degenerate(*made)
 
 
 def _even(whole: _Surface, target: int) -> tuple[Vertices, Faces]:
@@ -84,6 +89,8 @@ def _even(whole: _Surface, target: int) -> tuple[Vertices, Faces]:
         found, face, weights = whole.nearest(moved)
         good = (whole.normals[face] * normals).sum(1) > 0  # not the other side of a thin part
         points = np.where(good[:, None], found, points)
+        if round_ >= ROUNDS - SNAPS:
+            points = whole.snapped(points, triangles, normals, wanted)
         scale *= (len(triangles) / target) ** 0.5
         wanted = (length[whole.faces[face]] * weights).sum(1) * scale
     for _ in range(FITS):
@@ -159,15 +166,19 @@ class _Surface:
         )
         size = np.linalg.norm(doubled, axis=1, keepdims=True)
         self.area, self.normals = 0.5 * size[:, 0], doubled / np.maximum(size, 1e-30)
+        self.middles = self.corners.mean(1)
         self.tree = TriangleTree(self.corners)
         self._doubled = doubled
-        self.volume = _volume(vertices, faces) if not borders(faces, len(vertices)).any() else None
+        self.middle = vertices.mean(0)
+        self.volume = _volume(vertices - self.middle, faces)
+        self.usual_volume = abs(self.volume)
+        if borders(faces, len(vertices)).any():  # that of a ball; borders stay, so changes tell
+            self.usual_volume = self.area.sum() ** 1.5 / (6 * np.sqrt(np.pi))
 
     def is_held_by(self, points: Vertices, faces: Faces) -> bool:
-        """Whether triangles enclose about as much; of an open surface nobody knows."""
-        if self.volume is None:
-            return True
-        return abs(_volume(points, faces) - self.volume) <= HELD * abs(self.volume)
+        """Whether triangles enclose about as much."""
+        change = _volume(points - self.middle, faces) - self.volume
+        return abs(change) <= HELD * self.usual_volume
 
     def lengths(self, target: int) -> Float[np.ndarray, " n"]:
         """Edges' wanted length at every vertex for a number of triangles in all."""
@@ -202,6 +213,33 @@ class _Surface:
         weights = closest(points, self.corners[face])
         return np.einsum("kc,kcd->kd", weights, self.corners[face]), face, weights
 
+    def snapped(
+        self, points: Vertices, faces: Faces, normals: Vertices, wanted: Float[np.ndarray, " k"]
+    ) -> Vertices:
+        """Vertices moved to where the planes of the surface around them meet: onto its edges.
+
+        Args:
+            points: vertices.
+            faces: their triangles.
+            normals: of them; what faces another way belongs to the other side of a thin part.
+            wanted: lengths of edges; nothing moves more than half of one.
+        """
+        from scipy.spatial import KDTree
+
+        at = KDTree(points).query(self.middles)[1]
+        weight = self.area * ((self.normals * normals[at]).sum(1) > FACING)
+        off = ((self.middles - points[at]) * self.normals).sum(1)
+        outer = (self.normals[:, :, None] * self.normals[:, None]).reshape(-1, 9)
+        rows = np.concatenate([outer, off[:, None] * self.normals], 1) * weight[:, None]
+        sums = np.stack([np.bincount(at, row, len(points)) for row in rows.T], 1)
+        tensor, pull = sums[:, :9].reshape(-1, 3, 3), sums[:, 9:, None]
+        hold = LOOSE * np.trace(tensor, axis1=1, axis2=2) + 1e-300 * self.area.sum()
+        move = np.linalg.solve(tensor + hold[:, None, None] * np.eye(3), pull)[..., 0]
+        length = np.linalg.norm(move, axis=1)
+        move *= np.minimum(1, 0.5 * wanted / np.maximum(length, 1e-300))[:, None]
+        move[borders(faces, len(points))] = 0
+        return points + move
+
     def fitted(self, points: Vertices, faces: Faces) -> Vertices:
         """Vertices moved so that samples of their triangles lie close to the surface.
 
@@ -230,8 +268,7 @@ class _Surface:
 
 
 def _volume(points: Vertices, faces: Faces) -> float:
-    corners = points[faces] - points.mean(0)
-    return float(np.linalg.det(corners).sum() / 6)
+    return float(np.linalg.det(points[faces]).sum() / 6)
 
 
 def _unspoilt(points: Vertices, moved: Vertices, faces: Faces) -> Vertices:
@@ -248,29 +285,3 @@ def _unspoilt(points: Vertices, moved: Vertices, faces: Faces) -> Vertices:
         moved = moved.copy()
         moved[faces[spoilt]] = points[faces[spoilt]]
     return moved
-
-
-def closest(
-    points: Float[np.ndarray, "k 3"], corners: Float[np.ndarray, "k 3 3"]
-) -> Float[np.ndarray, "k 3"]:
-    """Barycentric weights of the point of each triangle that is nearest to each point."""
-    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
-    u, v, w = b - a, c - a, points - a
-    uu, uv, vv = (u * u).sum(1), (u * v).sum(1), (v * v).sum(1)
-    uw, vw = (u * w).sum(1), (v * w).sum(1)
-    scale = np.maximum(uu * vv - uv * uv, 1e-30)
-    s, t = (vv * uw - uv * vw) / scale, (uu * vw - uv * uw) / scale
-    best = np.stack([1 - s - t, s, t], 1)
-    outside = (best < 0).any(1)
-    nearest2 = np.where(outside, np.inf, -1.0)
-    for i, j in ((0, 1), (1, 2), (2, 0)):
-        along = corners[:, j] - corners[:, i]
-        r = ((points - corners[:, i]) * along).sum(1) / np.maximum((along**2).sum(1), 1e-30)
-        r = np.clip(r, 0, 1)
-        away2 = ((corners[:, i] + r[:, None] * along - points) ** 2).sum(1)
-        better = away2 < nearest2
-        weights = np.zeros_like(best)
-        weights[:, i], weights[:, j] = 1 - r, r
-        best = np.where(better[:, None], weights, best)
-        nearest2 = np.where(better, away2, nearest2)
-    return best

@@ -131,9 +131,7 @@ class Placement:
         }
 
 
-def place(
-    mesh: Mesh, views: ViewSet | None, up: str, wanted: Wanted | None = None
-) -> Placement:
+def place(mesh: Mesh, views: ViewSet | None, up: str, wanted: Wanted | None = None) -> Placement:
     """Decide where a file lies.
 
     Args:
@@ -176,9 +174,7 @@ def _usual_world(views: ViewSet | None, up: str, to_capture: Matrix, wanted: Wan
     return "views" if up == "+y" and not upright else "capture"
 
 
-def _standing(
-    mesh: Mesh, views: ViewSet | None, wanted: Wanted, *, on_the_ground: bool
-) -> Matrix:
+def _standing(mesh: Mesh, views: ViewSet | None, wanted: Wanted, *, on_the_ground: bool) -> Matrix:
     """Turn the front to its axis, scale, move the pivot into the origin."""
     front, pivot = wanted.front, wanted.pivot
     if on_the_ground:

@@ -153,6 +153,16 @@ def test_levels_lie_where_the_finest_one_does_and_show_its_colours(tmp_path: Pat
     assert {path.name for path in tmp_path.iterdir()} == {"model.glb", "model.ply"}
 
 
+def test_counts_that_no_shape_can_have_are_told(tmp_path):
+    options = {"turntable": False, "preview": False, "inspect": False, "formats": ["ply"]}
+    exporter = MeshExporter(MeshExporter.Config(resolution=32, faces=[500, 4], **options))
+    exporter.export(Ball(), None, tmp_path)
+    kept = exporter.figures["level_faces"][0]
+    assert exporter.figures["warnings"][0].startswith(
+        f"4 faces are too few for this shape, {kept} were kept"
+    )
+
+
 def test_levels_get_coarser():
     with pytest.raises(ConfigError, match="each level with fewer"):
         MeshExporter.Config(faces=[1000, 5000])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import trimesh
 
 from studio.export.cleanup import face_components, is_watertight, open_edges
 from studio.export.isosurface import extract_mesh
@@ -37,6 +38,27 @@ def test_triangles_are_even_and_lie_on_the_surface(dense, target):
     away = surface_distances(mesh, dense, 5000)
     edge = np.sqrt(mesh.area / target)
     assert away.chamfer < 0.04 * edge and max(away.a_to_b.max(), away.b_to_a.max()) < 0.6 * edge
+
+
+@pytest.mark.parametrize("target", [8, 60, 250])
+def test_few_triangles_keep_the_volume(dense, target):
+    """And there are more where so few cannot."""
+    vertices, faces = remesh(dense.vertices, dense.faces, target)
+    mesh = Mesh(vertices, faces)
+    assert is_watertight(faces) and face_components(faces).max() == 0
+    assert mesh.volume == pytest.approx(dense.volume, rel=0.031)
+    assert len(faces) <= max(target, 150)
+
+
+def test_edges_and_corners_stay_sharp():
+    """A cube of small triangles, none of which the new ones know."""
+    cube = trimesh.creation.box().subdivide_to_size(0.05)
+    vertices, faces = remesh(np.asarray(cube.vertices), np.asarray(cube.faces), 900)
+    corners = trimesh.creation.box().vertices
+    away = np.linalg.norm(vertices[:, None] - corners, axis=2).min(0)
+    assert away.max() < 0.002
+    assert np.abs(np.abs(vertices).max(1) - 0.5).max() < 0.002  # all of it on the cube
+    assert Mesh(vertices, faces).volume == pytest.approx(1, abs=0.002)
 
 
 def test_aspect_ratios_are_those_of_known_triangles():

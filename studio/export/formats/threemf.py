@@ -33,7 +33,7 @@ _COLOURS = 2  # resource that holds texture coordinates or colours; 1 is the tex
 
 @register("format", "3mf")
 class ThreeMf(MeshFormat):
-    """3MF: millimetres, texture or vertex colours, one solid where texture seams cut; for printers."""
+    """3MF: millimetres, texture or vertex colours, one solid across texture seams; for printers."""
 
     suffix = ".3mf"
     wants_texture = True
