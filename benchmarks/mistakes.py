@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,9 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = ("--config", "configs/epidiff-neus.yaml", "--train")
 CAPTURE = ("--config", "configs/reconstruct.yaml", "--train")
+PICTURES = ("--config", "configs/viewfusion-composable-neus.yaml", "--train")
+NMR = ("--config", "configs/train/viewfusion-composable.yaml", "--train")
+OBJECTS = ("--config", "configs/train/zero123.yaml", "--train")
 TEXT = ("--config", "configs/spad-neus.yaml", "--train")
 MISTAKES: dict[str, tuple[str, ...]] = {
     "a missing picture": (*PICTURE, "data.image={folder}/nothing.png"),
@@ -44,6 +48,17 @@ MISTAKES: dict[str, tuple[str, ...]] = {
         "system.guidance.weights=load/nano/epidif",
     ),
     "a missing capture": (*CAPTURE, "data.root={folder}/nothing"),
+    "an empty folder": (*CAPTURE, "data.root={folder}/empty"),
+    "a folder of documents": (*CAPTURE, "data.root={folder}/documents"),
+    "a zip in place of its folder": (*CAPTURE, "data.root={folder}/capture.zip"),
+    "a damaged zip": (*NMR, "data.root={folder}/damaged.zip"),
+    "a missing list of objects": (*OBJECTS, "data.root={folder}/documents"),
+    "a missing picture among several": (
+        *PICTURES,
+        "data.images=[load/images/car.png,{folder}/nothing.png]",
+    ),
+    "a mesh that does not exist": ("--evaluate", "pred={folder}/none.glb", "reference=b.glb"),
+    "a run that does not exist": ("--view", "{folder}/nothing"),
     "a config that does not exist": ("--config", "configs/epidif-neus.yaml", "--train"),
     "a word without =": (*PICTURE, "data.image"),
     "no steps": (*PICTURE, "data.image=load/images/car.png", "system.guidance.steps=0"),
@@ -62,7 +77,13 @@ MISTAKES: dict[str, tuple[str, ...]] = {
 
 
 def make_files(folder: Path) -> None:
-    """Write the pictures that the mistakes name."""
+    """Write the files that the mistakes name."""
+    (folder / "empty").mkdir()
+    (folder / "documents").mkdir()
+    (folder / "documents" / "letter.odt").write_text("Dear all\n")
+    with zipfile.ZipFile(folder / "capture.zip", "w") as archive:
+        archive.writestr("transforms.json", "{}")
+    (folder / "damaged.zip").write_bytes((folder / "capture.zip").read_bytes()[:40])
     noise = np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)
     Image.fromarray(noise).save(folder / "noise.png")
     Image.new("RGB", (256, 256), "white").save(folder / "white.png")

@@ -210,11 +210,7 @@ def check_experiment(
         for required in ("system_type", "data_type"):
             if not content.get(required):
                 raise ConfigError(f"{required} is not set.", hint=_list_hint(required))
-        if missing := _missing(content):
-            raise ConfigError(
-                f"{', '.join(missing)} has to be given.",
-                hint=f"add {missing[0]}=... to the command line, or set it in the file",
-            )
+        check_given(content)
         resolved = resolve_options(ExperimentConfig, content, "")
         return parse_config(ExperimentConfig, resolved)
     except ConfigError as error:
@@ -233,6 +229,19 @@ def in_file(path: str | Path | None, error: StudioError, typed: Iterable[str]) -
     if path is None or any(refused.startswith(word.partition("=")[0]) for word in typed):
         return ""
     return f"\n  in: {path}"
+
+
+def check_given(content: dict[str, Any]) -> None:
+    """Refuse a config that leaves values open with ???.
+
+    Raises:
+        ConfigError: naming them.
+    """
+    if missing := _missing(content):
+        raise ConfigError(
+            f"{', '.join(missing)} has to be given.",
+            hint=f"add {missing[0]}=... to the command line, or set it in the file",
+        )
 
 
 def _missing(content: dict[str, Any], prefix: str = "") -> list[str]:

@@ -92,7 +92,9 @@ def evaluate(
 
 def measured(cfg: Judging, pred: Judged, reference: Judged) -> dict[str, Any]:
     """Measure as `evaluate` does, by checked options."""
-    from studio.metrics.protocols import PROTOCOLS
+    for key, given in (("pred", pred), ("reference", reference)):
+        _check_there(key, given)
+    from studio.metrics.protocols import PROTOCOLS  # which loads torch
 
     kinds = {"pred": _kind("pred", pred), "reference": _kind("reference", reference)}
     if len(set(kinds.values())) > 1:
@@ -123,27 +125,33 @@ def run_evaluation(words: Sequence[str]) -> int:
     return 0
 
 
+def _check_there(key: str, given: Judged) -> None:
+    """Refuse a path that is missing."""
+    wanted = "a mesh's file, or a folder of views"
+    if not isinstance(given, str | Path):
+        return
+    if not str(given):
+        raise ConfigError(f"{key}=... has to be given.", allowed=wanted)
+    if not Path(given).exists():
+        raise DataError(f"{key} is {given}, which does not exist.", allowed=wanted)
+
+
 def _kind(key: str, given: Judged) -> str:
     """Say what is given: "a mesh" or "a folder of views"."""
     from studio.export.readers import FORMATS, USD, unreadable
     from studio.mesh import Mesh
-    from studio.views import ViewSet
 
     if isinstance(given, Mesh):
         return "a mesh"
-    if isinstance(given, ViewSet):
+    if not isinstance(given, str | Path):
         return "a folder of views"
     path = Path(given)
-    allowed = f"a mesh ({', '.join(FORMATS)}) or a folder of views"
-    if not given:
-        raise ConfigError(f"{key}=... has to be given.", allowed=allowed)
-    if not path.exists():
-        raise DataError(f"{key} is {path}, which does not exist.", allowed=allowed)
     if path.is_dir() or path.suffix == ".json":
         return "a folder of views"
     if path.suffix.lower() in USD:
         raise unreadable(f"{key}: {path}", path)
     if path.suffix.lower() not in FORMATS:
+        allowed = f"a mesh ({', '.join(FORMATS)}) or a folder of views"
         raise DataError(f"{key} is {path}, a file of another kind.", allowed=allowed)
     return "a mesh"
 

@@ -6,8 +6,8 @@ import contextlib
 import functools
 import importlib.util
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -89,7 +89,7 @@ def run_batch(inputs: str, words: Sequence[str]) -> int:
     with StageProgress("reading the list"):
         items = collect(Path(inputs), base, takes)
         items = [_settled(item) for item in items]
-        check(items)
+        check(items, options)
     if cfg.executor == "ray" and importlib.util.find_spec("ray") is None:
         raise PluginError("executor=ray needs Ray.", hint="pip install 'studio3d[ray]'")
     batch = Batch(items, Path(cfg.out), part, again=cfg.again)
@@ -132,44 +132,53 @@ def config_name(config: str) -> str:
 def _settled(item: Item) -> Item:
     """An item whose own config, if its row named one, is found wherever the job is done."""
     named = config_name(item.job.config)
-    return Item(item.name, Job(**{**vars(item.job), "config": named}), item.same_as)
+    return replace(item, job=replace(item.job, config=named))
 
 
-def check(items: Sequence[Item]) -> None:
+def check(items: Sequence[Item], typed: Collection[str] = ()) -> None:
     """Check every config of the items with the options that are given to it, without torch.
 
+    Args:
+        items: what is to be done.
+        typed: keys of the options that the command gives to all: no row is blamed for them.
+
     Raises:
-        StudioError: for the first mistake.
+        StudioError: for the first mistake, with its place in the list.
     """
     checked = set()
-    same = len({tuple(_words(item.job)) for item in items}) == 1
     for item in items:
         job, words = item.job, _words(item.job)
-        if job.task != "make" or (key := (job.config, *words)) in checked:
+        own = [key for key in job.options if key.startswith(OWN)]
+        if (key := (job.task, job.config, *own, *words)) in checked:
             continue
         checked.add(key)
-        if not job.config:
-            raise ConfigError(
-                "config=... has to be given.", hint="a YAML file or the name of one: epidiff-neus"
-            )
-        with _of_item(item, alone=same):
-            check_early(shipped.config_file(job.config), words, inputs=False)
-    for task in {item.job.task for item in items}:
-        _check_task(task, [item.job for item in items if item.job.task == task])
+        with _placed(item, typed):
+            _check_task(job.task, own)
+            if job.task == "make":
+                _check_config(job.config, words)
 
 
 @contextlib.contextmanager
-def _of_item(item: Item, *, alone: bool) -> Iterator[None]:
-    """Name the item in a refusal, unless the mistake is everybody's: the command's own words."""
+def _placed(item: Item, typed: Collection[str]) -> Iterator[None]:
+    """Name the item's place in the list in a refusal, unless it refuses a word of the command."""
     try:
         yield
     except StudioError as error:
-        if alone:
+        refused = str(error).lstrip("'")
+        if not item.where or any(refused.startswith(key) for key in typed):
             raise
-        raise type(error)(f"item '{item.name}': {error}") from error
+        raise type(error)(f"{item.where}: {error}") from error
 
 
-def _check_task(task: str, jobs: Sequence[Job]) -> None:
+def _check_config(config: str, words: Sequence[str]) -> None:
+    if not config:
+        raise ConfigError(
+            "config=... has to be given.", hint="a YAML file or the name of one: epidiff-neus"
+        )
+    check_early(shipped.config_file(config), words, inputs=False)
+
+
+def _check_task(task: str, own: Sequence[str]) -> None:
     """Refuse a task that does not exist, and options that it has not."""
     plugin = plugins.catalogue().lookup("task", task)
     if plugin is None and not plugins.catalogue().unclear:
@@ -177,10 +186,9 @@ def _check_task(task: str, jobs: Sequence[Job]) -> None:
     if plugin is None:
         plugins.find("task", task, key="task")  # one that shows up on import only, or none
     known = None if plugin is None else options_of(plugin)
-    keys = {key.removeprefix(OWN) for job in jobs for key in job.options if key.startswith(OWN)}
-    for key in sorted(keys):
-        if known is not None and key.split(".")[0] not in known:
-            raise unknown_key(f"{OWN}{key}", list(known))
+    for key in own:
+        if known is not None and key.removeprefix(OWN).split(".")[0] not in known:
+            raise unknown_key(key, list(known))
 
 
 def _words(job: Job) -> list[str]:

@@ -92,8 +92,8 @@ def print_options(name: str) -> None:
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         raise PluginError(
             f"no plugin is called '{name}'.",
-            allowed=", ".join(names),
-            hint=f"did you mean '{near[0]}'?" if near else None,
+            allowed=None if near else ", ".join(names),
+            hint=f"did you mean '{near[0]}'? `studio list` shows them all" if near else None,
         )
     for row in rows:
         print(f"{row.kind} '{row.name}': {row.summary or '(no description)'}  [{row.origin}]")

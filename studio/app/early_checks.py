@@ -7,27 +7,20 @@ Nothing is refused here that the full checks allow: what cannot be told is left 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from studio.captures.even_background import ADVICE, check_shows_something
-from studio.config import ExperimentConfig, in_file, read_experiment
-from studio.errors import ConfigError, DataError, PluginError, WeightsError
+from studio.app.early_inputs import check_inputs
+from studio.app.groups import Group, groups_of, text_of
+from studio.config import ExperimentConfig, check_given, in_file, read_experiment
+from studio.errors import ConfigError, PluginError, WeightsError
 from studio.guidance.hub import locate
-from studio.io.paths import existing
-from studio.io.picture_files import opened
-from studio.io.yaml_text import Plain, Word
-from studio.plugins import discovery as plugins
+from studio.io.yaml_text import Word
 from studio.plugins.beside import plugin_kind
-from studio.plugins.defaults import Option, all_options, class_value, literal
-from studio.plugins.discovery import unknown
+from studio.plugins.defaults import Option, class_value
 from studio.plugins.parsing import convert, parse_config, unknown_key
-from studio.plugins.sources import PluginInfo
 from studio.runs.trainer import check_precision
 
 WEIGHTS = ("weights", "base", "vae_weights", "unet_start", "encoder_start", "text_start")
@@ -50,7 +43,7 @@ def check_early(
     content = read_experiment(path, overrides)
     try:
         names = [f.name for f in dataclasses.fields(ExperimentConfig)]
-        groups = list(_groups(content, names, ""))
+        groups = list(groups_of(content, names))
         own = {k: v for k, v in content.items() if k not in ("data", "system")}
         _check_trainer(parse_config(ExperimentConfig, own), groups)
         for group in groups:
@@ -59,64 +52,14 @@ def check_early(
         raise type(error)(f"{error}{in_file(path, error, overrides)}") from error
     for group in groups:
         if group.key == "data" and inputs:
-            _check_data(group)
+            check_inputs(group)
         if group.kind == "guidance":
             _check_weights(group)
-    checkpoint = _text(content.get("checkpoint"))
+    if inputs:
+        check_given(content)
+    checkpoint = text_of(content.get("checkpoint"))
     if checkpoint and not Path(checkpoint).exists():
         raise WeightsError(f"the checkpoint {checkpoint} does not exist.")
-
-
-@dataclasses.dataclass(frozen=True)
-class Group:
-    """The options of one plugin in a config."""
-
-    key: str
-    kind: str
-    name: str
-    given: Mapping[str, Any]
-    options: Mapping[str, Option]
-    plugin: PluginInfo
-
-    def text(self, option: str) -> str:
-        """The text of an option, its default where it is not given, "" where it has none."""
-        default = literal(self.options[option].default) if option in self.options else None
-        text = _text(self.given.get(option, default))
-        return "" if text == "???" else text
-
-
-def _groups(given: Mapping[str, Any], names: list[str] | None, key: str) -> Iterator[Group]:
-    """Every plugin that a config names, from the top down; unknown options are refused."""
-    prefix = f"{key}." if key else ""
-    for option in given:
-        if names is not None and option not in names:
-            raise unknown_key(f"{prefix}{option}", names)
-    for option in given:
-        kind = plugin_kind(option)
-        name = _text(given[option])
-        if kind is None or not name:
-            continue
-        plugin = plugins.catalogue().lookup(kind, name)
-        if plugin is None:
-            if not plugins.catalogue().unclear:
-                raise unknown(kind, name, key=f"{prefix}{option}")
-            continue  # a custom plugin may still register it when it is imported
-        slot = option.removesuffix("_type")
-        value = given.get(slot)
-        value = value.tree if isinstance(value, Word) else value
-        inner: Mapping[str, Any] = value if isinstance(value, Mapping) else {}
-        options = all_options(plugin, inner)
-        names_there = None if options is None else list(options)
-        yield Group(f"{prefix}{slot}", kind, name, inner, options or {}, plugin)
-        yield from _groups(inner, names_there, f"{prefix}{slot}")
-
-
-def _text(value: Any) -> str:
-    if value is None or (isinstance(value, Plain) and value.value is None):
-        return ""
-    with contextlib.suppress(ConfigError):
-        return str(convert(value, str, ""))
-    return ""
 
 
 def _check_values(options: Mapping[str, Option], given: Mapping[str, Any], key: str) -> None:
@@ -139,35 +82,6 @@ def _check_trainer(experiment: ExperimentConfig, groups: Sequence[Group]) -> Non
         can = class_value(group.plugin, "precisions") if group.kind == "system" else None
         if isinstance(can, tuple):
             check_precision(experiment.trainer.precision, group.name, can)
-
-
-def _check_data(group: Group) -> None:
-    """Say what is missing: a text, a picture, a folder."""
-    if group.name == "text" and not group.text("text").strip():
-        raise DataError("data.text is not given.", hint='Add data.text="a red car".')
-    if group.name == "single-image" and not group.text("image"):
-        raise DataError("data.image is not given.", hint="Add data.image=<picture>.")
-    image, root = group.text("image"), group.text("root")
-    if image and "image" in group.options:
-        _check_background(group, Path(image))
-    if root and "root" in group.options and "://" not in root:
-        existing(Path(root))
-
-
-def _check_background(group: Group, image: Path) -> None:
-    """Refuse a picture that cannot be opened, of one colour, or whose background is not even."""
-    method = group.text("background")
-    with opened(image) as picture:
-        picture.load()
-        if method not in ("auto", "border") or picture.mode[0] in "IF":  # of 16 or 32 bits
-            return
-        rgba = np.asarray(picture.convert("RGBA")).transpose(2, 0, 1).astype(np.float32) / 255
-    if method == "auto" and (rgba[3] < 0.5).mean() >= 1e-3:
-        return
-    try:
-        check_shows_something(rgba[:3], float(group.text("tolerance")))
-    except DataError as error:
-        raise DataError(str(error), hint=ADVICE) from error
 
 
 def _check_weights(group: Group) -> None:

@@ -52,16 +52,24 @@ def keep_parts(
     keep = solid & (area >= share * area[largest])
     if views is not None and (solid & ~keep).any():
         keep |= _needed_by_outlines(vertices, faces, labels, keep, solid & ~keep, views)
-    if not keep.all():
-        _log.info("mesh: kept %d of %d parts (%d cavities)", keep.sum(), len(keep), (~solid).sum())
     lost = solid & ~keep
     dropped = area[lost].sum() / max(area[solid].sum(), 1e-12)
+    told = (
+        f"{lost.sum()} loose part(s), {_percent(dropped)} of the surface, were taken for floaters "
+        "and left out; system.exporter.keep_components=0 keeps all."
+    )
     if report is not None and dropped > WORTH_TELLING:
-        report(
-            f"{lost.sum()} loose part(s), {dropped:.0%} of the surface, were taken for floaters "
-            "and left out; system.exporter.keep_components=0 keeps all."
-        )
+        report(told)
+    elif lost.any():
+        _log.info("mesh: %s", told)
+    if not solid.all():
+        _log.info("mesh: %d closed cavities were filled", (~solid).sum())
     return compact(vertices, faces[keep[labels]])
+
+
+def _percent(share: float) -> str:
+    """A share in per cent; specks, too, are more than nothing."""
+    return f"{share:.0%}" if share > WORTH_TELLING else f"{max(share, 1e-4):.2%}"
 
 
 def _areas_and_volumes(

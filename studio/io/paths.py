@@ -21,6 +21,6 @@ def existing(root: Path) -> Path:
         siblings = [p.name for p in root.parent.iterdir()] if root.parent.is_dir() else []
     near = difflib.get_close_matches(root.name, siblings, n=1, cutoff=0.6)
     raise DataError(
-        f"folder {shown(root)} does not exist.",
+        f"{'file' if root.suffix else 'folder'} {shown(root)} does not exist.",
         hint=f"did you mean {root.parent / near[0]}?" if near else None,
     )

@@ -32,11 +32,13 @@ class Item:
         name: of its folder; safe, and the same whenever the same inputs are listed.
         job: what is to be done.
         same_as: name of an earlier item that is equal to the last bit of its files; "" mostly.
+        where: its place in a list, for messages; "" where a folder was given.
     """
 
     name: str
     job: Job
     same_as: str = ""
+    where: str = ""
 
 
 def collect(inputs: Path, base: Job, takes: Takes) -> list[Item]:
@@ -58,15 +60,17 @@ def collect(inputs: Path, base: Job, takes: Takes) -> list[Item]:
                 allowed=f"a folder of pictures or captures, or a list ({', '.join(LISTS)})",
                 hint="one picture needs no batch: studio run CONFIG data.image=...",
             )
-        jobs = jobs_of_list(inputs, base)
+        placed = jobs_of_list(inputs, base)
     else:
-        jobs = [
-            replace(base, inputs=[str(p) for p in paths], label=label)
+        placed = [
+            ("", replace(base, inputs=[str(p) for p in paths], label=label))
             for label, paths in _in_folder(inputs, takes(base))
         ]
-    if not jobs:
+    if not placed:
         raise DataError(f"{inputs} lists nothing to do.")
-    return _marked([Item(name, job) for name, job in zip(names(jobs), jobs, strict=True)])
+    called = names([job for _, job in placed])
+    rows = zip(called, placed, strict=True)
+    return _marked([Item(name, job, where=where) for name, (where, job) in rows])
 
 
 def _in_folder(folder: Path, takes: str) -> list[tuple[str, list[Path]]]:

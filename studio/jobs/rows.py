@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ FILES = ("picture", "pictures", "capture", "pred", "reference")
 TOP = tuple(field.name for field in dataclasses.fields(ExperimentConfig))
 
 
-def jobs_of_list(path: Path, base: Job) -> list[Job]:
+def jobs_of_list(path: Path, base: Job) -> list[tuple[str, Job]]:
     """Read a list.
 
     Args:
@@ -34,18 +34,25 @@ def jobs_of_list(path: Path, base: Job) -> list[Job]:
             a row leaves empty is as in `base`.
         base: see there.
 
+    Returns:
+        The jobs, each with its place in the list, for messages.
+
     Raises:
         DataError: if the file cannot be read.
         ConfigError: if a column or a value means nothing; names the line.
     """
     read = _csv if path.suffix.lower() == ".csv" else _jsonl
-    return [_job(row, base, path, f"{path.name} line {line}") for line, row in read(path)]
+    placed = [(f"{path.name} line {line}", row) for line, row in read(path)]
+    return [(where, _job(row, base, path, where)) for where, row in placed]
 
 
 def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     with reading(path, "CSV in UTF-8 with a header"):
         reader = csv.DictReader(io.StringIO(read_text(path).removeprefix("\ufeff")), strict=True)
+        columns = [name.strip() for name in reader.fieldnames or ()]
+        first = reader.line_num
         rows = [(reader.line_num, row) for row in reader]
+    _check_columns([name for name in columns if name], f"{path.name} line {first}")
     for line, row in rows:
         if None in row or None in row.values():
             raise DataError(
@@ -67,15 +74,24 @@ def _jsonl(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield line, row
 
 
+def _check_columns(names: Iterable[str], where: str) -> None:
+    """Refuse columns that mean nothing, or that are there twice."""
+    seen = set()
+    for name in names:
+        if name not in (*OF_JOBS, *FILES, *TOP) and "." not in name:
+            raise ConfigError(
+                f"{where}: {unknown_key(name, [*OF_JOBS, *FILES])}",
+                hint="options of the config have dotted keys, as on the command line",
+            )
+        if name in seen:
+            raise ConfigError(f"{where} has two columns '{name}'.")
+        seen.add(name)
+
+
 def _job(row: Mapping[str, Any], base: Job, path: Path, where: str) -> Job:
     """The job of a row."""
     given = {key: value for key, value in row.items() if value not in ("", None)}
-    for key in given:
-        if key not in (*OF_JOBS, *FILES, *TOP) and "." not in key:
-            raise ConfigError(
-                f"{where}: {unknown_key(key, [*OF_JOBS, *FILES])}",
-                hint="options of the config have dotted keys, as on the command line",
-            )
+    _check_columns(given, where)
     files = _files(given, path.resolve().parent, where)
     values = dataclasses.asdict(base)
     own = {key: _word(given[key]) for key in OF_JOBS if key in given}

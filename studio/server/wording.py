@@ -24,6 +24,7 @@ _TERMINAL = re.compile(
 _ASIDE = re.compile(r"\s*\([^()]*\)")
 _BREAK = re.compile(r"(?<=[.:;])\s+")
 _SWITCHED = {"true": "on", "false": "off", "null": "left empty"}
+_NOTHING = re.compile(r"\bor null\b")
 
 
 def in_words(text: str) -> str:
@@ -60,6 +61,7 @@ def _ended(said: str, line: str) -> str:
 
 def _plain(text: str) -> str:
     """A text without those remarks in brackets that are for the terminal."""
+    text = _NOTHING.sub(f"or {_SWITCHED['null']} [null]", text)
     return _ASIDE.sub(lambda aside: "" if _unknown(aside[0]) else aside[0], text)
 
 

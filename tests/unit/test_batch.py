@@ -148,7 +148,10 @@ def test_lists_say_what_is_done(tmp_path: Path) -> None:
     ("name", "content", "words"),
     [
         ("l.csv", "picture,seed\na.png,one\n", r"l.csv line 2.seed is 'one'"),
-        ("l.csv", "picture,sed\na.png,1\n", r"(?s)line 2: .*sed.*did you mean"),
+        ("l.csv", "picture,sed\na.png,1\n", r"(?s)line 1: .*sed.*did you mean"),
+        ("l.csv", "picture,lable\na.png,\n", r"(?s)line 1: .*lable.*did you mean 'label'"),
+        ("l.csv", "picture,seed,seed\na.png,1,2\n", "line 1 has two columns 'seed'"),
+        ("l.jsonl", '{"picture": "a"}\n{"pictur": "a"}', r"(?s)line 2: .*did you mean 'picture'"),
         ("l.csv", "picture\na.png,b\n", "line 2 has more cells"),
         ("l.csv", "picture,seed\na.png\n", "line 2 has fewer cells"),
         ("l.csv", "picture,capture\na,b\n", "has picture and capture"),
@@ -404,15 +407,31 @@ def test_mistakes_are_told_before_torch_is_loaded(pictures: Path, tmp_path: Path
     assert not (tmp_path / "out").exists()
 
 
-def test_a_mistake_of_one_item_names_it(pictures: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("columns", "rows", "told"),
+    [
+        ("data.elevation_deg", ("20", "200"), "line 3: data.elevation_deg is 200"),
+        ("data.elevatoin", ("20", "20"), "line 2: 'data.elevatoin' is not an option"),
+        ("task.previw", ("", "yes"), "line 3: 'task.previw' is not an option"),
+        ("config", ("", "epidif-neus"), "line 3: the config file epidif-neus"),
+    ],
+)
+def test_a_mistake_of_a_row_names_its_line(
+    columns: str, rows: tuple[str, str], told: str, pictures: Path, tmp_path: Path
+) -> None:
     listed = tmp_path / "list.csv"
-    names = [path.name for path in sorted(pictures.iterdir()) if path.suffix == ".png"][:2]
-    rows = [f"{pictures / names[0]},20", f"{pictures / names[1]},200"]
-    listed.write_text("\n".join(["picture,data.elevation_deg", *rows]) + "\n")
-    base = Job(config="epidiff-neus")
-    items = collect(listed, base, takes)
-    with pytest.raises(ConfigError, match=f"item '{items[1].name}'.*elevation_deg"):
-        check(items)
+    lines = [f"{pictures}/{name}.png,{value}" for name, value in zip("ab", rows, strict=True)]
+    listed.write_text("\n".join([f"picture,{columns}", *lines]) + "\n")
+    with pytest.raises(ConfigError, match=f"list.csv {told}"):
+        check(collect(listed, EPIDIFF, takes))
+
+
+def test_no_row_is_blamed_for_a_word_of_the_command(pictures: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "list.csv"
+    listed.write_text(f"picture,config\n{pictures / 'a.png'},epidiff-neus\n")
+    words = {"data.elevatoin": "20"}
+    with pytest.raises(ConfigError, match="^'data.elevatoin' is not an option"):
+        check(collect(listed, Job(options=words), takes), words)
 
 
 def test_what_is_at_work_is_shown(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
 import typing
@@ -21,26 +22,36 @@ from studio.plugins.registry import OPTIONLESS, config_class
 
 HEAVY = ("torch", "pytorch_lightning", "diffusers", "transformers", "numba")
 PROGRAM = f"""
-import sys
+import contextlib, io, json, sys
 from studio.app.cli import main
-code = main(sys.argv[1:])
-print(code, *(name for name in {HEAVY} if name in sys.modules))
+told = []
+for words in json.loads(sys.argv[1]):
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        code = main(words)
+    told.append([code, said.getvalue(), [name for name in {HEAVY} if name in sys.modules]])
+print(json.dumps(told))
 """
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("mistakes")
-    make_files(made)
-    return made
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, list[str]]]:
+    """Exit code and message of every mistake, and what is loaded by then; all of one process."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    make_files(folder)
+    words = json.dumps([words_of(mistake, folder) for mistake in MISTAKES])
+    command = [sys.executable, "-c", PROGRAM, words]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    return dict(zip(MISTAKES, json.loads(answer.stdout), strict=True))
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistakes_are_told_without_torch(mistake: str, folder: Path) -> None:
-    command = [sys.executable, "-c", PROGRAM, *words_of(mistake, folder)]
-    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert answer.stdout.strip() == "2", answer.stderr
-    assert "Error: " in answer.stderr and "Traceback" not in answer.stderr
+def test_mistakes_are_told_without_torch(
+    mistake: str, told: dict[str, tuple[int, str, list[str]]]
+) -> None:
+    code, said, loaded = told[mistake]
+    assert (code, loaded) == (2, []), said
+    assert "Error: " in said and "Traceback" not in said
 
 
 WITH_OPTIONS = [plugin for plugin in plugins.listing() if plugin.kind not in OPTIONLESS]
@@ -91,10 +102,11 @@ CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.yaml"))
 def test_our_own_configs_pass(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr("studio.app.early_checks.locate", lambda source: source)  # not shipped
-    monkeypatch.setattr("studio.app.early_checks.existing", lambda root: root)
+    monkeypatch.setattr("studio.app.early_inputs.existing", lambda root: root)
     content = path.read_text()
     words = ["data.image=load/images/car.png"] if "data_type: single-image" in content else []
     words += ["data.text=a red car"] if "data_type: text" in content else []
+    words += ["data.root=elsewhere"] if "root: ???" in content else []
     check_early(path, words)
 
 

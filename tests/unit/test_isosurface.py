@@ -81,7 +81,7 @@ def test_surface_that_leaves_the_box_is_closed_by_a_wall():
     assert np.abs(mesh.vertices).max() <= 0.3
 
 
-def test_floaters_go_and_large_parts_stay():
+def test_floaters_go_and_large_parts_stay(monkeypatch):
     def field(p: Tensor) -> Tensor:
         parts = [
             (p - torch.tensor([-0.2, 0, 0])).norm(dim=1) - 0.2,
@@ -90,11 +90,21 @@ def test_floaters_go_and_large_parts_stay():
         ]
         return torch.stack(parts).amin(0)
 
+    told: list[str] = []
+
     def parts(share: float) -> int:
-        mesh = extract_mesh(field, 0.5, 96, keep_components=share)
+        mesh = extract_mesh(field, 0.5, 96, keep_components=share, report=told.append)
         return len(np.unique(cleanup.face_components(mesh.faces)))
 
     assert (parts(0.0), parts(0.05), parts(0.5)) == (3, 2, 1)
+    assert [text.split(" of ")[0] for text in told] == [
+        "1 loose part(s), 2%",
+        "2 loose part(s), 28%",
+    ]
+    monkeypatch.setattr("studio.export.parts.WORTH_TELLING", 0.05)  # less is said in passing
+    monkeypatch.setattr("studio.export.parts._log.info", lambda text, *a: told.append(text % a))
+    assert parts(0.05) == 2
+    assert told[2].startswith("mesh: 1 loose part(s), 1.") and "keep_components=0" in told[2]
 
 
 def test_points_declared_outside_are_cut_away():

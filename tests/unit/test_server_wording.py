@@ -63,6 +63,13 @@ def test_the_page_leaves_out_what_programs_are_told() -> None:
     (pattern,) = re.findall(r"replace\(/(.*)/g", (PAGE / "api.js").read_text())
     said = re.sub(pattern, "", in_words("holes (data.holes=false keeps them)"))
     assert said == 'holes ("Holes" off keeps them)'
+    method = methods()["epidiff-neus"]
+    (elevation,) = (one for one in method.settings if one.key == "data.elevation_deg")
+    with pytest.raises(ConfigError) as caught:
+        elevation.value(100)
+    assert "a number, -89.9 to 89.9; or null" in str(caught.value)  # as on the command line
+    said = re.sub(pattern, "", in_words(str(caught.value)))
+    assert said.endswith("allowed: a number, -89.9 to 89.9; or left empty")
 
 
 def test_limits_are_the_servers() -> None:

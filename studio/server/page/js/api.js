@@ -2,7 +2,7 @@
 // the page also works below a path of another server.
 
 /** A message without the options, in square brackets, that programs set instead of the page's controls. */
-const forPeople = (text) => (text ?? "").replace(/ ?\[(?:data|system)\.[^\]]*\]/g, "");
+const forPeople = (text) => (text ?? "").replace(/ ?\[(?:(?:data|system)\.[^\]]*|null)\]/g, "");
 
 /** What the service refused, in its own words. */
 export class Refused extends Error {

@@ -86,7 +86,7 @@ function elevation(method, option, changed) {
 function plain(method, option, changed) {
   const id = uid("option");
   const label = h("label", { for: id }, option.label);
-  const help = h("p", { class: "muted hint", id: `${id}-help` }, sentence(option.help));
+  const help = h("p", { class: "muted hint", id: `${id}-help` }, sentence(spoken(option.help)));
   const described = { id, "aria-describedby": `${id}-help` };
   const value = valueOf(method, option);
   let control;
@@ -109,6 +109,9 @@ function plain(method, option, changed) {
   }
   return h("div", { class: "field" }, label, control, help);
 }
+
+/** What is said of an option, for people: its values are those of a control. */
+const spoken = (text) => text.replace(/\bnull\b/g, "left empty").replace(/\btrue\b/g, "on").replace(/\bfalse\b/g, "off");
 
 function read(control, option) {
   if (option.kind === "boolean") return control.checked;
