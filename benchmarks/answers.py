@@ -19,7 +19,7 @@ from studio.guidance.base import Guidance
 from studio.metrics.consistency import view_consistency
 from studio.metrics.image import psnr, ssim
 from studio.plugins.options import build
-from studio.runs.callbacks.preview import picture_grid
+from studio.runs.previews import picture_grid
 from studio.views import Condition, ViewSet
 
 Figures = dict[str, list[float]]

@@ -43,7 +43,7 @@ from studio.io.images import read_rgba
 from studio.metrics.lpips import LPIPS
 from studio.metrics.protocols import PROTOCOLS
 from studio.plugins.discovery import find
-from studio.runs.callbacks.preview import picture_grid
+from studio.runs.previews import picture_grid
 from studio.views import ViewSet
 
 PROTOCOL = PROTOCOLS["eschernet"]

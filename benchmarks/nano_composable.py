@@ -31,7 +31,7 @@ from benchmarks.tables import cell
 from benchmarks.unseen import unseen_ring_views
 from studio.metrics.image import psnr, ssim
 from studio.plugins.options import build
-from studio.runs.callbacks.preview import picture_grid
+from studio.runs.previews import picture_grid
 from studio.views import Condition, ViewSet
 
 TARGETS = 6

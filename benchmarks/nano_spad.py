@@ -25,7 +25,7 @@ from benchmarks.answers import agreement, answer, gathered, guidance_of, means
 from benchmarks.tables import table
 from benchmarks.unseen import small, training_pictures, training_ring_views, unseen_ring_views
 from studio.data.training.ring_views import RingViews
-from studio.runs.callbacks.preview import picture_grid
+from studio.runs.previews import picture_grid
 from studio.views import Condition, ViewSet
 
 CONFIG, TRAINING = "configs/spad-neus.yaml", "configs/train/nano-spad.yaml"

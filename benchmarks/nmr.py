@@ -44,7 +44,7 @@ from studio.io.files import atomic_write, make_folder, write_json
 from studio.io.reading import known_json
 from studio.metrics.lpips import LPIPS
 from studio.metrics.protocols import ViewProtocol
-from studio.runs.callbacks.preview import picture_grid
+from studio.runs.previews import picture_grid
 from studio.views import Condition, ViewSet
 
 PROTOCOL = ViewProtocol(eight_bit=True)

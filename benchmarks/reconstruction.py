@@ -141,7 +141,8 @@ def main() -> int:
         given = OmegaConf.from_dotlist([*scene.options, *args.options])
         system, row = fit(scene, Path(root), seconds, OmegaConf.to_container(given))
         row.name = name
-        row.psnr, row.ssim = system.measure()
+        figures = system.measure()
+        row.psnr, row.ssim = figures["psnr"], figures["ssim"]
         if reference.is_file():
             compare(system, reference, row)
         print(row, flush=True)

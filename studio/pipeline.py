@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,16 +20,16 @@ from studio.guidance.base import Guidance
 from studio.inputs import as_options
 from studio.mesh import Mesh
 from studio.models.base import SceneModel
-from studio.plugins.discovery import find
+from studio.plugins.discovery import find, heirs
 from studio.plugins.options import build
 from studio.plugins.ranges import Range, Seed, StepsOrZero
 from studio.plugins.registry import config_class
-from studio.progress import Listener, StageProgress, listening
-from studio.systems.base import System, check_data
+from studio.progress import Listener, listening
+from studio.systems.contract import BaseSystem, check_data
 from studio.systems.findings import Findings
-from studio.systems.fitted import against_pictures
-from studio.systems.generated import compare, make_views, shown
-from studio.systems.originals import posed_originals
+from studio.systems.generated import loaded_guidance
+from studio.systems.image_to_3d import ImageTo3D
+from studio.systems.scene import Ready, SceneSystem
 from studio.views import Condition, ViewSet
 
 if TYPE_CHECKING:
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
 Cancel = Callable[[], bool]
 """Asked at every step; True ends the work with `studio.Cancelled`."""
-Ready = Callable[[str, Any], None]
-"""Called with what there is already, by name: "condition" (a `Condition`), "views" (a `ViewSet`),
-and after every step of the fit "fit" (the `SceneModel`, to be looked at only)."""
 
 
 def device_named(name: str) -> torch.device:
@@ -64,8 +61,8 @@ def device_named(name: str) -> torch.device:
 class Effort:
     """The numbers of a call."""
 
-    seed: Seed = 0
-    """Of all noise."""
+    seed: Seed | None = None
+    """Of all noise; null: the config's."""
     steps: StepsOrZero = 0
     """Of the fit; 0: as many as the config says."""
     seconds: Annotated[float, Range(0, 1e9)] = 0.0
@@ -91,15 +88,6 @@ def heard() -> Iterator[list[str]]:
         own.removeHandler(ear)
 
 
-def loaded_guidance(chain: Any) -> Guidance:
-    """The guidance that the options of an image-to-3d system name, with its weights."""
-    with StageProgress("weights"):
-        made: Guidance = build(
-            "guidance", chain.guidance_type, chain.guidance, key="system.guidance"
-        )
-    return made
-
-
 class Pipeline:
     """What a config describes, ready to be called: guidance with its weights, a fit, an export.
 
@@ -119,22 +107,20 @@ class Pipeline:
             device: see `device_named`.
             guidance: the config's own, where it is loaded already.
         """
-        if config.system_type not in ("image-to-3d", "reconstruction"):
+        kind: type[BaseSystem] = find("system", config.system_type)
+        if not issubclass(kind, SceneSystem):
             raise ConfigError(
                 f"a config with system_type '{config.system_type}' is trained, not called.",
-                allowed="system_type: image-to-3d, reconstruction",
+                allowed=f"system_type: {', '.join(heirs('system', SceneSystem))}",
             )
         self.config, self.device = config, device_named(device)
-        system: type[System] = find("system", config.system_type)
-        check_data(config.system_type, system, config.data_type, find("data", config.data_type))
-        cls = config_class(system)
-        chain: Any = parse_config(cls, config.system, key="system")
-        self.chain = chain
-        self.exporter: Exporter = build("exporter", chain.exporter_type, chain.exporter)
+        check_data(config.system_type, kind, config.data_type, find("data", config.data_type))
+        options: Any = parse_config(config_class(kind), config.system, key="system")
+        self.exporter: Exporter = build("exporter", options.exporter_type, options.exporter)
         self.guidance: Guidance | None = None
-        if config.system_type == "image-to-3d":
+        if issubclass(kind, ImageTo3D):
             if guidance is None:
-                guidance = loaded_guidance(chain)
+                guidance = loaded_guidance(options)
             self.guidance = guidance.to(self.device).eval()
 
     def __call__(
@@ -166,21 +152,18 @@ class Pipeline:
             StudioError: if what is given, or an option, cannot be used.
             Cancelled: if `cancel` said so.
         """
-        how = self._checked(seed, steps, seconds)
+        how = parse_config(Effort, {"seed": seed, "steps": steps, "seconds": seconds})
         with listening(progress, cancel), heard() as said:
-            give = _quietly(ready, said)
-            condition, views, test = self._views(given, how.seed, options, give)
-            found = Findings()
-            originals: list[ViewSet] = []
-            if condition is not None:
-                found = compare(condition, views, self.chain.guidance)
-                if self.chain.use_originals:
-                    originals = posed_originals(condition, views)
-            model = self._fitted(views, originals, how, give)
-            if condition is None:
-                found = against_pictures(model, views)
+            system = self._system(how.seed)
+            system.ready = _quietly(ready, said)
+            with self._data(given, options) as data:
+                system.check(data)
+                system.prepare(data)
+            open_steps = 0 if how.seconds else self.config.trainer.max_steps
+            system.fit(how.steps or open_steps, how.seconds or system.cfg.time_budget_s)
+            found = system.findings()
         found.warnings = [*said, *found.warnings]
-        return Result(self, condition, views, model, originals, found, test)
+        return Result(system, found)
 
     def views(
         self,
@@ -192,23 +175,29 @@ class Pipeline:
         **options: Any,
     ) -> ViewSet:
         """Do the first half only: return the generated views, or those of the capture."""
-        how = self._checked(seed)
+        how = parse_config(Effort, {"seed": seed})
         with listening(progress, cancel):
-            return self._views(given, how.seed, options)[1]
+            system = self._system(how.seed)
+            with self._data(given, options) as data:
+                system.check(data)
+                return system.views_to_fit()
 
-    def _checked(self, seed: int | None, steps: int = 0, seconds: float = 0.0) -> Effort:
-        """The numbers of a call, the config's where none are given."""
+    def _system(self, seed: int | None) -> SceneSystem:
+        """The config's system without a run folder, its model new."""
         config = self.config
-        given = {"seed": config.seed if seed is None else seed, "steps": steps, "seconds": seconds}
-        how = parse_config(Effort, given)
-        open_steps = 0 if how.seconds else config.trainer.max_steps
-        open_seconds = self.chain.time_budget_s
-        return Effort(how.seed, how.steps or open_steps, how.seconds or open_seconds)
+        options = config.system if seed is None else {**config.system, "seed": seed}
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed if seed is None else seed)  # as from the command line
+            system: SceneSystem = build("system", config.system_type, options, key="system")
+        system.experiment_seed = config.seed
+        system.exporter = self.exporter
+        if isinstance(system, ImageTo3D):
+            system.guidance = self.guidance
+        return system.to(self.device)
 
-    def _views(
-        self, given: Any, seed: int, options: Mapping[str, Any], give: Ready = lambda *_: None
-    ) -> tuple[Condition | None, ViewSet, ViewSet | None]:
-        """The condition, the views and the held-out views; of the first and last what there is."""
+    @contextlib.contextmanager
+    def _data(self, given: Any, options: Mapping[str, Any]) -> Iterator[Any]:
+        """The data plugin, with what is given; files that it needs live as long."""
         kind, named = self.config.data_type, {**self.config.data, **options}
         cls: Any = find("data", kind)
         if given is not None and cls.brought in options:
@@ -216,45 +205,8 @@ class Pipeline:
                 f"the input is given twice: as the first argument, and as {cls.brought}=...",
                 hint="leave one of them out",
             )
-        with as_options(given, cls) as brought, StageProgress("reading the input"):
-            data = build("data", kind, {**named, **brought}, key="data")
-            if self.guidance is None:
-                views, test = data.load(), data.test()
-                give("views", views)
-                return None, views, test
-            condition, targets = data.condition(), data.targets()
-        self.guidance.contract.check(condition, targets, self.chain.guidance_type)
-        give("condition", condition)
-        views = make_views(self.guidance, condition, targets, seed=seed)
-        give("views", views)
-        return condition, views, None
-
-    def _fitted(
-        self, views: ViewSet, originals: list[ViewSet], how: Effort, give: Ready
-    ) -> SceneModel:
-        """A new model, fitted."""
-        chain = self.chain
-        with torch.random.fork_rng():
-            torch.manual_seed(how.seed)  # weights start as they do from the command line
-            model: SceneModel = build(
-                "model", chain.reconstruction_type, chain.reconstruction, key="system"
-            )
-        model = model.to(self.device)
-        with StageProgress("fit") as told:
-
-            def step(done: int, total: int, _: str) -> None:
-                told(done, total)
-                give("fit", model)
-
-            model.fit(
-                views,
-                originals=originals,
-                steps=how.steps,
-                seconds=how.seconds,
-                seed=how.seed,
-                progress=step,
-            )
-        return model
+        with as_options(given, cls) as brought:
+            yield build("data", kind, {**named, **brought}, key="data")
 
 
 def _quietly(ready: Ready | None, said: list[str]) -> Ready:
@@ -274,32 +226,48 @@ class Result:
     """What a call of a `Pipeline` made.
 
     Attributes:
-        pipeline: it.
-        condition: what guidance was shown: the prepared picture(s) or text; None for captures.
-        views: posed RGBA views, generated or the capture's.
-        model: the scene model that was fitted to them.
-        originals: the given pictures, posed among the views, where their cameras are known.
+        system: what made it.
         findings: figures, and what a person should know.
-        test_views: views of the capture that were held out, if any.
     """
 
-    pipeline: Pipeline = field(repr=False)
-    condition: Condition | None
-    views: ViewSet
-    model: SceneModel = field(repr=False)
-    originals: list[ViewSet] = field(repr=False)
+    system: SceneSystem = field(repr=False)
     findings: Findings
-    test_views: ViewSet | None = field(default=None, repr=False)
+
+    @property
+    def condition(self) -> Condition | None:
+        """What guidance was shown: the prepared picture(s) or text; None for captures."""
+        return getattr(self.system, "condition", None)
+
+    @property
+    def views(self) -> ViewSet:
+        """Posed RGBA views, generated or the capture's."""
+        assert self.system.views is not None
+        return self.system.views
+
+    @property
+    def test_views(self) -> ViewSet | None:
+        """Views of the capture that were held out, if any."""
+        return self.system.test_views
+
+    @property
+    def model(self) -> SceneModel:
+        """The scene model that was fitted to the views."""
+        return self.system.model
+
+    @property
+    def originals(self) -> Sequence[ViewSet]:
+        """The given pictures, posed among the views, where their cameras are known."""
+        return self.system.originals
 
     @cached_property
     def mesh(self) -> Mesh:
         """The mesh with its texture, in the world of the views; made when it is first asked for."""
-        return self.pipeline.exporter.mesh(self.model, self.views, self.originals)
+        return self.system.exporter.mesh(self.model, self.views, self.originals)
 
     @property
     def warnings(self) -> list[str]:
         """What went wrong on the way, a sentence or two each; what contradicts the result first."""
-        return [*self.findings.alarms, *self.findings.warnings, *self.model.findings()]
+        return [*self.findings.alarms, *self.findings.warnings]
 
     def save(self, folder: Path | str) -> Path:
         """Write what the config's exporter writes (model.glb, preview.png, ...) and `views/`.
@@ -309,20 +277,14 @@ class Result:
         """
         folder = Path(folder)
         self.views.save(folder / "views")
-        picture = None if self.condition is None else shown(self.condition)
-        notes = [*self.findings.summary, *(f"warning: {line}" for line in self.warnings)]
-        written = self.pipeline.exporter.export(
-            self.model, self.views, folder, picture, self.originals, notes
-        )
-        return Path(next(iter(written.values())))
+        return Path(next(iter(self.system.write(folder, self.findings).values())))
 
     def picture(self) -> Image:
         """A sheet of the input, the views and the mesh from the same and from unseen sides."""
         from studio.export.contact_sheet import contact_sheet
 
-        picture = None if self.condition is None else shown(self.condition)
         label = "views" if self.condition is None else "generated views"
-        return contact_sheet(self.mesh, self.views, picture, views_label=label)
+        return contact_sheet(self.mesh, self.views, self.system.picture(), views_label=label)
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows."""

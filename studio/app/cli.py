@@ -13,6 +13,7 @@ from studio.app.console import check_text, guarded, say_stopped
 from studio.app.parser import VERBS, in_flags, make_parser
 from studio.errors import ConfigError, StudioError, Terminated
 from studio.io.files import explained
+from studio.io.paths import existing
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -127,6 +128,7 @@ def _dispatch(words: list[str]) -> int:
         return run_batch(options.batch, options.overrides)
     if options.visualise_epipolar:
         alone("--visualise-epipolar FOLDER")
+        existing(Path(options.visualise_epipolar))
         from studio.app.epipolar_pictures import run_pictures
 
         return run_pictures(options.visualise_epipolar, options.overrides)
@@ -137,6 +139,7 @@ def _dispatch(words: list[str]) -> int:
         return run_ui(options.overrides)
     if options.view:
         alone("--view RUN [port=8080]")
+        existing(Path(options.view))
         from studio.live.view import run_view
 
         return run_view(options.view, options.overrides)
@@ -180,8 +183,6 @@ def run_config(
     check_early(file, overrides)
     with progress.StageProgress("starting"):
         experiment = load_experiment(file, overrides)
-        import pytorch_lightning  # noqa: F401  here, as it takes seconds
-
         from studio.app.experiment import Experiment
 
-    return Experiment(experiment, [*program(), *words], verbose=verbose).run(verbs)
+    return Experiment(experiment, verbs, [*program(), *words], verbose=verbose).run()

@@ -140,6 +140,16 @@ def say_stopped(text: str) -> None:
         sys.unraisablehook = lambda _: None
 
 
+def say_found(summary: list[str], warnings: list[str], alarms: list[str]) -> None:
+    """Say what a person should know about a result, what contradicts it last."""
+    for line in summary:
+        print(line)
+    for line in warnings:
+        print(f"WARNING: {line}")
+    for line in alarms:
+        print(f"\n*** THIS RESULT CANNOT BE RIGHT ***\n{line}\n")
+
+
 def check_text(words: list[str]) -> None:
     """Refuse words that are no UTF-8, which libraries that read and write files cannot take.
 
@@ -163,23 +173,3 @@ def check_text(words: list[str]) -> None:
                 f"'{shown}' cannot be read: this terminal's language settings are ASCII.",
                 hint="set PYTHONUTF8=1, or LC_ALL=C.UTF-8",
             ) from None
-
-
-@contextlib.contextmanager
-def own_signals() -> Iterator[None]:
-    """Let Lightning's loops leave signals as they were, and Ctrl-C a `KeyboardInterrupt`.
-
-    Lightning turns that into `sys.exit(1)`, and leaves handlers of its own behind.
-    """
-    ours = (signal.SIGINT, signal.SIGTERM)
-    main_thread = threading.current_thread() is threading.main_thread()
-    before = {number: signal.getsignal(number) for number in ours} if main_thread else {}
-    try:
-        yield
-    except SystemExit as stop:
-        if isinstance(stop.__context__, KeyboardInterrupt):
-            raise stop.__context__ from None
-        raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -9,33 +9,24 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.app.console import own_signals, say_stopped
+from studio.app.console import say_found, say_stopped
 from studio.config import ExperimentConfig, save_experiment
 from studio.errors import ConfigError, Terminated
 from studio.plugins.discovery import find
 from studio.plugins.options import build
 from studio.progress import StageProgress, first_process
 from studio.runs.config_changes import say_changes
-from studio.runs.distributed import check_devices, end_others, without_company
+from studio.runs.distributed import check_devices
 from studio.runs.folder import choose_run, find_resume
 from studio.runs.hashing import hash_of
-from studio.runs.trainer import (
-    check_precision,
-    has_begun,
-    make_loggers,
-    make_trainer,
-    mean_weights,
-    quiet_libraries,
-    restore,
-    show_own_messages,
-    state_refused,
-    weights_errors,
-)
+from studio.runs.trainer import check_precision, quiet_libraries, show_own_messages
 
 if TYPE_CHECKING:
-    import pytorch_lightning as L
+    from studio.runs.fitting import FitInFolder
+    from studio.runs.lightning import LightningTraining
+    from studio.systems.contract import BaseSystem
 
-    from studio.systems.base import System
+    Training = FitInFolder | LightningTraining
 
 
 class Experiment:
@@ -43,47 +34,59 @@ class Experiment:
 
     Args:
         cfg: the checked config.
+        verbs: what to do: any of train, validate, test, export, done in this order.
         command: the command line, for cmd.txt and for the hint how to resume.
         verbose: let libraries talk.
+
+    Attributes:
+        resume: the checkpoint to go on from, if there is one.
     """
 
     def __init__(
-        self, cfg: ExperimentConfig, command: Sequence[str], *, verbose: bool = False
+        self,
+        cfg: ExperimentConfig,
+        verbs: Sequence[str],
+        command: Sequence[str],
+        *,
+        verbose: bool = False,
     ) -> None:
-        self.cfg = cfg
-        self.command = list(command)
-        self.resume = self._find_resume()
+        self.cfg, self.verbs, self.command = cfg, verbs, list(command)
+        resume = self._find_resume()
+        self.resume = resume if resume is not None and resume.is_file() else None
         self.run_folder = choose_run(
             cfg.name,
             cfg.tag,
             exp_root_dir=cfg.exp_root_dir,
             use_timestamp=cfg.use_timestamp,
-            resume=self.resume,
+            resume=resume,
             allow_pickle=cfg.allow_pickle,
         )
         show_own_messages(verbose=verbose)
         if not verbose:
             quiet_libraries()
 
-    def run(self, verbs: Sequence[str]) -> int:
-        """Do what the verbs ask for, in the order train, validate, test, export.
+    def run(self) -> int:
+        """Do what the verbs ask for.
 
         Returns:
             The exit code.
         """
         import torch
-        from pytorch_lightning import seed_everything
+
+        from studio.runs.checkpoints import load_checkpoint
+        from studio.runs.random_states import seed_everything
 
         cfg = self.cfg
         check_devices(cfg.trainer)
         if cfg.trainer.threads:
             torch.set_num_threads(cfg.trainer.threads)
         torch.set_float32_matmul_precision("high" if cfg.trainer.tf32 else "highest")
-        start = self._start_checkpoint(verbs)
-        self._check_checkpoint(start)
-        seed_everything(cfg.seed, workers=True, verbose=False)
+        start = self._start_checkpoint()
+        if start is not None:
+            load_checkpoint(start, allow_pickle=cfg.allow_pickle, mmap=True, whole=True)
+        seed_everything(cfg.seed)
         with self._alone():
-            return self._run(verbs, start)
+            return self._run(start)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -95,64 +98,57 @@ class Experiment:
         finally:
             self.run_folder.unlock()
 
-    def _run(self, verbs: Sequence[str], start: Path | None) -> int:
-        cfg, run = self.cfg, self.run_folder
+    def _run(self, start: Path | None) -> int:
+        cfg, run, verbs = self.cfg, self.run_folder, self.verbs
         data, system = self._build()
         if "export" in verbs and first_process():
             system.check_export()
-        trainer = make_trainer(cfg, run, system)
-        if trainer.is_global_zero:
-            if self.resume is not None:
-                say_changes(self.resume, cfg)
+        training = self._training(system)
+        if training.is_first:
+            self._say_start()
             run.create()
             self._write_provenance()
-        trainer.loggers = make_loggers(cfg, run)
-        system.to(trainer.strategy.root_device)
+        training.open_logs()
+        system.to(training.device)
         system.prepare(data)
         if "train" in verbs:
             if cfg.checkpoint:
-                restore(system, trainer, Path(cfg.checkpoint), allow_pickle=cfg.allow_pickle)
-            if (code := self._fit(trainer, system)) != 0:
+                training.restore(Path(cfg.checkpoint))
+            if (code := self._fit(training, system)) != 0:
                 return code
         elif start is not None:
-            restore(system, trainer, start, allow_pickle=cfg.allow_pickle)
-        return self._finish(trainer, system, verbs)
+            training.restore(start)
+        return self._finish(training, system)
 
     # --- before anything is written -------------------------------------------------------------
 
     def _find_resume(self) -> Path | None:
-        cfg = self.cfg
-        if not cfg.resume:
+        if not (cfg := self.cfg).resume:
             return None
-        return find_resume(cfg.resume, cfg.name, cfg.tag, cfg.exp_root_dir, cfg.use_timestamp)
+        place = (cfg.name, cfg.tag, cfg.exp_root_dir, cfg.use_timestamp)
+        return find_resume(cfg.resume, *place, training="train" in self.verbs)
 
-    def _start_checkpoint(self, verbs: Sequence[str]) -> Path | None:
+    def _start_checkpoint(self) -> Path | None:
         """The checkpoint that is used; without training there has to be one."""
         if self.resume is not None:
             return self.resume
         if self.cfg.checkpoint:
             return Path(self.cfg.checkpoint)
-        if "train" in verbs:
+        if "train" in self.verbs:
             return None
         last = self.run_folder.last_checkpoint
         if last.is_file():
             return last
         raise ConfigError(
-            f"--{verbs[0]} needs something trained.",
+            f"--{self.verbs[0]} needs something trained.",
             hint=f"add --train, or resume=last or resume=<a .ckpt file>; {last} does not exist",
         )
 
-    def _check_checkpoint(self, path: Path | None) -> None:
-        if path is not None:
-            from studio.runs.checkpoints import load_checkpoint
-
-            load_checkpoint(path, allow_pickle=self.cfg.allow_pickle, mmap=True, whole=True)
-
     def _build(self) -> tuple[Any, Any]:
-        from studio.systems.base import check_data
+        from studio.systems.contract import check_data
 
         cfg = self.cfg
-        cls: type[System] = find("system", cfg.system_type)
+        cls: type[BaseSystem] = find("system", cfg.system_type)
         check_precision(cfg.trainer.precision, cfg.system_type, cls.precisions)
         check_data(cfg.system_type, cls, cfg.data_type, find("data", cfg.data_type))
         data = build("data", cfg.data_type, cfg.data, key="data")
@@ -160,8 +156,31 @@ class Experiment:
         system = build(
             "system", cfg.system_type, cfg.system, key="system", parts={"run": self.run_folder}
         )
+        system.experiment_seed = cfg.seed
         system.check(data)
         return data, system
+
+    def _training(self, system: Any) -> Training:
+        """What trains the system; Lightning is imported only where it does."""
+        from studio.systems.scene import SceneSystem
+
+        if isinstance(system, SceneSystem):
+            from studio.runs.fitting import FitInFolder
+
+            return FitInFolder(self.cfg, self.run_folder, system)
+        from studio.runs.lightning import LightningTraining
+
+        return LightningTraining(self.cfg, self.run_folder, system)
+
+    def _say_start(self) -> None:
+        """Say what is gone on from, where that was asked for."""
+        if self.resume is not None:
+            say_changes(self.resume, self.cfg)
+        elif self.cfg.resume:
+            there = self.run_folder.finished_stages()
+            kept = f"; what is finished there stays: {', '.join(there)}" if there else ""
+            begins = f"training begins at step 0 in {self.run_folder.root}"
+            print(f"resume: there is no checkpoint yet, {begins}{kept}")
 
     def _write_provenance(self) -> None:
         run = self.run_folder
@@ -174,64 +193,58 @@ class Experiment:
 
     # --- work -----------------------------------------------------------------------------------
 
-    def _fit(self, trainer: L.Trainer, system: Any) -> int:
+    def _fit(self, training: Training, system: Any) -> int:
         """Train, unless the run folder holds the result of exactly this training already."""
-        from studio.runs.callbacks.checkpointing import Checkpointing, Interrupted
+        from studio.runs.signals import Interrupted
 
         run = self.run_folder
         key = system.train_key()
         if key:
             cfg = self.cfg
-            for callback in trainer.callbacks:  # type: ignore[attr-defined]
-                if isinstance(callback, Checkpointing):
-                    callback.fitted = key
+            training.fitted = key
             key = hash_of(
                 key, cfg.seed, cfg.checkpoint, cfg.trainer.max_steps, cfg.trainer.precision
             )
         if key and self.resume is None and run.stage_current("train", key):
             print(f"training: already done, {run.last_checkpoint}")
-            restore(system, trainer, run.last_checkpoint, allow_pickle=self.cfg.allow_pickle)
+            training.restore(run.last_checkpoint)
             return 0
         if key and self.resume is not None:
             self._check_fitted(system)
-        if self.resume is not None and self._is_past_the_end(trainer):
-            restore(system, trainer, self.resume, allow_pickle=self.cfg.allow_pickle)
+        if self.resume is not None and self._is_past_the_end(training):
+            training.restore(self.resume)
             return 0
-        if trainer.is_global_zero:
+        if training.is_first:
             run.stage_begins("train")
         started = time.monotonic()
         try:
-            with weights_errors(self.resume), own_signals():
-                trainer.fit(system, ckpt_path=self.resume)
+            training.fit(self.resume)
         except Interrupted as stop:
             return self._say_resume(stop.signal)
         except KeyboardInterrupt:
             return self._say_resume(signal.SIGINT)
         except Terminated:
             return self._say_resume(signal.SIGTERM)
-        except Exception as error:
-            lost = without_company(error, trainer, self.cfg.trainer.timeout_minutes)
-            end_others(trainer, lost)
-            if lost is not None:
-                raise lost from error
-            if self.resume is not None and not has_begun(trainer):
-                with state_refused(self.resume):
-                    raise
-            raise
-        if trainer.is_global_zero:
+        if training.is_first:
             run.write_metrics({"train_seconds": round(time.monotonic() - started, 2)})
             if key and run.last_checkpoint.is_file():
                 run.stage_done("train", key, [run.last_checkpoint])
         return 0
 
-    def _check_fitted(self, system: Any) -> None:
-        """Refuse to go on from weights that were fitted to something else."""
+    def _resumed(self) -> dict[str, Any]:
+        """What the checkpoint to go on from holds."""
         from studio.runs.checkpoints import load_checkpoint
 
         assert self.resume is not None
-        content = load_checkpoint(self.resume, allow_pickle=self.cfg.allow_pickle, mmap=True)
+        return load_checkpoint(self.resume, allow_pickle=self.cfg.allow_pickle, mmap=True)
+
+    def _check_fitted(self, system: Any) -> None:
+        """Refuse to go on from weights that were fitted to something else."""
+        from studio.runs.restoring import state_refused
+
+        assert self.resume is not None
         with state_refused(self.resume):
-            fitted = content.get("callbacks", {}).get("Checkpointing", {}).get("fitted")
+            fitted = self._resumed().get("callbacks", {}).get("Checkpointing", {}).get("fitted")
         if fitted and fitted != system.train_key():
             raise ConfigError(
                 f"{self.resume} was fitted to other views, or with other options or code.",
@@ -239,16 +252,12 @@ class Experiment:
                 f"checkpoint={self.resume} instead",
             )
 
-    def _is_past_the_end(self, trainer: L.Trainer) -> bool:
+    def _is_past_the_end(self, training: Training) -> bool:
         """Whether the checkpoint to go on from has all the steps already; says so."""
-        from studio.runs.checkpoints import load_checkpoint
-
-        assert self.resume is not None
-        content = load_checkpoint(self.resume, allow_pickle=self.cfg.allow_pickle, mmap=True)
-        step, wanted = int(content.get("global_step", 0)), self.cfg.trainer.max_steps
+        step, wanted = int(self._resumed().get("global_step", 0)), self.cfg.trainer.max_steps
         if step < wanted:
             return False
-        if trainer.is_global_zero:
+        if training.is_first:
             print(f"training: nothing to do, {self.resume} is at step {step} of {wanted}")
         return True
 
@@ -256,39 +265,35 @@ class Experiment:
         last = self.run_folder.last_checkpoint
         if not first_process():
             return 0  # the first process tells; another code would have it killed before it can
+        words = " ".join(word for word in self.command if not word.startswith("resume="))
         if last.is_file():
-            words = [w for w in self.command if not w.startswith("resume=")]
-            say_stopped(f"stopped. To go on: {' '.join(words)} resume={last}")
+            say_stopped(f"stopped. To go on: {words} resume={last}")
         else:
-            say_stopped("stopped before the first checkpoint.")
+            say_stopped(
+                "stopped before the first checkpoint. To begin at step 0, with what else is "
+                f"finished: {words} resume={self.run_folder.root}"
+            )
         return 128 + number
 
-    def _finish(self, trainer: L.Trainer, system: Any, verbs: Sequence[str]) -> int:
+    def _finish(self, training: Training, system: Any) -> int:
         run = self.run_folder
-        for verb in ("validate", "test"):
-            if verb in verbs:
-                measure = trainer.validate if verb == "validate" else trainer.test
-                with StageProgress("measuring"), own_signals():
-                    results = measure(system, verbose=False)
-                for values in results if trainer.is_global_zero else ():
-                    run.write_metrics(values)
-                    for name, value in sorted(values.items()):
-                        print(f"{name}: {value:.5g}")
+        for verb in (verb for verb in ("validate", "test") if verb in self.verbs):
+            with StageProgress("measuring"):
+                results = list(training.measure(verb))
+            for values in results if training.is_first else ():
+                run.write_metrics(values)
+                for name, value in sorted(values.items()):
+                    print(f"{name}: {value:.5g}")
         exported: Path | None = None
-        if "export" in verbs and trainer.is_global_zero:
+        if "export" in self.verbs and training.is_first:
             import torch
 
-            system.to(trainer.strategy.root_device)
+            system.to(training.device)
             system.eval()
-            with mean_weights(trainer, system), torch.inference_mode(False):
+            with training.final_weights(), torch.inference_mode(False):
                 exported = system.export()
-        if trainer.is_global_zero:
-            for line in system.summary:
-                print(line)
-            for line in system.warnings:
-                print(f"WARNING: {line}")
-            for line in system.alarms:
-                print(f"\n*** THIS RESULT CANNOT BE RIGHT ***\n{line}\n")
+        if training.is_first:
+            say_found(system.summary, system.warnings, system.alarms)
             print(f"run folder: {run.root}")
             print(exported if exported is not None else run.last_checkpoint)
         return 0

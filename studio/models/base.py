@@ -10,7 +10,7 @@ inside the cube of half side `bound` around the origin.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -30,9 +30,9 @@ Progress = Callable[[int, int, str], None]
 class SceneModel(nn.Module):
     """Base of all models; one constructor, taking an instance of `Config` (None: its defaults).
 
-    `fit` does everything at once. A trainer that saves and resumes goes step by step instead, in
-    this order: `begin`; after a resume `load_state_dict`, the optimiser's state and
-    `load_fit_state`; `start`; `step` until `done`.
+    `fit` does everything at once. What saves and resumes goes step by step instead, in this order:
+    `begin`; after a resume `load_state_dict`, the optimiser's state and `load_fit_state`; then
+    `run_steps`.
 
     All noise is a function of the seed and the step, so a fit that is taken up again ends where an
     undisturbed one would have.
@@ -81,15 +81,27 @@ class SceneModel(nn.Module):
             TrainingError: if a loss stops being finite.
         """
         self.begin(views, originals=originals, seed=seed)
-        self.start(steps, seconds)
         total = steps or 100
-        while not self.done:
-            self.step()
+        for _ in self.run_steps(steps, seconds):
             if progress is not None:
                 progress(min(total, round(self.progress * total)), total, "fit")
             if cancel is not None and cancel():
                 break
         return self.eval()
+
+    def run_steps(
+        self, steps: int = 0, seconds: float = 0.0, update: Callable[[], Any] | None = None
+    ) -> Iterator[Mapping[str, Tensor]]:
+        """Make the steps that are left, after `begin`; yields after each what `step` returned.
+
+        Args:
+            steps: see `start`.
+            seconds: see `start`.
+            update: see `step`.
+        """
+        self.start(steps, seconds)
+        while not self.done:
+            yield self.step() if update is None else self.step(update)
 
     @abstractmethod
     def begin(self, views: ViewSet, *, originals: Sequence[ViewSet] = (), seed: int = 0) -> None:

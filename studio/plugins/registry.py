@@ -42,7 +42,7 @@ BASES = {
     "geometry": "studio.geometry.base.Geometry",
     "renderer": "studio.renderers.base.Renderer",
     "data": "studio.data.base.Data",
-    "system": "studio.systems.base.System",
+    "system": "studio.systems.contract.BaseSystem",
     "exporter": "studio.export.base.Exporter",
     "format": "studio.export.formats.base.MeshFormat",
     "unwrap": "studio.export.unwrap.Unwrapper",

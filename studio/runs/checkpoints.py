@@ -1,4 +1,4 @@
-"""Lightning's checkpoint files: plain values and tensors, read without running what they hold."""
+"""Checkpoint files: plain values and tensors, read without running what they hold."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
 
 from studio.errors import WeightsError
@@ -26,7 +25,7 @@ FIELDS: dict[str, type] = {"state_dict": dict, "callbacks": dict, "loops": dict,
 def load_checkpoint(
     path: Path | str, *, allow_pickle: bool = False, mmap: bool = False, whole: bool = False
 ) -> dict[str, Any]:
-    """Read a Lightning checkpoint.
+    """Read a checkpoint.
 
     Args:
         path: the .ckpt file.
@@ -127,32 +126,13 @@ def plain_tree(value: Any, key: str = "checkpoint") -> Any:
     )
 
 
+def save_checkpoint(content: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint; the file appears only when it is whole."""
+    with atomic_write(path) as temporary:
+        torch.save(plain_tree(content), temporary)
+
+
 def _base(value: Any) -> Any:
     """A plain value out of a subclass of one (an enum of strings, numpy's float64, ...)."""
     kind = next(k for k in (bool, int, float, str, bytes) if isinstance(value, k))
     return kind(value)
-
-
-class PlainCheckpointIO(TorchCheckpointIO):
-    """Lightning's file access: atomic writes, plain contents, clear messages.
-
-    Args:
-        allow_pickle: as for `load_checkpoint`.
-    """
-
-    def __init__(self, *, allow_pickle: bool = False) -> None:
-        super().__init__()
-        self.allow_pickle = allow_pickle
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
-    ) -> None:
-        """Write the checkpoint; the file appears only when it is whole."""
-        with atomic_write(Path(path)) as temporary:
-            torch.save(plain_tree(checkpoint), temporary)
-
-    def load_checkpoint(
-        self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        """Read a checkpoint without pickle, unless it is allowed."""
-        return load_checkpoint(path, allow_pickle=self.allow_pickle)

@@ -29,6 +29,7 @@ RUN_VARIABLE = "STUDIO_RUN_DIR"
 
 
 SUBFOLDERS = ("ckpts", "configs", "views", "save", "export", "logs")
+COMMANDS = "cmd.txt"
 
 
 class RunFolder:
@@ -115,7 +116,7 @@ class RunFolder:
 
     def write_command(self, argv: Sequence[str]) -> None:
         """Append the command line to cmd.txt."""
-        path = self.root / "cmd.txt"
+        path = self.root / COMMANDS
         earlier = path.read_bytes() if path.is_file() else b""
         stamp = datetime.now().astimezone().isoformat(timespec="seconds")
         command = f"# {stamp}\n{shlex.join(argv)}\n"
@@ -162,6 +163,11 @@ class RunFolder:
             inside = path.relative_to(root) if path.is_relative_to(root) else path
             marks[inside.as_posix()] = hash_of(path)
         write_json(self._stamp(name), {"stage": name, "key": key_hash, "outputs": marks})
+
+    def finished_stages(self) -> list[str]:
+        """Names of the stages that were finished here, whatever has changed since."""
+        stamps = sorted((self.root / "logs").glob("stage-*.json"))
+        return [path.stem.removeprefix("stage-") for path in stamps]
 
     def _stamp(self, name: str) -> Path:
         return self.root / "logs" / f"stage-{name}.json"
@@ -246,7 +252,15 @@ def _agreed_time() -> str:
     )
 
 
-def find_resume(word: str, name: str, tag: str, exp_root_dir: str, use_timestamp: bool) -> Path:
+def find_resume(
+    word: str,
+    name: str,
+    tag: str,
+    exp_root_dir: str,
+    use_timestamp: bool,
+    *,
+    training: bool = False,
+) -> Path | None:
     """The checkpoint that `resume=` names.
 
     Args:
@@ -255,6 +269,11 @@ def find_resume(word: str, name: str, tag: str, exp_root_dir: str, use_timestamp
         tag: run name.
         exp_root_dir: folder of all experiments.
         use_timestamp: whether run folders carry a time.
+        training: whether it may be begun anew where there is nothing to go on from.
+
+    Returns:
+        The path. In training the file may be missing: of a run that was stopped before its first
+        checkpoint. None where no run was begun, either.
 
     Raises:
         ConfigError: if there is no such checkpoint.
@@ -263,7 +282,10 @@ def find_resume(word: str, name: str, tag: str, exp_root_dir: str, use_timestamp
     if word != "last":
         path = Path(word)
         if path.is_dir():
-            path = path / "last.ckpt" if path.name == "ckpts" else path / "ckpts" / "last.ckpt"
+            root = path.parent if path.name == "ckpts" else path
+            path = _checkpoint_in(root)
+            if training and (root / COMMANDS).is_file():
+                return path
         if not path.is_file():
             raise ConfigError(
                 f"resume is '{word}', but {path} does not exist.",
@@ -272,16 +294,28 @@ def find_resume(word: str, name: str, tag: str, exp_root_dir: str, use_timestamp
             )
         return path
     folders = glob.escape(tag) + ("@*" if use_timestamp else "")
-    pattern = f"{folders}/ckpts/last.ckpt"
-    found = sorted(base.glob(pattern), key=lambda p: p.stat().st_mtime)
-    if not found:
-        raise ConfigError(
-            f"resume is 'last', but there is no {base / pattern}.",
-            hint=_newest_hint(base) or "train first: --train without resume",
-        )
-    return found[-1]
+    if found := _newest(base, f"{folders}/ckpts/last.ckpt"):
+        return found
+    hint = _newest_hint(base)  # of another tag, perhaps a misspelt one
+    if training and hint is None:
+        begun = _newest(base, f"{folders}/{COMMANDS}")
+        return None if begun is None else _checkpoint_in(begun.parent)
+    raise ConfigError(
+        f"resume is 'last', but there is no {base / folders}/ckpts/last.ckpt.",
+        hint=hint or "train first: add --train",
+    )
+
+
+def _checkpoint_in(root: Path) -> Path:
+    """The newest checkpoint of a run folder; where it has none, its last.ckpt, which is missing."""
+    last = root / "ckpts" / "last.ckpt"
+    return last if last.is_file() else _newest(last.parent, "step=*.ckpt") or last
+
+
+def _newest(base: Path, pattern: str) -> Path | None:
+    return max(base.glob(pattern), key=lambda p: p.stat().st_mtime, default=None)
 
 
 def _newest_hint(base: Path) -> str | None:
-    found = sorted(base.glob("*/ckpts/last.ckpt"), key=lambda p: p.stat().st_mtime)
-    return f"the newest checkpoint of this experiment: resume={found[-1]}" if found else None
+    found = _newest(base, "*/ckpts/last.ckpt")
+    return f"the newest checkpoint of this experiment: resume={found}" if found else None

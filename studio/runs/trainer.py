@@ -1,21 +1,18 @@
-"""Lightning's trainer as this program sets it up, and weights put back into a system."""
+"""Lightning's trainer as this program sets it up, its logs, and what libraries may say."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager
-from pathlib import Path
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from studio.config import ExperimentConfig
-from studio.errors import ConfigError, WeightsError
-from studio.io.reading import reading
+from studio.errors import ConfigError
 from studio.progress import first_process
+from studio.runs.csv_log import kept_log
 from studio.runs.distributed import limit_waiting, shared_out, without_apple
 from studio.runs.folder import RunFolder
 
@@ -52,7 +49,7 @@ def make_trainer(cfg: ExperimentConfig, run: RunFolder, system: Any) -> L.Traine
     from studio.runs.callbacks.progress import TrainingProgress
     from studio.runs.callbacks.rng import RngState
     from studio.runs.callbacks.snapshot import Snapshot
-    from studio.runs.checkpoints import PlainCheckpointIO
+    from studio.runs.checkpoint_io import PlainCheckpointIO
 
     options = without_apple(shared_out(cfg.trainer))
     callbacks: list[Any] = [Snapshot(run), NanGuard(), *system.callbacks(), RngState()]
@@ -133,94 +130,32 @@ def _validation_batches(cfg: ExperimentConfig) -> int | float:
 
 
 def make_loggers(cfg: ExperimentConfig, run: RunFolder) -> list[Any]:
-    """A CSV log always, TensorBoard or Weights & Biases where asked for; the folder exists."""
-    from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
+    """A CSV log always, others where asked for; the folder exists."""
+    from pytorch_lightning.loggers import CSVLogger
 
     class KeptLog(CSVLogger):
         """Gives the log of an earlier run another name, where Lightning would delete it."""
 
         @property
         def experiment(self) -> Any:
-            current = run.logs / "metrics.csv"
-            if self._experiment is None and current.is_file() and first_process():
-                earlier = len(list(run.logs.glob("metrics-*.csv")))
-                current.replace(run.logs / f"metrics-{earlier + 1}.csv")
+            if self._experiment is None and first_process():
+                kept_log(run.logs)
             return super().experiment
 
-    options = cfg.trainer
-    every = options.log_every_n_steps
-    loggers: list[Any] = [KeptLog(run.logs, "", "", flush_logs_every_n_steps=every)]
-    if options.logger == "tensorboard":
-        loggers.append(TensorBoardLogger(run.logs, name="", version="tensorboard"))
-    elif options.logger == "wandb":
-        loggers.append(WandbLogger(name=cfg.tag, project=cfg.name, save_dir=run.logs))
-    return loggers
+    every = cfg.trainer.log_every_n_steps
+    log_of_run = KeptLog(run.logs, "", "", flush_logs_every_n_steps=every)
+    return [log_of_run, *further_loggers(cfg, run)]
 
 
-def restore(system: Any, trainer: L.Trainer, path: Path, *, allow_pickle: bool = False) -> None:
-    """Load a checkpoint's weights, and the mean weights where it has them, for later use."""
-    from studio.runs.callbacks.checkpointing import Checkpointing
-    from studio.runs.callbacks.ema import EMA
-    from studio.runs.checkpoints import load_checkpoint
+def further_loggers(cfg: ExperimentConfig, run: RunFolder) -> list[Any]:
+    """The log of TensorBoard or Weights & Biases, where one is asked for."""
+    from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 
-    content = load_checkpoint(path, allow_pickle=allow_pickle)
-    states = content.get("callbacks", {})
-    with state_refused(path), weights_errors(path):
-        system.on_load_checkpoint(content)
-        system.load_state_dict(content["state_dict"])
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            state = states.get(callback.state_key)
-            if isinstance(callback, EMA) and state:
-                callback.load_state_dict(state)
-                callback.updates = 0  # training from these weights starts a count of its own
-        fitted = states.get(Checkpointing.__name__, {}).get("fitted")
-    if trainer.is_global_zero:
-        print(f"weights: {path} (step {content.get('global_step', '?')})")
-        if fitted and fitted != system.train_key():
-            print("  they were fitted to other views, or with other options or code than these")
-
-
-def state_refused(path: Path) -> AbstractContextManager[None]:
-    """Turn what is raised over the content of a whole checkpoint into a `WeightsError`."""
-    return reading(
-        path,
-        problem="holds a state that this program did not write, or of another config",
-        error=WeightsError,
-        hint="Use a checkpoint of this config's own run folder, or start without it.",
-    )
-
-
-def has_begun(trainer: L.Trainer) -> bool:
-    """Whether training has taken up all of the checkpoint that it goes on from."""
-    from studio.runs.callbacks.checkpointing import Checkpointing
-
-    kept = [c for c in trainer.callbacks if isinstance(c, Checkpointing)]  # type: ignore[attr-defined]
-    return any(callback.saved_step >= 0 for callback in kept)
-
-
-@contextlib.contextmanager
-def weights_errors(path: Path | None) -> Iterator[None]:
-    """Turn torch's report of keys that do not fit into a `WeightsError`."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "Error(s) in loading state_dict" not in str(error):
-            raise
-        lines = [line.strip()[:200] for line in str(error).splitlines()[1:6]]
-        raise WeightsError(
-            f"{path} does not fit this config's model.",
-            hint="\n  ".join(["use the config in its run folder's configs/", *lines]),
-        ) from error
-
-
-def mean_weights(trainer: L.Trainer, system: Any) -> AbstractContextManager[None]:
-    """A context in which the mean weights stand in, if the system keeps them."""
-    from studio.runs.callbacks.ema import EMA
-
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, EMA):
-            return callback.applied(system)
-    return contextlib.nullcontext()
+    if cfg.trainer.logger == "tensorboard":
+        return [TensorBoardLogger(run.logs, name="", version="tensorboard")]
+    if cfg.trainer.logger == "wandb":
+        return [WandbLogger(name=cfg.tag, project=cfg.name, save_dir=run.logs)]
+    return []
 
 
 def quiet_libraries() -> None:

@@ -18,6 +18,7 @@ from studio.guidance.precision import store_at_precision
 from studio.io.reading import known_json
 from studio.metrics.consistency import view_consistency
 from studio.metrics.likeness import likeness
+from studio.plugins.options import build
 from studio.progress import StageProgress
 from studio.systems.findings import (
     Findings,
@@ -29,6 +30,15 @@ from studio.systems.findings import (
 )
 from studio.systems.originals import read_cameras, written_cameras
 from studio.views import Condition, ViewSet
+
+
+def loaded_guidance(chain: Any) -> Guidance:
+    """The guidance that the options of an image-to-3d system name, with its weights."""
+    with StageProgress("weights"):
+        made: Guidance = build(
+            "guidance", chain.guidance_type, chain.guidance, key="system.guidance"
+        )
+    return made
 
 
 def make_views(

@@ -8,17 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import Float
+from torch import Tensor
+
 from studio.cameras import Cameras
 from studio.config import plain
 from studio.data.base import ConditionData
+from studio.guidance.base import Guidance
 from studio.io.files import atomic_write
 from studio.io.images import save_png
 from studio.plugins.discovery import find
-from studio.plugins.options import build
 from studio.plugins.registry import register
 from studio.progress import StageProgress
 from studio.runs.hashing import hash_of, source_hash
-from studio.systems.generated import compare, make_views, shown, weight_paths
+from studio.systems.findings import Findings
+from studio.systems.generated import compare, loaded_guidance, make_views, shown, weight_paths
 from studio.systems.originals import posed_originals
 from studio.systems.scene import SceneSystem
 from studio.views import Condition, ViewSet
@@ -54,9 +58,9 @@ class ImageTo3D(SceneSystem):
 
     def __init__(self, cfg: Config, *, run: Any = None) -> None:
         super().__init__(cfg, run=run)
-        self._condition: Condition | None = None
-        self._targets: Cameras | None = None
-        self._guidance: Any = None
+        self.guidance: Guidance | None = None  # until the views are made
+        self.condition: Condition | None = None
+        self.targets: Cameras | None = None
         self._views_key = ""
 
     # --- stage 1 --------------------------------------------------------------------------------
@@ -67,53 +71,73 @@ class ImageTo3D(SceneSystem):
         Raises:
             StudioError: if either cannot be used; nothing has been written by then.
         """
+        cfg = self.cfg
         with StageProgress("reading the input"):
-            self._condition, self._targets = data.condition(), data.targets()
-        self._views_key = self._hash_views(self._condition, self._targets)
-        if not self.run.stage_current("views", self._views_key):
-            cfg = self.cfg
-            with StageProgress("weights"):
-                self._guidance = build(
-                    "guidance", cfg.guidance_type, cfg.guidance, key="system.guidance"
-                )
-            self._guidance.contract.check(self._condition, self._targets, cfg.guidance_type)
+            self.condition, self.targets = data.condition(), data.targets()
+        self._views_key = self._hash_views()
+        if not self._made:
+            if self.guidance is None:
+                self.guidance = loaded_guidance(cfg)
+            self.guidance.contract.check(self.condition, self.targets, cfg.guidance_type)
             if cfg.guidance.get("allow_download"):  # what was fetched was not there before
-                self._views_key = self._hash_views(self._condition, self._targets)
+                self._views_key = self._hash_views()
+        self.ready("condition", self.condition)
+
+    @property
+    def _made(self) -> bool:
+        """Whether the views are in the run folder already."""
+        return self.run is not None and self.run.stage_current("views", self._views_key)
 
     def prepare(self, data: Any) -> None:
         """Make the views, or take those of an earlier run of the same condition and weights."""
-        if self._condition is None:
+        if self.condition is None:
             self.check(data)
-        assert self._condition is not None
-        print(f"input: {described(self._condition)}")
-        save_condition(self._condition, self.run.save)
-        for note in self._condition.meta.get("notes", []):
-            shown_at = prepared_at(self._condition, self.run.save)
-            _log.warning("%s; the prepared picture: %s", note, shown_at)
-        if self._guidance is None:
-            print(f"views: already made, {self.run.views}")
-        else:
-            self._make_views(self._condition)
-        views = ViewSet.load(self.run.views)
-        originals = posed_originals(self._condition, views) if self.cfg.use_originals else []
+        assert self.condition is not None
+        views = self.views_to_fit()
+        self.ready("views", views)
+        originals = posed_originals(self.condition, views) if self.cfg.use_originals else []
         self.set_views(views, originals=originals)
 
-    def _make_views(self, condition: Condition) -> None:
+    def views_to_fit(self) -> ViewSet:
+        """Make the views; with a run folder they are kept there, and taken from it."""
+        condition = self.condition
+        assert condition is not None
+        if self.run is None:
+            return self._new_views(condition)
+        print(f"input: {described(condition)}")
+        save_condition(condition, self.run.save)
+        for note in condition.meta.get("notes", []):
+            shown_at = prepared_at(condition, self.run.save)
+            _log.warning("%s; the prepared picture: %s", note, shown_at)
+        if self.guidance is None:
+            print(f"views: already made, {self.run.views}")
+            return ViewSet.load(self.run.views)
         began = time.monotonic()
         self.run.stage_begins("views")
-        guidance = self._guidance.to(self.device).eval()
-        views = make_views(guidance, condition, self._targets, seed=self.cfg.seed)
-        guidance.save_extras(self.run.save)
-        views.save(self.run.views)
-        self._guidance = None  # its memory is the reconstruction's now
+        self._new_views(condition).save(self.run.views)
         self.run.stage_done("views", self._views_key, [self.run.views])
         self.run.write_metrics({"views_seconds": round(time.monotonic() - began, 2)})
+        return ViewSet.load(self.run.views)
 
-    def _hash_views(self, condition: Condition, targets: Cameras | None) -> str:
-        """Hash of all that decides the views: condition, cameras, options, weights, seed, code."""
-        cfg = self.cfg
+    def _new_views(self, condition: Condition) -> ViewSet:
+        assert self.guidance is not None
+        guidance = self.guidance.to(self.device).eval()
+        self.guidance = None  # its memory is the reconstruction's now
+        views = make_views(guidance, condition, self.targets, seed=self.seed)
+        if self.run is not None:
+            guidance.save_extras(self.run.save)
+        return views
+
+    def _hash_views(self) -> str:
+        """Hash of all that decides the views: condition, cameras, options, weights, seed, code.
+
+        Empty where there is no run folder to look for them in.
+        """
+        cfg, condition, targets = self.cfg, self.condition, self.targets
+        if self.run is None or condition is None:
+            return ""
         cls = find("guidance", cfg.guidance_type)
-        options = [cls.__qualname__, cfg.guidance_type, cfg.guidance, cfg.seed]
+        options = [cls.__qualname__, cfg.guidance_type, cfg.guidance, self.seed]
         pose = [condition.elevation_deg, condition.azimuth_deg]
         asked: list[Any] = [] if condition.text is None else [condition.text]
         if condition.image is not None:
@@ -134,21 +158,22 @@ class ImageTo3D(SceneSystem):
         unfitted = {*UNFITTED, *model.unfitted}
         options = plain(self.cfg)
         decisive = {name: value for name, value in options.items() if name not in unfitted}
+        decisive["seed"] = self.seed
         packages = ("models", "geometry", "renderers", "ops", "systems")
         code = source_hash(decisive, *packages, classes=[type(self)])
         given = [part for view in self.originals for part in (view.images, *_numbers(view.cameras))]
         return hash_of(decisive, self.run.views, code, given)
 
-    def export(self) -> Path:
-        """Write mesh, texture and pictures to the run's export folder; return the main file."""
-        condition = self._condition
-        assert condition is not None and self.views is not None
-        found = compare(condition, self.views, self.cfg.guidance)
-        self.summary += found.summary
-        self.alarms += found.alarms
-        self.warnings += found.warnings
-        self.run.write_metrics(found.figures)
-        return self._export(shown(condition))
+    # --- the result -----------------------------------------------------------------------------
+
+    def compared(self) -> Findings:
+        """Compare the views with what they were made of, and with each other."""
+        assert self.condition is not None and self.views is not None
+        return compare(self.condition, self.views, self.cfg.guidance)
+
+    def picture(self) -> Float[Tensor, "4 h w"] | None:
+        """What guidance was shown, as one picture."""
+        return None if self.condition is None else shown(self.condition)
 
 
 def prepared_at(condition: Condition, folder: Path) -> Path:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from studio.data.base import SceneData
 from studio.plugins.registry import register
 from studio.progress import StageProgress
+from studio.systems.findings import Findings
 from studio.systems.fitted import against_pictures
 from studio.systems.scene import SceneSystem
+from studio.views import ViewSet
 
 
 @register("system", "reconstruction")
@@ -25,20 +26,22 @@ class Reconstruction(SceneSystem):
 
     def check(self, data: Any) -> None:
         """Read the views, so that unfit ones are refused before anything is written."""
-        with StageProgress("reading the views"):
+        with StageProgress("reading the input"):
             self.views, self.test_views = data.load(), data.test()
+        self.ready("views", self.views)
+
+    def views_to_fit(self) -> ViewSet:
+        """Return the views that were read."""
+        assert self.views is not None
+        return self.views
 
     def prepare(self, data: Any) -> None:
         """Take the training and, where there are any, the held-out views of a data plugin."""
         if self.views is None:
             self.check(data)
-        assert self.views is not None
-        self.set_views(self.views, self.test_views)
+        self.set_views(self.views_to_fit(), self.test_views)
 
-    def export(self) -> Path:
-        """See `SceneSystem.export`; says first whether the result looks like the pictures."""
-        assert self.run is not None and self.views is not None
-        found = against_pictures(self.model, self.views)
-        self.alarms += found.alarms
-        self.run.write_metrics(found.figures)
-        return self._export(None)
+    def compared(self) -> Findings:
+        """Say whether the fitted model looks like the pictures."""
+        assert self.views is not None
+        return against_pictures(self.model, self.views)

@@ -49,8 +49,9 @@ class TrainingConfig:
     """Processes that load data beside the training; for data on disk."""
     ema_decay: Annotated[float, Range(0, 0.9999999)] = 0.999
     """Decay of the averaged weights that are validated and exported; 0 switches averaging off."""
-    seed: Seed = 0
-    """Of the order of data and of all noise; step s is a function of (seed, s)."""
+    seed: Seed | None = None
+    """Of the order of data and of all noise; step s is a function of (seed, s). null: the
+    experiment's."""
     validation_objects: CountOrZero = 4
     """Unseen objects shown in every validation."""
     output: str = ""
@@ -90,7 +91,7 @@ class TrainingSystem(System):
         parts = Parts.of_process(
             trainer.global_rank, trainer.world_size, trainer.accumulate_grad_batches
         )
-        common = (cfg.seed, lambda: trainer.global_step, parts)
+        common = (self.seed, lambda: trainer.global_step, parts)
         if isinstance(data, RingViews):
             return RingBatches(
                 data,
@@ -112,7 +113,7 @@ class TrainingSystem(System):
     def training_step(self, batch: dict[str, Any], _: int) -> Tensor:
         """Lightning's hook: the loss of one batch, whose noise is its part's and step's own."""
         part = int(batch.pop("part"))
-        generator = step_generator(self.cfg.seed, self.global_step, stream=part)
+        generator = step_generator(self.seed, self.global_step, stream=part)
         losses = self.losses(batch, generator)
         numbers = {f"train/{k}": v.detach() for k, v in losses.items() if v.numel() == 1}
         self.log_dict(numbers, prog_bar=True)

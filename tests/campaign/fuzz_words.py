@@ -75,12 +75,11 @@ def checked(config: str, *words: str) -> None:
     from studio.app.experiment import Experiment
     from studio.config import load_experiment
     from studio.data.base import ConditionData
-    from studio.runs.trainer import make_trainer
 
     check_early(config, words)
-    experiment = Experiment(load_experiment(config, words), ["launch.py", *words])
+    experiment = Experiment(load_experiment(config, words), ["train"], ["launch.py", *words])
     data, system = experiment._build()
-    make_trainer(experiment.cfg, experiment.run_folder, system)
+    experiment._training(system)
     if isinstance(data, ConditionData):
         data.condition()
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from studio.runs.callbacks.ema import EMA
-from studio.runs.callbacks.preview import Preview, picture_grid
-from studio.runs.callbacks.rng import random_state, set_random_state
+from studio.runs.callbacks.preview import Preview
 from studio.runs.folder import RunFolder
+from studio.runs.previews import picture_grid
+from studio.runs.random_states import random_state, set_random_state
 from tests.conftest import Launch
 
 

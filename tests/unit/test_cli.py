@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import torch
 
 from studio.app.cli import main
 from studio.errors import WeightsError
+from studio.io.files import write_json
 from studio.runs.checkpoints import load_checkpoint, plain_tree
 from tests.conftest import REPOSITORY, Launch, environment
 
@@ -110,7 +112,7 @@ def test_a_reader_that_leaves_is_no_error(project: Path) -> None:
         (["--config", "none.yaml", "--train"], "none.yaml does not exist"),
         (["--config", "tiny.yaml", "--train", "system.lrr=1"], "did you mean 'system.lr'"),
         (["--config", "tiny.yaml", "--train", "data.missing=true"], "the picture is missing"),
-        (["--config", "tiny.yaml", "--train", "resume=last"], "resume is 'last'"),
+        (["--config", "tiny.yaml", "--export", "resume=last"], "resume is 'last'"),
         (["--config", "tiny.yaml", "--train", "resume=x.ckpt"], "x.ckpt does not exist"),
         (["--config", "tiny.yaml", "--train", "checkpoint=x.ckpt"], "x.ckpt does not exist"),
         (["--config", "tiny.yaml", "--export"], "--export needs something trained"),
@@ -200,6 +202,22 @@ def test_a_signal_saves_and_tells_how_to_go_on(
     assert run_here("--config", "tiny.yaml", "--train", "tag=whole") == 0
     assert run_here("--config", "tiny.yaml", "--train", "resume=last") == 0
     assert_same_weights(RUN / "ckpts" / "last.ckpt", Path("outputs/tiny/whole/ckpts/last.ckpt"))
+
+
+def test_what_was_stopped_before_its_first_checkpoint_is_begun_anew(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on = ("--config", "tiny.yaml", "--train", "resume=last", "trainer.max_steps=2")
+    assert run_here(*on) == 0  # nothing was begun
+    assert f"there is no checkpoint yet, training begins at step 0 in {RUN}\n" in (
+        capsys.readouterr().out
+    )
+    shutil.rmtree(RUN / "ckpts")
+    write_json(RUN / "logs" / "stage-views.json", {})
+    assert run_here(*on) == 0
+    assert f"in {RUN}; what is finished there stays: views\n" in capsys.readouterr().out
+    assert run_here(*on) == 0
+    assert "nothing to do" in capsys.readouterr().out
 
 
 def test_going_on_with_other_options_is_said(

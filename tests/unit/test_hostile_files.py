@@ -32,8 +32,8 @@ from studio.models.sdf.fit import checked_state
 from studio.plugins.options import build
 from studio.plugins.overrides import check_overrides
 from studio.plugins.sources import MOST_SOURCE, read_source
-from studio.runs.callbacks.snapshot import pack_code
 from studio.runs.checkpoints import load_checkpoint
+from studio.runs.snapshot import pack_code
 from tests.conftest import REPOSITORY, environment
 from tests.unit.test_captures import RIG, write_ngp
 from tests.unit.test_cli import RUN, run_here

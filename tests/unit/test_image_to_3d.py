@@ -218,7 +218,8 @@ def test_every_option_counts_for_the_fit_unless_it_is_named(
     defaults, run = ImageTo3D.Config(), SimpleNamespace(views=tmp_path)
 
     def key(cfg: object) -> str:
-        return ImageTo3D.train_key(SimpleNamespace(cfg=cfg, run=run, originals=[]))  # type: ignore[arg-type]
+        held = SimpleNamespace(cfg=cfg, run=run, originals=[], seed=cfg.seed)  # type: ignore[attr-defined]
+        return ImageTo3D.train_key(held)  # type: ignore[arg-type]
 
     for option in fields(defaults):
         value = getattr(defaults, option.name)

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -216,16 +215,3 @@ def test_every_long_part_of_an_export_is_a_stage(monkeypatch: pytest.MonkeyPatch
     with clock.stage("unwrap"):
         pass
     assert names == ["unwrapping"] and clock.laps["unwrap"] >= 0
-
-
-def test_steps_decide_unless_there_are_none() -> None:
-    from studio.runs.callbacks.progress import TrainingProgress
-
-    system = SimpleNamespace(time_budget=(3.0, 60.0))
-    for steps, place, unit in ((500, (20, 500), ""), (-1, (3, 60), "s")):
-        trainer = SimpleNamespace(max_steps=steps, global_step=20, is_global_zero=True)
-        shown = TrainingProgress()
-        shown.on_train_batch_start(trainer, system, None, 0)  # type: ignore[arg-type]
-        assert shown._stage is not None
-        assert (shown._stage.unit, shown._place(trainer, system)) == (unit, place)  # type: ignore[arg-type]
-        shown._close()

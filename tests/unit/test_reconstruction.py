@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import copy
+import csv
 import json
 import logging
 import math
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 
 from studio.cameras import orbit_cameras
+from studio.config import ExperimentConfig, TrainerConfig
 from studio.errors import ConfigError, DataError, TrainingError
 from studio.models.sdf.ray_pool import RayPool, pixel_side
 from studio.ops.visual_hull import (
@@ -28,6 +29,7 @@ from studio.ops.visual_hull import (
 )
 from studio.plugins.parsing import parse_config
 from studio.progress import StageProgress
+from studio.runs.fitting import FitInFolder, check_gradients
 from studio.runs.folder import RunFolder
 from studio.systems.reconstruction import Reconstruction
 from studio.views import ViewSet
@@ -246,31 +248,38 @@ def test_not_finite_losses_name_step_and_loss(fitted: Reconstruction) -> None:
         fitted.model.fitter.check({"mask": torch.tensor(float("nan"))})
 
 
-def test_a_broken_picture_stops_training_before_the_weights(tmp_path: Path) -> None:
-    import pytorch_lightning as pl
+def in_folder(root: Path, system: Reconstruction, **trainer: object) -> FitInFolder:
+    """A fit in a new run folder."""
+    options = {"accelerator": "cpu", "checkpoint_every": 20, "log_every_n_steps": 20} | trainer
+    config = ExperimentConfig(trainer=parse_config(TrainerConfig, options))
+    fit = FitInFolder(config, RunFolder(root).create(), system)
+    fit.open_logs()
+    return fit
 
+
+def test_a_broken_picture_stops_training_before_the_weights(tmp_path: Path) -> None:
     views = sphere_views()
     images = views.images.clone()
     images[:, 0][views.mask > 0.5] = float("nan")
     system = Reconstruction(small_config())
-    last = tmp_path / "last.ckpt"
-    system.run = SimpleNamespace(write_metrics=lambda figures: None, last_checkpoint=last)  # type: ignore[assignment]
     system.set_views(replace(views, images=images))
-    quiet = {"enable_checkpointing": False, "enable_progress_bar": False, "logger": False}
-    trainer = pl.Trainer(
-        max_steps=5,
-        accelerator="cpu",
-        default_root_dir=tmp_path,
-        enable_model_summary=False,
-        **quiet,  # type: ignore[arg-type]
-    )
+    fit = in_folder(tmp_path / "run", system, max_steps=5)
     with pytest.raises(TrainingError, match=r"colour = nan(.|\n)*no checkpoint") as caught:
-        trainer.fit(system)
+        fit.fit(None)
     assert "step 0" in str(caught.value)
     assert all(torch.isfinite(p).all() for p in system.parameters())
-    last.touch()
+    fit.run.last_checkpoint.touch()
     with pytest.raises(TrainingError, match=r"last\.ckpt: resume=last"):
-        system.training_step(0, 0)
+        fit.fit(None)
+
+
+def test_a_gradient_that_is_not_finite_is_named() -> None:
+    layers = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    layers[1].weight.grad = torch.ones(2, 2)
+    check_gradients(layers, 7)
+    layers[1].weight.grad[1, 0] = float("inf")
+    with pytest.raises(TrainingError, match=r"step 7: the gradient of 1\.weight is not finite"):
+        check_gradients(layers, 7)
 
 
 @pytest.mark.parametrize("background", ["random", "white", "black", "none"])
@@ -289,65 +298,67 @@ def test_targets_are_composited_like_the_picture(background: str) -> None:
     assert system.model.step()["loss"] > 0
 
 
-def test_lightning_counts_every_step_and_resumes_exactly(tmp_path: Path) -> None:
-    import pytorch_lightning as pl
-
-    class SaveAt20(pl.Callback):
-        def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
-            if trainer.global_step == 20:
-                trainer.save_checkpoint(tmp_path / "at20.ckpt")
-
-    def train(checkpoint: Path | None) -> tuple[Reconstruction, pl.Trainer]:
+def test_every_step_is_counted_and_a_fit_resumes_exactly(tmp_path: Path) -> None:
+    def fitted_to(name: str, steps: int, resume: Path | None = None) -> FitInFolder:
         system = Reconstruction(small_config(steps_per_block=10))
         system.set_views(sphere_views(), sphere_views(16))
-        trainer = pl.Trainer(
-            max_steps=40,
-            accelerator="cpu",
-            default_root_dir=tmp_path,
-            enable_checkpointing=False,
-            num_sanity_val_steps=0,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            logger=False,
-            callbacks=[SaveAt20()],
+        fit = in_folder(
+            tmp_path / name,
+            system,
+            max_steps=steps,
+            validate_every=20,
+            validate_batches=2,
+            preview_every=20,
         )
-        trainer.fit(system, ckpt_path=checkpoint)
-        return system, trainer
+        fit.fit(resume)
+        assert fit.step == system.model.fitter.step_count == steps
+        return fit
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         torch.manual_seed(0)
-        whole, trainer = train(None)
-        assert trainer.global_step == 40 and whole.model.fitter.step_count == 40
+        whole = fitted_to("whole", 40)
         torch.manual_seed(1)
-        resumed, trainer = train(tmp_path / "at20.ckpt")
-        assert trainer.global_step == 40 and resumed.model.fitter.step_count == 40
+        resumed = fitted_to("resumed", 40, whole.stored.path(20))
     finally:
         torch.set_num_threads(before)
-    for name, value in resumed.state_dict().items():
-        assert torch.equal(value, whole.state_dict()[name]), name
-    measured = trainer.validate(resumed, verbose=False)[0]
+    for name, value in resumed.system.state_dict().items():
+        assert torch.equal(value, whole.system.state_dict()[name]), name
+    (measured,) = resumed.measure("test")
     assert measured["psnr"] > 10 and 0 < measured["ssim"] <= 1
-    assert resumed.measure()[0] == pytest.approx(measured["psnr"], abs=0.01)
+    run = whole.run
+    assert sorted(p.name for p in run.ckpts.iterdir()) == [
+        "last.ckpt",
+        "step=00000020.ckpt",
+        "step=00000040.ckpt",
+    ]
+    assert sorted(p.name for p in run.save.iterdir()) == [
+        "step=00000020.png",
+        "step=00000040.png",
+    ]
+    rows = list(csv.DictReader((run.logs / "metrics.csv").open()))
+    assert [row["step"] for row in rows] == ["20", "40"]
+    assert {"train/loss", "train/rays_per_s", "psnr", "ssim"} <= set(rows[0])
+    assert json.loads((run.logs / "progress.json").read_text())["step"] == 40
 
 
 def test_time_budget_ends_training(tmp_path: Path) -> None:
-    import pytorch_lightning as pl
-
     system = Reconstruction(small_config(time_budget_s=0.2))
     system.set_views(sphere_views())
-    trainer = pl.Trainer(
-        max_steps=100000,
-        accelerator="cpu",
-        default_root_dir=tmp_path,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        logger=False,
-    )
-    trainer.fit(system)
-    assert system.model.done and 0 < trainer.global_step == system.model.fitter.step_count < 100000
+    fit = in_folder(tmp_path, system, max_steps=100000)
+    fit.fit(None)
+    assert system.model.done and 0 < fit.step == system.model.fitter.step_count < 100000
+
+
+@pytest.mark.parametrize(
+    "options", [{"devices": 2}, {"devices": "0,1"}, {"accumulate_grad_batches": 2}]
+)
+def test_a_fit_runs_in_one_process(tmp_path: Path, options: dict[str, object]) -> None:
+    with pytest.raises(
+        ConfigError, match=r"trainer\.\w+ is .*: a fit to views runs in one process"
+    ):
+        in_folder(tmp_path, Reconstruction(small_config()), **options)
 
 
 def test_distances_are_differences_of_positions() -> None:
@@ -433,43 +444,23 @@ def test_a_view_that_lost_the_object_teaches_nothing() -> None:
     assert sorted(system.model.fitter.pool.view.unique().tolist()) == [*range(4), *range(5, 11)]
 
 
-def test_time_left_is_that_of_the_budget(fitted: Reconstruction) -> None:
+def test_progress_is_in_seconds_where_only_they_are_limited(
+    fitted: Reconstruction, tmp_path: Path
+) -> None:
     fitter = fitted.model.fitter
     before = (fitter.max_steps, fitter.seconds, fitter.step_count, fitter.elapsed_s)
-    steps = SimpleNamespace(max_steps=1000)
-    system = SimpleNamespace(cfg=replace(fitted.cfg, time_budget_s=30.0), trainer=steps)
-    system.model = fitted.model
+    fit = in_folder(tmp_path, fitted, max_steps=1000)
+    fit.step = 20
     try:
+        assert fit._place() == (20, 1000, "")
+        fitted.cfg.time_budget_s = 30.0
         fitter.max_steps, fitter.seconds, fitter.elapsed_s = 0, 30.0, 6.0
-        assert Reconstruction.time_budget.fget(system) is None  # steps decide
-        steps.max_steps = -1
-        assert Reconstruction.time_budget.fget(system) == (6.0, 30.0)
+        assert fit._place() == (20, 1000, "")  # steps decide
+        fit.options = replace(fit.options, max_steps=-1)
+        assert fit._place() == (6, 30, "s")
     finally:
         fitter.max_steps, fitter.seconds, fitter.step_count, fitter.elapsed_s = before
-
-
-def test_progress_of_a_time_budget_is_in_seconds(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import pytorch_lightning as pl
-
-    from studio.runs.callbacks.progress import TrainingProgress
-
-    system = Reconstruction(small_config(time_budget_s=0.4, steps_per_block=2))
-    system.set_views(sphere_views())
-    trainer = pl.Trainer(
-        max_steps=-1,
-        accelerator="cpu",
-        default_root_dir=tmp_path,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        logger=False,
-        callbacks=[TrainingProgress()],
-    )
-    trainer.fit(system)
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("train:")]
-    assert lines == [] or lines[-1].startswith("train: 0/1 s  step ")
+        fitted.cfg.time_budget_s = 0.0
     stage = StageProgress("train", 60, unit="s")
     with stage:
         stage(12, 60, {"step": 300, "train/loss": 0.25})

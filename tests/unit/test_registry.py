@@ -19,7 +19,8 @@ from studio.plugins.discovery import available, find
 from studio.plugins.options import build
 from studio.plugins.registry import KINDS, forget, register
 from studio.plugins.sources import missing_imports, read_plugins
-from studio.systems.base import System, check_data
+from studio.systems.base import System
+from studio.systems.contract import check_data
 
 
 @dataclass

@@ -76,6 +76,23 @@ def test_find_resume(tmp_path: Path) -> None:
         find_resume("nowhere.ckpt", "toy", "a", root, True)
 
 
+def test_what_has_no_checkpoint_yet_is_begun_anew_in_training(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    assert find_resume("last", "toy", "a", root, True, training=True) is None
+    run = RunFolder(tmp_path / "toy" / "a@1").create()
+    run.write_command(["studio", "run", "toy"])
+    for word in ("last", str(run.root), str(run.ckpts)):
+        assert find_resume(word, "toy", "a", root, True, training=True) == run.last_checkpoint
+        with pytest.raises(ConfigError, match="does not exist|there is no"):
+            find_resume(word, "toy", "a", root, True)
+    step = run.ckpts / "step=00000010.ckpt"  # killed before it got its second name
+    step.write_bytes(b"x")
+    assert find_resume("last", "toy", "a", root, True, training=True) == step
+    step.rename(run.last_checkpoint)
+    with pytest.raises(ConfigError, match=r"the newest checkpoint.*a@1"):  # not that of another tag
+        find_resume("last", "toy", "b", root, True, training=True)
+
+
 def test_stage_is_current_only_with_same_key_and_outputs(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run").create()
     output = run.views / "0.png"

@@ -21,13 +21,13 @@ from studio.jobs.task import Outcome, Task, Work
 from studio.models.base import SceneModel
 from studio.models.hull.model import VisualHull
 from studio.models.surface import coloured
-from studio.pipeline import Pipeline, loaded_guidance
+from studio.pipeline import Pipeline
 from studio.plugins.discovery import find
 from studio.plugins.parsing import parse_config
 from studio.plugins.ranges import Range
 from studio.plugins.registry import config_class, register
 from studio.progress import StageProgress
-from studio.systems.generated import prepared_pictures, weight_paths
+from studio.systems.generated import loaded_guidance, prepared_pictures, weight_paths
 from studio.views import Condition, ViewSet
 
 MOST_SHARE = 0.1
@@ -82,8 +82,8 @@ class Make(Task):
         lost = figures.pop("warnings", [])
         if self.cfg.reference:
             figures["evaluation"] = self._judged(main, work)
-        warnings = [line for line in result.warnings if line not in result.findings.alarms]
-        return Outcome(figures, [*warnings, *lost], list(result.findings.alarms))
+        found = result.findings
+        return Outcome(figures, [*found.warnings, *lost], list(found.alarms))
 
     def _judged(self, main: Path, work: Work) -> dict[str, float]:
         """Measure the mesh; the whole record is evaluation.json."""

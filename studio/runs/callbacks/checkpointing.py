@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import signal
-import threading
-import time
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as L
 import torch
 
-from studio.io.files import atomic_write, remove
-from studio.progress import first_process
 from studio.runs.folder import RunFolder
-
-LAUNCHER_SECONDS = 1.0
-"""A signal that comes so soon after another is no second wish: torchrun hands Ctrl-C on."""
-
-
-class Interrupted(Exception):  # noqa: N818 - not an error
-    """Training stopped after a whole step because a signal asked for it.
-
-    Attributes:
-        signal: the signal's number.
-        step: the step that the saved checkpoint holds.
-    """
-
-    def __init__(self, number: int, step: int) -> None:
-        super().__init__(f"stopped by signal {number} after step {step}")
-        self.signal = number
-        self.step = step
+from studio.runs.signals import Interrupted, StopSignals
+from studio.runs.stored import StoredCheckpoints
 
 
 class Checkpointing(L.callbacks.Checkpoint):
@@ -51,23 +29,18 @@ class Checkpointing(L.callbacks.Checkpoint):
     """
 
     def __init__(self, run: RunFolder, every: int, keep: int) -> None:
-        self.run = run
         self.every = every
-        self.keep = keep
+        self.stored = StoredCheckpoints(run, keep)
+        self.signals = StopSignals()
         self.saved_step = -1
         self.fitted = ""
-        self._fresh = False
-        self._signal, self._signalled = 0, 0.0
-        self._handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Listen to signals; a checkpoint that was resumed from need not be written again."""
         self.saved_step = trainer.global_step
-        self._fresh = trainer.global_step == 0
+        self.stored.fresh = trainer.global_step == 0
         _count_batches_from_here(trainer)
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._handlers[number] = signal.signal(number, self._on_signal)
+        self.signals.listen()
 
     def on_train_batch_end(
         self,
@@ -92,29 +65,17 @@ class Checkpointing(L.callbacks.Checkpoint):
     def _agreed_signal(self, trainer: L.Trainer) -> int:
         """The signal that any of the processes has got, 0 for none."""
         if trainer.world_size == 1:
-            return self._signal
-        mine = torch.tensor(self._signal, device=trainer.strategy.root_device)
+            return self.signals.number
+        mine = torch.tensor(self.signals.number, device=trainer.strategy.root_device)
         return int(trainer.strategy.reduce(mine, reduce_op="max"))
 
     def save(self, trainer: L.Trainer) -> None:
         """Write the state as it is now."""
         step = trainer.global_step
-        path = self.run.ckpts / f"step={step:08d}.ckpt"
-        trainer.save_checkpoint(path)
+        trainer.save_checkpoint(self.stored.path(step))
         self.saved_step = step
-        if not trainer.is_global_zero:
-            return
-        self._remove_older(path)  # first: a run killed in between saves once more, and removes
-        with atomic_write(self.run.last_checkpoint) as temporary:
-            _second_name(path, temporary)
-
-    def _remove_older(self, path: Path) -> None:
-        """Remove what need not be kept: older than `keep`, or of an earlier run in the folder."""
-        stored = sorted(self.run.ckpts.glob("step=*.ckpt"))
-        mine = [p for p in stored if p.name <= path.name and not self._fresh]
-        for old in set(stored) - set(mine[-self.keep :]) - {path}:
-            remove(old)
-        self._fresh = False
+        if trainer.is_global_zero:
+            self.stored.written(step)
 
     def state_dict(self) -> dict[str, Any]:
         """What the weights are fitted to, for the checkpoint."""
@@ -122,30 +83,9 @@ class Checkpointing(L.callbacks.Checkpoint):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Give the signals back; one that came while the last step was saved stops here."""
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers.clear()
+        self.signals.give_back()
         if number := self._agreed_signal(trainer):
             raise Interrupted(number, trainer.global_step)
-
-    def _on_signal(self, number: int, frame: Any) -> None:
-        if self._signal:
-            if time.monotonic() - self._signalled < LAUNCHER_SECONDS:
-                return
-            raise KeyboardInterrupt
-        self._signal, self._signalled = number, time.monotonic()
-        if first_process():
-            print(
-                "\nfinishing this step, then saving; press Ctrl-C again to stop at once", flush=True
-            )
-
-
-def _second_name(file: Path, name: Path) -> None:
-    """Give a file another name; where the file system has one name a file only, copy it."""
-    try:
-        name.hardlink_to(file)
-    except (OSError, NotImplementedError):
-        shutil.copyfile(file, name)
 
 
 def _count_batches_from_here(trainer: L.Trainer) -> None:
