@@ -17,7 +17,7 @@ import torch
 
 from studio.cameras import opencv_to_opengl
 from studio.captures.bounds import ABSURD, believed_bound, guess_bound
-from studio.captures.files import MASK_FOLDERS, check_name, find_mask, find_picture, leave_out
+from studio.captures.files import check_name, find_picture, leave_out
 from studio.captures.pictures import read_shots
 from studio.captures.shots import Scene, Shot
 from studio.captures.transforms_blender import is_copy
@@ -34,9 +34,9 @@ from studio.captures.transforms_cameras import (
 from studio.captures.transforms_frames import (
     frame_names,
     load_json,
+    mask_beside,
     named_file,
     read_frames,
-    within_folder,
 )
 from studio.errors import DataError, about
 from studio.similarity import translation
@@ -137,8 +137,7 @@ def read_scene(folder: Path, split: str | None = None) -> Scene:
     frames = read_frames(path, document, split)
     block = studio_block(path, document)
     scales = _ortho_scales(path, document, block, len(frames))
-    beside = [path.parent / folder for folder in MASK_FOLDERS]
-    beside = [] if any(frame.get("mask_path") for frame in frames) else beside
+    named = any(frame.get("mask_path") for frame in frames)
     shots: list[Shot] = []
     missing: list[str] = []
     unmasked: list[str] = []
@@ -160,7 +159,7 @@ def read_scene(folder: Path, split: str | None = None) -> Scene:
                 size,
                 frame_lens(path, keys),
                 scale,
-                mask or find_mask(beside, within_folder(frame["file_path"])),
+                mask if named else mask_beside(path.parent, frame["file_path"], picture),
                 normal,
                 opencv_to_opengl(pose)[:3, :3] if normal else None,
             )

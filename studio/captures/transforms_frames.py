@@ -6,7 +6,13 @@ import posixpath
 from pathlib import Path
 from typing import Any
 
-from studio.captures.files import check_name, find_picture, is_picture
+from studio.captures.files import (
+    MASK_FOLDERS,
+    check_name,
+    find_mask,
+    find_picture,
+    is_picture,
+)
 from studio.errors import DataError
 from studio.io.reading import read_json
 
@@ -62,6 +68,20 @@ def named_file(path: Path, frame: dict[str, Any], key: str) -> tuple[Path | None
     if not isinstance(given, str):
         raise DataError(f"{path}: {key} of {frame['file_path']} is {given!r}.", allowed="a path")
     return find_picture(path.parent / _plain(check_name(path, given))), True
+
+
+def mask_beside(root: Path, given: str, picture: Path) -> Path | None:
+    """Return the mask of a picture that names none, or None.
+
+    Args:
+        root: the capture's folder, in which masks lie in `masks` or `mask`.
+        given: the picture's path as the frame has it.
+        picture: its file; the masks of `train` may also lie in `train_mask` (Stanford-ORB).
+    """
+    found = find_mask([root / folder for folder in MASK_FOLDERS], within_folder(given))
+    if found is not None or picture.parent == root:
+        return found
+    return find_mask([picture.parent.with_name(f"{picture.parent.name}_mask")], picture.name)
 
 
 def frame_names(frames: list[dict[str, Any]]) -> tuple[str, ...]:
