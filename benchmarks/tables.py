@@ -8,15 +8,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 
-def table(rows: Mapping[str, Mapping[str, float]], first: Sequence[str] = ()) -> str:
+def table(
+    rows: Mapping[str, Mapping[str, float]], first: Sequence[str] = (), *, of: str = "views"
+) -> str:
     """Return figures by row and column as a Markdown table.
 
     Args:
         rows: figures by name of the row and of the column.
         first: columns to begin with; the others follow as they occur.
+        of: heading of the rows' names.
     """
     columns = list(dict.fromkeys([*first, *(column for row in rows.values() for column in row)]))
-    lines = ["| views | " + " | ".join(columns) + " |", "| --- " * (len(columns) + 1) + "|"]
+    lines = [f"| {of} | " + " | ".join(columns) + " |", "| --- " * (len(columns) + 1) + "|"]
     for name, row in rows.items():
         cells = [f"{row[c]:.4g}" if c in row else "" for c in columns]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")

@@ -37,7 +37,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 class Judging:
     """How a pair is measured."""
 
-    protocol: Literal["studio", "eschernet", "syncdreamer", "viewfusion"] = "studio"
+    protocol: Literal["studio", "eschernet", "syncdreamer", "viewfusion", "stanford-orb"] = "studio"
     """What is measured, and how."""
     pred_up: Literal["auto", "+y", "+z"] = "auto"
     """Which way is up in the judged mesh: +y, +z or auto (what glTF defines and what files of this program say, else +z)."""  # noqa: E501

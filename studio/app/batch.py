@@ -154,7 +154,7 @@ def check(items: Sequence[Item], typed: Collection[str] = ()) -> None:
         checked.add(key)
         with _placed(item, typed):
             _check_task(job.task, own)
-            if job.task == "make":
+            if carries_config(job):
                 _check_config(job.config, words)
 
 
@@ -200,9 +200,15 @@ def _words(job: Job) -> list[str]:
     ]
 
 
+def carries_config(job: Job) -> bool:
+    """Whether a job's task does what a config says; of those of others nothing is known."""
+    plugin = plugins.catalogue().lookup("task", job.task)
+    return plugin is not None and class_value(plugin, "carries_config") is True
+
+
 def takes(job: Job) -> str:
     """The name of the option that says what is brought to a job's config: image, root, text, ..."""
-    if job.task != "make" or not job.config:
+    if not carries_config(job) or not job.config:
         return ""
     content = read_experiment(shipped.config_file(job.config), _words(job))
     plugin = plugins.catalogue().lookup("data", str(content.get("data_type", "")))

@@ -96,6 +96,8 @@ class Task(ABC):
     """Base of what jobs do; one constructor, taking an instance of `Config`."""
 
     Config: ClassVar[type]
+    carries_config: ClassVar[bool] = False
+    """Whether it carries out the job's config, which is then checked beforehand."""
 
     @abstractmethod
     def run(self, work: Work) -> Outcome:

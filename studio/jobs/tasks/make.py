@@ -6,7 +6,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from studio.api import configured
 from studio.config import ExperimentConfig, plain
@@ -37,6 +37,8 @@ MOST_SHARE = 0.1
 @register("task", "make")
 class Make(Task):
     """A picture, pictures, a text or a capture to a textured mesh, by a config."""
+
+    carries_config: ClassVar[bool] = True
 
     @dataclass
     class Config:
