@@ -185,7 +185,7 @@ def bumpy_box() -> Mesh:
     box = textured_box().with_normals()
     across = np.linspace(64, 192, 32).astype(np.uint8)
     map_ = np.stack([*np.meshgrid(across, across[::-1]), np.full((32, 32), 220, np.uint8)], -1)
-    return replace(box, normal_map=map_)
+    return replace(box, normal_map=map_, occlusion_map=map_[..., 0])
 
 
 def test_obj_and_usdz_hold_the_normal_map(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_obj_and_usdz_hold_the_normal_map(tmp_path: Path) -> None:
     stored = np.asarray(Image.open(tmp_path / "my_box_normal.png"))
     assert np.array_equal(stored, box.normal_map)
     parts = usdz_parts(written(box, tmp_path / "box.usdz"))
-    assert list(parts) == ["object.usda", "colour.png", "normals.png"]
+    assert list(parts) == ["object.usda", "colour.png", "normals.png", "occlusion.png"]
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(parts["normals.png"]))), box.normal_map)
     shader = parts["object.usda"].decode().partition('Shader "normals"')[2].partition("}")[0]
     assert '"raw"' in shader and "scale = (2, 2, 2, 1)" in shader and "(-1, -1, -1, 0)" in shader
