@@ -53,6 +53,26 @@ class Hits:
     weights: Float[np.ndarray, "k 3"]
 
 
+class Spots:
+    """Points of a surface, and what every picture asks of them.
+
+    Args:
+        points: positions.
+        normals: unit, outward.
+    """
+
+    def __init__(self, points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"]) -> None:
+        self.points, self.normals = points, normals
+        self._squared = torch.einsum("nd,nd->n", points, points)
+        self._along = torch.einsum("nd,nd->n", normals, points)
+
+    def seen_from(self, centre: Float[Tensor, "3"]) -> tuple[Tensor, Tensor]:
+        """Distances to a camera, and cosines of the angles between normals and the way there."""
+        squared = self._squared - 2 * (self.points @ centre) + centre @ centre
+        distance = squared.clamp(min=1e-24).sqrt()
+        return distance, (self.normals @ centre - self._along) / distance
+
+
 @dataclass(frozen=True)
 class Sight:
     """The surface points that one picture shows.
@@ -113,20 +133,17 @@ class ProjectedView:
         filled = usable.reshape(-1).astype(np.float32)
         return cls(camera, rgb, filled, trust, hits, depth, reading)
 
-    def sight(
-        self, points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"], size: float
-    ) -> Sight:
-        """What the picture shows of points with unit normals on an object of a size."""
+    def sight(self, spots: Spots, size: float) -> Sight:
+        """What the picture shows of points on an object of a size."""
         camera, (h, w), reading = self.camera, self.camera.size, self.reading
-        forward = camera.c2w[0, :3, 2]
-        ray = points - camera.centres
+        forward, centre = camera.c2w[0, :3, 2], camera.centres[0]
         if camera.ortho_scale is None:
-            distance = (ray * ray).sum(1).sqrt()
-            facing = -(normals * ray).sum(1) / distance.clamp(min=1e-12)
+            distance, facing = spots.seen_from(centre)
         else:
-            distance, facing = ray @ forward, -(normals @ forward)
+            distance = spots.points @ forward - centre @ forward
+            facing = -(spots.normals @ forward)
         index = (facing > reading.grazing).nonzero()[:, 0]
-        uv, along = (x[0] for x in camera.project(points[index]))
+        uv, along = (x[0] for x in camera.project(spots.points[index]))
         framed = ((uv >= 0) & (uv < uv.new_tensor([w, h]))).all(1) & (along > 0)
         index, uv = index[framed], uv[framed]
         column, row = (uv * 2).long().unbind(1)
@@ -168,9 +185,9 @@ def _trust(
     """How far inside the object, away from its outlines, each pixel lies: 0 to 1."""
     from scipy.ndimage import distance_transform_edt, maximum_filter, minimum_filter
 
-    h, w = usable.shape
-    blocks = depth.reshape(h, depth.shape[0] // h, w, -1)
-    low, high = blocks.min((1, 3)), blocks.max((1, 3))
+    s = depth.shape[0] // usable.shape[0]
+    samples = [depth[i::s, j::s] for i, j in np.ndindex(s, s)]
+    low, high = np.minimum.reduce(samples), np.maximum.reduce(samples)
     with np.errstate(invalid="ignore"):  # on a slope, one side is as near as the other is far
         behind, ahead = maximum_filter(high, 3) - low, low - minimum_filter(low, 3)
         edge = np.abs(behind - ahead) > jump
@@ -181,8 +198,10 @@ def _trust(
 def _mean_in_pixels(rgb: np.ndarray, pixel: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     length = size[0] * size[1]
     count = np.maximum(np.bincount(pixel, minlength=length), 1)
-    sums = [np.bincount(pixel, weights=rgb[:, c], minlength=length) for c in range(3)]
-    return (np.stack(sums, 1) / count[:, None]).astype(np.float32)
+    means = np.empty((length, 3), dtype=np.float32)
+    for c in range(3):
+        means[:, c] = np.bincount(pixel, weights=rgb[:, c], minlength=length) / count
+    return means
 
 
 def look_up(values: np.ndarray, size: tuple[int, int], grid: Tensor) -> Float[Tensor, "j c"]:

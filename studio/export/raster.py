@@ -48,9 +48,9 @@ def _cover(
     area = _cross(b - a, c - a)
     safe = np.where(np.abs(area) < 1e-12, np.inf, area)
     wb, wc = _cross(p - a, c - a) / safe, _cross(b - a, p - a) / safe
-    weight = np.stack([1 - wb - wc, wb, wc], 1)
-    hit = (weight >= -1e-7).all(1) & np.isfinite(safe)
-    return (y * size + x)[hit], face[hit], weight[hit]
+    wa = 1 - wb - wc
+    hit = (np.minimum(np.minimum(wa, wb), wc) >= -1e-7) & np.isfinite(safe)
+    return (y * size + x)[hit], face[hit], np.stack([wa[hit], wb[hit], wc[hit]], 1)
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from studio.export.cleanup import remove_degenerate
 from studio.export.edge_operations import LONG, SHORT
 from studio.export.half_edges import HalfEdges, apart, borders, gathered, quadrics, two_sides
 from studio.mesh import Mesh
-from studio.metrics.triangle_tree import TriangleTree, closest
+from studio.metrics.triangle_tree import TriangleTree, closest, dots
 from studio.metrics.triangles import aspect_ratios
 
 Vertices = Float[np.ndarray, "n 3"]
@@ -35,7 +35,7 @@ EQUILATERAL = np.sqrt(3) / 4  # area of a triangle with sides of 1
 SNAPS = 6  # last rounds, in which vertices go onto the surface's edges
 FACING = 0.2  # least cosine of normals on one side of a thin part
 LOOSE = 0.01  # how much vertices resist that, of the pull of all planes around them
-FITS = 3  # rounds of bringing the triangles close to the surface
+FITS = 2  # rounds of bringing the triangles close to the surface
 STIFF = 0.05  # how much vertices resist that, of a sample's pull
 SLIVER = 3.5  # aspect ratio beyond which that may not make a triangle worse
 FEW = 400  # triangles; less are made of so many, as no length of edges fits all of a shape then
@@ -87,7 +87,7 @@ def _even(whole: _Surface, target: int) -> tuple[Vertices, Faces]:
         )
         moved, normals = _relaxed(points, triangles, wanted)
         found, face, weights = whole.nearest(moved)
-        good = (whole.normals[face] * normals).sum(1) > 0  # not the other side of a thin part
+        good = dots(whole.normals[face], normals) > 0  # not the other side of a thin part
         points = np.where(good[:, None], found, points)
         if round_ >= ROUNDS - SNAPS:
             points = whole.snapped(points, triangles, normals, wanted)
@@ -227,8 +227,8 @@ class _Surface:
         from scipy.spatial import KDTree
 
         at = KDTree(points).query(self.middles)[1]
-        weight = self.area * ((self.normals * normals[at]).sum(1) > FACING)
-        off = ((self.middles - points[at]) * self.normals).sum(1)
+        weight = self.area * (dots(self.normals, normals[at]) > FACING)
+        off = dots(self.middles - points[at], self.normals)
         outer = (self.normals[:, :, None] * self.normals[:, None]).reshape(-1, 9)
         rows = np.concatenate([outer, off[:, None] * self.normals], 1) * weight[:, None]
         sums = np.stack([np.bincount(at, row, len(points)) for row in rows.T], 1)
@@ -253,8 +253,8 @@ class _Surface:
         normals = self.normals[face]
         weight = np.linalg.norm(doubled, axis=1)
         weight = np.sqrt(weight / weight.mean()).repeat(per)
-        weight *= (normals * doubled.repeat(per, 0)).sum(1) > 0
-        off = ((found - at) * normals).sum(1)
+        weight *= dots(normals, doubled.repeat(per, 0)) > 0
+        off = dots(found - at, normals)
         columns = 3 * faces.repeat(per, 0)[:, :, None] + np.arange(3)
         values = (
             np.tile(SAMPLES, (len(faces), 1))[:, :, None] * normals[:, None] * weight[:, None, None]
@@ -278,7 +278,7 @@ def _unspoilt(points: Vertices, moved: Vertices, faces: Faces) -> Vertices:
     for _ in range(10):
         after = np.cross(*two_sides(moved, faces))
         sizes = np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1)
-        spoilt = (before * after).sum(1) < 0.5 * sizes
+        spoilt = dots(before, after) < 0.5 * sizes
         spoilt |= aspect_ratios(Mesh(moved, faces)) > ratio
         if not spoilt.any():
             break

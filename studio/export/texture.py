@@ -114,9 +114,11 @@ def rasterise_uv(mesh: Mesh, size: int) -> Texels:
         texture_face[texel], weights[texel] = face, weight
     covered = texture_face >= 0
     face, weights = texture_face[covered], weights[covered]
-    weight = weights[..., None]
-    points = (mesh.vertices[mesh.faces[face]] * weight).sum(1)
-    normals = (vertex_normals(mesh)[mesh.faces[face]] * weight).sum(1)
+    corners = mesh.faces[face]
+    points, normals = (
+        np.einsum("ncd,nc->nd", of[corners], weights)
+        for of in (mesh.vertices, vertex_normals(mesh))
+    )
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
     floats = (x.astype(np.float32) for x in (points, normals, weights))
     return Texels(covered.reshape(size, size), face, *floats)

@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from studio.export.cleanup import vertex_normals
-from studio.export.projection import GENERATED, GIVEN, SOLID, Hits, ProjectedView, Sight
+from studio.export.projection import GENERATED, GIVEN, SOLID, Hits, ProjectedView, Sight, Spots
 from studio.export.unseen import continued
 from studio.mesh import Mesh
 from studio.ops.ray_caster import RayCaster
@@ -81,10 +81,10 @@ class Footage:
 
     def _even_weights(self) -> Float[np.ndarray, "v s"]:
         """How much every picture counts at every vertex: smooth, and 0 at what it does not see."""
-        where, outward = torch.from_numpy(self.mesh.vertices), torch.from_numpy(self._normals)
-        weights = np.zeros((len(where), len(self.projected)), dtype=np.float32)
+        spots = Spots(torch.from_numpy(self.mesh.vertices), torch.from_numpy(self._normals))
+        weights = np.zeros((len(spots.points), len(self.projected)), dtype=np.float32)
         for view, column in zip(self.projected, weights.T, strict=True):
-            sight = view.sight(where, outward, self.size)
+            sight = view.sight(spots, self.size)
             column[sight.index.numpy()] = (sight.trust * self._by_angle(view, sight)).numpy()
         return faded(self.mesh, weights, SEAM * self.size)
 
@@ -99,8 +99,8 @@ class Footage:
             for of in (self.mesh.vertices, self._normals)
         )
         normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-        where, outward = torch.from_numpy(points), torch.from_numpy(normals)
-        sights = [view.sight(where, outward, self.size) for view in self.projected]
+        spots = Spots(torch.from_numpy(points), torch.from_numpy(normals))
+        sights = [view.sight(spots, self.size) for view in self.projected]
         weights = []
         for number, (view, sight) in enumerate(zip(self.projected, sights, strict=True)):
             if self._even is None:
@@ -122,13 +122,24 @@ class Footage:
         """Return a mesh with vertex colours with those corrected, and continued where unseen."""
         assert mesh.colours is not None, "the mesh has no vertex colours to start from"
 
-        def at_hits(colours: np.ndarray, hits: list[Hits]) -> list[np.ndarray]:
-            return [np.einsum("kc,kcd->kd", h.weights, colours[mesh.faces[h.face]]) for h in hits]
+        count, blends = len(mesh.vertices), {}
+        for view in self.projected:
+            blends[id(view.hits)] = _blend(view.hits, mesh)
 
-        count = len(mesh.vertices)
+        def at_hits(colours: np.ndarray, hits: list[Hits]) -> list[np.ndarray]:
+            return [blends[id(one)] @ colours for one in hits]
+
         seen = self._look(np.arange(count)[:, None], np.ones((count, 1), np.float32))
         colours = continued(mesh.faces, seen.refine(mesh.colours, at_hits), seen.certain)
         return replace(mesh, colours=seen.refine(colours, at_hits).astype(np.float32))
+
+
+def _blend(hits: Hits, mesh: Mesh) -> Any:
+    """The matrix that leads from values at a mesh's vertices to those at hits."""
+    from scipy.sparse import csr_matrix
+
+    corners, starts = mesh.faces[hits.face].ravel(), np.arange(0, 3 * len(hits.face) + 1, 3)
+    return csr_matrix((hits.weights.ravel(), corners, starts), (len(hits.face), len(mesh.vertices)))
 
 
 class Evidence:

@@ -16,7 +16,8 @@ def aspect_ratios(mesh: Mesh) -> Float[np.ndarray, " m"]:
     1 for equal sides, 1.15 for half a cube's face, infinite where all three corners lie on a line.
     """
     corners = mesh.vertices[mesh.faces].astype(np.float64)
-    longest2 = ((np.roll(corners, -1, axis=1) - corners) ** 2).sum(2).max(1)
+    sides = np.roll(corners, -1, axis=1) - corners
+    longest2 = np.einsum("mkd,mkd->mk", sides, sides).max(1)
     doubled = np.linalg.norm(
         np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1
     )

@@ -322,7 +322,7 @@ def test_a_given_picture_ends_in_one_soft_line_on_a_lumpy_surface(lumpy_ball):
     parts = np.bincount(face_components(patch))
     assert parts.max() > 0.99 * parts.sum()
     steps = np.abs(np.diff(found[ball.faces], axis=1))
-    assert steps.max() < 0.75 and np.quantile(steps[steps > 0.02], 0.9) < 0.45
+    assert (steps > 0.75).mean() < 0.001 and np.quantile(steps[steps > 0.02], 0.9) < 0.45
 
 
 def test_views_that_contradict_each_other_leave_the_field_its_colours(lumpy_ball):
