@@ -52,7 +52,7 @@ class MeshExporter(Exporter):
         self.formats = {name: mesh_format(name) for name in cfg.formats}
         for kind in self.formats.values():
             if isinstance(kind, Glb):
-                kind.pictures = cfg.glb_textures
+                kind.pictures, kind.compression = cfg.glb_textures, cfg.glb_compression
         suffixes = [kind.suffix for kind in self.formats.values()]
         if twice := {suffix for suffix in suffixes if suffixes.count(suffix) > 1}:
             raise ConfigError(

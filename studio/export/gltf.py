@@ -16,6 +16,7 @@ from jaxtyping import Float, Int64, UInt8
 
 from studio.export.attributes import srgb_to_linear, stored, unit_normals, welded
 from studio.export.cleanup import open_edges
+from studio.export.draco import compressed
 from studio.export.normal_map import tangents
 from studio.export.notes import GENERATOR, Notes
 from studio.export.world import Z_UP_TO_Y_UP
@@ -30,15 +31,18 @@ LINEAR, LINEAR_MIPMAP_LINEAR, CLAMP_TO_EDGE = 9729, 9987, 33071
 class GltfScene:
     """Collects what a file holds; :meth:`content` packs it."""
 
-    def __init__(self, notes: Notes | None = None, pictures: str = "png") -> None:
+    def __init__(
+        self, notes: Notes | None = None, pictures: str = "png", compression: str = "none"
+    ) -> None:
         """Start an empty scene.
 
         Args:
             notes: name, copyright and place of what it will hold.
             pictures: the kind of its textures: "png", "jpeg" or "webp"; all that is no colour is
                 stored without loss.
+            compression: of the triangles: "none" or "draco", which needs DracoPy.
         """
-        self.pictures = pictures
+        self.pictures, self.compression = pictures, compression
         self.notes = notes = notes or Notes()
         self._chunks: list[bytes] = []
         self._length = 0
@@ -83,11 +87,22 @@ class GltfScene:
         mode: int = TRIANGLES,
     ) -> None:
         """Add a node with one mesh; directions are in the world, uv start at the top."""
+        arrays = {key: np.array(values, dtype="<f4") for key, values in attributes.items()}
+        for key in {"POSITION", "NORMAL", "TANGENT"} & set(arrays):
+            arrays[key][:, :3] = attributes[key][:, :3] @ Z_UP_TO_Y_UP.T
+        if self.compression == "draco" and mode == TRIANGLES:
+            primitive = self._compressed(arrays, indices.reshape(-1, 3))
+        else:
+            primitive = self._plain(arrays, indices)
+        primitive |= {"material": material} | ({} if mode == TRIANGLES else {"mode": mode})
+        mesh = self._append("meshes", {"primitives": [primitive], "name": name})
+        self._add_node({"mesh": mesh, "name": name})
+
+    def _plain(
+        self, arrays: dict[str, Float[np.ndarray, "n c"]], indices: Int64[np.ndarray, " k"]
+    ) -> dict[str, Any]:
         named = {}
-        for key, values in attributes.items():
-            array = np.array(values, dtype="<f4")
-            if key in ("POSITION", "NORMAL", "TANGENT"):
-                array[:, :3] = values[:, :3] @ Z_UP_TO_Y_UP.T
+        for key, array in arrays.items():
             bounds = (
                 {"min": array.min(axis=0).tolist(), "max": array.max(axis=0).tolist()}
                 if key == "POSITION"
@@ -95,13 +110,22 @@ class GltfScene:
             )
             named[key] = self._accessor(array, ARRAY_BUFFER, FLOAT, bounds)
         flat = np.ascontiguousarray(indices, dtype="<u4").reshape(-1, 1)
-        primitive = {
+        index = self._accessor(flat, ELEMENT_ARRAY_BUFFER, UNSIGNED_INT, {})
+        return {"attributes": named, "indices": index}
+
+    def _compressed(
+        self, arrays: dict[str, Float[np.ndarray, "n c"]], faces: Int64[np.ndarray, "m 3"]
+    ) -> dict[str, Any]:
+        made = compressed(arrays, faces)
+        self._use("KHR_draco_mesh_compression", required=True)
+        named = {key: self._append("accessors", made.accessor(key)) for key in made.ids}
+        scalars = {"type": "SCALAR", "count": 3 * made.faces, "componentType": UNSIGNED_INT}
+        draco = {"bufferView": self._view(made.content), "attributes": made.ids}
+        return {
             "attributes": named,
-            "indices": self._accessor(flat, ELEMENT_ARRAY_BUFFER, UNSIGNED_INT, {}),
-            "material": material,
-        } | ({} if mode == TRIANGLES else {"mode": mode})
-        mesh = self._append("meshes", {"primitives": [primitive], "name": name})
-        self._add_node({"mesh": mesh, "name": name})
+            "indices": self._append("accessors", scalars),
+            "extensions": {"KHR_draco_mesh_compression": draco},
+        }
 
     def add_camera(self, name: str, c2w: Float[np.ndarray, "4 4"], lens: dict[str, Any]) -> None:
         """Add a camera node: pose with OpenCV axes in the world, and glTF's lens properties."""

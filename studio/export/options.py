@@ -8,7 +8,19 @@ from typing import Annotated, Literal
 from studio.errors import ConfigError
 from studio.export.files import MOST_LEVELS
 from studio.export.world import FRONTS, PIVOTS, WORLDS, Wanted
-from studio.plugins.ranges import CountOrZero, Factor, Length, OneOf, Range, Registered, Share
+from studio.plugins.ranges import (
+    CountOrZero,
+    Factor,
+    Installed,
+    Length,
+    OneOf,
+    Range,
+    Registered,
+    Share,
+)
+
+GEOMETRY = {"none": (), "draco": ("DracoPy",)}
+"""What compresses triangles, and the package that it needs."""
 
 
 @dataclass
@@ -50,6 +62,8 @@ class ExportConfig:
     """Side of the base colour texture in texels; 0: two texels per pixel of the views."""
     glb_textures: Literal["png", "jpeg", "webp"] = "png"
     """Pictures in glb files: png (exact), jpeg (smaller, read by all), or webp (smallest, for readers of EXT_texture_webp)."""  # noqa: E501
+    glb_compression: Annotated[str, Installed(GEOMETRY)] = "none"
+    """Of triangles in glb files: draco makes them a tenth as large, for readers of KHR_draco_mesh_compression; positions move by up to a 65,536th of the object's size."""  # noqa: E501
     texture_source: Literal["auto", "field", "views"] = "auto"
     """field: its own colours; views: those, corrected by the pictures; auto: views, if any."""
     texture_margin: Annotated[float, Range(0, 1000)] = 0.0

@@ -64,6 +64,7 @@ OPTIONAL = {
     "mcp",
     "ray",
     "viser",
+    "DracoPy",
 }
 
 

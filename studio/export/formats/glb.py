@@ -19,9 +19,11 @@ class Glb(MeshFormat):
     holds_offset = True
     pictures = "png"
     """Of its textures: see `GltfScene`."""
+    compression = "none"
+    """Of its triangles."""
 
     def encode(self, mesh: Mesh, name: str, notes: Notes) -> dict[str, bytes]:
         """Return one file; see `GltfScene.add_object`."""
-        scene = GltfScene(notes, self.pictures)
+        scene = GltfScene(notes, self.pictures, self.compression)
         scene.add_object(mesh)
         return {name: scene.content()}
