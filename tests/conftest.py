@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -20,17 +22,26 @@ TOGETHER = "tests/browser/"
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Hand out tests one by one, but for those of a folder that belong together.
+    """Hand out tests one by one, but for those that share what a fixture sets up: it is done once.
 
-    pytest-xdist's own `--dist loadgroup` writes groups where pytest 9.2 does not look for them.
+    The files with most tests go first, single tests fill up. pytest-xdist's own `--dist loadgroup`
+    writes groups where pytest 9.2 does not look for them.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return TOGETHER if nodeid.startswith(TOGETHER) else nodeid
+            file = nodeid.partition("::")[0]
+            return TOGETHER if file.startswith(TOGETHER) else file if _shares(file) else nodeid
 
     return Scheduling(config, log)
+
+
+@functools.cache
+def _shares(file: str) -> bool:
+    """Whether the tests of a file share a fixture."""
+    text = (REPOSITORY / file).read_text(encoding="utf-8")
+    return re.search(r'scope="(module|package|session)"', text) is not None
 
 
 TINY_PLUGIN = '''
