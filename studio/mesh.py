@@ -23,6 +23,8 @@ class Mesh:
         texture: base colour picture, first row at the top.
         normals: unit vertex normals.
         normal_map: unit normals in tangent space as glTF has them, first row at the top.
+        quads: whether faces 2i and 2i + 1, (a, b, c) and (a, c, d), are halves of one quad; they
+            may come apart at a seam.
         occlusion_map: how much of the sky each place sees, 255 for all, first row at the top.
     """
 
@@ -33,7 +35,17 @@ class Mesh:
     texture: UInt8[np.ndarray, "h w 3"] | None = None
     normals: Float[np.ndarray, "n 3"] | None = None
     normal_map: UInt8[np.ndarray, "h w 3"] | None = None
+    quads: bool = False
     occlusion_map: UInt8[np.ndarray, "a b"] | None = None
+
+    def polygons(self) -> tuple[Int64[np.ndarray, "q 4"], Int64[np.ndarray, "t 3"]]:
+        """Quads that are whole, and all other faces."""
+        if not self.quads:
+            return np.zeros((0, 4), np.int64), self.faces
+        first, second = self.faces[0::2], self.faces[1::2]
+        whole = (first[:, [0, 2]] == second[:, :2]).all(1)
+        quads = np.concatenate([first[whole], second[whole, 2:]], axis=1)
+        return quads, self.faces[np.repeat(~whole, 2)]
 
     @property
     def face_normals(self) -> Float[np.ndarray, "m 3"]:
@@ -64,7 +76,8 @@ class Mesh:
     def flipped(self) -> Mesh:
         """Return the mesh with all faces turned inside out."""
         normals = None if self.normals is None else -self.normals
-        return replace(self, faces=np.ascontiguousarray(self.faces[:, ::-1]), normals=normals)
+        faces = np.ascontiguousarray(self.faces[:, ::-1])
+        return replace(self, faces=faces, normals=normals, quads=False)
 
     def save(self, path: str | Path, format: str | None = None) -> Path:
         """Write a file, in the format that its suffix names: `mesh.save("car.glb")`.

@@ -61,6 +61,7 @@ OPTIONAL = (
     Package("pillow_heif", "pillow-heif", "HEIC pictures", "pip install -e .[heic]"),
     Package("OpenEXR", "OpenEXR", "all kinds of EXR files", "pip install -e .[exr]"),
     Package("pycolmap", "pycolmap", "cameras of plain photos", "pip install -e .[colmap]"),
+    Package("pyinstantmeshes", "pyinstantmeshes", "quads", "pip install -e .[quads]"),
     Package("DracoPy", "DracoPy", "smaller GLB files", "pip install -e .[draco]"),
     Package("viser", "viser", "studio view", "pip install -e .[view]"),
     Package("webdataset", "webdataset", "data.stream of nmr", "pip install -e .[webdataset]"),

@@ -22,6 +22,7 @@ from studio.export.measuring import check_print, file_figures
 from studio.export.normal_map import with_normal_map
 from studio.export.occlusion import with_occlusion_map
 from studio.export.options import ExportConfig
+from studio.export.quads import quad_surface
 from studio.export.texture import Baker, fitting_size, query_colours, texture_figures
 from studio.export.unwrap import unwrap
 from studio.export.view_colours import Footage
@@ -156,17 +157,22 @@ class MeshExporter(Exporter):
         """The finest level, and the surface before it is reduced if that is needed any more."""
         cfg, faces = self.cfg, self._faces
         options = MeshOptions(faces[0], cfg.smooth, cfg.keep_components, cfg.slope, cfg.memory_gb)
-        if len(faces) == 1 and not cfg.normal_map:
+        if len(faces) == 1 and not cfg.normal_map and not cfg.quads:
             mesh = source.mesh(cfg.resolution, options, report=report)
             return mesh, mesh
         whole = source.mesh(cfg.resolution, replace(options, faces=0), report=report)
         if whole.texture is not None:
             return whole, without_seams(whole)
-        return reduced(whole, faces[0]) if faces[0] else whole, whole
+        return self._reduced(whole, faces[0], report) if faces[0] else whole, whole
+
+    def _reduced(
+        self, whole: Mesh, faces: int, report: Callable[[str], None] | None = None
+    ) -> Mesh:
+        return quad_surface(whole, faces, report) if self.cfg.quads else reduced(whole, faces)
 
     def _level(self, finest: Mesh, whole: Mesh, faces: int) -> Mesh:
         """The surface with fewer faces, and the colours of the finest level."""
-        mesh = reduced(replace(whole, colours=None), faces)
+        mesh = self._reduced(replace(whole, colours=None), faces)
         if finest.texture is None:
             return coloured_vertices(mesh, finest)
         size = level_texture(len(finest.texture), len(mesh.faces), len(finest.faces))
@@ -230,7 +236,7 @@ class MeshExporter(Exporter):
     def _count_faces(self, levels: Sequence[Mesh], report: Callable[[str], None]) -> None:
         """Tell of levels with more triangles than asked for."""
         for wanted, level in zip(self._faces, levels, strict=True):
-            if 0 < 1.1 * wanted + 2 < len(level.faces):
+            if not self.cfg.quads and 0 < 1.1 * wanted + 2 < len(level.faces):
                 report(
                     f"{wanted:,} faces are too few for this shape, {len(level.faces):,} were kept: "
                     "less would change its volume by more than 3 %, or its holes."

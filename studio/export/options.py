@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -34,6 +35,8 @@ class ExportConfig:
         | Annotated[list[Annotated[int, Range(4, 1_000_000_000)]], Length(1, MOST_LEVELS)]
     ) = 20000
     """Even triangles, about as many or less; 0 keeps the small, uneven ones of the grid. A list, [20000, 5000, 1000], makes levels of detail: model_lod1, model_lod2, ... beside model."""  # noqa: E501
+    quads: bool = False
+    """Make the surface of half as many quads (Instant Meshes; pip install pyinstantmeshes): obj and usdz hold them, all others their halves."""  # noqa: E501
     normal_map: bool = False
     """Bake the unreduced surface into normal maps (glb, obj, usdz): few triangles look like many."""  # noqa: E501
     occlusion_map: bool = False
@@ -90,6 +93,14 @@ class ExportConfig:
         if isinstance(self.faces, list) and sorted(set(self.faces))[::-1] != self.faces:
             raise ConfigError(
                 f"faces is {self.faces}.", allowed="each level with fewer than the one before"
+            )
+        if self.quads and self.faces == 0:
+            raise ConfigError("quads is true and faces 0.", allowed="quads with a number of faces")
+        if self.quads and importlib.util.find_spec("pyinstantmeshes") is None:
+            raise ConfigError(
+                "quads is true, which needs pyinstantmeshes.",
+                allowed="triangles: quads=false",
+                hint="pip install pyinstantmeshes",
             )
         for named in self.wanted.asked if self.world == "capture" else ():
             raise ConfigError(

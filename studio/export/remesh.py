@@ -76,6 +76,21 @@ def remesh(vertices: Vertices, faces: Faces, target: int) -> tuple[Vertices, Fac
     return remove_degenerate(*made)
 
 
+def fitted(vertices: Vertices, faces: Faces, points: Vertices, triangles: Faces) -> Vertices:
+    """Return the vertices of triangles, moved so that these lie close to a surface.
+
+    Args:
+        vertices: of the surface.
+        faces: of the surface.
+        points: vertices that move.
+        triangles: between them.
+    """
+    whole = _Surface(*apart(vertices.astype(np.float64), faces))
+    for _ in range(FITS):
+        points = whole.fitted(points, triangles)
+    return points
+
+
 def _even(whole: _Surface, target: int) -> tuple[Vertices, Faces]:
     """About a number of even triangles."""
     length = whole.lengths(target)

@@ -65,6 +65,7 @@ OPTIONAL = {
     "ray",
     "viser",
     "DracoPy",
+    "pyinstantmeshes",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int64
 
 from studio.export.attributes import png_bytes
 from studio.export.formats.base import MeshFormat
@@ -50,11 +51,12 @@ class Obj(MeshFormat):
         if mesh.normals is not None:
             lines += _rows("vn", mesh.normals @ Z_UP_TO_Y_UP.T.astype(np.float32))
         lines += [f"usemtl {surface}"] if textured else []
-        lines += _faces(mesh, textured, normals)
+        for polygons in mesh.polygons():
+            lines += _faces(polygons, textured, normals)
         return {name: ("\n".join(lines) + "\n").encode(), **others}
 
 
-def _faces(mesh: Mesh, textured: bool, normals: bool) -> list[str]:
+def _faces(polygons: Int64[np.ndarray, "m k"], textured: bool, normals: bool) -> list[str]:
     """One line a face; a corner is position, texture coordinate and normal, counted from one."""
     corner = {
         (False, False): "%d",
@@ -62,8 +64,8 @@ def _faces(mesh: Mesh, textured: bool, normals: bool) -> list[str]:
         (False, True): "%d//%d",
         (True, True): "%d/%d/%d",
     }[textured, normals]
-    row = f"f {corner} {corner} {corner}"
-    repeated = np.repeat(mesh.faces + 1, corner.count("%d"), axis=1)
+    row = " ".join(["f", *[corner] * polygons.shape[1]])
+    repeated = np.repeat(polygons + 1, corner.count("%d"), axis=1)
     return [row % tuple(face) for face in repeated.tolist()]
 
 

@@ -82,7 +82,9 @@ def _mesh(mesh: Mesh) -> Iterator[str]:
     turn = Z_UP_TO_Y_UP.T.astype(np.float32)
     points = mesh.vertices @ turn
     is_open = len(open_edges(welded(mesh)[1][mesh.faces])) > 0
-    counts, corners = ["3"] * len(mesh.faces), mesh.faces.reshape(-1).tolist()
+    quads, triangles = mesh.polygons()
+    counts = ["4"] * len(quads) + ["3"] * len(triangles)
+    corners = np.concatenate([quads.reshape(-1), triangles.reshape(-1)]).tolist()
     yield f"""    def Mesh "mesh" (
         prepend apiSchemas = ["MaterialBindingAPI"]
     )
