@@ -9,8 +9,10 @@ of them; medians are of process CPU time (all threads together) and of wall time
   network of 64 hidden units, 16 outputs and the normal, forward and backward. Same function in both
   variants.
 * ``step``: 512 rays of 16 samples, rendered, loss on colours, opacity and normals' lengths,
-  backward and Adam. ``native`` is the default of hash-sdf (8 levels, 2^15 rows, one colour layer,
-  fused Adam); ``torch, same model`` evaluates the same with the twins and torch's default Adam;
+  backward and Adam. ``native`` is the default of hash-sdf (8 levels, 2^15 rows, one colour layer)
+  as a fit makes its steps; ``native, autograd`` calls kernels from tensor operations, and torch's
+  fused Adam, as a fit with other losses does; ``torch, same model`` evaluates the same with the
+  twins and torch's default Adam;
   ``torch, instant-nsr`` has instant-nsr-pl's size (16 levels, 2^19 rows, softplus network, two
   colour layers) and is differentiated twice.
 """
@@ -30,11 +32,15 @@ from torch import Tensor
 from studio.geometry.base import Geometry
 from studio.geometry.hash_sdf import HashSDF
 from studio.geometry.instant_nsr import InstantNSR
-from studio.models.sdf.losses import eikonal
+from studio.models.sdf.losses import eikonal, mask_cross_entropy
+from studio.models.sdf.native_step import fit_pass
+from studio.ops.adam import Adam
 from studio.ops.backend import keep_freed_memory
 from studio.ops.composite import composite, neus_sections
 from studio.ops.field import hash_field
+from studio.ops.fit_pass import RayLosses, Sections
 from studio.ops.hash_grid import HashGridLayout, growth_for
+from studio.ops.ray_march import RaySamples
 
 RAYS, SAMPLES, STEP = 512, 16, 0.02
 
@@ -59,16 +65,29 @@ def field_pass(count: int, *, native: bool) -> Callable[[], object]:
     return run
 
 
-def training_step(geometry: Geometry, backend: str, **adam: bool) -> Callable[[], object]:
-    """One step on rays through the object's centre with a fixed number of samples."""
+def rays_through_the_object() -> tuple[RaySamples, Tensor]:
+    """Rays through the object's centre with a fixed number of samples, and what they see."""
     generator = torch.Generator().manual_seed(1)
     directions = torch.nn.functional.normalize(torch.randn(RAYS, 3, generator=generator), dim=-1)
     depth = (torch.arange(SAMPLES) - SAMPLES / 2 + 0.5) * STEP + 0.6
     points = (-directions[:, None] * depth.flip(0)[:, None]).flatten(0, 1)
-    points = points.T.contiguous().T  # feature-major, as marching leaves them
-    along = directions.repeat_interleave(SAMPLES, 0).T.contiguous().T
-    offsets = torch.arange(RAYS + 1) * SAMPLES
-    target = torch.rand(3, RAYS, generator=generator)
+    ray = torch.arange(RAYS).repeat_interleave(SAMPLES)
+    samples = RaySamples(
+        points.T.contiguous(),  # feature-major, as marching leaves them
+        directions[ray].T.contiguous(),
+        depth.repeat(RAYS),
+        ray,
+        torch.arange(RAYS + 1) * SAMPLES,
+        STEP,
+    )
+    target = torch.cat([torch.rand(RAYS, 3, generator=generator), torch.ones(RAYS, 1)], 1)
+    return samples, target
+
+
+def training_step(geometry: Geometry, backend: str, **adam: bool) -> Callable[[], object]:
+    """One step by tensor operations and autograd."""
+    samples, target = rays_through_the_object()
+    points, along = samples.points.T, samples.directions.T
     optimizer = torch.optim.Adam(geometry.parameters(), 1e-3, betas=(0.9, 0.99), eps=1e-15, **adam)
 
     def run() -> float:
@@ -77,13 +96,31 @@ def training_step(geometry: Geometry, backend: str, **adam: bool) -> Callable[[]
             out.sdf, out.gradient.T, along.T, STEP, 100.0, unit=True, backend=backend
         )
         rgb = geometry.colour(points, normals.T, along, out.feature)
-        sums, opacity, _ = composite(alpha, rgb.T, offsets, backend=backend)
-        loss = (sums - target).abs().mean() + 0.1 * (1 - opacity).abs().mean()
-        loss = loss + 0.05 * eikonal(out.gradient)
+        sums, opacity, _ = composite(alpha, rgb.T, samples.offsets, backend=backend)
+        loss = (sums.T - target[:, :3]).abs().mean() + 0.05 * eikonal(out.gradient)
+        loss = loss + 0.1 * mask_cross_entropy(opacity, target[:, 3]).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         return float(loss.detach())
+
+    return run
+
+
+def native_step(geometry: HashSDF) -> Callable[[], object]:
+    """One step as a fit makes it."""
+    samples, target = rays_through_the_object()
+    made = fit_pass(geometry)
+    optimizer = Adam(geometry.parameters(), 1e-3, betas=(0.9, 0.99), eps=1e-15, fused=True)
+    losses = RayLosses(colour=1.0, mask=0.1, eikonal=0.05)
+
+    def run() -> float:
+        made.render(samples, target, None, Sections(100.0, unit=True), losses)
+        colour, mask, lengths, _ = made.finish()
+        for parameter, grad in zip(made.parameters, made.grads, strict=True):
+            parameter.grad = grad
+        optimizer.step()
+        return colour + 0.1 * mask + 0.05 * lengths
 
     return run
 
@@ -120,7 +157,8 @@ def measure_all(points: int, rounds: int) -> dict[str, dict[str, dict[str, float
     }
     official = InstantNSR(InstantNSR.Config(backend="torch"))
     step = {
-        "native": training_step(HashSDF(small), "cpu", fused=True),
+        "native": native_step(HashSDF(small)),
+        "native, autograd": training_step(HashSDF(small), "cpu", fused=True),
         "torch, same model": training_step(HashSDF(HashSDF.Config(backend="torch")), "torch"),
         "torch, instant-nsr": training_step(official, "torch"),
     }

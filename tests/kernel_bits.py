@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from studio.metrics.triangle_tree import TriangleTree
+from studio.ops.adam import Adam
 from studio.ops.composite import composite, neus_alpha, neus_sections
 from studio.ops.field import colour_network, hash_field
+from studio.ops.fit_pass import FitPass, RayLosses, Sections
 from studio.ops.hash_grid import HashGridLayout
-from studio.ops.ray_march import march
+from studio.ops.ray_march import RaySamples, march
 
 COUNT, RAYS = 4999, 100
 LAYOUT = HashGridLayout(4, 8, 1.6, 10)
@@ -63,9 +65,27 @@ def digests() -> dict[str, str]:
     origins, jitter = random(RAYS, 3) * 0.3, torch.rand(RAYS, generator=generator)
     samples = march(origins, along.T[:RAYS].contiguous(), jitter, grid, 0.02, backend="cpu")
     found["march"] = _digest(samples.t, samples.points, samples.directions, samples.offsets)
+    found["step"] = _step(samples, random(RAYS, 4).sigmoid(), [table, *field])
     nearest = TriangleTree(random(50, 3, 3).double().numpy()).query(random(99, 3).numpy())
     found["nearest"] = _digest(*(torch.from_numpy(np.asarray(a)) for a in nearest))
     return found
+
+
+def _step(samples: RaySamples, target: Tensor, field: Sequence[Tensor]) -> str:
+    """Gradients of rays, of pairs of points, and what Adam makes of them."""
+    generator = torch.Generator().manual_seed(1)
+    table, *weights = (p.detach().requires_grad_() for p in field)
+    shapes = [(32, 21), (32,), (3, 32), (3,)]
+    colours = [torch.randn(s, generator=generator).requires_grad_() for s in shapes]
+    step = FitPass(table, weights, colours, LAYOUT, 0.5, view_dependent=True)
+    losses = RayLosses(colour=1.0, mask=0.1, eikonal=0.1)
+    seen = step.render(samples, target, None, Sections(60.0), losses, pairs=200)
+    step.finish(samples.points[:, :200], samples.points[:, 200:400], 0.1)
+    optimizer = Adam(step.parameters, 1e-2, fused=True)
+    for parameter, grad in zip(step.parameters, step.grads, strict=True):
+        parameter.grad = grad
+    optimizer.step()
+    return _digest(seen, *step.grads, *step.parameters)
 
 
 def _digest(*tensors: Tensor) -> str:

@@ -36,8 +36,8 @@ def _alpha_forward(sdf, cosine, step, inv_s, alpha, slope_sdf, slope_cosine):
         alpha[p], slope_sdf[p], slope_cosine[p] = _opacity(sdf[p], cosine[p], length, sharp, real)
 
 
-@kernel(fastmath=FAST)
-def _sections_forward(sdf, gradient, directions, settings, unit, alpha, normal, slopes):
+@part(fastmath=FAST)
+def sections(sdf, gradient, directions, settings, unit, alpha, normal, slopes):
     """Opacities and normals; slopes: of alpha by SDF and d . gradient, and 1 / |gradient|."""
     real = sdf.dtype.type
     one, zero, half, tiny = real(1), real(0), real(0.5), real(1e-12)
@@ -57,10 +57,11 @@ def _sections_forward(sdf, gradient, directions, settings, unit, alpha, normal, 
         slopes[2, p] = inverse
 
 
-@kernel(fastmath=FAST)
-def _sections_backward(
+@part(fastmath=FAST)
+def sections_gradient(
     directions, normal, slopes, unit, grad_alpha, grad_normal, grad_sdf, grad_gradient
 ):
+    """Gradients by the signed distances and by their gradients."""
     real = directions.dtype.type
     one, zero = real(1), real(0)
     by_unit = one if unit else zero
@@ -82,8 +83,23 @@ def _sections_backward(
         grad_gradient[2, p] = (w - z * along) * inverse + (one - by_unit) * c
 
 
+@kernel
+def _sections_forward(sdf, gradient, directions, settings, unit, alpha, normal, slopes):
+    sections(sdf, gradient, directions, settings, unit, alpha, normal, slopes)
+
+
+@kernel
+def _sections_backward(
+    directions, normal, slopes, unit, grad_alpha, grad_normal, grad_sdf, grad_gradient
+):
+    sections_gradient(
+        directions, normal, slopes, unit, grad_alpha, grad_normal, grad_sdf, grad_gradient
+    )
+
+
 @part
-def _composite_ray(alpha, values, start, stop, n, sums, opacity, weights):
+def composite_ray(alpha, values, start, stop, n, sums, opacity, weights):
+    """Composite the samples of one ray, front to back."""
     real = alpha.dtype.type
     transmittance, total = real(1), real(0)
     for c in range(values.shape[0]):
@@ -99,7 +115,7 @@ def _composite_ray(alpha, values, start, stop, n, sums, opacity, weights):
 
 
 @part
-def _composite_ray_backward(
+def composite_ray_gradient(
     start,
     stop,
     n,
@@ -131,25 +147,25 @@ def _composite_ray_backward(
 @kernel(parallel=True)
 def _composite_parallel(alpha, values, offsets, sums, opacity, weights):
     for n in prange(offsets.shape[0] - 1):
-        _composite_ray(alpha, values, offsets[n], offsets[n + 1], n, sums, opacity, weights)
+        composite_ray(alpha, values, offsets[n], offsets[n + 1], n, sums, opacity, weights)
 
 
 @kernel
 def _composite_serial(alpha, values, offsets, sums, opacity, weights):
     for n in range(offsets.shape[0] - 1):
-        _composite_ray(alpha, values, offsets[n], offsets[n + 1], n, sums, opacity, weights)
+        composite_ray(alpha, values, offsets[n], offsets[n + 1], n, sums, opacity, weights)
 
 
 @kernel(parallel=True)
 def _backward_parallel(offsets, arrays):
     for n in prange(offsets.shape[0] - 1):
-        _composite_ray_backward(offsets[n], offsets[n + 1], n, *arrays)
+        composite_ray_gradient(offsets[n], offsets[n + 1], n, *arrays)
 
 
 @kernel
 def _backward_serial(offsets, arrays):
     for n in range(offsets.shape[0] - 1):
-        _composite_ray_backward(offsets[n], offsets[n + 1], n, *arrays)
+        composite_ray_gradient(offsets[n], offsets[n + 1], n, *arrays)
 
 
 def alpha_forward(

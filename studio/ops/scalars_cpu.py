@@ -1,7 +1,8 @@
 """Pieces of kernels for which numba's own code is slow, written in the compiler's language.
 
 `exponential` is arithmetic alone, so that loops around it become vector code (numba calls the C
-library, a number at a time). `add_pair` adds two numbers that lie side by side at once.
+library, a number at a time). `add_pair` adds two numbers that lie side by side at once. `single_at`
+is a pointer to numbers in memory, for numba's `carray`.
 """
 
 from __future__ import annotations
@@ -94,3 +95,13 @@ def add_pair(typing_context, rows, row, pairs, first, second):
 
     fits = rows.layout == "C" and pairs.layout == "C" and row == types.uint32
     return (types.void(rows, row, pairs, first, second) if fits else None), code
+
+
+@written
+def single_at(typing_context, address):
+    """Pointer to numbers in single precision at an address (a 64-bit integer)."""
+
+    def code(context, builder, signature, args):
+        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(types.float32)(address), code

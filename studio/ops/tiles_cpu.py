@@ -6,6 +6,7 @@ does; so they are written in the compiler's own language (LLVM IR, by llvmlite, 
 processor), once for every kernel that uses them. In numpy's words:
 
     product(w, x, bias, out)               out[:] = w @ x + bias[:, None]
+    rectified_product(w, x, bias, out)     out[:] = np.maximum(w @ x + bias[:, None], 0)
     product_transposed(w, x, bias, out)    out[:] = w.T @ x + bias[:, None]
     add_products(a, b, out)                out += a @ b.T
 
@@ -97,6 +98,11 @@ class _Loops:
         """A sum that may become part of a fused multiplication and addition."""
         return self.builder.fadd(a, b, flags=("contract",))
 
+    def rectified(self, a: ir.Value) -> ir.Value:
+        """Zero instead of negative numbers."""
+        zero = ir.Constant(self.vector, None)
+        return self.builder.select(self.builder.fcmp_ordered("<", a, zero), zero, a)
+
     def sums(self, starts: _Values) -> _Values:
         """Places of running sums, which the compiler keeps in registers."""
         places = [cgutils.alloca_once(self.builder, self.vector) for _ in starts]
@@ -132,6 +138,8 @@ def _product(
     columns: ir.Value,
     row_step: ir.Value,
     column_step: ir.Value,
+    *,
+    rectify: bool = False,
 ) -> None:
     """Set out[m, p] to bias[m] + sum_k w[m row_step + k column_step] x[k, p], 4 rows at a time."""
     at, multiply = loops.at, loops.builder.mul
@@ -147,7 +155,14 @@ def _product(
             loops.add_grid(places, factors, operands)
         for n, place in enumerate(places):
             row = multiply(loops.builder.add(m, _index(n // COLUMNS)), _index(TILE))
-            loops.store(loops.builder.load(place), at(out, row, p, n % COLUMNS * LANES))
+            value = loops.builder.load(place)
+            value = loops.rectified(value) if rectify else value
+            loops.store(value, at(out, row, p, n % COLUMNS * LANES))
+
+
+def _rectified_product(*args: Any) -> None:
+    """The same, and zero where that is negative."""
+    _product(*args, rectify=True)
 
 
 def _add_products(
@@ -216,6 +231,16 @@ def product(typing_context, w, x, bias, out):
 
     def code(*parts):
         return _call(_product, lambda s: [s[0][0], s[0][1], s[0][1], _index(1)], *parts)
+
+    return _signature(w, x, bias, out), code
+
+
+@written
+def rectified_product(typing_context, w, x, bias, out):
+    """Set out [m, TILE] to the greater of 0 and w [m, k] x [k, TILE] + bias [m]."""
+
+    def code(*parts):
+        return _call(_rectified_product, lambda s: [s[0][0], s[0][1], s[0][1], _index(1)], *parts)
 
     return _signature(w, x, bias, out), code
 

@@ -25,8 +25,9 @@ def added(rows, row, pairs):
 
 
 @njit
-def products(w, x, bias, out, turned, outer):
+def products(w, x, bias, out, positive, turned, outer):
     tiles.product(w, x, bias, out)
+    tiles.rectified_product(w, x, bias, positive)
     tiles.product_transposed(w, out, bias[:8], turned)
     tiles.add_products(out, x, outer)
 
@@ -62,8 +63,9 @@ def test_products_of_tiles_are_those_of_matrices(real, error) -> None:
     shapes = ((12, 8), (8, tiles.TILE), (12,))
     w, x, bias = (random.normal(size=shape).astype(real) for shape in shapes)
     out, turned = np.empty((12, tiles.TILE), real), np.empty((8, tiles.TILE), real)
-    outer = np.ones((12, 8), real)
-    products(w, x, bias, out, turned, outer)
+    outer, positive = np.ones((12, 8), real), np.empty((12, tiles.TILE), real)
+    products(w, x, bias, out, positive, turned, outer)
     np.testing.assert_allclose(out, w @ x + bias[:, None], rtol=0, atol=error)
+    np.testing.assert_array_equal(positive, np.maximum(out, 0))
     np.testing.assert_allclose(turned, w.T @ out + bias[:8, None], rtol=0, atol=10 * error)
     np.testing.assert_allclose(outer, 1 + out @ x.T, rtol=0, atol=10 * error)

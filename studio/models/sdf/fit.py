@@ -17,6 +17,7 @@ from studio.models.base import check_budget
 from studio.models.sdf.given import for_fit, replaced_views
 from studio.models.sdf.loss_options import LossConfig, Losses, read_losses, weights_of
 from studio.models.sdf.losses import eikonal
+from studio.models.sdf.native_step import NativeStep, runs_natively
 from studio.models.sdf.objective import Objective
 from studio.models.sdf.optimizer import FitOptimizerConfig, make_fit_optimizer
 from studio.models.sdf.ray_pool import BACKGROUNDS, SOURCES, RayBatch, RayPool, pixel_side
@@ -27,7 +28,7 @@ from studio.ops.schedule import next_ray_count
 from studio.ops.visual_hull import cell_centres, hull_distance
 from studio.plugins.ranges import Factor, OneOf, Range, Share
 from studio.progress import StageProgress
-from studio.renderers.base import Renderer, RenderOutput
+from studio.renderers.base import Renderer
 from studio.views import ViewSet
 
 
@@ -119,6 +120,7 @@ class Fitter:
         pixel = pixel_side(views, self.frame)
         weights = [*cfg.view_weights, *[1.0] * len(originals)] if cfg.view_weights else []
         self.objective = Objective(cfg.loss, geometry, renderer, weights, pixel)
+        self.native = NativeStep(self.objective) if runs_natively(self.objective) else None
         self.learning_rate = cfg.learning_rate()
         self.optimizer = make_fit_optimizer(self._groups(geometry, renderer), cfg)
 
@@ -162,10 +164,7 @@ class Fitter:
     def _warm_up(self) -> None:
         """Compile kernels before the clock of the time budget runs; changes nothing."""
         self.renderer.train()
-        batch = self.pool.batch(self.rays, seed=self.seed, step=0)
-        output = self.renderer(batch.rays, self.geometry, batch.background)
-        if output.samples > 0:
-            self._losses(output, batch)["loss"].backward()
+        self._gradients(self.pool.batch(self.rays, seed=self.seed, step=0), 0)
         self.optimizer.zero_grad()
 
     # --- the loop -------------------------------------------------------------------------------
@@ -198,16 +197,13 @@ class Fitter:
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         batch = self.pool.batch(self.rays, seed=self.seed, step=step)
-        output = self.renderer(batch.rays, self.geometry, batch.background, step=step)
-        losses = {}
-        if output.samples > 0:
-            losses = self._losses(output, batch)
+        losses, samples = self._gradients(batch, step)
+        if samples > 0:
             self.check(losses)
-            losses["loss"].backward()
             (update or self.optimizer.step)()
             self.optimizer.zero_grad()
         self._rays_lately += len(batch.rays)
-        self._adapt_rays(output.samples)
+        self._adapt_rays(samples)
         self.step_count += 1
         spent = time.perf_counter() - began
         self.elapsed_s += spent
@@ -221,10 +217,17 @@ class Fitter:
             return self.step_count / self.progress
         return self.max_steps or math.inf
 
-    def _losses(self, output: RenderOutput, batch: RayBatch) -> dict[str, Tensor]:
-        return self.objective(
-            output, batch, seed=self.seed, step=self.step_count, progress=self.progress
-        )
+    def _gradients(self, batch: RayBatch, step: int) -> tuple[dict[str, Tensor], int]:
+        """Render, compare and differentiate; return the losses and the number of samples."""
+        when: dict[str, Any] = {"seed": self.seed, "step": step, "progress": self.progress}
+        if self.native is not None:
+            return self.native(batch, **when)
+        output = self.renderer(batch.rays, self.geometry, batch.background, step=step)
+        if output.samples == 0:
+            return {}, 0
+        losses = self.objective(output, batch, **when)
+        losses["loss"].backward()
+        return losses, output.samples
 
     def _adapt_rays(self, samples: int) -> None:
         """Follow the samples that the rays need, unless the number of rays is fixed."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from studio.errors import ConfigError
@@ -21,6 +22,9 @@ from studio.models.sdf.objective import Seen
 from studio.ops.random import step_generator
 from studio.plugins.ranges import Factor, OneOf, Range, Share
 from studio.plugins.registry import register
+
+SEEN = 0.05
+"""Least weight of a sample, in what its ray sees, that counts as visible."""
 
 # --- what is seen ---------------------------------------------------------------------------------
 
@@ -234,21 +238,36 @@ def smooth(seen: Seen, cfg: SmoothOptions) -> Tensor | None:
     if seen.progress < cfg.from_ or not seen.random_due:
         return None
     generator = step_generator(seen.seed, seen.step, stream=3)
-    count = seen.random_points
     if cfg.at == "surface":
-        visible = (seen.output.weights > 0.05).nonzero()[:, 0]
-        if len(visible) == 0:
+        visible = (seen.output.weights > SEEN).nonzero()[:, 0]
+        chosen = some_of(visible, seen.random_points, generator)
+        if chosen is None:
             return seen.output.weights.sum() * 0
-        chosen = visible[torch.randint(len(visible), (count,), generator=generator).to(visible)]
         points = seen.output.points.index_select(0, chosen)
         gradients = seen.output.gradients.index_select(0, chosen)
     else:
         points, field = seen.random_field
         gradients = field.gradient
-    distance = cfg.distance or cfg.pixels * seen.pixel
-    away = torch.randn(count, 3, generator=generator).to(points) * distance
-    nearby = (points + away).clamp(-1, 1)
+    nearby = a_step_away(points, cfg.distance or cfg.pixels * seen.pixel, generator)
     return L.normal_smoothness(gradients, seen.geometry(nearby).gradient)
+
+
+def some_of(
+    indices: Int[Tensor, " n"], count: int, generator: torch.Generator
+) -> Int[Tensor, " m"] | None:
+    """Some of them at random; None if there are none."""
+    if len(indices) == 0:
+        return None
+    chosen = torch.randint(len(indices), (count,), generator=generator)
+    return indices.index_select(0, chosen.to(indices.device))
+
+
+def a_step_away(
+    points: Float[Tensor, "n 3"], distance: float, generator: torch.Generator
+) -> Float[Tensor, "n 3"]:
+    """Points of the cube a random step away, of standard deviation ``distance``."""
+    away = torch.randn(len(points), 3, generator=generator).to(points) * distance
+    return (points + away).clamp(-1, 1)
 
 
 @dataclass

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 
+from studio.ops.adam import Adam
 from studio.ops.schedule import LEARNING_RATES, Betas, LearningRateConfig
 from studio.plugins.ranges import Factor, OneOf, Range, Share, StepsOrZero
 
@@ -38,7 +39,9 @@ def make_fit_optimizer(
     Raises:
         ConfigError: for an optimiser that does not exist.
     """
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    parameters = [parameter for group in groups for parameter in group["params"]]
+    adam = Adam if Adam.fits(parameters) else torch.optim.Adam
+    kinds = {"adam": adam, "adamw": torch.optim.AdamW}
     rates = [(cfg.lr if lr is None else lr) * group.get("lr_scale", 1.0) for group in groups]
     return kinds[cfg.optimizer](
         [

@@ -1,0 +1,78 @@
+"""Numba loop of Adam's update (Kingma and Ba 2015) over all parameters at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numba import carray, prange
+from torch import Tensor
+
+from studio.ops.backend import in_parallel
+from studio.ops.compiled import FAST, kernel, part
+from studio.ops.scalars_cpu import single_at
+
+CHUNK = 8192  # numbers of a task
+
+
+@part(fastmath=FAST)
+def _update(numbers, param, grad, mean, square):
+    """The same operations as in torch, in the same order."""
+    real = param.dtype.type
+    size, root = real(-numbers[0]), real(numbers[1])
+    fresh, kept, new = real(numbers[2]), real(numbers[3]), real(numbers[4])
+    eps, decay = real(numbers[5]), real(numbers[6])
+    for n in range(param.shape[0]):
+        g = grad[n] + decay * param[n]
+        m = mean[n] + fresh * (g - mean[n])
+        v = square[n] * kept + new * g * g
+        mean[n], square[n] = m, v
+        param[n] += size * m / (np.sqrt(v) / root + eps)
+
+
+@part
+def _task(task, chunks, sizes, places, numbers):
+    """Some numbers of one parameter; ``chunks`` are the first tasks of the parameters."""
+    which = 0
+    while chunks[which + 1] <= task:
+        which += 1
+    start = (task - chunks[which]) * CHUNK
+    count, at = min(CHUNK, sizes[which] - start), places[which] + 4 * start  # bytes
+    arrays = (
+        carray(single_at(at[0]), count),
+        carray(single_at(at[1]), count),
+        carray(single_at(at[2]), count),
+        carray(single_at(at[3]), count),
+    )
+    _update(numbers[which], *arrays)
+
+
+@kernel(parallel=True)
+def _adam_parallel(chunks, sizes, places, numbers):
+    for task in prange(chunks[-1]):
+        _task(np.int64(task), chunks, sizes, places, numbers)
+
+
+@kernel
+def _adam_serial(chunks, sizes, places, numbers):
+    for task in range(chunks[-1]):
+        _task(task, chunks, sizes, places, numbers)
+
+
+def update(groups: Sequence[tuple[Tensor, ...]], numbers: Sequence[tuple[float, ...]]) -> None:
+    """Update parameters in place.
+
+    Args:
+        groups: parameter, gradient, first and second moment, which are updated, too: contiguous
+            and in single precision.
+        numbers: of each parameter: learning rate over the first moment's correction, root of the
+            second one's, 1 - b1, b2, 1 - b2, eps, and weight decay.
+    """
+    if not groups:
+        return
+    sizes = np.array([group[0].numel() for group in groups])
+    places = np.array([[tensor.data_ptr() for tensor in group] for group in groups])
+    chunks = np.zeros(len(groups) + 1, np.int64)
+    np.cumsum((sizes + (CHUNK - 1)) // CHUNK, out=chunks[1:])
+    run = _adam_parallel if in_parallel() else _adam_serial
+    run(chunks, sizes, places, np.array(numbers))
