@@ -1,14 +1,19 @@
-"""Triangles of the plane on a grid of texels, without a graphics library."""
+"""Triangles of the plane on a grid of texels, without a graphics library; compiled."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
+
+from studio.ops.compiled import kernel
 
 CANDIDATES = 4_000_000  # texel and triangle pairs tested at a time
 
+Array = NDArray[Any]
 Covered = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Float[np.ndarray, "n 3"]]
 
 
@@ -38,20 +43,41 @@ def covered_texels(corners: Float[np.ndarray, "m 3 2"], size: int) -> Iterator[C
 def _cover(
     corners: np.ndarray, low: np.ndarray, span: np.ndarray, faces: np.ndarray, size: int
 ) -> Covered:
-    count = span[faces].prod(1)
-    face = faces.repeat(count)
-    offset = np.arange(len(face)) - (np.cumsum(count) - count).repeat(count)
-    width = span[face, 0]
-    x, y = low[face, 0] + offset % width, low[face, 1] + offset // width
-    a, b, c = corners[face].transpose(1, 0, 2)
-    p = np.stack([x, y], 1) + 0.5
-    area = _cross(b - a, c - a)
-    safe = np.where(np.abs(area) < 1e-12, np.inf, area)
-    wb, wc = _cross(p - a, c - a) / safe, _cross(b - a, p - a) / safe
-    wa = 1 - wb - wc
-    hit = (np.minimum(np.minimum(wa, wb), wc) >= -1e-7) & np.isfinite(safe)
-    return (y * size + x)[hit], face[hit], np.stack([wa[hit], wb[hit], wc[hit]], 1)
+    most = int((span[faces, 0] * span[faces, 1]).sum())
+    texel, face, weight = np.empty(most, np.int64), np.empty(most, np.int64), np.empty((most, 3))
+    first, last = int(faces[0]), int(faces[-1]) + 1
+    found = _fill(np.ascontiguousarray(corners), low, span, first, last, size, texel, face, weight)
+    return texel[:found], face[:found], weight[:found]
 
 
-def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+@kernel
+def _fill(
+    corners: Array,
+    low: Array,
+    span: Array,
+    first: int,
+    last: int,
+    size: int,
+    texel: Array,
+    face: Array,
+    weight: Array,
+) -> int:
+    """Write what some triangles cover; return how much."""
+    found = 0
+    for f in range(first, last):
+        ax, ay = corners[f, 0, 0], corners[f, 0, 1]
+        bx, by = corners[f, 1, 0] - ax, corners[f, 1, 1] - ay
+        cx, cy = corners[f, 2, 0] - ax, corners[f, 2, 1] - ay
+        area = bx * cy - by * cx
+        if not abs(area) >= 1e-12:
+            continue
+        for y in range(low[f, 1], low[f, 1] + span[f, 1]):
+            for x in range(low[f, 0], low[f, 0] + span[f, 0]):
+                px, py = x + 0.5 - ax, y + 0.5 - ay
+                wb, wc = (px * cy - py * cx) / area, (bx * py - by * px) / area
+                wa = 1 - wb - wc
+                if min(wa, wb, wc) >= -1e-7:
+                    texel[found], face[found] = y * size + x, f
+                    weight[found, 0], weight[found, 1], weight[found, 2] = wa, wb, wc
+                    found += 1
+    return found
