@@ -39,9 +39,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @functools.cache
 def _shares(file: str) -> bool:
-    """Whether the tests of a file share a fixture."""
+    """Whether the tests of a file share a fixture, or say that they belong together."""
     text = (REPOSITORY / file).read_text(encoding="utf-8")
-    return re.search(r'scope="(module|package|session)"', text) is not None
+    return re.search(r'scope="(module|package|session)"|mark\.xdist_group', text) is not None
 
 
 TINY_PLUGIN = '''

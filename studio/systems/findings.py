@@ -6,7 +6,7 @@ The thresholds are where known objects and others part on pictures of both kinds
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ OTHER_IOU, OTHER_DB = 0.8, 6.0
 """After a fit, a pose contradicts its picture where the outline of what its camera sees overlaps
 the picture's by less, or where PSNR lies so far below the median of all pictures; docs/captures.md
 has the figures."""
+USUAL_DB = 15.0
+"""Median PSNR of pictures without outlines from which on a fit shows enough to blame some."""
 NAMED = 5
 """Pictures that are named, the worst first."""
 
@@ -125,6 +127,26 @@ def misplaced(found: Agreement, views: ViewSet) -> list[str]:
         f"the poses contradict the pictures: {count} cameras see another surface than their "
         f"pictures show. The worst: {which}; right ones have an outline of 90% and more. "
         "`studio view` of the capture shows each camera with its picture."
+    ]
+
+
+def not_seen_again(psnr: Mapping[int, float], views: ViewSet) -> list[str]:
+    """Say that pictures are not what their cameras see of the fit, if some are far from it.
+
+    Args:
+        psnr: of pictures without outlines against what the fitted model shows there, by position.
+        views: all of them.
+    """
+    usual = statistics.median(psnr.values())
+    wrong = sorted((value, k) for k, value in psnr.items() if value < usual - OTHER_DB)
+    if not wrong or usual < USUAL_DB:
+        return []
+    named = ", ".join(f"{views.name(k)} ({value:.1f} dB)" for value, k in wrong[:NAMED])
+    more = f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+    return [
+        f"the poses contradict the pictures: {len(wrong)} of {len(psnr)} pictures are not what "
+        f"their cameras see of the fit. The worst: {named}{more}; half of all have {usual:.1f} dB "
+        "and more. `studio view` of the capture shows each camera with its picture."
     ]
 
 

@@ -10,6 +10,7 @@ from studio.geometry.hash_sdf import HashSDF
 from studio.ops.field import colour_network, hash_field, length, squareplus
 from studio.ops.hash_grid import HashGridLayout
 
+pytestmark = pytest.mark.xdist_group("field")  # float64 kernels are compiled once
 LAYOUT = HashGridLayout(levels=3, base_resolution=4, growth=1.7, log2_rows=7)
 COUNTS = (0, 1, 7, 2049)
 

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import studio
-from studio.cameras import orbit_cameras
+from studio.cameras import Cameras, orbit_cameras
 from studio.jobs import Job
 from studio.jobs.task import Shelf, Work
 from studio.jobs.tasks.make import Make
 from studio.metrics.agreement import Agreement
+from studio.metrics.consistency import reduced
 from studio.systems.findings import misplaced
+from studio.systems.fitted import against_pictures
 from studio.views import ViewSet
 from tests.unit.test_captures import photograph
 
@@ -75,3 +78,27 @@ def test_a_picture_far_below_the_others_is_named_although_its_outline_fits() -> 
     (alarm,) = misplaced(compared, VIEWS)
     assert "1 of 3" in alarm and "shot2.png (outline 95%, 12.0 dB)" in alarm
     assert misplaced(replace(compared, psnr=(20.0, 21.0, 16.0)), VIEWS) == []
+
+
+@pytest.mark.parametrize(
+    ("noise", "told"),
+    [(0.02, "2 of 12 pictures are not what"), (0.4, "")],
+    ids=["a good fit", "a fit that shows too little"],
+)
+def test_pictures_without_outlines_are_compared_with_what_the_fit_shows(
+    noise: float, told: str
+) -> None:
+    opaque = torch.ones_like(VIEWS.images[:, :1])
+    whole = replace(VIEWS, images=torch.cat([VIEWS.rgb_on(), opaque], 1))
+    order = [0, 1, 7, 3, 4, 5, 6, 2, 8, 9, 10, 11]  # the model shows what was right
+
+    class Shows:
+        def render(self, cameras: Cameras, background: float | None = None) -> ViewSet:
+            seen, _ = reduced(whole.select(order), cameras.size[0])
+            return replace(VIEWS, images=seen + noise * torch.randn_like(seen), cameras=cameras)
+
+    found = against_pictures(Shows(), whole)  # type: ignore[arg-type]
+    assert found.figures["seen_again"]["psnr"] > 5
+    assert len(found.alarms) == bool(told)
+    for alarm in found.alarms:
+        assert told in alarm and "shot2.png (" in alarm and "shot7.png (" in alarm
