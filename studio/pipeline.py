@@ -238,11 +238,10 @@ class Result:
         """What guidance was shown: the prepared picture(s) or text; None for captures."""
         return getattr(self.system, "condition", None)
 
-    @property
+    @cached_property
     def views(self) -> ViewSet:
-        """Posed RGBA views, generated or the capture's."""
-        assert self.system.views is not None
-        return self.system.views
+        """Posed RGBA views, generated or the capture's, as the fit has corrected them."""
+        return self.system.fitted_views
 
     @property
     def test_views(self) -> ViewSet | None:

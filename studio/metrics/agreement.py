@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from studio.mesh import Mesh
 from studio.metrics.consistency import reduced
 from studio.metrics.image import mask_iou
@@ -26,11 +30,13 @@ class Agreement:
         index: positions of the views that were compared: those whose masks outline something.
         psnr: of each in dB, as `psnr_within` measures.
         iou: overlap of each outline with the mesh's, intersection over union in [0, 1].
+        offsets: distance of the middles of both outlines, in shares of the picture's longer side.
     """
 
     index: tuple[int, ...]
     psnr: tuple[float, ...]
     iou: tuple[float, ...]
+    offsets: tuple[float, ...] = ()
 
 
 def agreement(mesh: Mesh, views: ViewSet) -> Agreement:
@@ -52,7 +58,17 @@ def agreement(mesh: Mesh, views: ViewSet) -> Agreement:
         tuple(told),
         tuple(psnr_within(a, b) for a, b in pairs),
         tuple(mask_iou(a[3], b[3]) for a, b in pairs),
+        tuple(_offset(a[3], b[3]) for a, b in pairs),
     )
+
+
+def _offset(a: Float[Tensor, "h w"], b: Float[Tensor, "h w"]) -> float:
+    """Distance of the middles of two masks in shares of the longer side; 1 if one is empty."""
+    if min(float(a.sum()), float(b.sum())) < 1:
+        return 1.0
+    place = torch.stack(torch.meshgrid(*map(torch.arange, a.shape), indexing="ij")).to(a)
+    first, second = ((mask * place).sum((1, 2)) / mask.sum() for mask in (a, b))
+    return float((first - second).norm()) / max(a.shape)
 
 
 def outlining(views: ViewSet) -> list[int]:

@@ -56,11 +56,12 @@ def view_consistency(views: ViewSet, resolution: int = 64) -> ViewConsistency:
     if len(views) < 2:
         raise ValueError("consistency needs two views or more")
     images, cameras = reduced(views)
-    hull = _carve(images[:, 3], cameras, views.bound, resolution)
-    depth, hit, origins, directions = _cast(hull, images[:, 3], cameras, views.bound)
+    hull = carve(images[:, 3], cameras, views.bound, resolution)
+    depth, hit, origins, directions = cast(hull, images[:, 3], cameras, views.bound)
     iou = _silhouette_iou(images[:, 3], hit)
     points = (origins + depth[..., None] * directions)[hit]
-    deviation, shown = _colour_variance(images, cameras, points, depth, hit, views, resolution)
+    near = 2.0 * 2 * views.bound / resolution
+    deviation, shown = _colour_variance(*sightings(images, cameras, points, depth, hit, near))
     std = float(deviation[shown].mean().sqrt()) if shown.any() else float("nan")
     return ViewConsistency(
         silhouette_iou=float(iou.mean()),
@@ -91,7 +92,7 @@ def _look_up(pictures: Float[Tensor, "v c h w"], uv: Float[Tensor, "v n 2"]) -> 
     return grid_sample(pictures, grid[:, None], padding_mode="border", align_corners=False)[:, :, 0]
 
 
-def _carve(
+def carve(
     masks: Float[Tensor, "v h w"], cameras: Cameras, bound: float, resolution: int
 ) -> Float[Tensor, "r r r"]:
     """The lowest mask value over all views at cell centres (z, y, x); above 0.5 is hull."""
@@ -106,7 +107,7 @@ def _carve(
     return hull.reshape(resolution, resolution, resolution)
 
 
-def _cast(
+def cast(
     hull: Float[Tensor, "r r r"], masks: Float[Tensor, "v h w"], cameras: Cameras, bound: float
 ) -> tuple[Float[Tensor, "v p"], Bool[Tensor, "v p"], Tensor, Tensor]:
     """Where each pixel's ray first meets the hull: distance along the ray, hit, and the rays.
@@ -140,16 +141,24 @@ def _silhouette_iou(masks: Float[Tensor, "v h w"], hit: Bool[Tensor, "v p"]) -> 
     return torch.where(union > 0, (solid & hit).sum(1) / union.clamp_min(1), 1.0)
 
 
-def _colour_variance(
+def sightings(
     images: Float[Tensor, "v 4 h w"],
     cameras: Cameras,
     points: Float[Tensor, "n 3"],
     depth: Float[Tensor, "v p"],
     hit: Bool[Tensor, "v p"],
-    views: ViewSet,
-    resolution: int,
-) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
-    """Variance over the views that see a point (mean of the channels), and whether two do."""
+    tolerance: float,
+) -> tuple[Float[Tensor, "v 3 n"], Bool[Tensor, "v n"]]:
+    """Colours of points in all pictures, and which pictures show them: nothing lies before them.
+
+    Args:
+        images: pictures.
+        cameras: theirs.
+        points: on the surface.
+        depth: where each pixel's ray meets the surface, along the ray.
+        hit: which do.
+        tolerance: how far behind that a point may lie.
+    """
     h, w = images.shape[-2:]
     uv, z = cameras.project(points)
     sampled = _look_up(images, uv)
@@ -161,10 +170,16 @@ def _colour_variance(
     framed = ((pixel >= 0) & (pixel < pixel.new_tensor([w, h]))).all(-1) & (z > 0)
     flat = pixel[..., 1].clamp(0, h - 1) * w + pixel[..., 0].clamp(0, w - 1)
     front = blocked.flatten(1).gather(1, flat)
-    tolerance = 2.0 * 2 * views.bound / resolution
     sees = framed & (sampled[:, 3] > SOLID) & (ray_depth < front + tolerance)
+    return sampled[:, :3], sees
+
+
+def _colour_variance(
+    colours: Float[Tensor, "v 3 n"], sees: Bool[Tensor, "v n"]
+) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
+    """Variance over the views that see a point (mean of the channels), and whether two do."""
     weight = sees.float()[:, None]
     count = weight.sum(0).clamp_min(1)
-    mean = (sampled[:, :3] * weight).sum(0) / count
-    variance = (((sampled[:, :3] - mean) ** 2) * weight).sum(0) / count
+    mean = (colours * weight).sum(0) / count
+    variance = (((colours - mean) ** 2) * weight).sum(0) / count
     return variance.mean(0), sees.sum(0) >= 2

@@ -167,6 +167,14 @@ class SceneModel(nn.Module):
         """What a person should know about how the fit ended, a sentence each."""
         return []
 
+    def corrected(self, views: ViewSet) -> ViewSet:
+        """The fitted views as the fit has come to understand them, for all that is made of them.
+
+        A model that finds poses or exposures during the fit puts them right here, and says in
+        ``meta["corrections"]``, a row a view, what was changed; others return what was given.
+        """
+        return views
+
     # --- what it is good for --------------------------------------------------------------------
 
     @property

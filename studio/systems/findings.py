@@ -14,6 +14,8 @@ from typing import Any
 from studio.io.reading import known_json
 from studio.metrics.agreement import Agreement
 from studio.metrics.consistency import ViewConsistency
+from studio.metrics.exposure import exposure_logs
+from studio.metrics.field_of_view import FocalLength, focal_length
 from studio.metrics.likeness import Likeness
 from studio.views import ViewSet
 
@@ -33,6 +35,16 @@ the picture's by less, or where PSNR lies so far below the median of all picture
 has the figures."""
 USUAL_DB = 15.0
 """Median PSNR of pictures without outlines from which on a fit shows enough to blame some."""
+SLIGHT, SMALL = 0.006, 0.05
+"""Median distance of the middles of outlines, in sides of a picture, from which on poses are a
+little off, and up to which a fit may correct them."""
+UNEVEN, MOST_COMPARED = 0.08, 20
+"""Standard deviation of the pictures' brightness or tint from which on it is said, and how many
+pictures are compared."""
+BETTER_LENS, REST = 0.02, 0.6
+"""By how much outlines have to agree better under another field of view to blame it, and which
+share of their disagreement may be left."""
+CORRECTED = "can be corrected during the fit: system.correct.poses=true (scene model sdf)"
 NAMED = 5
 """Pictures that are named, the worst first."""
 
@@ -105,7 +117,7 @@ def contradicting(found: ViewConsistency) -> list[str]:
 
 
 def misplaced(found: Agreement, views: ViewSet) -> list[str]:
-    """Say that poses contradict the pictures, if they do, and whose.
+    """Say that poses, or all fields of view, contradict the pictures, if they do, and whose.
 
     Args:
         found: what was compared: a fitted surface, as each camera sees it, with its picture.
@@ -116,6 +128,8 @@ def misplaced(found: Agreement, views: ViewSet) -> list[str]:
     wrong = [k for k, (iou, psnr) in pairs if iou < OTHER_IOU or psnr < least]
     if not wrong:
         return []
+    if said := wrong_lens(focal_length(views)):
+        return said
     wrong.sort(key=lambda k: found.iou[k])
     named = [
         f"{views.name(found.index[k])} (outline {found.iou[k]:.0%}, {found.psnr[k]:.1f} dB)"
@@ -123,10 +137,14 @@ def misplaced(found: Agreement, views: ViewSet) -> list[str]:
     ]
     which = ", ".join(named) + (f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else "")
     count = f"{len(wrong)} of {len(found.iou)}"
+    small = statistics.median(found.offsets) < SMALL if found.offsets else False
+    way_out = (
+        f" Errors this small {CORRECTED}." if small and 2 * len(wrong) > len(found.iou) else ""
+    )
     return [
         f"the poses contradict the pictures: {count} cameras see another surface than their "
         f"pictures show. The worst: {which}; right ones have an outline of 90% and more. "
-        "`studio view` of the capture shows each camera with its picture."
+        f"`studio view` of the capture shows each camera with its picture.{way_out}"
     ]
 
 
@@ -148,6 +166,65 @@ def not_seen_again(psnr: Mapping[int, float], views: ViewSet) -> list[str]:
         f"their cameras see of the fit. The worst: {named}{more}; half of all have {usual:.1f} dB "
         "and more. `studio view` of the capture shows each camera with its picture."
     ]
+
+
+def wrong_lens(found: FocalLength | None) -> list[str]:
+    """Say that the field of view is not that of the pictures, if another one does much better."""
+    if found is None or found.agreement < found.as_given + BETTER_LENS:
+        return []
+    if 1 - found.agreement > REST * (1 - found.as_given):
+        return []
+    return [
+        "the field of view contradicts the pictures: with a focal length about "
+        f"{found.factor:g} times as long their outlines would agree by {found.agreement:.0%}, "
+        f"with the given one they do by {found.as_given:.0%}. Check camera_angle_x, fl_x or the "
+        "intrinsics of the capture, and whether they belong to pictures of this size."
+    ]
+
+
+def slightly_misplaced(found: Agreement) -> list[str]:
+    """Say that poses are a little off, all in all, if they are."""
+    if not found.offsets or not SLIGHT < statistics.median(found.offsets) < SMALL:
+        return []
+    return [
+        "the poses are not exact: outlines lie beside those of the surface by "
+        f"{statistics.median(found.offsets):.1%} of a picture's side (median). Errors this small "
+        f"{CORRECTED}."
+    ]
+
+
+def unevenly_exposed(views: ViewSet) -> list[str]:
+    """Say that pictures differ in brightness or tint, if they do."""
+    some = views.select(list(range(0, len(views), -(-len(views) // MOST_COMPARED))))
+    spread = float(exposure_logs(some).std(0, correction=0).max())
+    if spread < UNEVEN:
+        return []
+    return [
+        f"the pictures differ in brightness or tint by {spread:.0%} (standard deviation). "
+        "system.correct.exposure=true makes them alike before the fit (scene model sdf)."
+    ]
+
+
+def corrections(views: ViewSet) -> list[str]:
+    """Say in a line each what a fit has corrected of the views, if anything."""
+    rows = views.meta.get("corrections", [])
+    said = []
+    if rows and "degrees" in rows[0]:
+        turns, moves = ([row[key] for row in rows] for key in ("degrees", "distance"))
+        worst = max(rows, key=lambda row: row["degrees"])
+        said.append(
+            f"poses corrected by {statistics.median(turns):.2f} degrees and "
+            f"{statistics.median(moves):.1%} of the distance (median); the most: "
+            f"{worst['picture']} by {worst['degrees']:.2f} degrees and {worst['distance']:.1%}"
+        )
+    if rows and "factors" in rows[0]:
+        means = [statistics.fmean(row["factors"]) for row in rows]
+        low, high = (pick(range(len(rows)), key=lambda k: means[k]) for pick in (min, max))
+        said.append(
+            f"exposures corrected by a factor of {means[low]:.2f} ({rows[low]['picture']}) to "
+            f"{means[high]:.2f} ({rows[high]['picture']})"
+        )
+    return said
 
 
 def listed(names: list[str], most: int = 12) -> str:

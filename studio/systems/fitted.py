@@ -12,11 +12,20 @@ import torch
 from studio.errors import StudioError
 from studio.metrics.agreement import FULL, Agreement, agreement, outlining
 from studio.metrics.consistency import reduced
+from studio.metrics.field_of_view import focal_length
 from studio.metrics.image import psnr
 from studio.models.base import SceneModel
 from studio.models.surface import coloured
 from studio.progress import StageProgress
-from studio.systems.findings import Findings, misplaced, not_seen_again
+from studio.systems.findings import (
+    Findings,
+    corrections,
+    misplaced,
+    not_seen_again,
+    slightly_misplaced,
+    unevenly_exposed,
+    wrong_lens,
+)
 from studio.views import ViewSet
 
 CELLS = 96
@@ -31,10 +40,13 @@ def against_pictures(model: SceneModel, views: ViewSet) -> Findings:
 
     Args:
         model: fitted.
-        views: the pictures. Where masks outline something, outlines and colours of its mesh are
-            compared; where all is object, what the model shows, its background included.
+        views: the pictures, as the fit has corrected them. Where masks outline something, outlines
+            and colours of its mesh are compared; where all is object, what the model shows, its
+            background included.
     """
-    found = Findings()
+    found = Findings(summary=corrections(views))
+    if "corrections" in views.meta:
+        found.figures["corrections"] = views.meta["corrections"]
     with StageProgress("comparing with the pictures"):
         if not outlining(views):
             again: dict[int, float] = {}
@@ -51,6 +63,9 @@ def against_pictures(model: SceneModel, views: ViewSet) -> Findings:
     if compared.index:
         found.figures["agreement"] = figures_of(compared, views)
         found.alarms += misplaced(compared, views)
+        found.warnings += unevenly_exposed(views)
+        if not found.alarms and (said := slightly_misplaced(compared)):
+            found.warnings += wrong_lens(focal_length(views)) or said
     return found
 
 

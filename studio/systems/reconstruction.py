@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from studio.data.base import SceneData
@@ -43,5 +44,10 @@ class Reconstruction(SceneSystem):
 
     def compared(self) -> Findings:
         """Say whether the fitted model looks like the pictures."""
-        assert self.views is not None
-        return against_pictures(self.model, self.views)
+        return against_pictures(self.model, self.fitted_views)
+
+    def export(self) -> Path:
+        """See `SceneSystem.export`; views that were corrected go to the run's `views/`."""
+        if (views := self.fitted_views) is not self.views:
+            views.save(self.run.views)
+        return super().export()

@@ -181,6 +181,12 @@ class SceneSystem(nn.Module, BaseSystem):
 
     # --- the result -----------------------------------------------------------------------------
 
+    @property
+    def fitted_views(self) -> ViewSet:
+        """The views, with the poses and exposures that the fit has found."""
+        assert self.views is not None
+        return self.model.corrected(self.views)
+
     @abstractmethod
     def compared(self) -> Findings:
         """Compare what was made with what was given."""
@@ -201,11 +207,10 @@ class SceneSystem(nn.Module, BaseSystem):
         Returns:
             The files by what they are, the main one first.
         """
-        assert self.views is not None
         said = (*found.alarms, *found.warnings)
         notes = [*found.summary, *(f"warning: {line}" for line in said)]
         written = self.exporter.export(
-            self.model, self.views, folder, self.picture(), self.originals, notes
+            self.model, self.fitted_views, folder, self.picture(), self.originals, notes
         )
         announce_choices()
         return written

@@ -11,13 +11,15 @@ import pytest
 import torch
 
 import studio
+from benchmarks.captures import exposed
 from studio.cameras import Cameras, orbit_cameras
 from studio.jobs import Job
 from studio.jobs.task import Shelf, Work
 from studio.jobs.tasks.make import Make
 from studio.metrics.agreement import Agreement
 from studio.metrics.consistency import reduced
-from studio.systems.findings import misplaced
+from studio.metrics.field_of_view import FocalLength, focal_length
+from studio.systems.findings import misplaced, slightly_misplaced, wrong_lens
 from studio.systems.fitted import against_pictures
 from studio.views import ViewSet
 from tests.unit.test_captures import photograph
@@ -102,3 +104,33 @@ def test_pictures_without_outlines_are_compared_with_what_the_fit_shows(
     assert len(found.alarms) == bool(told)
     for alarm in found.alarms:
         assert told in alarm and "shot2.png (" in alarm and "shot7.png (" in alarm
+
+
+def test_pictures_of_differing_brightness_are_told_and_what_makes_them_even(fitted: Any) -> None:
+    (said,) = fitted(exposed(VIEWS)).warnings
+    assert "differ in brightness or tint by" in said and "system.correct.exposure=true" in said
+
+
+def test_poses_that_are_a_little_off_are_told_and_what_corrects_them() -> None:
+    compared = Agreement((0, 1, 2), (20.0, 21.0, 19.0), (0.9, 0.9, 0.9), offsets=(0.02, 0.03, 0.0))
+    (said,) = slightly_misplaced(compared)
+    assert "2.0% of a picture's side" in said and "system.correct.poses=true" in said
+    assert slightly_misplaced(replace(compared, offsets=(0.001, 0.003, 0.002))) == []
+    assert slightly_misplaced(replace(compared, offsets=(0.2, 0.3, 0.25))) == []
+    (alarm,) = misplaced(replace(compared, iou=(0.7, 0.72, 0.75)), VIEWS)
+    assert "poses contradict" in alarm and alarm.endswith(
+        "system.correct.poses=true (scene model sdf)."
+    )
+
+
+def test_a_wrong_field_of_view_is_told_from_wrong_poses() -> None:
+    said = wrong_lens(FocalLength(1.4, 0.98, 0.94))
+    assert "focal length about 1.4 times as long" in said[0]
+    assert wrong_lens(FocalLength(1.4, 0.95, 0.94)) == [] == wrong_lens(None)
+    intrinsics = RIG.intrinsics.clone()
+    intrinsics[:, :2, :2] *= 0.5
+    found = focal_length(replace(VIEWS, cameras=replace(RIG, intrinsics=intrinsics), bound=1.2))
+    assert found is not None and found.factor > 1.5 and found.agreement > found.as_given + 0.03
+    right = focal_length(VIEWS)
+    assert right is not None and 0.8 < right.factor < 1.2 and wrong_lens(right) == []
+    assert wrong_lens(focal_length(EXCHANGED)) == []

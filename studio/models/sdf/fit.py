@@ -14,6 +14,7 @@ from torch import Tensor
 from studio.errors import ConfigError, TrainingError
 from studio.geometry.base import Geometry
 from studio.models.base import check_budget
+from studio.models.sdf.corrections import CorrectionConfig, Corrections
 from studio.models.sdf.given import for_fit, replaced_views
 from studio.models.sdf.loss_options import LossConfig, Losses, read_losses, weights_of
 from studio.models.sdf.losses import eikonal
@@ -40,6 +41,8 @@ class FitConfig(FitOptimizerConfig):
     """Weights of the losses by name, and their options as `name_option`: see loss below."""
     hull: HullConfig = field(default_factory=HullConfig)
     """The visual hull."""
+    correct: CorrectionConfig = field(default_factory=CorrectionConfig)
+    """What is corrected of captured views."""
     rays_per_step: Annotated[int, Range(0, 2**24)] = 0
     """Rays per step; 0 lets them follow from samples_per_step."""
     samples_per_step: Annotated[int, Range(1, 2**28)] = 4096
@@ -90,13 +93,11 @@ class Fitter:
         self.geometry, self.renderer, self.cfg = geometry, renderer, cfg
         self.max_steps, self.seconds, self.seed = 0, 0.0, seed
         renderer.seed = seed
-        self.started = False
-        self.step_count = 0
-        self.elapsed_s = 0.0
+        self.started, self.step_count, self.elapsed_s = False, 0, 0.0
         self._rays_lately, self._spent_lately = 0, 0.0
         self.rays = cfg.rays_per_step or cfg.min_rays
         self.device = next(geometry.parameters()).device
-        shape = object_in(views, cfg.hull)
+        shape = object_in(views, cfg.hull, cfg.correct.reach_px(views))
         check_surroundings(views, renderer.sees_outside, "mask" in weights_of(cfg.loss))
         self.frame, self.start_hull, self.lost = shape.frame, shape.hull, shape.lost
         if shape.around is not None:
@@ -113,6 +114,10 @@ class Fitter:
             originals=[for_fit(original, views, self.frame) for original in originals],
             original_weight=cfg.original_weight,
         )
+        self.corrections: Corrections | None = None
+        if cfg.correct.poses:
+            known = (shape.lost, len(originals), renderer.sees_outside)
+            self.corrections = Corrections(cfg.correct, views, self.frame, self.device, *known)
         if len(cfg.view_weights) not in (0, len(views)):
             raise ConfigError(
                 f"system.view_weights has {len(cfg.view_weights)} numbers for {len(views)} views."
@@ -120,7 +125,8 @@ class Fitter:
         pixel = pixel_side(views, self.frame)
         weights = [*cfg.view_weights, *[1.0] * len(originals)] if cfg.view_weights else []
         self.objective = Objective(cfg.loss, geometry, renderer, weights, pixel)
-        self.native = NativeStep(self.objective) if runs_natively(self.objective) else None
+        native = self.corrections is None and runs_natively(self.objective)
+        self.native = NativeStep(self.objective) if native else None
         self.learning_rate = cfg.learning_rate()
         self.optimizer = make_fit_optimizer(self._groups(geometry, renderer), cfg)
 
@@ -164,7 +170,7 @@ class Fitter:
     def _warm_up(self) -> None:
         """Compile kernels before the clock of the time budget runs; changes nothing."""
         self.renderer.train()
-        self._gradients(self.pool.batch(self.rays, seed=self.seed, step=0), 0)
+        self._gradients(self._batch(0), 0)
         self.optimizer.zero_grad()
 
     # --- the loop -------------------------------------------------------------------------------
@@ -196,8 +202,8 @@ class Fitter:
         factor = self.learning_rate(step, self.expected_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
-        batch = self.pool.batch(self.rays, seed=self.seed, step=step)
-        losses, samples = self._gradients(batch, step)
+        batch = self._batch(step)
+        losses, samples = self._gradients(batch, step, learn=self.corrections)
         if samples > 0:
             self.check(losses)
             (update or self.optimizer.step)()
@@ -217,7 +223,14 @@ class Fitter:
             return self.step_count / self.progress
         return self.max_steps or math.inf
 
-    def _gradients(self, batch: RayBatch, step: int) -> tuple[dict[str, Tensor], int]:
+    def _batch(self, step: int) -> RayBatch:
+        """Rays of a step, of views that are corrected as far as is known."""
+        batch = self.pool.batch(self.rays, seed=self.seed, step=step)
+        return batch if self.corrections is None else self.corrections(batch)
+
+    def _gradients(
+        self, batch: RayBatch, step: int, learn: Corrections | None = None
+    ) -> tuple[dict[str, Tensor], int]:
         """Render, compare and differentiate; return the losses and the number of samples."""
         when: dict[str, Any] = {"seed": self.seed, "step": step, "progress": self.progress}
         if self.native is not None:
@@ -227,6 +240,8 @@ class Fitter:
             return {}, 0
         losses = self.objective(output, batch, **when)
         losses["loss"].backward()
+        if learn is not None:
+            learn.learn(batch, output, self.progress)
         return losses, output.samples
 
     def _adapt_rays(self, samples: int) -> None:
@@ -268,6 +283,7 @@ class Fitter:
             "elapsed_s": self.elapsed_s,
             "rays": self.rays,
             "seed": self.seed,
+            **({"corrections": self.corrections.state_dict()} if self.corrections else {}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -275,15 +291,9 @@ class Fitter:
         self.step_count, self.elapsed_s = state["step_count"], state["elapsed_s"]
         self.rays, self.seed = state["rays"], state["seed"]
         self.renderer.seed = self.seed
+        self.load_corrections(state)
 
-
-def checked_state(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a fit's state as numbers; of earlier versions, without the planned steps or seconds.
-
-    Raises:
-        KeyError, TypeError, ValueError: if it is no such state.
-    """
-    counts = {name: int(state[name]) for name in ("step_count", "rays", "seed")}
-    planned = {"max_steps": int(state.get("max_steps", 0))}
-    seconds = {"elapsed_s": float(state["elapsed_s"]), "seconds": float(state.get("seconds", 0))}
-    return {**counts, **planned, **seconds}
+    def load_corrections(self, state: Mapping[str, Any]) -> None:
+        """Take the corrections of a state over, if it has any."""
+        if self.corrections and "corrections" in state:
+            self.corrections.load_state_dict(state["corrections"])

@@ -15,8 +15,9 @@ from torch import Tensor
 from studio.cameras import Cameras, Rays
 from studio.geometry.base import Geometry
 from studio.mesh import Mesh, MeshOptions
+from studio.metrics.exposure import evened, exposure_logs
 from studio.models.base import SceneModel
-from studio.models.sdf.fit import FitConfig, Fitter, checked_state
+from studio.models.sdf.fit import FitConfig, Fitter
 from studio.models.sdf.flat_base import lowest_seen
 from studio.models.surface import surface
 from studio.ops.visual_hull import Frame, distance_to_cells
@@ -60,6 +61,7 @@ class SDFModel(SceneModel):
         self.register_buffer("cube", torch.ones(()))
         self.views: ViewSet | None = None
         self._fitter: Fitter | None = None
+        self._exposure: Tensor | None = None
         self._state: Mapping[str, Any] = {}
         self._hull_distance: Tensor | None = None
         self._base: tuple[int, float] | None = None  # of a step
@@ -68,8 +70,10 @@ class SDFModel(SceneModel):
 
     def begin(self, views: ViewSet, *, originals: Sequence[ViewSet] = (), seed: int = 0) -> None:
         """Find the object's cube and hull, collect the rays that can meet it."""
+        self._exposure = exposure_logs(views) if self.cfg.correct.exposure else None
+        even = self._evened(views)
         self._fitter = fitter = Fitter(
-            self.geometry, self.renderer, views, self.cfg, seed=seed, originals=originals
+            self.geometry, self.renderer, even, self.cfg, seed=seed, originals=originals
         )
         self.views, self.left_out, self._state = views, fitter.lost, {}
         self.centre.copy_(fitter.frame.centre)
@@ -110,8 +114,19 @@ class SDFModel(SceneModel):
         return dict(self._state) or self.fitter.state_dict()
 
     def load_fit_state(self, state: Mapping[str, Any]) -> None:
-        """Keep it for `start`."""
+        """Keep it for `start`; corrections of the views hold from now on."""
         self._state = checked_state(state)
+        if self._fitter is not None:
+            self._fitter.load_corrections(self._state)
+
+    def corrected(self, views: ViewSet) -> ViewSet:
+        """The views with the exposures and poses that were found."""
+        corrections = None if self._fitter is None else self._fitter.corrections
+        even = self._evened(views)
+        return even if corrections is None else corrections.corrected(even)
+
+    def _evened(self, views: ViewSet) -> ViewSet:
+        return views if self._exposure is None else evened(views, self._exposure)
 
     def _load_from_state_dict(self, *args: Any) -> None:
         super()._load_from_state_dict(*args)
@@ -176,7 +191,8 @@ class SDFModel(SceneModel):
         report: Callable[[str], None] | None = None,
     ) -> Mesh:
         """Extract the zero level set, without colours."""
-        how: dict[str, Any] = {"views": self.views, "device": self.device, "report": report}
+        views = None if self.views is None else self.corrected(self.views)
+        how: dict[str, Any] = {"views": views, "device": self.device, "report": report}
         return surface(self.sdf, self.bound, resolution, options, **how)
 
     @torch.no_grad()
@@ -201,7 +217,9 @@ class SDFModel(SceneModel):
         if self._base is None or self._base[0] != step:
             lowest = None
             if self.cfg.flat_base and self.views is not None:
-                lowest = lowest_seen(self.see, self.views.cameras, scale=float(self.half_side))
+                lowest = lowest_seen(
+                    self.see, self.corrected(self.views).cameras, scale=float(self.half_side)
+                )
             self._base = step, -math.inf if lowest is None else lowest
         return self._base[1]
 
@@ -259,3 +277,16 @@ def cut_short(state: Mapping[str, Any]) -> list[str]:
         f"the fit has made {made:,} of {planned:,} steps: {budget}. Give it more time "
         "(system.time_budget_s; seconds= from Python), or fewer steps (trainer.max_steps; steps=)."
     ]
+
+
+def checked_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a fit's state as numbers; of earlier versions, without the planned steps or seconds.
+
+    Raises:
+        KeyError, TypeError, ValueError: if it is no such state.
+    """
+    counts = {name: int(state[name]) for name in ("step_count", "rays", "seed")}
+    planned = {"max_steps": int(state.get("max_steps", 0))}
+    seconds = {"elapsed_s": float(state["elapsed_s"]), "seconds": float(state.get("seconds", 0))}
+    known = {name: state[name] for name in ("corrections",) if name in state}
+    return {**counts, **planned, **seconds, **known}

@@ -33,12 +33,18 @@ class HullConfig(HullOptions):
     """Optimiser steps that fit the first shape to the hull."""
 
 
-def object_in(views: ViewSet, cfg: HullConfig) -> ObjectHull:
-    """The object's cube and hull; all of the cube where masks say nothing, or are not to."""
+def object_in(views: ViewSet, cfg: HullConfig, beside_px: float = 0.0) -> ObjectHull:
+    """The object's cube and hull; all of the cube where masks say nothing, or are not to.
+
+    Args:
+        views: posed masks.
+        cfg: options.
+        beside_px: how much further masks are grown where poses are not exact.
+    """
     if not cfg.enabled:
         return whole_cube(views)
     with StageProgress("visual hull"):
-        shape = find_object(views, cfg, cfg.dilation_px)
+        shape = find_object(views, cfg, cfg.dilation_px + beside_px)
     if shape.hull is None:
         logger.warning("the masks have no visual hull: starting from a sphere")
     return shape
