@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,14 +64,21 @@ class Spots:
 
     def __init__(self, points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"]) -> None:
         self.points, self.normals = points, normals
-        self._squared = torch.einsum("nd,nd->n", points, points)
-        self._along = torch.einsum("nd,nd->n", normals, points)
+        self._columns = [values.T.contiguous().unbind(0) for values in (points, normals)]
+        self._squared = _dot(self._columns[0], self._columns[0])
+        self._along = _dot(*self._columns)
 
     def seen_from(self, centre: Float[Tensor, "3"]) -> tuple[Tensor, Tensor]:
         """Distances to a camera, and cosines of the angles between normals and the way there."""
-        squared = self._squared - 2 * (self.points @ centre) + centre @ centre
-        distance = squared.clamp(min=1e-24).sqrt()
-        return distance, (self.normals @ centre - self._along) / distance
+        place, outward = (_dot(columns, centre) for columns in self._columns)
+        distance = (self._squared - 2 * place + _dot(centre, centre)).clamp(min=1e-24).sqrt()
+        return distance, (outward - self._along) / distance
+
+
+def _dot(a: Any, b: Any) -> Tensor:
+    """Of three columns each; unlike BLAS' products, the same bits wherever they lie in memory."""
+    total: Tensor = a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+    return total
 
 
 @dataclass(frozen=True)
