@@ -159,7 +159,8 @@ class Pipeline:
             with self._data(given, options) as data:
                 system.check(data)
                 system.prepare(data)
-            open_steps = 0 if how.seconds else self.config.trainer.max_steps
+            suiting = int(system.model.choices().get("steps", 0))
+            open_steps = 0 if how.seconds else self.config.trainer.max_steps or suiting
             system.fit(how.steps or open_steps, how.seconds or system.cfg.time_budget_s)
             found = system.findings()
         found.warnings = [*said, *found.warnings]

@@ -254,8 +254,14 @@ class Experiment:
 
     def _is_past_the_end(self, training: Training) -> bool:
         """Whether the checkpoint to go on from has all the steps already; says so."""
-        step, wanted = int(self._resumed().get("global_step", 0)), self.cfg.trainer.max_steps
-        if step < wanted:
+        from studio.runs.restoring import state_refused
+
+        assert self.resume is not None
+        with state_refused(self.resume):
+            content = self._resumed()
+            step, planned = int(content.get("global_step", 0)), content.get("fitter", {})
+            wanted = self.cfg.trainer.max_steps or int(planned.get("max_steps", 0))
+        if not wanted or step < wanted:
             return False
         if training.is_first:
             print(f"training: nothing to do, {self.resume} is at step {step} of {wanted}")

@@ -28,11 +28,31 @@ class GeometryOutput:
     laplacian: Float[Tensor, " n"] | None = None
 
 
+@dataclass(frozen=True)
+class Detail:
+    """How much the pictures of a fit show.
+
+    Attributes:
+        across: pixels along the side of the object's cube: the median view's, at its middle.
+        observed: pixels that show the object, in all views together.
+        views: how many there are.
+    """
+
+    across: float
+    observed: int
+    views: int
+
+
 class Geometry(nn.Module):
     """Base of all geometries; they live in the cube [-1, 1]^3 (systems scale to and from it)."""
 
     Config: ClassVar[type]
     cfg: Any
+
+    @classmethod
+    def follows(cls, cfg: Any, detail: Detail) -> dict[str, Any]:
+        """Return values of the options that are left open, for pictures that show so much."""
+        return {}
 
     @abstractmethod
     def forward(self, points: Float[Tensor, "n 3"]) -> GeometryOutput:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from studio.geometry.base import Geometry, GeometryOutput
+from studio.geometry.base import Detail, Geometry, GeometryOutput
 from studio.ops.backend import BACKENDS, choose_backend
 from studio.ops.field import colour_network, hash_distance, hash_field, length, squareplus
 from studio.ops.hash_grid import (
@@ -29,6 +29,14 @@ from studio.ops.hash_grid import (
 from studio.plugins.ranges import OneOf, Range, Width
 from studio.plugins.registry import register
 
+SMALL = Detail(across=90, observed=60_000, views=16)
+"""What options that are left open follow where no pictures are known: 16 views of 128 px."""
+CELLS, COARSEST, FINEST_CHOSEN, GROWTH = 2.4, 256, 2048, 1.45
+"""Finest cells per pixel, the least and most of them along the cube, and the growth per level."""
+AREA, SEEN, ROWS = 1.5, 4, (15, 19)
+"""Pixels of a surface per square of those across, how often each is to be seen to count, and the
+logarithms between which rows lie: fewer save no time, more leave the processor's cache."""
+
 
 @register("geometry", "hash-sdf")
 class HashSDF(Geometry):
@@ -38,14 +46,14 @@ class HashSDF(Geometry):
     class Config:
         """Options of the hash-grid geometry."""
 
-        levels: Annotated[int, Range(1, MOST_LEVELS)] = 8
-        """Levels of the grid; 8 suit 128 px pictures, 10 suit 256 px."""
+        levels: Annotated[int, Range(0, MOST_LEVELS)] = 8
+        """Levels of the grid; 0: as many as lead from the coarsest to the finest one by steps of 1.45."""  # noqa: E501
         base_resolution: Annotated[int, Range(1, FINEST)] = 16
         """Cells a side of the coarsest level."""
-        max_resolution: Annotated[int, Range(1, FINEST)] = 256
-        """Cells a side of the finest level."""
-        log2_rows: Annotated[int, Range(1, 31)] = 15
-        """Largest number of table rows of a level, as a power of two."""
+        max_resolution: Annotated[int, Range(0, FINEST)] = 256
+        """Cells a side of the finest level; 0: by the pixels that lie across the object."""
+        log2_rows: Annotated[int, Range(0, 31)] = 15
+        """Largest number of table rows of a level, as a power of two; 0: by the pixels that show the object."""  # noqa: E501
         interpolation: Interpolation = "linear"
         """Of the grid, between the corners of a cell: linear or smoothstep."""
         hidden: Width = 64
@@ -62,12 +70,13 @@ class HashSDF(Geometry):
     def __init__(self, cfg: Config) -> None:
         super().__init__()
         self.cfg = cfg
-        growth = growth_for(cfg.levels, cfg.base_resolution, cfg.max_resolution)
+        sizes = {**vars(cfg), **self.follows(cfg, SMALL)}
+        growth = growth_for(sizes["levels"], cfg.base_resolution, sizes["max_resolution"])
         self.layout = HashGridLayout(
-            cfg.levels,
+            sizes["levels"],
             cfg.base_resolution,
             growth,
-            cfg.log2_rows,
+            sizes["log2_rows"],
             interpolation=cfg.interpolation,
         )
         width, hidden, outputs = self.layout.width, cfg.hidden, 1 + cfg.features
@@ -79,6 +88,29 @@ class HashSDF(Geometry):
         self.w2 = nn.Parameter(w2)
         self.b2 = nn.Parameter(torch.zeros(outputs))
         self.colour_net = nn.ModuleList([nn.Linear(cfg.features + 6, hidden), nn.Linear(hidden, 3)])
+
+    @classmethod
+    def follows(cls, cfg: Config, detail: Detail) -> dict[str, int]:
+        """Return the sizes of the grid that are left open.
+
+        The finest cell is smaller than a pixel, as a surface is known more finely than the pixels
+        of any one picture; rows are as many as pixels that the surface could fill, as far as the
+        pictures show it often enough.
+        """
+        found: dict[str, int] = {}
+        finest = cfg.max_resolution
+        if not finest:
+            finest = found["max_resolution"] = round(
+                min(FINEST_CHOSEN, max(COARSEST, CELLS * detail.across))
+            )
+        if not cfg.levels:
+            ratio = max(1.0, finest / cfg.base_resolution)
+            found["levels"] = 1 + round(math.log(ratio) / math.log(GROWTH))
+        if not cfg.log2_rows:
+            wanted = min(AREA * detail.across**2, detail.observed / SEEN)
+            low, high = ROWS
+            found["log2_rows"] = min(high, max(low, round(math.log2(max(wanted, 1)))))
+        return found
 
     def backend(self, device: torch.device) -> str:
         """Return what evaluates the field on a device; ``torch`` is the reference."""

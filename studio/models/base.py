@@ -31,7 +31,7 @@ class SceneModel(nn.Module):
     """Base of all models; one constructor, taking an instance of `Config` (None: its defaults).
 
     `fit` does everything at once. What saves and resumes goes step by step instead, in this order:
-    `begin`; after a resume `load_state_dict`, the optimiser's state and `load_fit_state`; then
+    `begin`; after a resume `load_fit_state`, `load_state_dict` and the optimiser's state; then
     `run_steps`.
 
     All noise is a function of the seed and the step, so a fit that is taken up again ends where an
@@ -158,6 +158,14 @@ class SceneModel(nn.Module):
 
     def load_fit_state(self, state: Mapping[str, Any]) -> None:
         """Go on, at the next `start`, where `fit_state` was taken."""
+
+    def choices(self) -> dict[str, float]:
+        """What was chosen by what the views show, by option, where the options leave it open.
+
+        Known after `begin`. "steps" are those that suit the views: what a trainer makes that is
+        given none.
+        """
+        return {}
 
     def figures(self) -> dict[str, float]:
         """Figures on the steps since the last call, for the log: rays a second, Gaussians, ..."""

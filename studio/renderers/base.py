@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from studio.cameras import Rays
-from studio.geometry.base import Geometry
+from studio.geometry.base import Detail, Geometry
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,11 @@ class Renderer(nn.Module):
 
     Config: ClassVar[type]
     seed: int = 0
+
+    @classmethod
+    def follows(cls, cfg: Any, detail: Detail) -> dict[str, Any]:
+        """Return values of the options that are left open, for pictures that show so much."""
+        return {}
 
     @abstractmethod
     def forward(

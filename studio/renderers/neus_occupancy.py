@@ -16,7 +16,7 @@ from torch import Tensor
 
 from studio.cameras import Rays
 from studio.errors import ConfigError
-from studio.geometry.base import Geometry, GeometryOutput
+from studio.geometry.base import Detail, Geometry, GeometryOutput
 from studio.geometry.instant_nsr_checkpoint import read_instant_nsr
 from studio.ops.backend import BACKENDS
 from studio.ops.composite import (
@@ -42,6 +42,10 @@ Bound = Annotated[float, Range(0, 1e9)]
 NoneOrThree = Annotated[list[Bound], Length(0, 0)] | Annotated[list[Bound], Length(3, 3)]
 
 
+SHARPNESS, SOFTEST = 2.4, 250.0
+"""Sharpness at the end per pixel across the object's cube, where it follows them, and the least."""
+
+
 @register("renderer", "neus-occupancy")
 class NeuSOccupancyRenderer(Renderer):
     """NeuS on an occupancy grid: unbiased SDF volume rendering, empty space skipped."""
@@ -56,8 +60,8 @@ class NeuSOccupancyRenderer(Renderer):
         """schedule (from sharpness_start to sharpness_end) or learned."""
         sharpness_start: Annotated[float, Range(1e-6, 1e6)] = 60.0
         """Sharpness s of the logistic density at the start of training."""
-        sharpness_end: Annotated[float, Range(1e-6, 1e6)] = 250.0
-        """Sharpness at the end; in between log-linear in the progress."""
+        sharpness_end: Annotated[float, Range(1e-6, 1e6)] | Literal[0] = 250.0
+        """Sharpness at the end; in between log-linear in the progress. 0: by the pixels that lie across the object."""  # noqa: E501
         variance: Annotated[float, Range(-1.4, 1.4)] = 0.3
         """Learned sharpness: s = exp(10 variance) at the start."""
         sharpness_limit: NoneOrThree = field(default_factory=list)
@@ -131,12 +135,20 @@ class NeuSOccupancyRenderer(Renderer):
             groups.append({"params": list(self.background.parameters()), "lr_scale": 1.0})
         return groups
 
+    @classmethod
+    def follows(cls, cfg: Config, detail: Detail) -> dict[str, float]:
+        """Return the sharpness at the end, if it is open: a surface as wide as a pixel or less."""
+        if cfg.sharpness_end:
+            return {}
+        return {"sharpness_end": float(round(max(SOFTEST, SHARPNESS * detail.across)))}
+
     @property
     def inv_s(self) -> float:
         """Present sharpness s."""
         if self.sharpness is not None:
             return float(self.sharpness().detach())
-        start, end = math.log(self.cfg.sharpness_start), math.log(self.cfg.sharpness_end)
+        sharpest = self.cfg.sharpness_end or SOFTEST
+        start, end = math.log(self.cfg.sharpness_start), math.log(sharpest)
         return math.exp(start + float(self.progress) * (end - start))
 
     @property

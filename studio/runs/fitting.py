@@ -52,6 +52,7 @@ class FitInFolder:
         self.cfg, self.run, self.system = cfg, run, system
         check_alone(cfg.trainer)
         self.options = without_apple(cfg.trainer)
+        self.steps = self.options.max_steps
         self.device = device_of(self.options)
         if self.options.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -84,12 +85,13 @@ class FitInFolder:
         write_snapshot(self.run)
         if resume is not None:
             self._take_up(resume)
+        self.steps = self.options.max_steps or int(model.choices().get("steps", 0))
         self.stored.fresh = self.step == 0
         self.signals.listen()
         try:
             system.train()
             every = system.cfg.steps_per_block
-            limits = (max(0, self.options.max_steps), system.cfg.time_budget_s)
+            limits = (max(0, self.steps), system.cfg.time_budget_s)
             losses: Mapping[str, Tensor] = {}
             for made in model.run_steps(*limits, self._checked_update(model)):
                 self.shown.open(*self._place())
@@ -110,7 +112,7 @@ class FitInFolder:
         step, options, done = self.step, self.options, self.system.model.done
         announce_choices()
         values = {f"train/{k}": float(v) for k, v in losses.items()}
-        self.shown.tell(*self._place()[:2], step, options.max_steps, values)
+        self.shown.tell(*self._place()[:2], step, self.steps, values)
         figures = {f"train/{k}": v for k, v in self.system.model.figures().items()}
         if done or self._due(options.log_every_n_steps):
             self._log({**values, **figures})
@@ -135,7 +137,7 @@ class FitInFolder:
 
     def _place(self) -> tuple[int, int, str]:
         """How much is done of how much, in what: steps, or seconds where only they are limited."""
-        steps, seconds = self.options.max_steps, self.system.cfg.time_budget_s
+        steps, seconds = self.steps, self.system.cfg.time_budget_s
         if steps > 0 or seconds <= 0:
             return self.step, max(0, steps), ""
         whole = math.ceil(seconds)
@@ -199,9 +201,9 @@ class FitInFolder:
             state = content["state_dict"]
             if not any(name.startswith("model.") for name in state):
                 state = {f"model.{name}": value for name, value in state.items()}
-            self.system.load_state_dict(state)
             if fitted := content.get("fitter"):
-                self.system.model.load_fit_state(fitted)
+                self.system.model.load_fit_state(fitted)  # first: it may change what weights fit
+            self.system.load_state_dict(state)
         return content
 
     # --- what comes after -----------------------------------------------------------------------

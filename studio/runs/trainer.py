@@ -52,6 +52,11 @@ def make_trainer(cfg: ExperimentConfig, run: RunFolder, system: Any) -> L.Traine
     from studio.runs.checkpoint_io import PlainCheckpointIO
 
     options = without_apple(shared_out(cfg.trainer))
+    if not options.max_steps:
+        raise ConfigError(
+            f"trainer.max_steps is 0 with system_type '{cfg.system_type}'.",
+            allowed="1 or more; only fits to pictures know what suits them",
+        )
     callbacks: list[Any] = [Snapshot(run), NanGuard(), *system.callbacks(), RngState()]
     if options.preview_every:
         callbacks.append(Preview(run, options.preview_every))

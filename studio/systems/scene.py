@@ -128,6 +128,7 @@ class SceneSystem(nn.Module, BaseSystem):
                     "views_given": len(views),
                     "bound": float(views.bound),
                     "picture_size": [width, height],
+                    "chosen": self.model.choices(),
                 }
             )
 

@@ -87,6 +87,7 @@ class Measure(Task):
         result = pipeline(given, progress=work.tell, cancel=work.asked, **how, **more)
         figures = dict(result.findings.figures) | {"views": len(result.views)}
         figures |= {k: v for k, v in result.model.fit_state().items() if k == "step_count"}
+        figures["chosen"] = result.model.choices()
         warnings = list(result.findings.warnings)
         if result.test_views is not None:
             figures["test"] = self._test(result.model, result.test_views, work.result)

@@ -14,6 +14,7 @@ from torch import Tensor
 from studio.errors import ConfigError, TrainingError
 from studio.geometry.base import Geometry
 from studio.models.base import check_budget
+from studio.models.object_hull import ObjectHull
 from studio.models.sdf.corrections import CorrectionConfig, Corrections
 from studio.models.sdf.given import for_fit, replaced_views
 from studio.models.sdf.loss_options import LossConfig, Losses, read_losses, weights_of
@@ -77,6 +78,7 @@ class Fitter:
         cfg: options.
         seed: of all noise.
         originals: given pictures, posed, that the views were generated from.
+        shape: where the object is, if that is known already.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Fitter:
         *,
         seed: int = 0,
         originals: Sequence[ViewSet] = (),
+        shape: ObjectHull | None = None,
     ) -> None:
         keep_freed_memory()
         self.geometry, self.renderer, self.cfg = geometry, renderer, cfg
@@ -97,7 +100,8 @@ class Fitter:
         self._rays_lately, self._spent_lately = 0, 0.0
         self.rays = cfg.rays_per_step or cfg.min_rays
         self.device = next(geometry.parameters()).device
-        shape = object_in(views, cfg.hull, cfg.correct.reach_px(views))
+        if shape is None:
+            shape = object_in(views, cfg.hull, cfg.correct.reach_px(views))
         check_surroundings(views, renderer.sees_outside, "mask" in weights_of(cfg.loss))
         self.frame, self.start_hull, self.lost = shape.frame, shape.hull, shape.lost
         if shape.around is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -17,8 +17,11 @@ from studio.geometry.base import Geometry
 from studio.mesh import Mesh, MeshOptions
 from studio.metrics.exposure import evened, exposure_logs
 from studio.models.base import SceneModel
+from studio.models.object_hull import ObjectHull
+from studio.models.sdf.capacity import chosen, detail_of, say
 from studio.models.sdf.fit import FitConfig, Fitter
 from studio.models.sdf.flat_base import lowest_seen
+from studio.models.sdf.start_shape import object_in
 from studio.models.surface import surface
 from studio.ops.visual_hull import Frame, distance_to_cells
 from studio.plugins.options import build
@@ -59,7 +62,11 @@ class SDFModel(SceneModel):
         self.register_buffer("centre", torch.zeros(3))
         self.register_buffer("half_side", torch.ones(()))
         self.register_buffer("cube", torch.ones(()))
+        self.given, self._chosen = cfg, dict[str, Any]()
+        built = {"geometry": self.geometry, "renderer": self.renderer}
+        self._parts = {name: (type(x), getattr(x, "cfg", None)) for name, x in built.items()}
         self.views: ViewSet | None = None
+        self._begun: tuple[ViewSet, tuple[ViewSet, ...], int, ObjectHull]
         self._fitter: Fitter | None = None
         self._exposure: Tensor | None = None
         self._state: Mapping[str, Any] = {}
@@ -69,17 +76,53 @@ class SDFModel(SceneModel):
     # --- the fit --------------------------------------------------------------------------------
 
     def begin(self, views: ViewSet, *, originals: Sequence[ViewSet] = (), seed: int = 0) -> None:
-        """Find the object's cube and hull, collect the rays that can meet it."""
+        """Find the object's cube and hull, collect the rays that can meet it.
+
+        Options of geometry and renderer that are left open follow from what the views show.
+        """
         self._exposure = exposure_logs(views) if self.cfg.correct.exposure else None
         even = self._evened(views)
-        self._fitter = fitter = Fitter(
-            self.geometry, self.renderer, even, self.cfg, seed=seed, originals=originals
-        )
+        shape = object_in(even, self.cfg.hull, self.cfg.correct.reach_px(even))
+        detail = detail_of(even, shape)
+        found = chosen(self._parts, detail)
+        self._choose(found, seed)
+        say(detail, found)
+        self._begun = views, tuple(originals), seed, shape
+        self._make_fitter()
+
+    def _make_fitter(self) -> None:
+        """Collect what is needed for the steps, of the present geometry and renderer."""
+        views, originals, seed, shape = self._begun
+        given: dict[str, Any] = {"seed": seed, "originals": originals, "shape": shape}
+        even = self._evened(views)
+        self._fitter = fitter = Fitter(self.geometry, self.renderer, even, self.cfg, **given)
         self.views, self.left_out, self._state = views, fitter.lost, {}
         self.centre.copy_(fitter.frame.centre)
         self.half_side.fill_(fitter.frame.half)
         self.cube.fill_(views.bound)
         self._hull_distance = self._base = None
+
+    def _choose(self, found: Mapping[str, Any], seed: int) -> None:
+        """Take values for the open options; where they are others than before, parts are new."""
+        if dict(found) == self._chosen:
+            return
+        before, self._chosen = self.cfg, dict(found)
+        groups: dict[str, Any] = {n: {**getattr(self.given, n)} for n in self._parts}
+        for key, value in found.items():
+            part, _, option = key.partition(".")
+            if option:
+                groups[part][option] = value
+        self.cfg = replace(self.given, **groups)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # of new weights: the same however often there are some
+            for name, options in groups.items():
+                if options != getattr(before, name):
+                    part = build(name, getattr(self.cfg, f"{name}_type"), options, key=name)
+                    setattr(self, name, part.to(self.device))
+
+    def choices(self) -> dict[str, float]:
+        """What the open options became, and the steps that suit the views."""
+        return dict(self._chosen)
 
     @property
     def fitter(self) -> Fitter:
@@ -110,12 +153,19 @@ class SDFModel(SceneModel):
         return self.fitter.optimizer
 
     def fit_state(self) -> dict[str, Any]:
-        """Steps, seconds and rays a step so far."""
-        return dict(self._state) or self.fitter.state_dict()
+        """Steps, seconds and rays a step so far, and what was chosen by what the views show."""
+        return dict(self._state) or {**self.fitter.state_dict(), "chosen": self.choices()}
 
     def load_fit_state(self, state: Mapping[str, Any]) -> None:
-        """Keep it for `start`; corrections of the views hold from now on."""
-        self._state = checked_state(state)
+        """Keep it for `start`; what was chosen then is kept, too, whatever would be chosen now.
+
+        Corrections of the views hold from now on.
+        """
+        checked, stored = checked_state(state), dict(state.get("chosen", {}))
+        if stored and stored != self._chosen and self._fitter is not None:
+            self._choose(stored, checked["seed"])
+            self._make_fitter()
+        self._state = checked | ({"chosen": stored} if stored else {})
         if self._fitter is not None:
             self._fitter.load_corrections(self._state)
 
