@@ -28,7 +28,7 @@ from studio.guidance.licences import CARD, licence_of
 from studio.io.pickled import TensorPickle
 from studio.io.weights import read_tensors
 from studio.io.yaml_text import Plain
-from studio.models.sdf.model import checked_state
+from studio.models.sdf.fit_state import checked_state
 from studio.plugins.options import build
 from studio.plugins.overrides import check_overrides
 from studio.plugins.sources import MOST_SOURCE, read_source

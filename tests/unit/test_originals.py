@@ -12,8 +12,8 @@ import torch
 from studio.cameras import orbit_cameras
 from studio.metrics.consistency import ViewConsistency
 from studio.metrics.likeness import Likeness, likeness
+from studio.models.sdf.fit_state import cut_short
 from studio.models.sdf.given import for_fit, replaced_views
-from studio.models.sdf.model import cut_short
 from studio.models.sdf.ray_pool import RayPool
 from studio.ops.visual_hull import Frame
 from studio.systems.findings import KNOWS, contradicting, empty, known_objects, unlike
