@@ -16,10 +16,9 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from numba import njit
+from numba import config, njit
 from numba.core import event
 from numba.core.caching import FunctionCache, IndexDataCacheFile
-from numba.core.codegen import JITCodeLibrary
 from numba.core.extending import intrinsic
 
 from studio.progress import StageProgress
@@ -27,6 +26,7 @@ from studio.progress import StageProgress
 logger = logging.getLogger(__name__)
 
 FAST = {"contract", "nsz", "arcp", "reassoc"}  # sums in any order; nan and inf stay themselves
+
 Function = Callable[..., Any]
 
 
@@ -122,7 +122,7 @@ def kernel(function: Function | None = None, **options: Any) -> Function:
     """
     if function is None:
         return functools.partial(kernel, **options)
-    dispatcher = njit(error_model="numpy", no_cfunc_wrapper=True, **options)(function)
+    dispatcher = njit(error_model="numpy", **options)(function)
     try:
         dispatcher._cache = _Cache(function)
     except RuntimeError:  # numba found no folder for its cache
@@ -139,45 +139,21 @@ def part(function: Function | None = None, **options: Any) -> Function:
     """
     if function is None:
         return functools.partial(part, **options)
-    dispatcher = njit(
-        error_model="numpy",
-        forceinline=True,
-        no_cpython_wrapper=True,
-        no_cfunc_wrapper=True,
-        **options,
-    )(function)
-    dispatcher.compile = _as_piece(dispatcher.compile, dispatcher.targetctx.codegen())
+    dispatcher = njit(error_model="numpy", forceinline=True, **options)(function)
+    dispatcher.compile = _unoptimised(dispatcher.compile)
     return dispatcher
 
 
-class _Piece(JITCodeLibrary):
-    """What a part is compiled to: code in the compiler's language, for kernels to take in.
-
-    It becomes machine code there alone, as a piece of theirs, and is optimised with them: once.
-    """
-
-    def get_pointer_to_function(self, name: str) -> int:
-        """There is none."""
-        return 0
-
-    def _optimize_final_module(self) -> None:
-        pass
-
-    def _finalize_final_module(self) -> None:
-        self._finalize_dynamic_globals()
-        self._finalized = True
-
-
-def _as_piece(compilation: Function, codegen: Any) -> Function:
-    """Let what a part needs become pieces, too."""
+def _unoptimised(compilation: Function) -> Function:
+    """Leave it to the kernel, of whose code a part becomes a piece, to optimise it: once."""
 
     def run(signature: Any) -> Any:
-        before = codegen._library_class, codegen.set_env
-        codegen._library_class, codegen.set_env = _Piece, lambda name, env: None
+        before = config.OPT
+        config.OPT = type(before)(0)
         try:
             return compilation(signature)
         finally:
-            codegen._library_class, codegen.set_env = before
+            config.OPT = before
 
     return run
 
