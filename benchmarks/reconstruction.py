@@ -48,10 +48,10 @@ class Scene:
 
 REFERENCE = "reference.ply"
 OPEN = (
-    "geometry.levels=0",
-    "geometry.max_resolution=0",
-    "geometry.log2_rows=0",
-    "renderer.sharpness_end=0",
+    "geometry.levels=null",
+    "geometry.max_resolution=null",
+    "geometry.log2_rows=null",
+    "renderer.sharpness_end=null",
 )
 """What follows from the pictures, as in configs/reconstruct.yaml; options given override it."""
 SCENES = {

@@ -84,8 +84,8 @@ class FolderName(Limit):
 class TrainerConfig:
     """How long and on what to train; what it means is the same for every system."""
 
-    max_steps: StepsOrZero = 1000
-    """Optimiser steps in all, those before a resume included; a run that has them is done. 0: as many as suit what the pictures of a fit show."""  # noqa: E501
+    max_steps: Steps | None = 1000
+    """Optimiser steps in all, those before a resume included; a run that has them is done. null: as many as suit what the pictures of a fit show."""  # noqa: E501
     accelerator: Accelerator = "auto"
     """auto takes an NVIDIA GPU when there is one. Apple GPUs are not used: they have no float64."""
     devices: Devices = 1

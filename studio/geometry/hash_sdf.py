@@ -46,14 +46,14 @@ class HashSDF(Geometry):
     class Config:
         """Options of the hash-grid geometry."""
 
-        levels: Annotated[int, Range(0, MOST_LEVELS)] = 8
-        """Levels of the grid; 0: as many as lead from the coarsest to the finest one by steps of 1.45."""  # noqa: E501
+        levels: Annotated[int, Range(1, MOST_LEVELS)] | None = 8
+        """Levels of the grid; null: as many as lead from the coarsest to the finest one by steps of 1.45."""  # noqa: E501
         base_resolution: Annotated[int, Range(1, FINEST)] = 16
         """Cells a side of the coarsest level."""
-        max_resolution: Annotated[int, Range(0, FINEST)] = 256
-        """Cells a side of the finest level; 0: by the pixels that lie across the object."""
-        log2_rows: Annotated[int, Range(0, 31)] = 15
-        """Largest number of table rows of a level, as a power of two; 0: by the pixels that show the object."""  # noqa: E501
+        max_resolution: Annotated[int, Range(1, FINEST)] | None = 256
+        """Cells a side of the finest level; null: by the pixels that lie across the object."""
+        log2_rows: Annotated[int, Range(1, 31)] | None = 15
+        """Largest number of table rows of a level, as a power of two; null: by the pixels that show the object."""  # noqa: E501
         interpolation: Interpolation = "linear"
         """Of the grid, between the corners of a cell: linear or smoothstep."""
         hidden: Width = 64
@@ -99,14 +99,14 @@ class HashSDF(Geometry):
         """
         found: dict[str, int] = {}
         finest = cfg.max_resolution
-        if not finest:
+        if finest is None:
             finest = found["max_resolution"] = round(
                 min(FINEST_CHOSEN, max(COARSEST, CELLS * detail.across))
             )
-        if not cfg.levels:
+        if cfg.levels is None:
             ratio = max(1.0, finest / cfg.base_resolution)
             found["levels"] = 1 + round(math.log(ratio) / math.log(GROWTH))
-        if not cfg.log2_rows:
+        if cfg.log2_rows is None:
             wanted = min(AREA * detail.across**2, detail.observed / SEEN)
             low, high = ROWS
             found["log2_rows"] = min(high, max(low, round(math.log2(max(wanted, 1)))))

@@ -140,9 +140,9 @@ class RunSource(Source):
 
     def _progress(self, steps: list[str]) -> tuple[int, int, float | None]:
         """Steps made, steps in all (0: open) and the last loss, as the run has noted them."""
-        total = max(0, self.trainer.max_steps)
         noted = known_json(self.run.logs / "progress.json")
-        made, loss = noted.get("step"), noted.get("loss")
+        made, loss, chosen = noted.get("step"), noted.get("loss"), noted.get("steps")
+        total = self.trainer.max_steps or (chosen if isinstance(chosen, int) else 0)
         newest = int(steps[-1].split()[-1]) if steps else 0
         made = max(made, newest) if isinstance(made, int) else newest
         return made, total, loss if isinstance(loss, float) else None
@@ -150,7 +150,7 @@ class RunSource(Source):
     @property
     def _first(self) -> int:
         """Step of the first checkpoint."""
-        every, steps = self.trainer.checkpoint_every, max(0, self.trainer.max_steps)
+        every, steps = self.trainer.checkpoint_every, self.trainer.max_steps or 0
         return min(every, steps) if every and steps else every or steps
 
     def _problems(self) -> list[str]:

@@ -60,8 +60,8 @@ class NeuSOccupancyRenderer(Renderer):
         """schedule (from sharpness_start to sharpness_end) or learned."""
         sharpness_start: Annotated[float, Range(1e-6, 1e6)] = 60.0
         """Sharpness s of the logistic density at the start of training."""
-        sharpness_end: Annotated[float, Range(1e-6, 1e6)] | Literal[0] = 250.0
-        """Sharpness at the end; in between log-linear in the progress. 0: by the pixels that lie across the object."""  # noqa: E501
+        sharpness_end: Annotated[float, Range(1e-6, 1e6)] | None = 250.0
+        """Sharpness at the end; in between log-linear in the progress. null: by the pixels that lie across the object."""  # noqa: E501
         variance: Annotated[float, Range(-1.4, 1.4)] = 0.3
         """Learned sharpness: s = exp(10 variance) at the start."""
         sharpness_limit: NoneOrThree = field(default_factory=list)
@@ -138,7 +138,7 @@ class NeuSOccupancyRenderer(Renderer):
     @classmethod
     def follows(cls, cfg: Config, detail: Detail) -> dict[str, float]:
         """Return the sharpness at the end, if it is open: a surface as wide as a pixel or less."""
-        if cfg.sharpness_end:
+        if cfg.sharpness_end is not None:
             return {}
         return {"sharpness_end": float(round(max(SOFTEST, SHARPNESS * detail.across)))}
 

@@ -52,7 +52,7 @@ class FitInFolder:
         self.cfg, self.run, self.system = cfg, run, system
         check_alone(cfg.trainer)
         self.options = without_apple(cfg.trainer)
-        self.steps = self.options.max_steps
+        self.steps = self.options.max_steps or 0
         self.device = device_of(self.options)
         if self.options.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

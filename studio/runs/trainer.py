@@ -52,9 +52,9 @@ def make_trainer(cfg: ExperimentConfig, run: RunFolder, system: Any) -> L.Traine
     from studio.runs.checkpoint_io import PlainCheckpointIO
 
     options = without_apple(shared_out(cfg.trainer))
-    if not options.max_steps:
+    if options.max_steps is None:
         raise ConfigError(
-            f"trainer.max_steps is 0 with system_type '{cfg.system_type}'.",
+            f"trainer.max_steps is null with system_type '{cfg.system_type}'.",
             allowed="1 or more; only fits to pictures know what suits them",
         )
     callbacks: list[Any] = [Snapshot(run), NanGuard(), *system.callbacks(), RngState()]

@@ -18,7 +18,7 @@ from studio.renderers.neus_occupancy import NeuSOccupancyRenderer as Renderer
 from studio.views import ViewSet
 from tests.unit import public_scenes as made
 
-OPEN = {"levels": 0, "max_resolution": 0, "log2_rows": 0}
+OPEN = {"levels": None, "max_resolution": None, "log2_rows": None}
 SIZES = [SMALL, Detail(170, 400_000, 36), Detail(300, 4_000_000, 100), Detail(600, 16_000_000, 100)]
 
 
@@ -37,7 +37,7 @@ def views() -> ViewSet:
 def test_small_pictures_get_what_they_always_had() -> None:
     cfg = HashSDF.Config(**OPEN)
     assert HashSDF.follows(cfg, SMALL) == {"max_resolution": 256, "levels": 8, "log2_rows": 15}
-    assert Renderer.follows(Renderer.Config(sharpness_end=0), SMALL) == {"sharpness_end": 250.0}
+    assert Renderer.follows(Renderer.Config(sharpness_end=None), SMALL) == {"sharpness_end": 250.0}
     assert steps_for(SMALL) == 4000
     assert HashSDF(cfg).layout == HashSDF(HashSDF.Config()).layout, "without pictures, too"
 
@@ -47,7 +47,9 @@ def test_more_pixels_get_more_of_everything() -> None:
     for name in OPEN:
         sizes = [grid[name] for grid in grids]
         assert sizes == sorted(sizes) and sizes[0] < sizes[2]
-    ends = [Renderer.follows(Renderer.Config(sharpness_end=0), d)["sharpness_end"] for d in SIZES]
+    ends = [
+        Renderer.follows(Renderer.Config(sharpness_end=None), d)["sharpness_end"] for d in SIZES
+    ]
     steps = [steps_for(detail) for detail in SIZES]
     assert ends == sorted(set(ends)) and steps == sorted(set(steps))
     few = Detail(300, 100_000, 3)
@@ -67,7 +69,7 @@ def test_given_options_win() -> None:
 
 
 def test_a_model_takes_what_its_views_ask_for(views: ViewSet, tmp_path: Path) -> None:
-    fit = model({**OPEN, "max_resolution": 40}, {"sharpness_end": 0})
+    fit = model({**OPEN, "max_resolution": 40}, {"sharpness_end": None})
     fit.begin(views, seed=1)
     chosen = fit.choices()
     assert set(chosen) == {
@@ -78,7 +80,7 @@ def test_a_model_takes_what_its_views_ask_for(views: ViewSet, tmp_path: Path) ->
     }
     assert fit.cfg.geometry["levels"] == chosen["geometry.levels"] == fit.geometry.layout.levels
     assert fit.cfg.geometry["max_resolution"] == 40
-    again = model({**OPEN, "max_resolution": 40}, {"sharpness_end": 0})
+    again = model({**OPEN, "max_resolution": 40}, {"sharpness_end": None})
     again.begin(views, seed=1)
     weights = fit.geometry.state_dict()
     assert all(torch.equal(weights[k], v) for k, v in again.geometry.state_dict().items())
@@ -101,7 +103,7 @@ def test_a_resumed_fit_keeps_what_was_chosen(views: ViewSet) -> None:
         "steps": 7,
     }
     state = {**before.fit_state(), "chosen": chosen, "step_count": 1, "max_steps": 7}
-    now = model(OPEN, {"sharpness_end": 0})
+    now = model(OPEN, {"sharpness_end": None})
     now.begin(views)
     assert now.geometry.layout != before.geometry.layout
     now.load_fit_state(state)

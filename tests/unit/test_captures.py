@@ -611,6 +611,7 @@ def test_layouts_that_hold_each_others_files_are_asked_in_order() -> None:
         "transforms",
         "dtu",
         "colmap",
+        "nsvf",
         "wonder3d",
         "eschernet",
         "syncdreamer-16",

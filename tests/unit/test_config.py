@@ -95,7 +95,7 @@ def test_overrides_reach_plugins(project: Path) -> None:
         (["system.lrr=1"], ["'system.lrr'", "did you mean 'system.lr'"]),
         (["system.lr=fast"], ["system.lr is 'fast'", "which is not a number"]),
         (["trainer.max_step=1"], ["did you mean 'trainer.max_steps'"]),
-        (["trainer.max_steps=-1"], ["trainer.max_steps is -1", "0 to 1000000000"]),
+        (["trainer.max_steps=0"], ["trainer.max_steps is 0", "1 to 1000000000"]),
         (["seed.x=1"], ["seed"]),
         (["name.x=1"], ["name is 'tiny', which has no options"]),
         (["name=a/b"], ["name is 'a/b'", "folder name"]),

@@ -456,7 +456,7 @@ def test_progress_is_in_seconds_where_only_they_are_limited(
         fitted.cfg.time_budget_s = 30.0
         fitter.max_steps, fitter.seconds, fitter.elapsed_s = 0, 30.0, 6.0
         assert fit._place() == (20, 1000, "")  # steps decide
-        fit.options = replace(fit.options, max_steps=-1)
+        fit.steps = 0
         assert fit._place() == (6, 30, "s")
     finally:
         fitter.max_steps, fitter.seconds, fitter.step_count, fitter.elapsed_s = before
@@ -474,5 +474,11 @@ def test_what_is_fitted_is_recorded(tmp_path: Path, caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.INFO):
         Reconstruction(small_config(), run=run).set_views(views)
     figures = json.loads((tmp_path / "metrics.json").read_text())
-    assert figures == {"views": 10, "views_given": 11, "bound": 0.5, "picture_size": [24, 24]}
+    assert figures == {
+        "views": 10,
+        "views_given": 11,
+        "bound": 0.5,
+        "picture_size": [24, 24],
+        "chosen": {"steps": 2000},
+    }
     assert "fitting 10 of 11 views of 24x24 px in a cube that reaches to 0.5" in caplog.text
