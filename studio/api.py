@@ -13,6 +13,7 @@ often, and once it returns True the work ends with `studio.Cancelled`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 
 from studio.config import ExperimentConfig, check_experiment, read_experiment
 from studio.data.base import ConditionData, SceneData
-from studio.errors import StudioError, WeightsError
+from studio.errors import ConfigError, StudioError, WeightsError
 from studio.guidance.base import Guidance
 from studio.guidance.json_files import read_json
 from studio.io import shipped
@@ -60,6 +61,11 @@ def load(
 
 def configured(config: str | Path, options: Mapping[str, Any] | None = None) -> ExperimentConfig:
     """Read and check what `load` loads; see there."""
+    if not isinstance(config, (str, os.PathLike)):
+        raise ConfigError(
+            f"the config is of type {type(config).__name__}.",
+            allowed="a path, or a name that `studio list` shows",
+        )
     path = Path(config)
     if path.is_dir():
         method = method_of(path)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from studio.errors import Cancelled, StudioError
+from studio.errors import Cancelled, ConfigError, StudioError
 
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
 """What torchrun, Lightning and SLURM number processes and machines by."""
@@ -56,7 +56,16 @@ def listening(
     Args:
         tell: called when a stage begins and after each of its steps.
         cancel: asked at the same moments; once it says True, `Cancelled` is raised there.
+
+    Raises:
+        ConfigError: if one of them is no function.
     """
+    for name, given, signature in (
+        ("progress", tell, "(done, total, label)"),
+        ("cancel", cancel, "()"),
+    ):
+        if given is not None and not callable(given):
+            raise ConfigError(f"{name} is {given!r}.", allowed=f"a function {name}{signature}")
     told, asked = _listener.set(tell), _cancel.set(cancel)
     try:
         yield

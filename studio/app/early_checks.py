@@ -60,6 +60,12 @@ def check_early(
     checkpoint = text_of(content.get("checkpoint"))
     if checkpoint and not Path(checkpoint).exists():
         raise WeightsError(f"the checkpoint {checkpoint} does not exist.")
+    if checkpoint and Path(checkpoint).is_dir():
+        raise WeightsError(
+            f"checkpoint is the folder {checkpoint}.",
+            allowed="a .ckpt file, such as ckpts/last.ckpt in a run folder",
+            hint=f"resume={checkpoint} goes on with that run",
+        )
 
 
 def _check_values(options: Mapping[str, Option], given: Mapping[str, Any], key: str) -> None:

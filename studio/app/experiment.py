@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.app.console import say_found, say_stopped
 from studio.config import ExperimentConfig, save_experiment
-from studio.errors import ConfigError, Terminated
+from studio.errors import ConfigError, Terminated, WeightsError
 from studio.plugins.discovery import find
 from studio.plugins.options import build
 from studio.progress import StageProgress, first_process
@@ -108,16 +108,21 @@ class Experiment:
             self._say_start()
             run.create()
             self._write_provenance()
-        training.open_logs()
-        system.to(training.device)
-        system.prepare(data)
-        if "train" in verbs:
-            if cfg.checkpoint:
-                training.restore(Path(cfg.checkpoint))
-            if (code := self._fit(training, system)) != 0:
-                return code
-        elif start is not None:
-            training.restore(start)
+        try:
+            training.open_logs()
+            system.to(training.device)
+            system.prepare(data)
+            if "train" in verbs:
+                if cfg.checkpoint:
+                    training.restore(Path(cfg.checkpoint))
+                if (code := self._fit(training, system)) != 0:
+                    return code
+            elif start is not None:
+                training.restore(start)
+        except (ConfigError, WeightsError):  # the folder's results are of the config before
+            if training.is_first and self.resume is not None:
+                self._put_back_config()
+            raise
         return self._finish(training, system)
 
     # --- before anything is written -------------------------------------------------------------
@@ -190,6 +195,13 @@ class Experiment:
             earlier = len(list(run.configs.glob("config-*.yaml")))
             target.replace(run.configs / f"config-{earlier + 1}.yaml")
         save_experiment(self.cfg, target)
+
+    def _put_back_config(self) -> None:
+        """Undo what a resume that is refused has written over the run's own config."""
+        configs = self.run_folder.configs
+        earlier = len(list(configs.glob("config-*.yaml")))
+        if earlier:
+            (configs / f"config-{earlier}.yaml").replace(configs / "config.yaml")
 
     # --- work -----------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from studio.errors import ConfigError
 from studio.io.yaml_text import MOST_DIGITS, Plain, Word
 from studio.plugins.beside import beside_config, beside_slots, full_key
 from studio.plugins.discovery import find
-from studio.plugins.ranges import Limit, OwnForm, Registered, described
+from studio.plugins.ranges import Installed, Limit, OwnForm, Registered, described
 
 C = TypeVar("C")
 TRUTH = {
@@ -164,6 +164,12 @@ def _limited(given: Any, made: Any, metadata: tuple[Any, ...], key: str, whole: 
             continue
         if isinstance(limit, Registered):
             find(limit.kind, made, key=key)  # says what there is; some show up on import only
+        elif isinstance(limit, Installed) and made in limit.words:
+            package = limit.packages[made][0]
+            raise ConfigError(
+                f"{key} is {made!r}, which needs a package that is not installed here.",
+                hint=f"pip install {package}",
+            )
         else:
             raise _refusal(given, key, whole)
     return made

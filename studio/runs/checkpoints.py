@@ -73,7 +73,7 @@ def _unreadable(path: Path, error: BaseException | None) -> WeightsError:
         f"{path} is damaged or cut short: {path.stat().st_size} bytes that torch cannot read.",
         hint=f"the last good checkpoint is {good}: resume={good}"
         if good
-        else f"there is no other good checkpoint in {path.parent}; start again without resume",
+        else f"there is no other good checkpoint in {path.parent}: give another file, or none",
     )
 
 

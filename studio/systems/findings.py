@@ -137,14 +137,18 @@ def misplaced(found: Agreement, views: ViewSet) -> list[str]:
     ]
     which = ", ".join(named) + (f" and {len(wrong) - NAMED} more" if len(wrong) > NAMED else "")
     count = f"{len(wrong)} of {len(found.iou)}"
-    small = statistics.median(found.offsets) < SMALL if found.offsets else False
+    off = statistics.median(found.offsets) if found.offsets else 1.0
+    all_of_them = off > SLIGHT or 2 * len(wrong) > len(found.iou)
     way_out = (
-        f" Errors this small {CORRECTED}." if small and 2 * len(wrong) > len(found.iou) else ""
+        f" All cameras seem to be a little off, the middles of outlines by {off:.1%} of a "
+        f"picture's side (median): errors this small {CORRECTED}."
+        if all_of_them and off < SMALL
+        else ""
     )
     return [
         f"the poses contradict the pictures: {count} cameras see another surface than their "
-        f"pictures show. The worst: {which}; right ones have an outline of 90% and more. "
-        f"`studio view` of the capture shows each camera with its picture.{way_out}"
+        f"pictures show. The worst: {which}; where poses are right, outlines overlap by 90% and "
+        f"more. `studio view` of the capture shows each camera with its picture.{way_out}"
     ]
 
 
@@ -193,9 +197,12 @@ def slightly_misplaced(found: Agreement) -> list[str]:
     ]
 
 
-def unevenly_exposed(views: ViewSet) -> list[str]:
-    """Say that pictures differ in brightness or tint, if they do."""
-    some = views.select(list(range(0, len(views), -(-len(views) // MOST_COMPARED))))
+def unevenly_exposed(views: ViewSet, found: Agreement) -> list[str]:
+    """Say that pictures differ in brightness or tint, if they do; others' outlines do not count."""
+    right = [k for k, iou in zip(found.index, found.iou, strict=True) if iou >= OTHER_IOU]
+    if len(right) < 2:
+        return []
+    some = views.select(right[:: -(-len(right) // MOST_COMPARED)])
     spread = float(exposure_logs(some).std(0, correction=0).max())
     if spread < UNEVEN:
         return []

@@ -63,7 +63,7 @@ def against_pictures(model: SceneModel, views: ViewSet) -> Findings:
     if compared.index:
         found.figures["agreement"] = figures_of(compared, views)
         found.alarms += misplaced(compared, views)
-        found.warnings += unevenly_exposed(views)
+        found.warnings += unevenly_exposed(views, compared)
         if not found.alarms and (said := slightly_misplaced(compared)):
             found.warnings += wrong_lens(focal_length(views)) or said
     return found

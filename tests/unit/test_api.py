@@ -314,6 +314,10 @@ def test_a_folder_of_weights_is_enough() -> None:
 def test_what_cannot_be_loaded(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean epidiff-neus"):
         studio.load("epidif-neus")
+    with pytest.raises(ConfigError, match="the config is of type NoneType"):
+        studio.load(None)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="progress is 5"):
+        studio.load("epidiff-neus", progress=5)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="is trained, not called"):
         studio.load("train/nano-vae")
     with pytest.raises(ConfigError, match="did you mean 'system.guidance.steps'"):

@@ -251,10 +251,12 @@ def test_truncated_checkpoint_names_the_previous_one(
 
 def test_checkpoint_of_another_model(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_here("--config", "tiny.yaml", "--train", "trainer.max_steps=2") == 0
+    own = (RUN / "configs" / "config.yaml").read_bytes()
     for verb in ("--train", "--export"):
         capsys.readouterr()
         assert run_here("--config", "tiny.yaml", verb, "resume=last", "system.width=8") == 2
         assert "does not fit this config's model" in capsys.readouterr().err
+        assert (RUN / "configs" / "config.yaml").read_bytes() == own, "the run's own stays"
 
 
 @pytest.mark.parametrize(

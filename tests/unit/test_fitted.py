@@ -19,7 +19,12 @@ from studio.jobs.tasks.make import Make
 from studio.metrics.agreement import Agreement
 from studio.metrics.consistency import reduced
 from studio.metrics.field_of_view import FocalLength, focal_length
-from studio.systems.findings import misplaced, slightly_misplaced, wrong_lens
+from studio.systems.findings import (
+    misplaced,
+    slightly_misplaced,
+    unevenly_exposed,
+    wrong_lens,
+)
 from studio.systems.fitted import against_pictures
 from studio.views import ViewSet
 from tests.unit.test_captures import photograph
@@ -121,6 +126,21 @@ def test_poses_that_are_a_little_off_are_told_and_what_corrects_them() -> None:
     assert "poses contradict" in alarm and alarm.endswith(
         "system.correct.poses=true (scene model sdf)."
     )
+    one = replace(compared, iou=(0.7, 0.9, 0.9))  # the worst of many that are all a little off
+    (alarm,) = misplaced(one, VIEWS)
+    assert "1 of 3" in alarm and "system.correct.poses=true" in alarm
+    (alarm,) = misplaced(replace(one, offsets=(0.1, 0.001, 0.002)), VIEWS)
+    assert "correct" not in alarm, "one that is wrong among right ones"
+
+
+def test_brightness_of_pictures_of_another_object_does_not_count() -> None:
+    images = VIEWS.images.clone()
+    images[:2, :3] *= 0.5
+    mixed = replace(VIEWS, images=images)
+    every = tuple(range(len(VIEWS)))
+    right = Agreement(every, (20.0,) * len(every), (0.95,) * len(every))
+    assert unevenly_exposed(mixed, right)
+    assert not unevenly_exposed(mixed, replace(right, iou=(0.5, 0.5, *right.iou[2:])))
 
 
 def test_a_wrong_field_of_view_is_told_from_wrong_poses() -> None:
