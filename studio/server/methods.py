@@ -109,7 +109,8 @@ def _method(name: str, content: Mapping[str, Any]) -> Method:
     scale = "official" if name.startswith("official/") else "nano" if kind == "guidance" else ""
     there, licence = _weights(kind, method, system.get(kind, {}))
     summary = _summary(shipped.config_file(name))
-    steps = int(str(content.get("trainer", {}).get("max_steps", 1000) or 0))
+    asked = str(content.get("trainer", {}).get("max_steps", 1000))
+    steps = 0 if asked == "null" else int(asked)  # null: known when the pictures are
     plugin = plugins.catalogue().lookup(kind, method)
     title = (plugin.summary if plugin else method).split(":")[0]
     return Method(
