@@ -9,7 +9,7 @@ from PIL import Image, ImageChops
 
 from tests.conftest import REPOSITORY
 
-PATIENCE = 240.0
+PATIENCE = 600.0
 """Seconds; a busy machine takes long."""
 CAR = REPOSITORY / "load" / "images" / "car.png"
 FEW = {"Steps of the fit": "20", "Resolution": "48", "Faces": "2000"}

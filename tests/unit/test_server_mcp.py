@@ -81,7 +81,7 @@ def test_the_example_of_the_docs_runs(address: str, tmp_path: Path) -> None:
     (tmp_path / "client.py").write_text(code.replace("http://127.0.0.1:7860", address))
     (tmp_path / "car.png").write_bytes(CAR.read_bytes())
     done = subprocess.run(
-        [sys.executable, "client.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "client.py"], cwd=tmp_path, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "car.glb").read_bytes()[:4] == b"glTF"
