@@ -159,9 +159,10 @@ class Pipeline:
             with self._data(given, options) as data:
                 system.check(data)
                 system.prepare(data)
-            suiting = int(system.model.choices().get("steps", 0))
-            open_steps = 0 if how.seconds else self.config.trainer.max_steps or suiting
-            system.fit(how.steps or open_steps, how.seconds or system.cfg.time_budget_s)
+            steps = how.steps
+            if not steps and not how.seconds:
+                steps = system.model.steps_to_make(self.config.trainer.max_steps)
+            system.fit(steps, how.seconds or system.cfg.time_budget_s)
             found = system.findings()
         found.warnings = [*said, *found.warnings]
         return Result(system, found)

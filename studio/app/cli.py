@@ -108,7 +108,7 @@ def _dispatch(words: list[str]) -> int:
             "--evaluate pred=... reference=... [protocol=...] [out=...]",
             hint="export first, then evaluate the exported file",
         )
-        from studio.evaluation import run_evaluation
+        from studio.evaluation.record import run_evaluation
 
         return run_evaluation(options.overrides)
     if options.prepare:

@@ -162,10 +162,20 @@ class SceneModel(nn.Module):
     def choices(self) -> dict[str, float]:
         """What was chosen by what the views show, by option, where the options leave it open.
 
-        Known after `begin`. "steps" are those that suit the views: what a trainer makes that is
-        given none.
+        Known after `begin`. "steps" are those that suit the views, for `steps_to_make`.
         """
         return {}
+
+    def steps_to_make(self, asked: int | None) -> int:
+        """Steps of a fit: as many as are asked for, else those that suit the views.
+
+        Args:
+            asked: None or 0: none in particular.
+
+        Returns:
+            What `start` takes, known after `begin`; 0 where nothing says how many.
+        """
+        return asked or int(self.choices().get("steps", 0))
 
     def figures(self) -> dict[str, float]:
         """Figures on the steps since the last call, for the log: rays a second, Gaussians, ..."""

@@ -85,7 +85,7 @@ class FitInFolder:
         write_snapshot(self.run)
         if resume is not None:
             self._take_up(resume)
-        self.steps = self.options.max_steps or int(model.choices().get("steps", 0))
+        self.steps = model.steps_to_make(self.options.max_steps)
         self.stored.fresh = self.step == 0
         self.signals.listen()
         try:

@@ -232,22 +232,20 @@ def encode_ring_views(vae: Any, ring_views: RingViews, cache: Path, batch: int =
     n, v = images.shape[:2]
     encoder = {k: t for k, t in vae.state_dict().items() if k.startswith(("encoder", "quant"))}
     path = cache / f"{hash_of(encoder, list(images.shape), images[:: n // 8 + 1])}.npy"
-    shape = (
-        n,
-        v,
-        *encode_batch(vae, ring_views.pixels(np.zeros(1, int), np.zeros(1, int))).shape[1:],
-    )
+
+    def latents_of(which: np.ndarray) -> np.ndarray:
+        return encode_batch(vae, ring_views.pixels(which // v, which % v)).half().numpy()
 
     def rows(first: int, end: int) -> np.ndarray:
-        which = np.arange(first * v, end * v)
-        latents = encode_batch(vae, ring_views.pixels(which // v, which % v))
-        return latents.half().numpy().reshape(-1, *shape[1:])
+        latents = latents_of(np.arange(first * v, end * v))
+        return latents.reshape(-1, v, *latents.shape[1:])
 
     if not path.is_file():
+        shape = (n, v, *latents_of(np.zeros(1, int)).shape[1:])
         at_once = max(1, batch // v)
         grow_array(path, shape, np.float16, rows, label="latents of objects", at_once=at_once)
     with reading(path, hint="Remove it: it is made again."):
         latents = torch.from_numpy(np.load(path, mmap_mode="c"))
-        if latents.shape != shape or latents.dtype != torch.float16:
+        if latents.ndim != 5 or latents.shape[:2] != (n, v) or latents.dtype != torch.float16:
             raise ValueError(f"it holds {latents.dtype} of shape {list(latents.shape)}")
     return replace(ring_views, latents=latents)

@@ -70,8 +70,11 @@ def test_given_options_win() -> None:
 
 def test_a_model_takes_what_its_views_ask_for(views: ViewSet, tmp_path: Path) -> None:
     fit = model({**OPEN, "max_resolution": 40}, {"sharpness_end": None})
+    assert fit.steps_to_make(None) == 0, "without views nothing says how many"
     fit.begin(views, seed=1)
     chosen = fit.choices()
+    assert fit.steps_to_make(None) == fit.steps_to_make(0) == chosen["steps"] > 5
+    assert fit.steps_to_make(5) == 5
     assert set(chosen) == {
         "geometry.levels",
         "geometry.log2_rows",

@@ -14,7 +14,7 @@ import trimesh
 
 from studio.app.cli import main
 from studio.cameras import orbit_cameras
-from studio.evaluation import turned
+from studio.evaluation.meshes import turned
 from studio.io.images import save_png
 from studio.mesh import Mesh
 from studio.metrics.lpips import expected_shapes

@@ -22,9 +22,11 @@ from studio.app.cli import main
 from studio.cameras import orbit_cameras
 from studio.data.training.batches import ItemBatches, Parts
 from studio.data.training.ring_views import RingBatches, RingViews, ring_batch
+from studio.errors import DataError
 from studio.guidance.autoencoder import build_vae, decode, encode, start_from_pca
 from studio.runs.folder import RUN_VARIABLE
-from studio.systems.guidance_training import item_object, ring_object
+from studio.systems import guidance_training
+from studio.systems.guidance_training import encode_ring_views, item_object, ring_object
 from tests.conftest import REPOSITORY, environment
 
 CONFIG = """
@@ -109,6 +111,29 @@ def test_validation_objects_of_items_are_what_the_item_holds(several: bool) -> N
     torch.testing.assert_close(found.views.images[:, :3] * 2 - 1, item["images"])
     torch.testing.assert_close(found.references.images[0, :3] * 2 - 1, item["cond_image"])
     torch.testing.assert_close(found.references.cameras.c2w, ring.cameras.c2w[[0, 3][:count]])
+
+
+def test_latents_are_encoded_once_and_read_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    vae = build_vae({"block_out_channels": [8], "norm_num_groups": 4, "latent_channels": 3})
+    made = encode_ring_views(vae, ring_views(), tmp_path, batch=16)
+    assert made.latents is not None and made.latents.shape == (3, 8, 3, 16, 16)
+    pixels = ring_views().pixels(np.array([1]), np.array([5]))
+    wanted = encode(vae, pixels)[0].half()
+    torch.testing.assert_close(made.latents[1, 5], wanted, rtol=1e-2, atol=1e-3)
+
+    def refuse(*_: Any) -> torch.Tensor:
+        raise AssertionError("nothing is left to be encoded")
+
+    monkeypatch.setattr(guidance_training, "encode_batch", refuse)
+    again = encode_ring_views(vae, ring_views(), tmp_path)
+    assert again.latents is not None and torch.equal(again.latents, made.latents)
+    (file,) = tmp_path.glob("*.npy")
+    np.save(file, np.zeros((3, 8, 3), np.float16))
+    with pytest.raises(DataError, match="shape \\[3, 8, 3\\]"):
+        encode_ring_views(vae, ring_views(), tmp_path)
 
 
 class Items(Dataset):

@@ -48,7 +48,8 @@ LIGHT = [
     ),
     *("app/experiment.py", "captures/even_background.py", "captures/shadows.py"),
     "ops/schedule.py",
-    *("__init__.py", "errors.py", "config.py", "progress.py", "evaluation.py"),
+    *("__init__.py", "errors.py", "config.py", "progress.py"),
+    *(f"evaluation/{p.name}" for p in sorted((PACKAGE / "evaluation").glob("*.py"))),
 ]
 OPTIONAL = {
     "nerfacc",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -67,38 +68,46 @@ def scene(**options: Any) -> tuple[HashSDF, RaySamples, Tensor, Tensor]:
     return geometry, samples, target, torch.rand(rays, 3)
 
 
-def native(
-    geometry: HashSDF,
-    samples: RaySamples,
-    target: Tensor,
-    background: Tensor | None,
-    sections: Sections,
-    losses: RayLosses,
-    pairs: tuple[Tensor, Tensor] | None,
-    smooth: float,
-) -> tuple[list[float], list[Tensor]]:
-    made = fit_pass(geometry)
-    count = 0 if pairs is None else pairs[0].shape[1]
-    weights = made.render(samples, target, background, sections, losses, pairs=count)
-    errors = made.finish(*(pairs or ()), smooth=smooth)
+@dataclass(frozen=True)
+class Step:
+    """What one step is made of."""
+
+    geometry: HashSDF
+    samples: RaySamples
+    target: Tensor
+    background: Tensor | None
+    sections: Sections
+    losses: RayLosses
+    pairs: tuple[Tensor, Tensor] | None
+    smooth: float = 0.1
+
+
+Found = tuple[list[float], list[Tensor]]
+"""The errors, and the samples' weights before the gradients of all parameters."""
+
+
+def native(case: Step) -> Found:
+    made = fit_pass(case.geometry)
+    weights = made.render(
+        case.samples,
+        case.target,
+        case.background,
+        case.sections,
+        case.losses,
+        pairs=0 if case.pairs is None else case.pairs[0].shape[1],
+    )
+    errors = made.finish(*(case.pairs or ()), smooth=case.smooth)
     named = dict(zip(map(id, made.parameters), made.grads, strict=True))
-    return [*errors], [weights, *(named[id(p)].clone() for p in geometry.parameters())]
+    return [*errors], [weights, *(named[id(p)].clone() for p in case.geometry.parameters())]
 
 
-def twin(
-    geometry: HashSDF,
-    samples: RaySamples,
-    target: Tensor,
-    background: Tensor | None,
-    sections: Sections,
-    losses: RayLosses,
-    pairs: tuple[Tensor, Tensor] | None,
-    smooth: float,
-) -> tuple[list[float], list[Tensor]]:
+def twin(case: Step) -> Found:
     """The same in double precision by tensor operations."""
-    geometry = copy.deepcopy(geometry).double()
+    samples, sections, losses, pairs = case.samples, case.sections, case.losses, case.pairs
+    geometry = copy.deepcopy(case.geometry).double()
     geometry.cfg = HashSDF.Config(**{**vars(geometry.cfg), "backend": "torch"})
-    points, along, target = samples.points.double(), samples.directions.double(), target.double()
+    points, along = samples.points.double(), samples.directions.double()
+    target = case.target.double()
     field = geometry(points.T)
     how = (sections.inv_s, sections.exact)
     alpha, normal = neus_sections_reference(
@@ -106,7 +115,8 @@ def twin(
     )
     rgb = geometry.colour(points.T, normal.T, along.T, field.feature)
     sums, mask, weights = composite_reference(alpha, rgb.T, samples.offsets)
-    behind = torch.zeros(len(target), 3).double() if background is None else background.double()
+    behind = torch.zeros(len(target), 3) if case.background is None else case.background
+    behind = behind.double()
     opaque, seen = target[:, 3:], sums.T + (1 - mask)[:, None] * behind
     error = L.COLOUR_ERRORS[losses.colour_norm](
         seen - target[:, :3] * opaque - behind * (1 - opaque)
@@ -117,7 +127,7 @@ def twin(
     if pairs is not None:
         near, far = (geometry(p.double().T).gradient for p in pairs)
         parts[3] = L.normal_smoothness(near, far)
-    factors = (losses.colour, losses.mask, losses.eikonal, smooth)
+    factors = (losses.colour, losses.mask, losses.eikonal, case.smooth)
     loss = sum(factor * part for factor, part in zip(factors, parts, strict=True))
     assert isinstance(loss, Tensor)
     grads = torch.autograd.grad(loss, list(geometry.parameters()))
@@ -147,9 +157,9 @@ def test_losses_and_gradients_equal_autograd(name: str) -> None:
     near = torch.rand(3, 100, generator=generator) - 0.5
     pairs = (near, near + 0.02 * torch.randn(3, 100, generator=generator)) if smooth else None
     behind = background if with_background else None
-    case = (geometry, samples, target, behind, sections, RayLosses(**losses), pairs, 0.1)
-    errors, found = native(*case)
-    wanted_errors, wanted = twin(*case)
+    case = Step(geometry, samples, target, behind, sections, RayLosses(**losses), pairs)
+    errors, found = native(case)
+    wanted_errors, wanted = twin(case)
     torch.testing.assert_close(
         torch.tensor(errors).double(), torch.tensor(wanted_errors).double(), rtol=1e-5, atol=1e-7
     )
@@ -157,7 +167,7 @@ def test_losses_and_gradients_equal_autograd(name: str) -> None:
         scale = float(expected.abs().max())
         torch.testing.assert_close(value.double(), expected, rtol=1e-4, atol=2e-5 * scale + 1e-12)
     with threads(2):
-        again = native(*case)
+        again = native(case)
     assert again[0] == errors, "the number of threads changes no bit"
     assert all(torch.equal(a, b) for a, b in zip(again[1], found, strict=True))
 

@@ -38,7 +38,7 @@ def _dataclasses() -> list[type]:
     from studio.app.epipolar_pictures import PictureConfig
     from studio.data.training.filter_views import FilterConfig
     from studio.data.training.nmr_shards import PrepareConfig
-    from studio.evaluation import EvaluateConfig
+    from studio.evaluation.options import EvaluateConfig
 
     waiting: list[type] = [ExperimentConfig, TrainerConfig, FilterConfig, PrepareConfig]
     waiting += [PictureConfig, EvaluateConfig]
@@ -294,7 +294,7 @@ def test_words_are_those_of_the_tables() -> None:
     """Words that stand beside the option, since what knows them loads torch."""
     from studio.data.training.eschernet_eval_frames import SetName
     from studio.data.training.eschernet_eval_sets import SETS
-    from studio.evaluation import EvaluateConfig
+    from studio.evaluation.options import EvaluateConfig
     from studio.metrics.protocols import PROTOCOLS
     from studio.runs.trainer import PRECISIONS
 

@@ -15,7 +15,9 @@ import trimesh
 import studio
 from studio.cameras import orbit_cameras
 from studio.errors import ConfigError
-from studio.evaluation import EvaluateConfig, read_pair, run_evaluation
+from studio.evaluation.meshes import read_pair
+from studio.evaluation.options import EvaluateConfig
+from studio.evaluation.record import run_evaluation
 from studio.export.exporter import MeshExporter
 from studio.export.notes import notes_of, read_record
 from studio.export.readers import read_back, read_exact, read_mesh, read_together
