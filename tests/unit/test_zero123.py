@@ -35,6 +35,8 @@ from studio.plugins.discovery import find
 from studio.plugins.options import build
 from studio.views import Condition
 
+NANO = Path(__file__).parents[2] / "load/nano/zero123"
+
 LISTS = Path(__file__).parents[1] / "parity" / "cases" / "viewfusion_interpolated"
 TINY: dict[str, Any] = {
     "unet": {
@@ -544,3 +546,17 @@ def test_conversion_splits_and_turns_clip_tensors() -> None:
     for i, letter in enumerate("qkv"):
         assert torch.equal(found[key.format(letter)], qkv[2 * i : 2 * i + 2])
     assert torch.equal(found["visual_projection.weight"], proj.T)
+
+
+def test_start_from_a_folder_keeps_the_options_of_the_config() -> None:
+    options = {"resolution": 128, "vae_weights": str(NANO.parent / "vae"), "start": str(NANO)}
+    model, old = (
+        build("guidance", "zero123", options),
+        build("guidance", "zero123", {"weights": str(NANO)}),
+    )
+    assert model.cfg.resolution == 128 and old.cfg.resolution == 64
+    for name in ("unet", "image_encoder", "clip_camera_projection"):
+        new, trained = (getattr(m, name).state_dict() for m in (model, old))
+        assert all(torch.equal(new[key], value) for key, value in trained.items())
+    with pytest.raises(WeightsError, match="does not fit UNet2D"):
+        build("guidance", "zero123", {**options, "unet": {"block_out_channels": [64, 64]}})

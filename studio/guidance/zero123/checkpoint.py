@@ -33,7 +33,7 @@ from studio.guidance.zero123.official import convert
 from studio.guidance.zero123.options import RELEASED, Zero123Config
 from studio.guidance.zero123.start import start_from
 from studio.io.files import write_json
-from studio.io.weights import read_tensors
+from studio.io.weights import load_strict, read_tensors
 from studio.io.whole_folders import written_whole
 from studio.plugins.ranges import fixed
 
@@ -204,8 +204,9 @@ def build_parts(cfg: Zero123Config) -> dict[str, Any]:
         if cfg.start:
             start = locate(cfg.start, cfg.allow_download)
             if start.is_dir():
-                raise WeightsError(f"start is the folder {start}.", allowed="a file of weights")
-            start_from(fresh, start, allow_pickle=cfg.allow_pickle)
+                go_on_from(fresh, start, cfg)
+            else:
+                start_from(fresh, start, allow_pickle=cfg.allow_pickle)
         return fresh
     source = Path(cfg.weights)
     if source.is_dir():
@@ -214,6 +215,21 @@ def build_parts(cfg: Zero123Config) -> dict[str, Any]:
     parts = empty_parts(cfg)
     load_official_into(parts, source, ema=cfg.ema, allow_pickle=cfg.allow_pickle)
     return {name: materialised(module) for name, module in parts.items()}
+
+
+def go_on_from(parts: Mapping[str, nn.Module], folder: Path, cfg: Zero123Config) -> None:
+    """Fill all networks but the VAE from a folder of Zero-1-to-3, whose options stay behind.
+
+    So training goes on at another resolution, or with other options that weights usually fix.
+
+    Raises:
+        WeightsError: if weights are missing, damaged or of another architecture.
+    """
+    for name in PARTS:
+        if name != "vae":
+            how: dict[str, Any] = {"allow_pickle": cfg.allow_pickle, "variant": cfg.variant}
+            trained = read_part(name, part_folder(name, folder), **how)
+            load_strict(parts[name], trained.state_dict(), folder)
 
 
 def empty_parts(cfg: Zero123Config, like: Path | None = None) -> dict[str, nn.Module]:

@@ -32,7 +32,8 @@ class Zero123Config(DiffusionOptions):
     weights: str = ""
     """Folder, released .ckpt, or either on the hub (owner/name, owner/name:path); empty: fresh random weights of `size`."""  # noqa: E501
     start: str = ""
-    """Training starts from this picture-conditioned Stable Diffusion .ckpt; no `weights` then."""
+    """Training starts from this picture-conditioned Stable Diffusion .ckpt, or from the networks
+    (not the VAE) in a folder of Zero-1-to-3 whose options may differ; no `weights` then."""
     ema: bool = True
     """Of a released .ckpt take the UNet's running averages, not its last weights."""
     allow_pickle: bool = False
