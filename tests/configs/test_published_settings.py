@@ -220,7 +220,11 @@ def assert_holds(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
 
 
 def options_of(path: Path) -> Mapping[str, Any]:
-    return plain(load_experiment(path, ["data.root=x"] if "train" in path.relative_to(REPOSITORY).parts else []))
+    return plain(
+        load_experiment(
+            path, ["data.root=x"] if "train" in path.relative_to(REPOSITORY).parts else []
+        )
+    )
 
 
 def group(options: Mapping[str, Any], key: str) -> Mapping[str, Any]:
