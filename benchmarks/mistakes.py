@@ -68,6 +68,21 @@ MISTAKES: dict[str, tuple[str, ...]] = {
     "threads below none": (*CAPTURE, "data.root=load/posed/car", "trainer.threads=-1"),
     "no devices": (*CAPTURE, "data.root=load/posed/car", "trainer.devices=0"),
     "a strategy that is none": (*CAPTURE, "data.root=load/posed/car", "trainer.strategy=dpd"),
+    "several devices for a fit": (*CAPTURE, "data.root=load/posed/car", "trainer.devices=7"),
+    "a checkpoint that is not there": (
+        *CAPTURE,
+        "data.root=load/posed/car",
+        "resume={folder}/none.ckpt",
+    ),
+    "the export of what is not trained": (
+        *("--config", "configs/reconstruct.yaml", "--export"),
+        *("data.root=load/posed/car", "exp_root_dir={folder}/runs"),
+    ),
+    "going on in another folder": (
+        *CAPTURE,
+        *("data.root=load/posed/car", "resume={folder}/runs/toy/a", "tag=b"),
+    ),
+    "a batch of nothing": ("batch", "config=epidiff-neus"),
     "an arithmetic that a fit is not computed in": (
         *CAPTURE,
         "data.root=load/posed/car",
@@ -79,6 +94,8 @@ MISTAKES: dict[str, tuple[str, ...]] = {
 def make_files(folder: Path) -> None:
     """Write the files that the mistakes name."""
     (folder / "empty").mkdir()
+    (folder / "runs/toy/a/ckpts").mkdir(parents=True)
+    (folder / "runs/toy/a/ckpts/last.ckpt").touch()
     (folder / "documents").mkdir()
     (folder / "documents" / "letter.odt").write_text("Dear all\n")
     with zipfile.ZipFile(folder / "capture.zip", "w") as archive:

@@ -28,6 +28,7 @@ from studio.app.batch import run_batch
 from studio.data.layouts.capture import layouts
 from studio.errors import ConfigError, DataError, StudioError
 from studio.io.files import make_folder, write_bytes
+from studio.io.paths import existing
 from studio.io.reading import parse_json, read_json, read_text
 from studio.metrics.culling import MARGIN
 from studio.metrics.dtu import SCANS
@@ -202,10 +203,11 @@ def main(words: list[str]) -> int:
         return 2
     name, root = words[0], Path(words[1])
     chosen, given = SETS[name], dict(word.split("=", 1) for word in words[2:])
-    out = make_folder(Path(given.get("out", f"outputs/public/{name}")))
+    out = Path(given.get("out", f"outputs/public/{name}"))
     only, scenes, kind = (given.pop(key, "") for key in ("only", "scenes", "table"))
     per_scene = read_json(Path(scenes), '{"scene": {"option": value}}') if scenes else {}
-    rows = listed(chosen, root, only, per_scene)
+    rows = listed(chosen, existing(root), only, per_scene)
+    make_folder(out)
     code = 0
     if kind != "only":
         content = "".join(json.dumps(row) + "\n" for row in rows)

@@ -180,7 +180,7 @@ def run_config(
     from studio.io.shipped import config_file
 
     file = config_file(path)
-    check_early(file, overrides)
+    check_early(file, overrides, verbs=verbs)
     with progress.StageProgress("starting"):
         experiment = load_experiment(file, overrides)
         from studio.app.experiment import Experiment

@@ -1,7 +1,8 @@
 """Early checks: a user's usual mistakes, reported before torch is loaded.
 
 Loading torch, Lightning and diffusers takes seconds; a misspelt option, one out of its range, an
-empty text, a missing picture, folder or weights, and an uneven background need none of them.
+empty text, a missing picture, folder, checkpoint or weights, an uneven background, and a GPU on a
+machine without one need none of them.
 Nothing is refused here that the full checks allow: what cannot be told is left to them.
 """
 
@@ -14,13 +15,21 @@ from typing import Any
 
 from studio.app.early_inputs import check_inputs
 from studio.app.groups import Group, groups_of, text_of
-from studio.config import ExperimentConfig, check_given, in_file, read_experiment
+from studio.config import (
+    ExperimentConfig,
+    TrainerConfig,
+    check_given,
+    in_file,
+    read_experiment,
+)
 from studio.errors import ConfigError, PluginError, WeightsError
 from studio.guidance.hub import locate
 from studio.io.yaml_text import Word
 from studio.plugins.beside import plugin_kind
 from studio.plugins.defaults import Option, class_value
 from studio.plugins.parsing import convert, parse_config, unknown_key
+from studio.runs.choosing import check_start
+from studio.runs.distributed import check_accelerator, check_alone, may_have_cuda
 from studio.runs.trainer import check_precision
 
 WEIGHTS = ("weights", "base", "vae_weights", "unet_start", "encoder_start", "text_start")
@@ -28,13 +37,18 @@ WEIGHTS = ("weights", "base", "vae_weights", "unet_start", "encoder_start", "tex
 
 
 def check_early(
-    path: str | Path | None, overrides: Sequence[str] = (), *, inputs: bool = True
+    path: str | Path | None,
+    overrides: Sequence[str] = (),
+    *,
+    verbs: Sequence[str] = (),
+    inputs: bool = True,
 ) -> None:
     """Check what can be checked without torch.
 
     Args:
         path: the YAML file.
         overrides: `key=value` words over it.
+        verbs: what is to be done in a run folder, if in one: look at where that begins, too.
         inputs: look at the text, picture or folder that is given, too.
 
     Raises:
@@ -45,7 +59,8 @@ def check_early(
         names = [f.name for f in dataclasses.fields(ExperimentConfig)]
         groups = list(groups_of(content, names))
         own = {k: v for k, v in content.items() if k not in ("data", "system")}
-        _check_trainer(parse_config(ExperimentConfig, own), groups)
+        experiment = parse_config(ExperimentConfig, own)
+        _check_trainer(experiment.trainer, groups, used=bool(verbs))
         for group in groups:
             _check_values(group.options, group.given, group.key)
     except (ConfigError, PluginError) as error:
@@ -66,6 +81,8 @@ def check_early(
             allowed="a .ckpt file, such as ckpts/last.ckpt in a run folder",
             hint=f"resume={checkpoint} goes on with that run",
         )
+    if verbs:
+        check_start(experiment, verbs, overrides)
 
 
 def _check_values(options: Mapping[str, Option], given: Mapping[str, Any], key: str) -> None:
@@ -83,11 +100,16 @@ def _check_values(options: Mapping[str, Option], given: Mapping[str, Any], key: 
             convert(value, option.kind, f"{key}.{name}")
 
 
-def _check_trainer(experiment: ExperimentConfig, groups: Sequence[Group]) -> None:
-    for group in groups:
-        can = class_value(group.plugin, "precisions") if group.kind == "system" else None
+def _check_trainer(options: TrainerConfig, groups: Sequence[Group], *, used: bool) -> None:
+    """Refuse what the system, or this machine if it is `used`, cannot train in or on."""
+    for group in (group for group in groups if group.kind == "system"):
+        can = class_value(group.plugin, "precisions")
         if isinstance(can, tuple):
-            check_precision(experiment.trainer.precision, group.name, can)
+            check_precision(options.precision, group.name, can)
+        if class_value(group.plugin, "one_process") is True:
+            check_alone(options)
+    if used and not may_have_cuda():
+        check_accelerator(options.accelerator, cuda=False)
 
 
 def _check_weights(group: Group) -> None:

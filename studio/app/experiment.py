@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.app.console import say_found, say_stopped
-from studio.config import ExperimentConfig, save_experiment
+from studio.config import ExperimentConfig
 from studio.errors import ConfigError, Terminated, WeightsError
 from studio.plugins.discovery import find
 from studio.plugins.options import build
 from studio.progress import StageProgress, first_process
+from studio.runs.choosing import choose_run, resumed, start_checkpoint
 from studio.runs.config_changes import say_changes
-from studio.runs.distributed import check_devices
-from studio.runs.folder import choose_run, find_resume
+from studio.runs.distributed import check_alone, check_devices
 from studio.runs.hashing import hash_of
 from studio.runs.trainer import check_precision, quiet_libraries, show_own_messages
 
@@ -51,7 +51,7 @@ class Experiment:
         verbose: bool = False,
     ) -> None:
         self.cfg, self.verbs, self.command = cfg, verbs, list(command)
-        resume = self._find_resume()
+        resume = resumed(cfg, verbs)
         self.resume = resume if resume is not None and resume.is_file() else None
         self.run_folder = choose_run(
             cfg.name,
@@ -81,7 +81,8 @@ class Experiment:
         if cfg.trainer.threads:
             torch.set_num_threads(cfg.trainer.threads)
         torch.set_float32_matmul_precision("high" if cfg.trainer.tf32 else "highest")
-        start = self._start_checkpoint()
+        last = self.run_folder.last_checkpoint
+        start = start_checkpoint(cfg, self.verbs, self.resume, last)
         if start is not None:
             load_checkpoint(start, allow_pickle=cfg.allow_pickle, mmap=True, whole=True)
         seed_everything(cfg.seed)
@@ -103,11 +104,12 @@ class Experiment:
         data, system = self._build()
         if "export" in verbs and first_process():
             system.check_export()
-        training = self._training(system)
+        training = self._training(system, start)
         if training.is_first:
             self._say_start()
             run.create()
-            self._write_provenance()
+            run.write_command(self.command)
+            run.write_config(cfg)
         try:
             training.open_logs()
             system.to(training.device)
@@ -121,33 +123,11 @@ class Experiment:
                 training.restore(start)
         except (ConfigError, WeightsError):  # the folder's results are of the config before
             if training.is_first and self.resume is not None:
-                self._put_back_config()
+                run.put_back_config()
             raise
         return self._finish(training, system)
 
     # --- before anything is written -------------------------------------------------------------
-
-    def _find_resume(self) -> Path | None:
-        if not (cfg := self.cfg).resume:
-            return None
-        place = (cfg.name, cfg.tag, cfg.exp_root_dir, cfg.use_timestamp)
-        return find_resume(cfg.resume, *place, training="train" in self.verbs)
-
-    def _start_checkpoint(self) -> Path | None:
-        """The checkpoint that is used; without training there has to be one."""
-        if self.resume is not None:
-            return self.resume
-        if self.cfg.checkpoint:
-            return Path(self.cfg.checkpoint)
-        if "train" in self.verbs:
-            return None
-        last = self.run_folder.last_checkpoint
-        if last.is_file():
-            return last
-        raise ConfigError(
-            f"--{self.verbs[0]} needs something trained.",
-            hint=f"add --train, or resume=last or resume=<a .ckpt file>; {last} does not exist",
-        )
 
     def _build(self) -> tuple[Any, Any]:
         from studio.systems.contract import check_data
@@ -155,6 +135,8 @@ class Experiment:
         cfg = self.cfg
         cls: type[BaseSystem] = find("system", cfg.system_type)
         check_precision(cfg.trainer.precision, cfg.system_type, cls.precisions)
+        if cls.one_process:
+            check_alone(cfg.trainer)
         check_data(cfg.system_type, cls, cfg.data_type, find("data", cfg.data_type))
         data = build("data", cfg.data_type, cfg.data, key="data")
         data.check()
@@ -165,17 +147,21 @@ class Experiment:
         system.check(data)
         return data, system
 
-    def _training(self, system: Any) -> Training:
+    def _training(self, system: Any, start: Path | None) -> Training:
         """What trains the system; Lightning is imported only where it does."""
+        cfg, run = self.cfg, self.run_folder
         from studio.systems.scene import SceneSystem
 
         if isinstance(system, SceneSystem):
-            from studio.runs.fitting import FitInFolder
+            from studio.runs.fitting import FitInFolder, check_fits
 
-            return FitInFolder(self.cfg, self.run_folder, system)
+            if start is not None:
+                how = {"allow_pickle": cfg.allow_pickle, "resume": self.resume is not None}
+                check_fits(start, system, **how)
+            return FitInFolder(cfg, run, system)
         from studio.runs.lightning import LightningTraining
 
-        return LightningTraining(self.cfg, self.run_folder, system)
+        return LightningTraining(cfg, run, system)
 
     def _say_start(self) -> None:
         """Say what is gone on from, where that was asked for."""
@@ -186,22 +172,6 @@ class Experiment:
             kept = f"; what is finished there stays: {', '.join(there)}" if there else ""
             begins = f"training begins at step 0 in {self.run_folder.root}"
             print(f"resume: there is no checkpoint yet, {begins}{kept}")
-
-    def _write_provenance(self) -> None:
-        run = self.run_folder
-        run.write_command(self.command)
-        target = run.configs / "config.yaml"
-        if target.is_file():
-            earlier = len(list(run.configs.glob("config-*.yaml")))
-            target.replace(run.configs / f"config-{earlier + 1}.yaml")
-        save_experiment(self.cfg, target)
-
-    def _put_back_config(self) -> None:
-        """Undo what a resume that is refused has written over the run's own config."""
-        configs = self.run_folder.configs
-        earlier = len(list(configs.glob("config-*.yaml")))
-        if earlier:
-            (configs / f"config-{earlier}.yaml").replace(configs / "config.yaml")
 
     # --- work -----------------------------------------------------------------------------------
 
@@ -223,11 +193,15 @@ class Experiment:
             return 0
         if key and self.resume is not None:
             self._check_fitted(system)
-        if self.resume is not None and self._is_past_the_end(training):
+        begun, wanted = self._steps()
+        if self.resume is not None and wanted and begun >= wanted:
+            if training.is_first:
+                print(f"training: nothing to do, {self.resume} is at step {begun} of {wanted}")
             training.restore(self.resume)
             return 0
         if training.is_first:
             run.stage_begins("train")
+            run.forget_measured(begun)
         started = time.monotonic()
         try:
             training.fit(self.resume)
@@ -264,20 +238,17 @@ class Experiment:
                 f"checkpoint={self.resume} instead",
             )
 
-    def _is_past_the_end(self, training: Training) -> bool:
-        """Whether the checkpoint to go on from has all the steps already; says so."""
+    def _steps(self) -> tuple[int, int]:
+        """Steps that are made already, and steps in all; 0: not known yet."""
         from studio.runs.restoring import state_refused
 
-        assert self.resume is not None
+        most = self.cfg.trainer.max_steps or 0
+        if self.resume is None:
+            return 0, most
         with state_refused(self.resume):
             content = self._resumed()
-            step, planned = int(content.get("global_step", 0)), content.get("fitter", {})
-            wanted = self.cfg.trainer.max_steps or int(planned.get("max_steps", 0))
-        if not wanted or step < wanted:
-            return False
-        if training.is_first:
-            print(f"training: nothing to do, {self.resume} is at step {step} of {wanted}")
-        return True
+            planned = content.get("fitter", {})
+            return int(content.get("global_step", 0)), most or int(planned.get("max_steps", 0))
 
     def _say_resume(self, number: int) -> int:
         last = self.run_folder.last_checkpoint
@@ -298,10 +269,8 @@ class Experiment:
         for verb in (verb for verb in ("validate", "test") if verb in self.verbs):
             with StageProgress("measuring"):
                 results = list(training.measure(verb))
-            for values in results if training.is_first else ():
-                run.write_metrics(values)
-                for name, value in sorted(values.items()):
-                    print(f"{name}: {value:.5g}")
+            if training.is_first:
+                self._say_measured(verb, results, training.weights[1])
         exported: Path | None = None
         if "export" in self.verbs and training.is_first:
             import torch
@@ -313,5 +282,15 @@ class Experiment:
         if training.is_first:
             say_found(system.summary, system.warnings, system.alarms)
             print(f"run folder: {run.root}")
-            print(exported if exported is not None else run.last_checkpoint)
+            print(exported if exported is not None else training.weights[0])
         return 0
+
+    def _say_measured(self, verb: str, results: list[Any], step: int) -> None:
+        """Print figures of the weights of a step, and note them for that step."""
+        found = {name: value for values in results for name, value in values.items()}
+        if not found:
+            print(f"{verb}: there is nothing to measure on, no views are held back")
+            return
+        self.run_folder.write_measured(verb, step, found)
+        for name, value in sorted(found.items()):
+            print(f"{name}: {value:.5g}")

@@ -6,6 +6,8 @@ import argparse
 import difflib
 import re
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
 
 from studio.errors import ConfigError
 from studio.version import __version__
@@ -24,6 +26,21 @@ COMMANDS = {
     "view": "--view",
 }
 """The flag that each command stands for."""
+NEEDS = {
+    "run": ("a config, a YAML file or the name of one", "studio run epidiff-neus"),
+    "prepare": ("the name of a data set", "studio prepare nmr source=NMR_Dataset.zip out=shards"),
+    "filter-views": ("the folder of a views_release data set", "studio filter-views views_release"),
+    "epipolar": ("the folder of a capture", "studio epipolar load/posed/car views=0,3"),
+    "batch": (
+        "a folder of pictures or captures, or a CSV or JSONL list",
+        "studio batch pictures/ config=epidiff-neus",
+    ),
+    "view": (
+        "the folder of a run, a job or a capture",
+        "studio view outputs/epidiff-neus/default",
+    ),
+}
+"""What has to be the first word of a command, and an example."""
 EPILOG = """\
 commands say the same as the flags (`run CONFIG` is `--config CONFIG`; where no verb is given, it
 trains and exports):
@@ -77,9 +94,24 @@ examples (`studio`, `python -m studio` and `python launch.py` are the same progr
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """Refuses words as the rest of the program does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse what is not understood.
+
+        Raises:
+            ConfigError: always.
+        """
+        for command, flag in COMMANDS.items():
+            if command in NEEDS and message.startswith(f"argument {flag}: expected one"):
+                raise _needs(command, flag)
+        raise ConfigError(f"{message}.", hint="--help shows all flags and commands")
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The command line's grammar."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="studio",
         description="Pictures in, a textured mesh out; every step between is a plugin.",
         epilog=EPILOG,
@@ -140,7 +172,7 @@ def in_flags(words: Sequence[str]) -> list[str]:
     Words that begin with no command stay as they are.
 
     Raises:
-        ConfigError: if `run` names no config.
+        ConfigError: if a command is none, or lacks what it is about.
     """
     if words and re.fullmatch(r"[a-z][a-z-]*", words[0]) and words[0] not in COMMANDS:
         near = difflib.get_close_matches(words[0], COMMANDS, n=1)
@@ -154,12 +186,18 @@ def in_flags(words: Sequence[str]) -> list[str]:
     command, rest = words[0], list(words[1:])
     if {"-h", "--help"} & set(rest):
         return ["--help"]
-    if command == "run":
-        if not rest or rest[0].startswith("-") or "=" in rest[0]:
-            raise ConfigError(
-                "run needs a config.",
-                hint="a YAML file or the name of one: studio run epidiff-neus",
-            )
-        if not {f"--{verb}" for verb in VERBS} & set(rest):
-            rest += ["--train", "--export"]
+    if command in NEEDS and (not rest or rest[0].startswith("-") or _is_option(rest[0])):
+        raise _needs(command, command)
+    if command == "run" and not {f"--{verb}" for verb in VERBS} & set(rest):
+        rest += ["--train", "--export"]
     return [COMMANDS[command], *rest]
+
+
+def _is_option(word: str) -> bool:
+    """Whether a word is of the form key=value, not the path of a file with = in its name."""
+    return re.match(r"[\w.]+=", word) is not None and not Path(word).exists()
+
+
+def _needs(command: str, said: str) -> ConfigError:
+    what, example = NEEDS[command]
+    return ConfigError(f"{said} needs {what}.", hint=f"for example: {example}")

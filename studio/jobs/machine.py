@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from studio.runs.distributed import may_have_cuda
+
 WORKER_GB = 2.0
 """Memory that a worker on the processor may need; what configs of official size need is more."""
 
@@ -41,8 +43,7 @@ def memory_gb() -> float:
 
 def devices() -> list[str]:
     """One name a graphics card that torch can use; none on machines without."""
-    cards = [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("dxg")]
-    if not cards:
+    if not may_have_cuda():
         return []
     code = "import torch; print(torch.cuda.device_count())"  # in a process that goes again
     asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

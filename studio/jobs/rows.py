@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import dataclasses
 import io
@@ -12,7 +13,7 @@ from typing import Any
 
 from studio.config import ExperimentConfig, parse_config
 from studio.errors import ConfigError, DataError
-from studio.io.reading import read_text, reading
+from studio.io.reading import MOST_TEXT, read_bytes, reading
 from studio.io.yaml_text import Word
 from studio.jobs.record import Job
 from studio.plugins.parsing import unknown_key
@@ -22,6 +23,7 @@ OF_JOBS = ("config", "text", "label", "seed", "steps", "seconds", "timeout", "re
 """Columns that a job has, too."""
 FILES = ("picture", "pictures", "capture", "pred", "reference")
 """Columns that name files; relative paths start from the list's folder."""
+_NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 TOP = tuple(field.name for field in dataclasses.fields(ExperimentConfig))
 
 
@@ -29,9 +31,9 @@ def jobs_of_list(path: Path, base: Job) -> list[tuple[str, Job]]:
     """Read a list.
 
     Args:
-        path: of a CSV file with a header, or of a JSONL file with an object a line. Columns are
-            those of `OF_JOBS` and `FILES`, and any option of the config with its dotted key; what
-            a row leaves empty is as in `base`.
+        path: of a CSV file with a header (commas, semicolons or tabs between cells), or of a JSONL
+            file with an object a line. Columns are those of `OF_JOBS` and `FILES`, and any option
+            of the config with its dotted key; what a row leaves empty is as in `base`.
         base: see there.
 
     Returns:
@@ -46,9 +48,25 @@ def jobs_of_list(path: Path, base: Job) -> list[tuple[str, Job]]:
     return [(where, _job(row, base, path, where)) for where, row in placed]
 
 
+def _text(path: Path) -> str:
+    """What a list says: UTF-8, or UTF-16 that begins with its mark, as spreadsheets write it."""
+    content = read_bytes(path, MOST_TEXT)
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return content.decode("utf-16")
+    return content.decode("utf-8-sig").removeprefix("\ufeff")
+
+
+def _between_cells(text: str) -> str:
+    """What stands between the cells: a comma, or what spreadsheets of other countries write."""
+    header = text.lstrip().partition("\n")[0]
+    return max(_NAMES, key=header.count)
+
+
 def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    with reading(path, "CSV in UTF-8 with a header"):
-        reader = csv.DictReader(io.StringIO(read_text(path).removeprefix("\ufeff")), strict=True)
+    with reading(path, "CSV in UTF-8, or in UTF-16 with its mark, with a header"):
+        text = _text(path)
+        between = _between_cells(text)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=between, strict=True)
         columns = [name.strip() for name in reader.fieldnames or ()]
         first = reader.line_num
         rows = [(reader.line_num, row) for row in reader]
@@ -58,13 +76,15 @@ def _csv(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
             raise DataError(
                 f"{path.name} line {line} has {'more' if None in row else 'fewer'} cells than the "
                 "header.",
-                hint='a cell with a comma in it needs quotes: "a, b"',
+                hint=f"a cell with {_NAMES[between]} in it needs quotes around it",
             )
         yield line, {key.strip(): value for key, value in row.items()}
 
 
 def _jsonl(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for line, text in enumerate(read_text(path).splitlines(), start=1):
+    with reading(path, "JSONL in UTF-8, or in UTF-16 with its mark"):
+        lines = _text(path).split("\n")
+    for line, text in enumerate(lines, start=1):
         if not text.strip():
             continue
         with reading(f"{path} line {line}", "one JSON object a line", problem="is no JSON"):

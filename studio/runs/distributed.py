@@ -8,6 +8,7 @@ import signal
 import sys
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.config import TrainerConfig
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 _WAITED = re.compile(r"tim(ed|e) ?out", re.IGNORECASE)
 _GONE = re.compile(r"closed by peer|connection (reset|closed|refused)|broken pipe", re.IGNORECASE)
 _NO_FLOAT64 = "an Apple GPU has no float64, which cameras are computed in"
+_DOCTOR = "`python launch.py --doctor` tells what this machine has"
+DEV = Path("/dev")
+CARDS = ("nvidia[0-9]*", "nvhost*", "nvgpu*", "nvmap", "dxg", "kfd")
+"""Devices of GPUs that torch calls "cuda": NVIDIA's, its boards', those of WSL, AMD's."""
 _STARTERS = ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS")
 
 
@@ -53,6 +58,38 @@ def _no_apple(accelerator: str) -> ConfigError:
     )
 
 
+def may_have_cuda() -> bool:
+    """Whether torch may find a GPU that it calls "cuda"; False where it cannot, without asking it.
+
+    On Linux the drivers show such cards as devices.
+    """
+    if sys.platform == "darwin":
+        return False
+    return sys.platform != "linux" or any(found for kind in CARDS for found in DEV.glob(kind))
+
+
+def check_accelerator(accelerator: str, *, cuda: bool, apple: bool = False) -> None:
+    """Refuse an accelerator that is not here.
+
+    Args:
+        accelerator: as the trainer's options name it.
+        cuda: whether torch has a GPU that it calls "cuda".
+        apple: whether it has an Apple GPU.
+
+    Raises:
+        ConfigError: saying what there is.
+    """
+    if accelerator == "gpu" and apple and not cuda:
+        raise _no_apple(accelerator)
+    here = {"auto": True, "cpu": True, "gpu": cuda, "cuda": cuda}
+    if not here[accelerator]:
+        raise ConfigError(
+            f"trainer.accelerator is '{accelerator}', and there is none here.",
+            allowed=", ".join(name for name, there in here.items() if there),
+            hint=_DOCTOR,
+        )
+
+
 def check_devices(options: TrainerConfig) -> None:
     """Refuse devices that are not here, before data and weights are read.
 
@@ -61,17 +98,9 @@ def check_devices(options: TrainerConfig) -> None:
     """
     import torch
 
-    cuda, apple = torch.cuda.is_available(), torch.backends.mps.is_available()
-    if options.accelerator == "gpu" and apple and not cuda:
-        raise _no_apple(options.accelerator)
-    here = {"auto": True, "cpu": True, "gpu": cuda, "cuda": cuda}
-    hint = "`python launch.py --doctor` tells what this machine has"
-    if not here[options.accelerator]:
-        raise ConfigError(
-            f"trainer.accelerator is '{options.accelerator}', and there is none here.",
-            allowed=", ".join(name for name, there in here.items() if there),
-            hint=hint,
-        )
+    cuda = torch.cuda.is_available()
+    apple = torch.backends.mps.is_available()
+    check_accelerator(options.accelerator, cuda=cuda, apple=apple)
     asked, gpus = options.devices, torch.cuda.device_count() if cuda else 0
     if not gpus or options.accelerator == "cpu":
         return  # processes on the processor are as many as one likes
@@ -81,7 +110,28 @@ def check_devices(options: TrainerConfig) -> None:
     else:  # `shared_out` brings a number down for `accelerator: auto`
         beyond = isinstance(asked, int) and asked > gpus and options.accelerator != "auto"
     if beyond:
-        raise ConfigError(f"trainer.devices is {asked}; GPUs here: {gpus}.", hint=hint)
+        raise ConfigError(f"trainer.devices is {asked}; GPUs here: {gpus}.", hint=_DOCTOR)
+
+
+def check_alone(options: TrainerConfig) -> None:
+    """Refuse several devices, machines or accumulated batches, which a fit to views has not.
+
+    Raises:
+        ConfigError: naming the option.
+    """
+    devices = options.devices
+    count = len(devices.split(",")) if isinstance(devices, str) and "," in devices else devices
+    several = {
+        "devices": isinstance(count, int) and count > 1 or isinstance(count, list) and count[1:],
+        "num_nodes": options.num_nodes > 1,
+        "accumulate_grad_batches": options.accumulate_grad_batches > 1,
+    }
+    for name in (name for name, wrong in several.items() if wrong):
+        raise ConfigError(
+            f"trainer.{name} is {getattr(options, name)}: a fit to views runs in one process.",
+            allowed="1",
+            hint="`studio batch` works on many objects side by side",
+        )
 
 
 def shared_out(options: TrainerConfig) -> TrainerConfig:

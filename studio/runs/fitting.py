@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from studio.config import ExperimentConfig, TrainerConfig
-from studio.errors import ConfigError, TrainingError
+from studio.errors import TrainingError
 from studio.ops.backend import announce_choices
 from studio.runs.checkpoints import load_checkpoint, save_checkpoint
 from studio.runs.csv_log import CsvLog
@@ -22,7 +22,7 @@ from studio.runs.distributed import without_apple
 from studio.runs.folder import RunFolder
 from studio.runs.previews import write_preview
 from studio.runs.random_states import random_state, set_random_state
-from studio.runs.restoring import say_restored, state_refused, weights_errors
+from studio.runs.restoring import does_not_fit, say_restored, state_refused, weights_errors
 from studio.runs.shown import ShownTraining
 from studio.runs.signals import Interrupted, StopSignals
 from studio.runs.snapshot import write_snapshot
@@ -44,13 +44,13 @@ class FitInFolder:
         is_first: whether this process prints and writes; there is only one.
         device: where the model is to be.
         fitted: hash of what the model is fitted to, kept in the checkpoints.
+        weights: the checkpoint of the weights that are in place, and its step.
     """
 
     is_first = True
 
     def __init__(self, cfg: ExperimentConfig, run: RunFolder, system: Any) -> None:
         self.cfg, self.run, self.system = cfg, run, system
-        check_alone(cfg.trainer)
         self.options = without_apple(cfg.trainer)
         self.steps = self.options.max_steps or 0
         self.device = device_of(self.options)
@@ -59,6 +59,7 @@ class FitInFolder:
             torch.use_deterministic_algorithms(True)
         self.fitted = ""
         self.step = 0
+        self.weights = run.last_checkpoint, 0
         self.loggers: list[Any] = []
         self.signals = StopSignals()
         self.stored = StoredCheckpoints(run, self.options.keep_checkpoints)
@@ -90,14 +91,13 @@ class FitInFolder:
         self.signals.listen()
         try:
             system.train()
-            every = system.cfg.steps_per_block
             limits = (max(0, self.steps), system.cfg.time_budget_s)
             losses: Mapping[str, Tensor] = {}
             for made in model.run_steps(*limits, self._checked_update(model)):
                 self.shown.open(*self._place())
                 self.step += 1
                 losses = made or losses
-                if model.done or self.step % every == 0:
+                if model.done or self._looks():
                     self._look(losses)
         except TrainingError as error:
             raise TrainingError(str(error), hint=self._way_back()) from error
@@ -106,6 +106,15 @@ class FitInFolder:
             for logger in self.loggers:
                 logger.save()
             self.signals.give_back()
+        self.weights = self.run.last_checkpoint, self.step
+        for line in model.findings():
+            print(line)
+
+    def _looks(self) -> bool:
+        """Whether a block of steps ends here, or earlier for what is due."""
+        its = self.options
+        due = (its.log_every_n_steps, its.validate_every, its.preview_every, its.checkpoint_every)
+        return any(map(self._due, (self.system.cfg.steps_per_block, *due)))
 
     def _look(self, losses: Mapping[str, Tensor]) -> None:
         """Do what is due after a block of steps."""
@@ -127,9 +136,8 @@ class FitInFolder:
             raise Interrupted(self.signals.number, step)
 
     def _due(self, every: int) -> bool:
-        """Whether something is due that is done every so many steps, in the block just made."""
-        block = min(self.system.cfg.steps_per_block, self.step)
-        return bool(every) and self.step // every > (self.step - block) // every
+        """Whether something is due that is done every so many steps; 0: never."""
+        return bool(every) and self.step % every == 0
 
     def _log(self, values: Mapping[str, float]) -> None:
         for logger in self.loggers:
@@ -182,6 +190,7 @@ class FitInFolder:
         content = self._load(path)
         with state_refused(path):
             fitted = content.get("callbacks", {}).get("Checkpointing", {}).get("fitted")
+            self.weights = path, int(content.get("global_step", 0))
         say_restored(path, content, fitted, self.system)
 
     def _take_up(self, path: Path) -> None:
@@ -198,9 +207,7 @@ class FitInFolder:
         """Read a checkpoint into the system; weights of old files get their new names."""
         content = load_checkpoint(path, allow_pickle=self.cfg.allow_pickle)
         with state_refused(path), weights_errors(path):
-            state = content["state_dict"]
-            if not any(name.startswith("model.") for name in state):
-                state = {f"model.{name}": value for name, value in state.items()}
+            state = weights_in(content)
             if fitted := content.get("fitter"):
                 self.system.model.load_fit_state(fitted)  # first: it may change what weights fit
             self.system.load_state_dict(state)
@@ -219,25 +226,35 @@ class FitInFolder:
         return contextlib.nullcontext()
 
 
-def check_alone(options: TrainerConfig) -> None:
-    """Refuse several devices, machines or accumulated batches, which a fit to views has not.
+def weights_in(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The weights of a checkpoint by their present names: in old files they lack a part."""
+    state = content["state_dict"]
+    if any(name.startswith("model.") for name in state):
+        return dict(state)
+    return {f"model.{name}": value for name, value in state.items()}
+
+
+def check_fits(path: Path, system: Any, *, allow_pickle: bool, resume: bool) -> None:
+    """Refuse a checkpoint of another kind of model, or of a training, before views are made.
+
+    What depends on the views, such as sizes that follow from them, is refused when it is loaded.
+
+    Args:
+        path: of the checkpoint.
+        system: that is to have its weights.
+        allow_pickle: see `load_checkpoint`.
+        resume: whether the fit is to go on from it.
 
     Raises:
-        ConfigError: naming the option.
+        WeightsError: saying why.
     """
-    devices = options.devices
-    count = len(devices.split(",")) if isinstance(devices, str) and "," in devices else devices
-    several = {
-        "devices": isinstance(count, int) and count > 1 or isinstance(count, list) and count[1:],
-        "num_nodes": options.num_nodes > 1,
-        "accumulate_grad_batches": options.accumulate_grad_batches > 1,
-    }
-    for name in (name for name, wrong in several.items() if wrong):
-        raise ConfigError(
-            f"trainer.{name} is {getattr(options, name)}: a fit to views runs in one process.",
-            allowed="1",
-            hint="`studio batch` works on many objects side by side",
-        )
+    content = load_checkpoint(path, allow_pickle=allow_pickle, mmap=True)
+    with state_refused(path):
+        there = weights_in(content)
+        if resume and not {"global_step", "callbacks"} <= set(content):
+            raise KeyError("global_step")
+    if missing := [name for name, _ in system.named_parameters() if name not in there]:
+        raise does_not_fit(path, [f"it has no {name}" for name in missing[:3]])
 
 
 def device_of(options: TrainerConfig) -> torch.device:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import itertools
 import os
 import shlex
@@ -11,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from studio.config import ExperimentConfig, save_experiment
 from studio.errors import ConfigError
 from studio.io.files import (
     make_folder,
@@ -30,6 +30,8 @@ RUN_VARIABLE = "STUDIO_RUN_DIR"
 
 SUBFOLDERS = ("ckpts", "configs", "views", "save", "export", "logs")
 COMMANDS = "cmd.txt"
+MEASURED = ("validate", "test")
+"""Verbs whose figures stand in metrics.json, a row a step."""
 
 
 class RunFolder:
@@ -122,12 +124,51 @@ class RunFolder:
         command = f"# {stamp}\n{shlex.join(argv)}\n"
         write_bytes(path, earlier + command.encode(errors="surrogateescape"))
 
+    def write_config(self, cfg: ExperimentConfig) -> None:
+        """Write configs/config.yaml; one that is there becomes config-1.yaml and so on."""
+        target = self.configs / "config.yaml"
+        if target.is_file():
+            target.replace(self.configs / f"config-{self._earlier_configs() + 1}.yaml")
+        save_experiment(cfg, target)
+
+    def put_back_config(self) -> None:
+        """Undo what `write_config` has written over an earlier one."""
+        if count := self._earlier_configs():
+            (self.configs / f"config-{count}.yaml").replace(self.configs / "config.yaml")
+
+    def _earlier_configs(self) -> int:
+        return len(list(self.configs.glob("config-*.yaml")))
+
     def write_metrics(self, metrics: Mapping[str, Any]) -> Path:
         """Merge values into metrics.json; NaN and infinity are written as null."""
         path = self.root / "metrics.json"
         merged = {**known_json(path), **{k: _finite(v) for k, v in metrics.items()}}
         write_json(path, merged)
         return path
+
+    def write_measured(self, verb: str, step: int, values: Mapping[str, Any]) -> None:
+        """Put figures of a checkpoint into metrics.json, a row a step under the verb.
+
+        Args:
+            verb: validate or test.
+            step: of the weights that were measured.
+            values: figures by name.
+        """
+        others = [row for row in self._measured(verb) if row["step"] != step]
+        rows = sorted([*others, {"step": step, **values}], key=lambda row: int(row["step"]))
+        self.write_metrics({verb: rows})
+
+    def forget_measured(self, step: int) -> None:
+        """Take away the figures of steps after this one, which are made anew."""
+        for verb in MEASURED:
+            rows = self._measured(verb)
+            if later := [row for row in rows if row["step"] > step]:
+                self.write_metrics({verb: [row for row in rows if row not in later]})
+
+    def _measured(self, verb: str) -> list[dict[str, Any]]:
+        rows = known_json(self.root / "metrics.json").get(verb)
+        found = rows if isinstance(rows, list) else []
+        return [row for row in found if isinstance(row, dict) and isinstance(row.get("step"), int)]
 
     # --- stages -----------------------------------------------------------------------------
 
@@ -187,135 +228,6 @@ def _finite(value: Any) -> Any:
     return value
 
 
-# --- choosing the folder --------------------------------------------------------------------------
-
-
-def choose_run(
-    name: str,
-    tag: str,
-    *,
-    exp_root_dir: str = "outputs",
-    use_timestamp: bool = True,
-    resume: Path | None = None,
-    allow_pickle: bool = False,
-) -> RunFolder:
-    """Decide once where this run writes; processes started by this one inherit the answer.
-
-    Args:
-        name: experiment name.
-        tag: run name.
-        exp_root_dir: folder of all experiments.
-        use_timestamp: append @time, so that every run is new.
-        resume: a checkpoint; if it lies in a run folder, that folder is continued.
-        allow_pickle: see `RunFolder`.
-
-    Raises:
-        ConfigError: if several processes were started by hand and cannot agree on a time.
-    """
-    if told := os.environ.get(RUN_VARIABLE):
-        return RunFolder(told, allow_pickle=allow_pickle)
-    base, new = Path(exp_root_dir) / name, False
-    if resume is not None and resume.parent.name == "ckpts":
-        root = resume.parent.parent
-    elif not use_timestamp:
-        root = base / tag
-    else:
-        root, new = base / f"{tag}@{_agreed_time()}", True
-    os.environ[RUN_VARIABLE] = str(root)
-    return RunFolder(root, allow_pickle=allow_pickle, new=new)
-
-
 def world_size() -> int:
     """How many processes of this job were started by hand, by torchrun or by SLURM."""
     return int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
-
-
-def _agreed_time() -> str:
-    """The start time, the same in every process of the job."""
-    now = datetime.now().strftime("%Y%m%d-%H%M%S")
-    world = world_size()
-    if world == 1:
-        return now
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-        from torch.distributed import TCPStore
-
-        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        store = TCPStore(address, port, is_master=False)
-        if int(os.environ.get("RANK", 0)) == 0:
-            store.set("studio_run_time", now)
-        return str(store.get("studio_run_time").decode())
-    if started := os.environ.get("SLURM_JOB_START_TIME"):
-        return datetime.fromtimestamp(int(started)).strftime("%Y%m%d-%H%M%S")
-    raise ConfigError(
-        f"{world} processes were started, and they cannot agree on the time in the folder's name.",
-        hint=f"give use_timestamp=false and a tag, or set {RUN_VARIABLE} for all of them",
-    )
-
-
-def find_resume(
-    word: str,
-    name: str,
-    tag: str,
-    exp_root_dir: str,
-    use_timestamp: bool,
-    *,
-    training: bool = False,
-) -> Path | None:
-    """The checkpoint that `resume=` names.
-
-    Args:
-        word: a path, or "last": last.ckpt of the fixed run folder or of the newest timed one.
-        name: experiment name.
-        tag: run name.
-        exp_root_dir: folder of all experiments.
-        use_timestamp: whether run folders carry a time.
-        training: whether it may be begun anew where there is nothing to go on from.
-
-    Returns:
-        The path. In training the file may be missing: of a run that was stopped before its first
-        checkpoint. None where no run was begun, either.
-
-    Raises:
-        ConfigError: if there is no such checkpoint.
-    """
-    base = Path(exp_root_dir) / name
-    if word != "last":
-        path = Path(word)
-        if path.is_dir():
-            root = path.parent if path.name == "ckpts" else path
-            path = _checkpoint_in(root)
-            if training and (root / COMMANDS).is_file():
-                return path
-        if not path.is_file():
-            raise ConfigError(
-                f"resume is '{word}', but {path} does not exist.",
-                allowed="a .ckpt file, a run folder, or last",
-                hint=_newest_hint(base),
-            )
-        return path
-    folders = glob.escape(tag) + ("@*" if use_timestamp else "")
-    if found := _newest(base, f"{folders}/ckpts/last.ckpt"):
-        return found
-    hint = _newest_hint(base)  # of another tag, perhaps a misspelt one
-    if training and hint is None:
-        begun = _newest(base, f"{folders}/{COMMANDS}")
-        return None if begun is None else _checkpoint_in(begun.parent)
-    raise ConfigError(
-        f"resume is 'last', but there is no {base / folders}/ckpts/last.ckpt.",
-        hint=hint or "train first: add --train",
-    )
-
-
-def _checkpoint_in(root: Path) -> Path:
-    """The newest checkpoint of a run folder; where it has none, its last.ckpt, which is missing."""
-    last = root / "ckpts" / "last.ckpt"
-    return last if last.is_file() else _newest(last.parent, "step=*.ckpt") or last
-
-
-def _newest(base: Path, pattern: str) -> Path | None:
-    return max(base.glob(pattern), key=lambda p: p.stat().st_mtime, default=None)
-
-
-def _newest_hint(base: Path) -> str | None:
-    found = _newest(base, "*/ckpts/last.ckpt")
-    return f"the newest checkpoint of this experiment: resume={found}" if found else None

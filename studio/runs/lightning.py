@@ -33,6 +33,7 @@ class LightningTraining:
     Attributes:
         is_first: whether this process of several prints and writes.
         device: where the system is to be.
+        weights: the checkpoint of the weights that are in place, and its step.
     """
 
     def __init__(self, cfg: ExperimentConfig, run: RunFolder, system: Any) -> None:
@@ -40,6 +41,7 @@ class LightningTraining:
         self.trainer: Any = make_trainer(cfg, run, system)
         self.is_first: bool = self.trainer.is_global_zero
         self.device: torch.device = self.trainer.strategy.root_device
+        self.weights = run.last_checkpoint, 0
 
     @property
     def fitted(self) -> str:
@@ -73,6 +75,7 @@ class LightningTraining:
         try:
             with weights_errors(resume), own_signals():
                 self.trainer.fit(self.system, ckpt_path=resume)
+            self.weights = self.run.last_checkpoint, int(self.trainer.global_step)
         except Exception as error:
             lost = without_company(error, self.trainer, self.cfg.trainer.timeout_minutes)
             end_others(self.trainer, lost)
@@ -101,6 +104,7 @@ class LightningTraining:
                     mean.load_state_dict(state)
                     mean.updates = 0  # training from these weights starts a count of its own
             fitted = states.get(Checkpointing.__name__, {}).get("fitted")
+            self.weights = path, int(content.get("global_step", 0))
         if self.is_first:
             say_restored(path, content, fitted, self.system)
 

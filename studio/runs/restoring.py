@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,12 @@ def weights_errors(path: Path | None) -> Iterator[None]:
         if "Error(s) in loading state_dict" not in str(error):
             raise
         lines = [line.strip()[:200] for line in str(error).splitlines()[1:6]]
-        raise WeightsError(
-            f"{path} does not fit this config's model.",
-            hint="\n  ".join(["use the config in its run folder's configs/", *lines]),
-        ) from error
+        raise does_not_fit(path, lines) from error
+
+
+def does_not_fit(path: Path | None, lines: Sequence[str]) -> WeightsError:
+    """What is said of a checkpoint of another model, with what they differ in."""
+    return WeightsError(
+        f"{path} does not fit this config's model.",
+        hint="\n  ".join(["use the config in its run folder's configs/", *lines]),
+    )

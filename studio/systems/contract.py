@@ -34,6 +34,8 @@ class BaseSystem:
     """What kind of data it reads; `check` and `prepare` are given no other."""
     precisions: ClassVar[tuple[str, ...]] = ("32-true", "bf16-mixed", "16-mixed")
     """Values of `trainer.precision` in which it computes."""
+    one_process: ClassVar[bool] = False
+    """Whether it works in one process on one device only."""
     run: RunFolder
 
     def take(self, cfg: Any, run: RunFolder | None) -> None:

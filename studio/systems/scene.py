@@ -64,11 +64,12 @@ class SceneSystem(nn.Module, BaseSystem):
         time_budget_s: Annotated[float, Range(0, 1e9)] = 0.0
         """Most wall seconds of training, 0 for no limit; it says where it cuts the steps short."""
         steps_per_block: Annotated[int, Range(1, 1_000_000)] = 20
-        """Steps between two looks at what is due: checkpoints, logs, signals."""
+        """Most steps between two looks at signals and at how far it is."""
         seed: Seed | None = None
         """Of all noise; step s is a function of (seed, s). null: the experiment's."""
 
     precisions = ("32-true",)  # distances and their gradients need all digits
+    one_process = True
 
     def __init__(self, cfg: Config, *, run: RunFolder | None = None) -> None:
         super().__init__()

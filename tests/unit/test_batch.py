@@ -144,6 +144,27 @@ def test_lists_say_what_is_done(tmp_path: Path) -> None:
     assert found[3].options == {"task.reference": str(tmp_path / "r.obj")}
 
 
+@pytest.mark.parametrize("between", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+def test_lists_of_spreadsheets_are_read(between: str, encoding: str, tmp_path: Path) -> None:
+    text = f'picture{between}label{between}seed\r\nä.png{between}"a{between} ""b"""{between}7\r\n'
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    (tmp_path / "list.csv").write_bytes((mark + text).encode(encoding))
+    (item,) = collect(tmp_path / "list.csv", EPIDIFF, takes)
+    assert item.job.inputs == [str(tmp_path / "ä.png")]
+    assert (item.job.label, item.job.seed) == (f'a{between} "b"', 7)
+    (tmp_path / "list.jsonl").write_bytes((mark + '{"text": "ä"}\r\n').encode(encoding))
+    (item,) = collect(tmp_path / "list.jsonl", EPIDIFF, takes)
+    assert item.job.text == "ä"
+
+
+def test_a_list_in_another_encoding_is_refused_with_those_that_are_read(tmp_path: Path) -> None:
+    for name in ("list.csv", "list.jsonl"):
+        (tmp_path / name).write_bytes("picture\nä.png\n".encode("cp1252"))
+        with pytest.raises(DataError, match=f"{name} cannot be read.*\n.*UTF-8"):
+            collect(tmp_path / name, EPIDIFF, takes)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
@@ -154,6 +175,7 @@ def test_lists_say_what_is_done(tmp_path: Path) -> None:
         ("l.jsonl", '{"picture": "a"}\n{"pictur": "a"}', r"(?s)line 2: .*did you mean 'picture'"),
         ("l.csv", "picture\na.png,b\n", "line 2 has more cells"),
         ("l.csv", "picture,seed\na.png\n", "line 2 has fewer cells"),
+        ("l.csv", "picture;seed\na;b.png;1\n", "(?s)line 2 has more cells.*with a semicolon"),
         ("l.csv", "picture,capture\na,b\n", "has picture and capture"),
         ("l.csv", "picture\n", "lists nothing"),
         ("l.jsonl", '{"picture": "a"}\n{"picture": \n', "line 2 is no JSON"),

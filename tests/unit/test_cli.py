@@ -204,6 +204,23 @@ def test_a_signal_saves_and_tells_how_to_go_on(
     assert_same_weights(RUN / "ckpts" / "last.ckpt", Path("outputs/tiny/whole/ckpts/last.ckpt"))
 
 
+def test_a_run_goes_on_in_its_own_folder_and_another_one_is_refused(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here("--config", "tiny.yaml", "--train", "trainer.max_steps=2") == 0
+    on = ("--config", "tiny.yaml", "--train", "trainer.max_steps=3")
+    for elsewhere in ("tag=mine", "name=other", "exp_root_dir=there"):
+        for of in (RUN, RUN / "ckpts" / "last.ckpt"):
+            capsys.readouterr()
+            assert run_here(*on, f"resume={of}", elsewhere) == 2
+            error = capsys.readouterr().err
+            assert f"{elsewhere} beside resume=" in error and f"its own folder, {RUN}." in error
+            assert f"checkpoint={RUN / 'ckpts' / 'last.ckpt'} {elsewhere}" in error
+    assert sorted(p.name for p in Path().iterdir()) == ["custom", "outputs", "tiny.yaml"]
+    own = ("tag=run", "name=tiny", f"exp_root_dir={Path('outputs').absolute()}")
+    assert run_here(*on, f"resume={RUN}", *own) == 0
+
+
 def test_what_was_stopped_before_its_first_checkpoint_is_begun_anew(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from studio.app.cli import main
-from studio.app.parser import in_flags
+from studio.app.parser import NEEDS, in_flags
 from studio.config import load_experiment
+from studio.errors import ConfigError
 from studio.io import shipped
 from tests.conftest import REPOSITORY, environment
 
@@ -32,10 +33,32 @@ def test_a_command_is_another_word_for_a_flag(words: list[str], flags: list[str]
     assert in_flags(words) == flags
 
 
-@pytest.mark.parametrize("words", [["run"], ["run", "--train"], ["run", "data.image=a.png"]])
-def test_run_without_a_config(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(words) == 2
-    assert "run needs a config" in capsys.readouterr().err
+@pytest.mark.parametrize("command", NEEDS)
+@pytest.mark.parametrize("more", [[], ["--verbose"], ["data.image=a.png"]])
+def test_a_command_without_what_it_is_about(
+    command: str, more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, *more]) == 2
+    assert f"ConfigError: {command} needs {NEEDS[command][0]}.\n" in capsys.readouterr().err
+
+
+def test_a_flag_without_its_word_and_one_that_takes_none(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--batch"]) == 2
+    assert capsys.readouterr().err.startswith("ConfigError: --batch needs a folder")
+    assert main(["--doctor=3"]) == 2
+    assert "--help shows all" in capsys.readouterr().err
+
+
+def test_a_folder_with_an_equals_sign_in_its_name_is_no_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "seed=3").mkdir()
+    assert in_flags(["view", "seed=3"]) == ["--view", "seed=3"]
+    with pytest.raises(ConfigError, match="view needs"):
+        in_flags(["view", "seed=4"])
 
 
 def test_a_config_that_does_not_exist_names_a_near_one(

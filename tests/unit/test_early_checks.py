@@ -54,6 +54,26 @@ def test_mistakes_are_told_without_torch(
     assert "Error: " in said and "Traceback" not in said
 
 
+def test_a_gpu_is_refused_early_where_no_device_can_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studio.runs.distributed.DEV", tmp_path)
+    monkeypatch.setattr("sys.platform", "linux")
+    words = ["data.root=load/posed/car", "trainer.accelerator=gpu"]
+    monkeypatch.chdir(ROOT)
+    config = ROOT / "configs" / "reconstruct.yaml"
+    with pytest.raises(ConfigError, match="accelerator is 'gpu', and there is none here"):
+        check_early(config, words, verbs=["train"])
+    check_early(config, words)  # of a batch, which may be done elsewhere
+    (tmp_path / "nvme0").touch()
+    with pytest.raises(ConfigError, match="there is none here"):
+        check_early(config, words, verbs=["train"])
+    for card in ("nvidia0", "dxg", "kfd"):
+        (tmp_path / card).touch()
+        check_early(config, words, verbs=["train"])
+        (tmp_path / card).unlink()
+
+
 WITH_OPTIONS = [plugin for plugin in plugins.listing() if plugin.kind not in OPTIONLESS]
 
 

@@ -327,6 +327,15 @@ def test_two_scans_by_workers_and_not_again(
     assert main([*words, "part=2/2"]) == 2, "another job lies in that folder"
 
 
+def test_a_root_that_is_not_there_is_named_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="folder nowhere does not exist"):
+        main(["nerf-synthetic", "nowhere"])
+    assert not any(tmp_path.iterdir())
+
+
 def test_scenes_are_found_and_named(tmp_path: Path) -> None:
     for name in SETS:
         with pytest.raises(DataError, match="holds no scenes"):

@@ -13,7 +13,9 @@ import torch
 
 from studio.errors import ConfigError
 from studio.progress import RANK_VARIABLES, first_process
-from studio.runs.folder import RUN_VARIABLE, RunFolder, choose_run, find_resume, hash_of
+from studio.runs.choosing import choose_run, find_resume
+from studio.runs.folder import RUN_VARIABLE, RunFolder
+from studio.runs.hashing import hash_of
 
 
 @dataclass

@@ -21,7 +21,8 @@ from studio.errors import ConfigError, StudioError, WeightsError
 from studio.io.files import alive, atomic_write, write_text
 from studio.plugins import discovery as plugins
 from studio.runs.checkpoints import load_checkpoint
-from studio.runs.folder import RUN_VARIABLE, RunFolder, choose_run
+from studio.runs.choosing import choose_run
+from studio.runs.folder import RUN_VARIABLE, RunFolder
 from studio.runs.hashing import hash_of, source_hash
 from studio.runs.lock import NAME, RunLock
 from tests.conftest import REPOSITORY, environment
@@ -111,7 +112,7 @@ def test_a_lock_is_given_back_after_a_mistake(project: Path) -> None:
 def test_runs_of_one_second_have_folders_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("studio.runs.folder._agreed_time", lambda: "20260101-000000")
+    monkeypatch.setattr("studio.runs.choosing._agreed_time", lambda: "20260101-000000")
     made = []
     for _ in range(3):
         monkeypatch.delenv(RUN_VARIABLE, raising=False)

@@ -181,13 +181,60 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> dict[st
     return content
 
 
+def test_figures_of_an_earlier_checkpoint_stand_beside_those_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ("system.hull.fit_steps=20", "trainer.max_steps=40", "trainer.threads=1")
+    words = (*few, "trainer.checkpoint_every=15", "data.holdout=4", "trainer.keep_checkpoints=3")
+    (last,) = run(tmp_path, monkeypatch, "--train", "--validate", *words)["validate"]
+    ckpts = tmp_path / "reconstruct" / "default" / "ckpts"
+    steps = [int(path.stem.partition("=")[2]) for path in sorted(ckpts.glob("step=*.ckpt"))]
+    assert steps == [15, 30, 40], "where they were asked for, whatever the blocks"
+    assert capsys.readouterr().out.splitlines()[-1] == str(ckpts / "last.ckpt")
+    early = ckpts / "step=00000015.ckpt"
+    for _ in range(2):
+        rows = run(tmp_path, monkeypatch, "--validate", f"resume={early}", *words)["validate"]
+        assert [row["step"] for row in rows] == [15, 40] and rows[1] == last != rows[0]
+        assert capsys.readouterr().out.splitlines()[-1] == str(early)
+    on = (*words, f"resume={early}", "system.loss.colour=2")  # steps after it are made anew
+    rows = run(tmp_path, monkeypatch, "--train", "--test", *on)["validate"]
+    assert [row["step"] for row in rows] == [15]
+
+
+def test_a_fit_that_its_seconds_end_says_so_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("system.hull.fit_steps=20", "trainer.max_steps=100000", "system.time_budget_s=0.3")
+    run(tmp_path, monkeypatch, "--train", "--test", *words)
+    said = capsys.readouterr().out
+    assert "of 100,000 steps: the time budget of 0.3 s ended it" in said
+    assert "test: there is nothing to measure on" in said
+
+
+def test_a_checkpoint_of_another_model_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, monkeypatch, "--train", "system.hull.fit_steps=5", "trainer.max_steps=2")
+    found = tmp_path / "reconstruct" / "default" / "ckpts" / "last.ckpt"
+    config = str(REPOSITORY / "configs" / "reconstruct.yaml")
+    monkeypatch.setattr("studio.systems.scene.SceneSystem.set_views", lambda *_: pytest.fail())
+    for word in ("resume", "checkpoint"):
+        monkeypatch.delenv(RUN_VARIABLE, raising=False)
+        words = [f"{word}={found}", f"data.root={tmp_path / 'set'}", f"exp_root_dir={tmp_path}"]
+        other = ["system.geometry_type=neus-mlp", "tag=other"][: 1 + (word == "checkpoint")]
+        assert main(["--config", config, "--train", *words, *other]) == 2
+    assert [path.name for path in (tmp_path / "reconstruct").iterdir()] == ["default"]
+
+
 def test_the_visual_hull_takes_the_place_of_the_field(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hull = ("system.reconstruction_type=visual-hull", "system.hull.resolution=32")
     words = (*hull, "data.holdout=4")
     figures = run(tmp_path, monkeypatch, "--train", "--export", "--validate", *words)
-    assert figures["watertight"] and figures["mesh_psnr"] > 15 and figures["psnr"] > 12
+    assert figures["watertight"] and figures["mesh_psnr"] > 15
+    (row,) = figures["validate"]
+    assert row["step"] == 1 and row["psnr"] > 12
     assert figures["warnings"] == []
     ckpts = tmp_path / "reconstruct" / "default" / "ckpts"
     assert torch.load(ckpts / "last.ckpt", weights_only=True)["global_step"] == 1
