@@ -36,7 +36,7 @@ class ExportConfig:
     ) = 20000
     """Even triangles, about as many or less; 0 keeps the small, uneven ones of the grid. A list, [20000, 5000, 1000], makes levels of detail: model_lod1, model_lod2, ... beside model."""  # noqa: E501
     quads: bool = False
-    """Make the surface of half as many quads (Instant Meshes; pip install pyinstantmeshes): obj and usdz hold them, all others their halves."""  # noqa: E501
+    """Make the surface of half as many quads (Instant Meshes): obj and usdz hold them, all others their halves."""  # noqa: E501
     normal_map: bool = False
     """Bake the unreduced surface into normal maps (glb, obj, usdz): few triangles look like many."""  # noqa: E501
     occlusion_map: bool = False

@@ -13,11 +13,12 @@ from studio.plugins import discovery as plugins
 from studio.plugins.defaults import class_value
 from studio.server import light
 from studio.server.answers import Refusal
+from studio.server.converting import convert
 from studio.server.desk import Desk
 from studio.server.forms import Asked
 from studio.server.helper import Helper
 from studio.server.methods import Method, method_named, methods
-from studio.server.report import Words
+from studio.server.report import FORMATS, Words
 from studio.server.settings import ServerConfig
 from studio.server.uploads import MOST_PICTURES, given_name, keep_capture, keep_picture, label
 
@@ -91,7 +92,7 @@ class Intake:
                 config=method.name,
                 inputs=list(names),
                 text=wanted.text if method.takes == "text" else "",
-                options={**options, **PREVIEWS},
+                options={**options, **formats_for(options), **PREVIEWS},
                 seed=wanted.seed,
                 steps=wanted.steps,
                 seconds=wanted.seconds,
@@ -154,7 +155,7 @@ class Intake:
             if path.is_file():
                 return path, f"{title}{_tail(path, kind)}"
         try:
-            path = Path(self.helper(light.convert, str(record.result), kind, str(out), title))
+            path = Path(self.helper(convert, str(record.result), kind, str(out), title))
         except StudioError as error:
             raise type(error)(Words(record)(str(error))) from error
         return path, f"{title}{_tail(path, kind)}"
@@ -196,6 +197,8 @@ class Intake:
         text: str,
         names: Mapping[str, str],
     ) -> list[str]:
+        if any(key.startswith("system.") for key in options):
+            self.helper(light.check_export, method.name, dict(options))
         if method.takes == "text":
             return [] if method.words is None else method.words.notes(text)
         paths = [str(record.folder / name) for name in names]
@@ -206,6 +209,16 @@ class Intake:
 
 PREVIEWS = {"task.previews": True}
 """Meshes on the way, for the page."""
+MORE = ("quads", "normal_map", "occlusion_map")
+"""Of the exporter: what other formats can hold and a GLB file, from which they are made, does not
+give back."""
+
+
+def formats_for(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Formats that have to be written with the job, as they cannot be made from its GLB file."""
+    if not any(options.get(f"system.exporter.{name}") for name in MORE):
+        return {}
+    return {FORMATS: ["glb", "ply", "obj", "usdz"]}
 
 
 @contextlib.contextmanager

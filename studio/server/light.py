@@ -1,4 +1,4 @@
-"""What the helper process does: judge an input, show a prepared picture, write another mesh format.
+"""What the helper process does: judge an input and options, show a prepared picture.
 
 The functions take and return plain values, as they cross from process to process.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -15,8 +14,6 @@ from typing import Any
 
 from studio.errors import DataError
 
-MESHES = ("model.glb", "model.ply", "model.obj", "model.stl", "model.3mf")
-"""Files of a result that other formats are made from, the fullest first."""
 LOOK_SIDE = 800
 """Pixels of a picture that is only looked at: whether it can be used, and how."""
 LOOK = ".look.png"
@@ -72,17 +69,43 @@ def judge(
     return []
 
 
-def _data(config: str, options: Mapping[str, Any], inputs: Sequence[str]) -> Any:
-    """The data plugin of a config, with what is brought to it."""
+def check_export(config: str, options: Mapping[str, Any]) -> None:
+    """Refuse options of the exporter that do not go together.
+
+    Args:
+        config: name of it.
+        options: over it, with dotted keys.
+
+    Raises:
+        ConfigError: saying which.
+    """
+    from studio.plugins.discovery import find
+    from studio.plugins.parsing import parse_config
+    from studio.plugins.registry import config_class
+
+    system = _content(config, options).get("system", {})
+    cls = config_class(find("exporter", str(system.get("exporter_type", "mesh"))))
+    parse_config(cls, system.get("exporter", {}), key="system.exporter")
+
+
+def _content(config: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a config says, with options put over it."""
     from studio.config import read_experiment
     from studio.io.shipped import config_file
-    from studio.plugins.discovery import find
-    from studio.plugins.options import build
     from studio.plugins.overrides import put
 
     content = read_experiment(config_file(config))
     for key, value in options.items():
         put(content, key, value)
+    return content
+
+
+def _data(config: str, options: Mapping[str, Any], inputs: Sequence[str]) -> Any:
+    """The data plugin of a config, with what is brought to it."""
+    from studio.plugins.discovery import find
+    from studio.plugins.options import build
+
+    content = _content(config, options)
     name = str(content["data_type"])
     brought = getattr(find("data", name), "brought")  # noqa: B009
     given = list(inputs) if brought == "images" else inputs[0]
@@ -211,101 +234,3 @@ def _png(picture: Any) -> bytes:
     file = io.BytesIO()
     Image.fromarray(to_uint8(picture)).save(file, "PNG")
     return file.getvalue()
-
-
-def convert(result: str, name: str, out: str, title: str) -> str:
-    """Write a finished mesh in another format, where the exported file lies.
-
-    Args:
-        result: folder of the result.
-        name: of a registered format.
-        out: the file without its suffix; several files become one zip.
-        title: of the object.
-
-    Returns:
-        The path of the file.
-
-    Raises:
-        StudioError: if there is no mesh, no such format, or it cannot be written.
-    """
-    from dataclasses import replace
-
-    from studio.export.brought import without_seams
-    from studio.export.files import mesh_format
-    from studio.export.readers import read_back
-    from studio.io.files import atomic_write
-
-    kind = mesh_format(name)
-    source = next((p for p in (Path(result) / n for n in MESHES) if p.is_file()), None)
-    if source is None:
-        raise DataError("there is no mesh yet.")
-    mesh, placement = read_back(source), _placement(source)
-    if not kind.wants_texture and mesh.texture is not None:
-        mesh = without_seams(mesh)
-    mesh = placement.mesh(_smooth(mesh))
-    notes = replace(_notes(source, title), placement=placement)
-    files = kind.encode(mesh, f"model{kind.suffix}", notes)
-    if len(files) == 1:
-        path = Path(out).with_suffix(kind.suffix)
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(next(iter(files.values())))
-        return str(path)
-    path = Path(f"{out}.{name}.zip")
-    with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w", 8) as archive:
-        for inner, content in files.items():
-            archive.writestr(inner, content)
-    return str(path)
-
-
-def _smooth(mesh: Any) -> Any:
-    """The mesh with vertex normals that do not break at the seams of its texture."""
-    from dataclasses import replace
-
-    import numpy as np
-
-    where, joined = np.unique(mesh.vertices, axis=0, return_inverse=True)
-    joined = joined.reshape(-1)
-    welded = replace(
-        mesh, vertices=where, faces=joined[mesh.faces], uv=None, colours=None, normals=None
-    )
-    return replace(mesh, normals=welded.with_normals().normals[joined])
-
-
-def _placement(source: Path) -> Any:
-    """Where the exported file lies in the world of its views."""
-    import numpy as np
-
-    from studio.export.notes import read_record
-    from studio.export.readers import way_back
-    from studio.export.world import Placement
-
-    record = read_record(source)
-    if record is None:
-        return Placement()
-    turn = np.eye(4)
-    if record["up"] == "+y":
-        from studio.export.world import Z_UP_TO_Y_UP
-
-        turn[:3, :3] = Z_UP_TO_Y_UP.T
-    offset = np.array(record.get("offset", [0, 0, 0]), float)
-    held = source.suffix in (".glb", ".gltf")
-    added = np.eye(4)
-    added[:3, 3] = 0 if held else offset
-    lead = np.linalg.inv(added @ turn)
-    to_file = np.linalg.inv(way_back(source, "views") @ lead)
-    to_capture = way_back(source, "capture") @ lead @ to_file
-    return Placement(str(record.get("world", "views")), to_file, to_capture, offset)
-
-
-def _notes(source: Path, title: str) -> Any:
-    """What the exported file says of the weights' licence, under the object's name."""
-    from studio.export.notes import Notes
-    from studio.io.reading import parse_json
-
-    said = ""
-    if source.suffix == ".glb":
-        with source.open("rb") as file:
-            head = file.read(20)
-            text = file.read(min(int.from_bytes(head[12:16], "little"), 1 << 24))
-        said = str(parse_json(text).get("asset", {}).get("copyright", ""))
-    return Notes(title or "object", said)

@@ -36,15 +36,33 @@ SHOWN = {
     "system": ("reconstruction_type", "flat_base"),
     "system.guidance": ("steps", "guidance_scale", "cfg_scale", "sampler"),
     "system.exporter": (
-        *("resolution", "faces", "smooth", "height", "unwrap", "texture_size"),
-        *("turntable", "preview", "inspect"),
+        *("resolution", "faces", "quads", "smooth", "keep_components"),
+        *("height", "pivot", "front"),
+        *("texture_size", "texture_source", "unwrap", "normal_map", "occlusion_map"),
+        *("glb_textures", "turntable", "preview", "inspect"),
     ),
 }
 """Options that may be set, by the group that they stand in."""
+NEED = {"system.exporter.quads": "pyinstantmeshes"}
+"""Packages without which an option is not there."""
 LABELS = {
     "data.ratio": "Size in the picture",
     "data.elevation_deg": "Elevation of the camera",
     "system.reconstruction_type": "Model",
+    "system.exporter.resolution": "Grid cells",
+    "system.exporter.faces": "Triangles",
+    "system.exporter.smooth": "Smoothing",
+    "system.exporter.keep_components": "Loose parts that stay",
+    "system.exporter.height": "Height in metres",
+    "system.exporter.pivot": "At the origin",
+    "system.exporter.front": "Front faces",
+    "system.exporter.texture_size": "Texture, texels a side",
+    "system.exporter.texture_source": "Colours from",
+    "system.exporter.unwrap": "Cutting the texture",
+    "system.exporter.glb_textures": "Pictures in GLB files",
+    "system.exporter.turntable": "Turntable video",
+    "system.exporter.preview": "Sheet of pictures",
+    "system.exporter.inspect": "The mesh with its cameras, as a file",
 }
 """What controls are called, where the option's own name would not do."""
 WORDS = {
@@ -57,8 +75,49 @@ WORDS = {
     },
     "data.ratio": {"null": "Keep the picture's framing"},
     "data.elevation_deg": {"null": "Not known"},
+    "system.reconstruction_type": {"sdf": "A surface that is learned", "visual-hull": "The hull"},
+    "system.exporter.pivot": {
+        "auto": "Its base; a capture's own origin",
+        "base": "Its base: it stands there",
+        "centre": "The centre of its box",
+        "fitted": "What lay there in the views",
+    },
+    "system.exporter.front": {
+        "auto": "+Z; a capture's own side",
+        "+z": "+Z (glTF, Unity)",
+        "+x": "+X",
+        "-z": "-Z",
+        "-x": "-X",
+    },
+    "system.exporter.texture_source": {
+        "auto": "The pictures, where there are any",
+        "field": "The model alone",
+        "views": "The pictures",
+    },
+    "system.exporter.glb_textures": {
+        "png": "PNG, exact",
+        "jpeg": "JPEG, smaller",
+        "webp": "WebP, smallest",
+    },
 }
 """What values are called, where they are not called by themselves."""
+HELP = {
+    "system.exporter.faces": "Even ones, about as many or less; 0 keeps the small, uneven ones of "
+    "the grid.",
+    "system.exporter.smooth": "Rounds, before the triangles are made fewer.",
+    "system.exporter.front": "The axis that its front, which the first picture shows, looks along "
+    "in files of +Y up (GLB, OBJ, USDZ).",
+    "system.exporter.pivot": "Engines turn the object around this point.",
+    "system.exporter.glb_textures": "JPEG is read by all programs, WebP by Blender, three.js, "
+    "Babylon and others.",
+    "system.exporter.height": "0 keeps the size that views or capture give it; STL and 3MF count "
+    "in millimetres.",
+    "system.exporter.keep_components": "Share of the largest part's area below which loose parts "
+    "go, unless the pictures' outlines need them; 0 keeps all.",
+    "system.exporter.texture_source": "The pictures correct the colours that the model has "
+    "learned.",
+}
+"""What is said of options whose own words speak of what cannot be done here."""
 MOST = {
     "system.guidance.steps": 1000,
     "system.exporter.resolution": 512,
@@ -118,7 +177,7 @@ class Setting:
             "label": label_of(self.key),
             "words": WORDS.get(self.key, {}),
             "default": self.default,
-            "help": self.help,
+            "help": HELP.get(self.key, self.help),
             **_form(self.kind, MOST.get(self.key)),
             **({"kind": "choice", "choices": self._choices} if self._choices else {}),
         }
@@ -175,7 +234,8 @@ def settings_of(content: Mapping[str, Any], takes: str) -> Iterator[Setting]:
         plugin = plugins.catalogue().lookup(kind, str(name)) if name else None
         options = (options_of(plugin) if plugin else None) or {}
         for option in names:
-            if option in options:
+            need = NEED.get(f"{group}.{option}")
+            if option in options and (need is None or importlib.util.find_spec(need) is not None):
                 yield _setting(f"{group}.{option}", options[option], given.get(option, ...))
 
 

@@ -15,6 +15,8 @@ from studio.io.reading import known_json
 from studio.jobs import Record
 from studio.server.wording import in_words
 
+FORMATS = "system.exporter.formats"
+"""An option that the service itself sets."""
 GIVEN = "given.json"
 """Beside job.json: what the visitor called his files."""
 SHOWN = {
@@ -77,7 +79,9 @@ def report(record: Record, position: int = 0) -> dict[str, Any]:
         "label": job.label,
         "method": job.config,
         "text": job.text,
-        "options": {k: v for k, v in job.options.items() if not k.startswith("task.")},
+        "options": {
+            k: v for k, v in job.options.items() if not k.startswith("task.") and k != FORMATS
+        },
         "steps": job.steps,
         "seed": job.seed,
         "phase": state.phase.value,

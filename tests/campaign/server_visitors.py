@@ -176,6 +176,21 @@ def a_picture(on: Visits) -> Answer:
 
 
 @good
+def a_picture_of_what_stands_as_asked(on: Visits) -> Answer:
+    options = {
+        "height": round(on.draw.uniform(0.01, 3), 3),
+        "pivot": on.draw.choice(["auto", "base", "centre", "fitted"]),
+        "front": on.draw.choice(["+z", "+x", "-z", "-x"]),
+        "texture_source": on.draw.choice(["auto", "field", "views"]),
+        "glb_textures": on.draw.choice(["png", "jpeg", "webp"]),
+        "normal_map": on.draw.random() < 0.5,
+        "occlusion_map": on.draw.random() < 0.5,
+    }
+    asked = {**QUICK, **{f"system.exporter.{name}": value for name, value in options.items()}}
+    return on.send([("car.png", on.picture())], options=asked)
+
+
+@good
 def a_text(on: Visits) -> Answer:
     return on.send([], method="spad-neus", text="a red car")
 
@@ -251,6 +266,20 @@ def a_picture_that_unpacks_to_more_than_it_says(on: Visits) -> Answer:
     body = struct.pack(">I", len(rows)) + b"IDAT" + rows
     checksum = struct.pack(">I", zlib.crc32(b"IDAT" + rows))
     return on.send([("a.png", whole[:33] + body + checksum + whole[-12:])])
+
+
+@hostile
+def exporter_options_that_cannot_be(on: Visits) -> Answer:
+    wrong = on.draw.choice(
+        [
+            {"faces": 10**9}, {"faces": [20_000, 5_000]}, {"texture_size": 1 << 14},
+            {"resolution": 4096}, {"front": "up"}, {"pivot": on.canary}, {"height": -1},
+            {"formats": ["obj"]}, {"glb_compression": "draco"}, {"memory_gb": 1e6},
+            {"turntable_frames": 10_000}, {"normal_map": "perhaps"}, {"quads": True, "faces": 0},
+        ]
+    )  # fmt: skip
+    options = {**QUICK, **{f"system.exporter.{name}": value for name, value in wrong.items()}}
+    return on.send([("car.png", on.picture())], options=options)
 
 
 @hostile

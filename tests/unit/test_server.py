@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 pytest.importorskip("fastapi")
 
-from studio.errors import DataError
+from studio.config import read_experiment
+from studio.errors import ConfigError, DataError
 from studio.export.readers import read_mesh
+from studio.io.shipped import config_file
 from studio.jobs import Job, Phase, Record
 from studio.server.desk import Desk
+from studio.server.light import check_export
+from studio.server.options import settings_of
 from studio.server.report import Words
 from studio.server.settings import ServerConfig
 from studio.server.visitors import folder_of
 from tests.local_server import ThreadExecutor, serving
-from tests.unit.server_things import CAR, Visitor, quick, zipped
+from tests.unit.server_things import CAR, Visitor, quick, textured_square, zipped
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +127,56 @@ def test_from_a_picture_to_every_format(someone: Visitor, tmp_path: Path) -> Non
         assert len(someone.get(f"/api/jobs/{name}/mesh.{kind}").content) > 100
     refused = someone.get(f"/api/jobs/{name}/mesh.exe")
     assert refused.status_code == 404 and "glb" in refused.json()["allowed"]
+
+
+def test_how_the_mesh_is_made_and_stands_can_be_chosen_in_words(someone: Visitor) -> None:
+    for method in someone.get("/api/methods").json():
+        options = {option["key"].rpartition(".")[2]: option for option in method["options"]}
+        for name in ("pivot", "front", "texture_source", "glb_textures"):
+            assert set(options[name]["words"]) == set(options[name]["choices"]), method["name"]
+        assert {"height", "faces", "texture_size", "normal_map", "occlusion_map"} <= set(options)
+        assert not any("pip install" in option["help"] for option in options.values())
+    words = {"pivot": "centre", "front": "+x", "height": 0.4, "glb_textures": "webp"}
+    asked = {f"system.exporter.{name}": value for name, value in words.items()}
+    told = someone.until_over(someone.send_job(options=asked).json()["id"])
+    assert told["phase"] == "done" and told["options"] == asked
+
+
+def test_quads_are_there_where_their_package_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = read_experiment(config_file("epidiff-neus"))
+    for found in (importlib.util.find_spec("json"), None):
+        monkeypatch.setattr("importlib.util.find_spec", lambda _, found=found: found)
+        keys = [setting.key for setting in settings_of(content, "image")]
+        assert ("system.exporter.quads" in keys) is (found is not None)
+
+
+def test_options_of_the_mesh_that_do_not_go_together_are_refused_before_the_job_waits() -> None:
+    check_export("epidiff-neus", {"system.exporter.faces": 0})
+    with pytest.raises(ConfigError, match="quads is true and faces 0"):
+        check_export("epidiff-neus", {"system.exporter.faces": 0, "system.exporter.quads": True})
+
+
+def test_what_a_glb_cannot_give_back_is_written_with_the_job(
+    server: tuple[str, Desk], someone: Visitor
+) -> None:
+    asked = {"system.exporter.normal_map": True}
+    name = someone.send_job(options=asked).json()["id"]
+    told = someone.until_over(name)
+    assert told["options"] == asked
+    (record,) = [r for r in server[1].folder.glob(f"*/{name}")]
+    job = json.loads((record / "job.json").read_text())
+    assert job["options"]["system.exporter.formats"] == ["glb", "ply", "obj", "usdz"]
+    mesh = textured_square()
+    mesh = replace(mesh, normal_map=np.full((8, 8, 3), 128, np.uint8), quads=True)
+    mesh.save(record / "result" / "model.obj")
+    written = {path.name: path.read_bytes() for path in (record / "result").glob("model*")}
+    for _ in range(2):
+        obj = someone.get(f"/api/jobs/{name}/mesh.obj").content
+        with zipfile.ZipFile(io.BytesIO(obj)) as archive:
+            files = {inner: archive.read(inner) for inner in archive.namelist()}
+        assert set(files) == {"model.obj", "model.mtl", "model.png", "model_normal.png"}
+        assert all(files[inner] == written[inner] for inner in files)
+    assert b"\nf 1/1 2/2 3/3 4/4\n" in files["model.obj"].replace(b"/1/1", b"/1")
 
 
 def test_events_tell_every_change_until_it_is_over(someone: Visitor) -> None:
@@ -222,6 +279,13 @@ def test_only_the_newest_are_kept(server: tuple[str, Desk], someone: Visitor) ->
         ({"options": {"data.elevation_deg": [1]}}, "[data.elevation_deg] is a list"),
         ({"options": {"data.background": "x" * 5000}}, "background"),
         ({"options": {"system.exporter.resolution": 4000}}, "8 to 512"),
+        ({"options": {"system.exporter.faces": 10**7}}, "0 to 500000"),
+        ({"options": {"system.exporter.faces": [9000, 500]}}, "is a list"),
+        ({"options": {"system.exporter.front": "up"}}, "+z"),
+        ({"options": {"system.exporter.pivot": "../x"}}, "base"),
+        ({"options": {"system.exporter.height": -1}}, '"Height in metres"'),
+        ({"options": {"system.exporter.formats": ["glb"]}}, "cannot be set"),
+        ({"options": {"system.exporter.memory_gb": 1e6}}, "cannot be set"),
         (
             {"options": {"system.reconstruction_type": "os"}},
             "\"Model\" [system.reconstruction_type] is 'os'",

@@ -53,6 +53,9 @@ async def tools(address: str) -> dict[str, Any]:
         misspelt = {"method": "epidiff-neus", "files": [picture], "sead": 7}
         found["misspelt"] = await client.call_tool("submit", misspelt)
         found["incomplete"] = await client.call_tool("follow", {"wait": 0})
+        sideways = {"system.exporter.pivot": "sideways"}
+        stands = {"method": "epidiff-neus", "files": [picture], "options": sideways}
+        found["sideways"] = await client.call_tool("submit", stands)
         found["refused"] = await client.call_tool("submit", {"method": "no", "files": [picture]})
     async with Client(f"{address}/mcp") as stranger:
         found["stranger"] = await stranger.call_tool("follow", {"id": mine["id"], "wait": 0})
@@ -69,6 +72,9 @@ def test_the_tools(address: str) -> None:
     assert base64.b64decode(found["mesh"].content[0].resource.blob)[:4] == b"glTF"
     assert found["cancelled"].structured_content["phase"] == "cancelled"
     assert found["refused"].is_error and "no method 'no'" in found["refused"].content[0].text
+    said = found["sideways"].content[0].text
+    assert found["sideways"].is_error and '"At the origin" [system.exporter.pivot]' in said
+    assert "base, centre, fitted" in said and "glb_textures" in found["methods"].content[0].text
     said = found["misspelt"].content[0].text
     assert found["misspelt"].is_error and "'sead' is unknown" in said and "seed" in said
     assert "'id' is missing" in found["incomplete"].content[0].text

@@ -97,7 +97,7 @@ function plain(method, option, changed) {
   }
   if (option.kind === "choice") {
     const none = option.nullable ? [h("option", { value: "" }, "–")] : [];
-    const choices = option.choices.map((word) => h("option", { value: word, selected: word === value }, word));
+    const choices = option.choices.map((word) => h("option", { value: word, selected: word === value }, option.words[word] ?? word));
     control = h("select", { ...described, onchange: told }, ...none, ...choices);
   } else {
     const numeric = option.kind === "integer" || option.kind === "number";
