@@ -3,7 +3,8 @@
     python -m benchmarks.nano                   # all, one after the other
     python -m benchmarks.nano MODEL [options]   # one; -h lists its options
 
-MODEL is epidiff, spad, eschernet, composable or interpolated (both ViewFusions).
+MODEL is epidiff, spad, eschernet, composable or interpolated (both ViewFusions), or base: every
+Zero-1-to-3 alone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-MODELS = ("epidiff", "spad", "eschernet", "composable", "interpolated")
+MODELS = ("epidiff", "spad", "eschernet", "composable", "interpolated", "base")
 
 
 def main(words: list[str]) -> int:
