@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numba import carray, prange
+from numba import carray
 from torch import Tensor
 
-from studio.ops.backend import in_parallel
 from studio.ops.compiled import FAST, kernel, part
-from studio.ops.scalars_cpu import single_at
+from studio.ops.scalars_cpu import single_at, take
+from studio.ops.threads import in_threads
 
 CHUNK = 8192  # numbers of a task
 
@@ -47,16 +47,12 @@ def _task(task, chunks, sizes, places, numbers):
     _update(numbers[which], *arrays)
 
 
-@kernel(parallel=True)
-def _adam_parallel(chunks, sizes, places, numbers):
-    for task in prange(chunks[-1]):
-        _task(np.int64(task), chunks, sizes, places, numbers)
-
-
 @kernel
-def _adam_serial(chunks, sizes, places, numbers):
-    for task in range(chunks[-1]):
+def _adam(taken, tasks, chunks, sizes, places, numbers):
+    task = take(taken)
+    while task < tasks:
         _task(task, chunks, sizes, places, numbers)
+        task = take(taken)
 
 
 def update(groups: Sequence[tuple[Tensor, ...]], numbers: Sequence[tuple[float, ...]]) -> None:
@@ -74,5 +70,4 @@ def update(groups: Sequence[tuple[Tensor, ...]], numbers: Sequence[tuple[float, 
     places = np.array([[tensor.data_ptr() for tensor in group] for group in groups])
     chunks = np.zeros(len(groups) + 1, np.int64)
     np.cumsum((sizes + (CHUNK - 1)) // CHUNK, out=chunks[1:])
-    run = _adam_parallel if in_parallel() else _adam_serial
-    run(chunks, sizes, places, np.array(numbers))
+    in_threads(_adam, int(chunks[-1]), chunks, sizes, places, np.array(numbers))

@@ -180,20 +180,6 @@ def ready(name: str, tensor: Tensor) -> Tensor:
     return tensor.detach().contiguous()
 
 
-def in_parallel() -> bool:
-    """Tell whether kernels shall run on several threads: as many as torch uses.
-
-    On one thread, numba's thread pool is never started and results do not depend on scheduling.
-    """
-    threads = torch.get_num_threads()
-    if threads == 1:
-        return False
-    import numba
-
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    return True
-
-
 @functools.cache
 def keep_freed_memory() -> bool:
     """Ask glibc to keep freed blocks instead of returning them to the system at every step.

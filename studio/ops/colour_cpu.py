@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 from torch import Tensor
 
-from studio.ops.backend import in_parallel
 from studio.ops.compiled import FAST, kernel, part
-from studio.ops.scalars_cpu import exponential
+from studio.ops.scalars_cpu import exponential, take
+from studio.ops.threads import in_threads
 
 
 @part(fastmath=FAST)
@@ -37,32 +36,22 @@ def _rectify_backward_row(hidden, weights, grad_out, grad_hidden, grad_weights):
     return total
 
 
-@kernel(parallel=True)
-def _rectify_parallel(z, bias):
-    for row in prange(z.shape[0]):
+@kernel
+def _rectify(taken, rows, z, bias):
+    row = take(taken)
+    while row < rows:
         _rectify_row(z[row], bias[row])
+        row = take(taken)
 
 
 @kernel
-def _rectify_serial(z, bias):
-    for row in range(z.shape[0]):
-        _rectify_row(z[row], bias[row])
-
-
-@kernel(parallel=True)
-def _rectify_backward_parallel(hidden, w2, grad_out, grad_hidden, grad_w2, sums):
-    for row in prange(hidden.shape[0]):
+def _rectify_backward(taken, rows, hidden, w2, grad_out, grad_hidden, grad_w2, sums):
+    row = take(taken)
+    while row < rows:
         sums[row] = _rectify_backward_row(
             hidden[row], w2[:, row], grad_out, grad_hidden[row], grad_w2[:, row]
         )
-
-
-@kernel
-def _rectify_backward_serial(hidden, w2, grad_out, grad_hidden, grad_w2, sums):
-    for row in range(hidden.shape[0]):
-        sums[row] = _rectify_backward_row(
-            hidden[row], w2[:, row], grad_out, grad_hidden[row], grad_w2[:, row]
-        )
+        row = take(taken)
 
 
 @kernel(fastmath=FAST)
@@ -79,16 +68,15 @@ def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
 
 def rectify(z: Tensor, bias: Tensor) -> None:
     """Rectified units of z + bias, in place."""
-    run = _rectify_parallel if in_parallel() else _rectify_serial
-    run(*_arrays(z, bias))
+    in_threads(_rectify, len(z), *_arrays(z, bias))
 
 
 def rectify_backward(
     hidden: Tensor, w2: Tensor, grad_out: Tensor, grad_hidden: Tensor, grad_w2: Tensor, sums: Tensor
 ) -> None:
     """Gradient by the units before their rectifiers, its row sums, and that by ``w2`` [3, h]."""
-    run = _rectify_backward_parallel if in_parallel() else _rectify_backward_serial
-    run(*_arrays(hidden, w2, grad_out, grad_hidden, grad_w2, sums))
+    arrays = _arrays(hidden, w2, grad_out, grad_hidden, grad_w2, sums)
+    in_threads(_rectify_backward, len(hidden), *arrays)
 
 
 def squash(z: Tensor, bias: Tensor) -> None:

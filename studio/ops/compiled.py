@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from numba import config, njit
+from numba import njit
 from numba.core import event
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 from numba.core.extending import intrinsic
+from numba.core.registry import CPUDispatcher
 
 from studio.progress import StageProgress
 
@@ -116,13 +119,15 @@ def sources(function: Function) -> list[Path]:
 def kernel(function: Function | None = None, **options: Any) -> Function:
     """Compile a function that Python calls, and keep the result for other processes if possible.
 
+    Other threads of Python go on while it runs (see `studio.ops.threads`).
+
     Args:
         function: what to compile; without it, a decorator comes back.
-        options: of `numba.njit`: parallel, fastmath.
+        options: of `numba.njit`: fastmath.
     """
     if function is None:
         return functools.partial(kernel, **options)
-    dispatcher = njit(error_model="numpy", **options)(function)
+    dispatcher = njit(error_model="numpy", nogil=True, **options)(function)
     try:
         dispatcher._cache = _Cache(function)
     except RuntimeError:  # numba found no folder for its cache
@@ -139,23 +144,62 @@ def part(function: Function | None = None, **options: Any) -> Function:
     """
     if function is None:
         return functools.partial(part, **options)
-    dispatcher = njit(error_model="numpy", forceinline=True, **options)(function)
-    dispatcher.compile = _unoptimised(dispatcher.compile)
-    return dispatcher
+    return _Part(function, options)
 
 
-def _unoptimised(compilation: Function) -> Function:
-    """Leave it to the kernel, of whose code a part becomes a piece, to optimise it: once."""
+class _Piece(JITCodeLibrary):
+    """What a part is compiled to: code in the compiler's language, for kernels to take in.
 
-    def run(signature: Any) -> Any:
-        before = config.OPT
-        config.OPT = type(before)(0)
-        try:
-            return compilation(signature)
-        finally:
-            config.OPT = before
+    It becomes machine code there alone, as a piece of theirs, and is optimised with them: once.
+    """
 
-    return run
+    def get_pointer_to_function(self, name: str) -> int:
+        """There is none: `_Part` takes care that nobody calls it."""
+        return 0
+
+    @property
+    def codegen(self) -> Any:
+        """Who is told of a function's environment, which only its own machine code asks for."""
+        return self
+
+    def set_env(self, name: str, env: Any) -> None:
+        """See `codegen`."""
+
+    def _optimize_functions(self, module: Any) -> None:
+        module.data_layout = self._codegen._data_layout
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+
+class _PieceCompiler(Compiler):
+    """numba's way to compile, with a piece as its result."""
+
+    def compile_extra(self, function: Function) -> Any:
+        """Numba's hook: compile."""
+        self.state.library = _Piece(self.state.targetctx.codegen(), function.__qualname__)
+        return super().compile_extra(function)
+
+
+class _Part(CPUDispatcher):
+    """A function for kernels. Python cannot call it: it has no machine code of its own."""
+
+    def __init__(self, function: Function, options: Mapping[str, Any]) -> None:
+        always = {"nopython": True, "error_model": "numpy", "forceinline": True}
+        without = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+        given = {**always, **without, **options}
+        super().__init__(function, targetoptions=given, pipeline_class=_PieceCompiler)
+
+    def add_overload(self, result: Any) -> None:
+        """Numba's hook: keep what was compiled, but not for calls from Python."""
+        self.overloads[tuple(result.signature.args)] = result
+
+    def _compile_for_args(self, *_: Any, **__: Any) -> None:
+        raise TypeError(f"{self.__name__} is a part of kernels: only they can call it")
 
 
 def written(function: Function) -> Function:

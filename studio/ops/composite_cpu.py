@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 from torch import Tensor
 
-from studio.ops.backend import in_parallel
 from studio.ops.compiled import FAST, kernel, part
-from studio.ops.scalars_cpu import exponential
+from studio.ops.scalars_cpu import exponential, take
+from studio.ops.threads import in_threads
+
+RAYS = 256  # of a task
 
 
 @part(inline="always")
@@ -144,28 +145,22 @@ def composite_ray_gradient(
         transmittance *= real(1) - alpha[p]
 
 
-@kernel(parallel=True)
-def _composite_parallel(alpha, values, offsets, sums, opacity, weights):
-    for n in prange(offsets.shape[0] - 1):
-        composite_ray(alpha, values, offsets[n], offsets[n + 1], n, sums, opacity, weights)
+@kernel
+def _composite(taken, tasks, alpha, values, offsets, sums, opacity, weights):
+    task = take(taken)
+    while task < tasks:
+        for n in range(task * RAYS, min((task + 1) * RAYS, offsets.shape[0] - 1)):
+            composite_ray(alpha, values, offsets[n], offsets[n + 1], n, sums, opacity, weights)
+        task = take(taken)
 
 
 @kernel
-def _composite_serial(alpha, values, offsets, sums, opacity, weights):
-    for n in range(offsets.shape[0] - 1):
-        composite_ray(alpha, values, offsets[n], offsets[n + 1], n, sums, opacity, weights)
-
-
-@kernel(parallel=True)
-def _backward_parallel(offsets, arrays):
-    for n in prange(offsets.shape[0] - 1):
-        composite_ray_gradient(offsets[n], offsets[n + 1], n, *arrays)
-
-
-@kernel
-def _backward_serial(offsets, arrays):
-    for n in range(offsets.shape[0] - 1):
-        composite_ray_gradient(offsets[n], offsets[n + 1], n, *arrays)
+def _composite_backward(taken, tasks, offsets, arrays):
+    task = take(taken)
+    while task < tasks:
+        for n in range(task * RAYS, min((task + 1) * RAYS, offsets.shape[0] - 1)):
+            composite_ray_gradient(offsets[n], offsets[n + 1], n, *arrays)
+        task = take(taken)
 
 
 def alpha_forward(
@@ -221,8 +216,8 @@ def composite_forward(
     alpha: Tensor, values: Tensor, offsets: Tensor, sums: Tensor, opacity: Tensor, weights: Tensor
 ) -> None:
     """Weighted sums per ray, opacity per ray and weight per sample."""
-    run = _composite_parallel if in_parallel() else _composite_serial
-    run(*(a.numpy() for a in (alpha, values, offsets, sums, opacity, weights)))
+    arrays = (a.numpy() for a in (alpha, values, offsets, sums, opacity, weights))
+    in_threads(_composite, -(-len(opacity) // RAYS), *arrays)
 
 
 def composite_backward(
@@ -239,5 +234,4 @@ def composite_backward(
     """Gradients by the opacities and values of every sample (a reverse sweep per ray)."""
     inputs = (alpha, values, weights, grad_sums, grad_opacity, grad_weights)
     arrays = tuple(a.numpy() for a in (*inputs, grad_alpha, grad_values))
-    run = _backward_parallel if in_parallel() else _backward_serial
-    run(offsets.numpy(), arrays)
+    in_threads(_composite_backward, -(-(len(offsets) - 1) // RAYS), offsets.numpy(), arrays)

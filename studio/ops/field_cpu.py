@@ -12,22 +12,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import prange
 from torch import Tensor
 
-from studio.ops.backend import in_parallel
 from studio.ops.compiled import kernel, part
 from studio.ops.field_tile_cpu import (
     add_row_gradients,
     backward_tile,
     clear,
     forward_tile,
-    rows_of,
     weights_of,
 )
 from studio.ops.hash_grid import HashGridLayout
-from studio.ops.hash_grid_chunks_cpu import encode_scratch, scatter_chunk, scatter_scratch
+from studio.ops.hash_grid_chunks_cpu import encode_scratch
 from studio.ops.hash_grid_cpu import pairs_of
+from studio.ops.scalars_cpu import take
+from studio.ops.table_gradient_cpu import keep_for_table, rows_for_table, sum_up
+from studio.ops.threads import in_threads
 from studio.ops.tiles_cpu import TILE, padded, rounded
 
 BLOCKS = 32  # most tasks
@@ -47,8 +47,9 @@ def _forward_block(block, blocks, points, table, grid, nets, sizes, kept, result
 
 
 @part
-def _backward_block(block, grads, nets, sizes, kept, back, sums):
+def _backward_block(block, grads, nets, sizes, kept, found):
     k, h, o = sizes
+    back, counts, sums, _ = found
     dtype, tiles, blocks = kept.dtype, kept.shape[0], sums.shape[0]
     hidden, slope = np.empty((h, TILE), dtype), np.empty((h, TILE), dtype)
     grad_z, grad_s = np.empty((h, TILE), dtype), np.empty((h, TILE), dtype)
@@ -58,57 +59,27 @@ def _backward_block(block, grads, nets, sizes, kept, back, sums):
     parts = weights_of(own, sizes)
     for n in range(block * tiles // blocks, (block + 1) * tiles // blocks):
         count = min(TILE, grads[0].shape[0] - n * TILE)
-        backward_tile(kept[n], n * TILE, count, grads, nets, sizes, work, back[n], parts)
+        by_table = back[n][: k + 3]
+        backward_tile(kept[n], n * TILE, count, grads, nets, sizes, work, by_table, parts)
         add_row_gradients(work, parts)
-
-
-@part
-def _scatter_level(level, count, grid, sizes, kept, back, grad_table):
-    scratch = scatter_scratch(kept, grad_table)
-    for n in range(kept.shape[0]):
-        unit, _, _, g, _ = rows_of(kept[n], sizes)
-        points = min(TILE, count - n * TILE)
-        grad_y, grad_n = back[n, :-3], back[n, -3:]
-        scatter_chunk(unit, 0, points, grid, level, scratch, grad_y, g, grad_n, grad_table)
-
-
-@part
-def _add_up(sums):
-    """All rows are added to the first one, in their order."""
-    for block in range(1, sums.shape[0]):
-        for j in range(sums.shape[1]):
-            sums[0, j] += sums[block, j]
-
-
-@kernel(parallel=True)
-def _forward_parallel(blocks, points, table, grid, nets, sizes, kept, results):
-    for block in prange(blocks):
-        _forward_block(np.int64(block), blocks, points, table, grid, nets, sizes, kept, results)
+        keep_for_table(kept[n], sizes, back[n])
+        counts[n] = count
 
 
 @kernel
-def _forward_serial(blocks, points, table, grid, nets, sizes, kept, results):
-    for block in range(blocks):
+def _forward(taken, blocks, points, table, grid, nets, sizes, kept, results):
+    block = take(taken)
+    while block < blocks:
         _forward_block(block, blocks, points, table, grid, nets, sizes, kept, results)
-
-
-@kernel(parallel=True)
-def _backward_parallel(grads, grid, nets, sizes, kept, back, sums, grad_table):
-    for block in prange(sums.shape[0]):
-        _backward_block(np.int64(block), grads, nets, sizes, kept, back, sums)
-    _add_up(sums)
-    for level in prange(len(grid[0])):
-        fine = len(grid[0]) - 1 - level  # fine levels first: they take longest
-        _scatter_level(fine, grads[0].shape[0], grid, sizes, kept, back, grad_table)
+        block = take(taken)
 
 
 @kernel
-def _backward_serial(grads, grid, nets, sizes, kept, back, sums, grad_table):
-    for block in range(sums.shape[0]):
-        _backward_block(block, grads, nets, sizes, kept, back, sums)
-    _add_up(sums)
-    for level in range(len(grid[0])):
-        _scatter_level(level, grads[0].shape[0], grid, sizes, kept, back, grad_table)
+def _backward(taken, blocks, grads, nets, sizes, kept, found):
+    block = take(taken)
+    while block < blocks:
+        _backward_block(block, grads, nets, sizes, kept, found)
+        block = take(taken)
 
 
 def forward(
@@ -144,29 +115,29 @@ def forward(
     blocks = max(1, min(tiles, BLOCKS))
     kept = np.empty((tiles if keep else blocks, 3 + 5 * k + h, TILE), x.dtype)
     results = (sdf.numpy(), gradient.numpy(), features.numpy())
-    run = _forward_parallel if in_parallel() else _forward_serial
-    run(blocks, x, pairs_of(table), grid, nets, sizes, kept, results)
+    in_threads(_forward, blocks, x, pairs_of(table), grid, nets, sizes, kept, results)
     return grid, nets, sizes, w2.shape, kept
 
 
 def backward(
     context: tuple[Any, ...], grads: tuple[Tensor, ...], grad_table: Tensor
 ) -> tuple[Tensor, ...]:
-    """Add the gradient by the table to ``grad_table`` and return those by W1, b1, W2 and b2.
+    """Set ``grad_table`` to the gradient by the table and return those by W1, b1, W2 and b2.
 
     Args:
         context: what `forward` returned.
         grads: by sdf, gradient and features.
-        grad_table: zeros, of the table's shape.
+        grad_table: of the table's shape.
     """
     grid, nets, sizes, (outputs, hidden), kept = context
     k, h, o = sizes
     given, numbers = tuple(g.numpy() for g in grads), h * (k + o + 1) + o
     blocks = max(1, min(len(kept), BLOCKS, NUMBERS // numbers))
-    back = np.empty((len(kept), k + 3, TILE), kept.dtype)
-    sums = np.empty((blocks, numbers), kept.dtype)
-    run = _backward_parallel if in_parallel() else _backward_serial
-    run(given, grid, nets, sizes, kept, back, sums, pairs_of(grad_table))
+    back = np.empty((len(kept), rows_for_table(k), TILE), kept.dtype)
+    sums, errors = np.empty((blocks, numbers), kept.dtype), np.empty((1, 0), kept.dtype)
+    found = (back, np.empty(len(kept), np.int64), sums, errors)
+    in_threads(_backward, blocks, given, nets, sizes, kept, found)
+    sum_up(grid, sizes, found, pairs_of(grad_table))
     w1, w2, b1, b2 = weights_of.py_func(sums[0], sizes)
-    found = (w1[:hidden, : nets[-1]], b1[:hidden], w2[:outputs, :hidden], b2[:outputs])
-    return tuple(torch.from_numpy(np.ascontiguousarray(a)) for a in found)
+    own = (w1[:hidden, : nets[-1]], b1[:hidden], w2[:outputs, :hidden], b2[:outputs])
+    return tuple(torch.from_numpy(np.ascontiguousarray(a)) for a in own)

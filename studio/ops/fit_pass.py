@@ -22,6 +22,7 @@ from studio.ops.hash_grid import HashGridLayout
 from studio.ops.hash_grid_cpu import pairs_of
 from studio.ops.ray_losses_cpu import COLOUR_ERRORS, MASK_ERRORS
 from studio.ops.ray_march import RaySamples
+from studio.ops.table_gradient_cpu import rows_for_table, sum_up
 from studio.ops.tiles_cpu import TILE, rounded
 
 TASKS, PAIR_TASKS = 32, 8  # most runs of blocks, and of pairs
@@ -140,7 +141,7 @@ class FitPass:
         self._tiles, pair_tiles = int(plan[1][-1]), -(-pairs // TILE)
         rows, tiles = self._tasks + min(pair_tiles, PAIR_TASKS), self._tiles + 2 * pair_tiles
         self._found = (
-            np.empty((tiles, 2 * self.sizes[0] + 6, TILE), dtype),
+            np.empty((tiles, rows_for_table(self.sizes[0]), TILE), dtype),
             np.empty(tiles, np.int64),
             np.empty((rows, self._numbers), dtype),
             np.empty((rows, 4), dtype),
@@ -199,7 +200,7 @@ class FitPass:
             cpu.run_pass(tasks, m, plan, given, *self._networks, *rest)
         back, counts, sums, errors = self._found
         found = back[:tiles], counts[:tiles], sums[:rows], errors[:rows]
-        cpu.add_up(grid, sizes, found, pairs_of(self.grads[0]))
+        sum_up(grid, sizes, found, pairs_of(self.grads[0]))
         self._unpad(sums[0])
         counted = (*self._counts, 3 * max(m, 1))
         colour, mask, eikonal, change = (

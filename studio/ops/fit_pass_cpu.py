@@ -15,9 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import prange
 
-from studio.ops.backend import in_parallel
 from studio.ops.compiled import FAST, kernel, part
 from studio.ops.composite_cpu import composite_ray, composite_ray_gradient
 from studio.ops.field_tile_cpu import (
@@ -26,11 +24,11 @@ from studio.ops.field_tile_cpu import (
     backward_tile,
     clear,
     forward_tile,
-    rows_of,
     weights_of,
 )
-from studio.ops.hash_grid_chunks_cpu import encode_scratch, scatter_chunk, scatter_scratch
+from studio.ops.hash_grid_chunks_cpu import encode_scratch
 from studio.ops.ray_losses_cpu import ray_losses
+from studio.ops.scalars_cpu import take
 from studio.ops.shade_tile_cpu import (
     by_field,
     colour_weights_of,
@@ -41,6 +39,8 @@ from studio.ops.shade_tile_cpu import (
     shade_tile_gradient,
     tile_rows,
 )
+from studio.ops.table_gradient_cpu import keep_for_table
+from studio.ops.threads import in_threads
 from studio.ops.tiles_cpu import TILE
 
 TILES = 4  # of a block, where no single ray needs more
@@ -68,19 +68,6 @@ def _backward_scratch(points, sizes):
     grad_z, grad_s = np.empty((h, TILE), points.dtype), np.empty((h, TILE), points.dtype)
     grad_o, grad_g = np.empty((o, TILE), points.dtype), np.empty((k, TILE), points.dtype)
     return hidden, slope, grad_z, grad_s, grad_o, grad_g
-
-
-@part
-def _keep_for_table(tile, sizes, back):
-    """Copy what the table's gradient needs beside that by y and n: g and the positions."""
-    k = sizes[0]
-    unit, _, _, g, _ = rows_of(tile, sizes)
-    for m in range(k):
-        for p in range(TILE):
-            back[k + 3 + m, p] = g[m, p]
-    for d in range(3):
-        for p in range(TILE):
-            back[2 * k + 3 + d, p] = unit[d, p]
 
 
 @part
@@ -157,6 +144,7 @@ def _task(
     forward_work = _forward_scratch(points, table, sizes)
     _, grad_q, grad_i, small = shading
     by_pair = points.dtype.type(terms[7])
+    none, all_of_it = np.int64(0), np.int64(TILE)
     for block in range(task * blocks // tasks, (task + 1) * blocks // tasks):
         tile = first_tiles[block]
         tiles = first_tiles[block + 1] - tile
@@ -165,9 +153,8 @@ def _task(
             place_tile(kept[j], here, count, points, directions, sizes)
             own_points, _, _, gradient, distance, i, _ = shade_rows(kept[j], sizes)
             values = (distance, gradient, i[1 : 1 + features])
-            forward_tile(
-                kept[j], 0, TILE, own_points, table, grid, nets, sizes, forward_work, values
-            )
+            whole = (kept[j], none, all_of_it)
+            forward_tile(*whole, own_points, table, grid, nets, sizes, forward_work, values)
             if pairs == 0:
                 shade_tile(kept[j], here, count, features, colours, sizes, how, small, rays[:2])
         if pairs == 0:
@@ -188,30 +175,37 @@ def _task(
                     add_rows(small[12:13], errors[task, 3:4])
             grads, place = by_field(shading, features), back[tile + j]
             by_table = place[: sizes[0] + 3]
-            backward_tile(kept[j], 0, TILE, grads, nets, sizes, backward_work, by_table, parts)
+            whole = (kept[j], none, all_of_it)
+            backward_tile(*whole, grads, nets, sizes, backward_work, by_table, parts)
             add_row_gradients(backward_work, parts)
-            _keep_for_table(kept[j], sizes, place)
+            keep_for_table(kept[j], sizes, place)
             counts[tile + j] = count
 
 
-@kernel(parallel=True)
-def _pass_parallel(
-    tasks, pairs, plan, samples, table, grid, nets, sizes, colours, how, wanted, terms, rays, found
-):
-    for task in prange(tasks):
-        field = (table, grid, nets, sizes)
-        rest = (colours, how, wanted, terms, rays, found)
-        _task(np.int64(task), tasks, pairs, plan, samples, *field, *rest)
-
-
 @kernel
-def _pass_serial(
-    tasks, pairs, plan, samples, table, grid, nets, sizes, colours, how, wanted, terms, rays, found
+def _pass(
+    taken,
+    tasks,
+    pairs,
+    plan,
+    samples,
+    table,
+    grid,
+    nets,
+    sizes,
+    colours,
+    how,
+    wanted,
+    terms,
+    rays,
+    found,
 ):
-    for task in range(tasks):
+    task = take(taken)
+    while task < tasks:
         field = (table, grid, nets, sizes)
         rest = (colours, how, wanted, terms, rays, found)
         _task(task, tasks, pairs, plan, samples, *field, *rest)
+        task = take(taken)
 
 
 @kernel
@@ -231,50 +225,6 @@ def _blocks(offsets, first_rays, first_tiles):
     return blocks, most
 
 
-# --- sums, and the table --------------------------------------------------------------------------
-
-
-@part
-def _add_up(sums):
-    """All rows are added to the first one, in their order."""
-    for row in range(1, sums.shape[0]):
-        for j in range(sums.shape[1]):
-            sums[0, j] += sums[row, j]
-
-
-@part
-def _level(level, grid, sizes, back, counts, grad_table):
-    """The table's gradient on a level."""
-    k, offsets = sizes[0], grid[2]
-    own = grad_table[offsets[level] : offsets[level + 1]]
-    for row in range(len(own)):
-        own[row] = 0
-    scratch = scatter_scratch(back, grad_table)
-    for n in range(back.shape[0]):
-        tile = back[n]
-        grad_y, grad_n, g, unit = tile[:k], tile[k : k + 3], tile[k + 3 : 2 * k + 3], tile[-3:]
-        scatter_chunk(unit, 0, counts[n], grid, level, scratch, grad_y, g, grad_n, grad_table)
-
-
-@kernel(parallel=True)
-def _sum_parallel(grid, sizes, found, grad_table):
-    back, counts, sums, errors = found
-    _add_up(sums)
-    _add_up(errors)
-    levels = len(grid[0])
-    for level in prange(levels):  # fine levels first: they take longest
-        _level(levels - 1 - level, grid, sizes, back, counts, grad_table)
-
-
-@kernel
-def _sum_serial(grid, sizes, found, grad_table):
-    back, counts, sums, errors = found
-    _add_up(sums)
-    _add_up(errors)
-    for level in range(len(grid[0])):
-        _level(level, grid, sizes, back, counts, grad_table)
-
-
 # --- what Python calls ----------------------------------------------------------------------------
 
 
@@ -285,11 +235,6 @@ def cut(offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     return first_rays[: count + 1], first_tiles[: count + 1], most
 
 
-def run_pass(*arguments: Any) -> None:
+def run_pass(tasks: int, *arguments: Any) -> None:
     """From samples of rays, or from pairs of points, to gradients, in runs of blocks."""
-    (_pass_parallel if in_parallel() else _pass_serial)(*arguments)
-
-
-def add_up(*arguments: Any) -> None:
-    """Sum up over all runs, and go back to the table."""
-    (_sum_parallel if in_parallel() else _sum_serial)(*arguments)
+    in_threads(_pass, tasks, *arguments)

@@ -6,10 +6,8 @@ What they do to a chunk of points is in `studio.ops.hash_grid_chunks_cpu`.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 from torch import Tensor
 
-from studio.ops.backend import in_parallel
 from studio.ops.compiled import kernel, part
 from studio.ops.hash_grid import HashGridLayout
 from studio.ops.hash_grid_chunks_cpu import (
@@ -21,6 +19,8 @@ from studio.ops.hash_grid_chunks_cpu import (
     scatter_chunk,
     scatter_scratch,
 )
+from studio.ops.scalars_cpu import take
+from studio.ops.threads import in_threads
 
 BLOCK = 2048  # points per task: one block of points, features and Jacobian stays in the cache
 ROW_BLOCK = 1024  # points per task of the contraction
@@ -46,64 +46,40 @@ def _scatter_task(points, grid, level, grad_y, g, grad_n, grad_table):
         scatter_chunk(points, start, count, grid, level, scratch, grad_y, g, grad_n, grad_table)
 
 
-@kernel(parallel=True)
-def _encode_parallel(points, table, grid, features, jacobian):
+@kernel
+def _encode(taken, tasks, points, table, grid, features, jacobian):
     levels = len(grid[0])
-    for task in prange(levels * ((points.shape[1] + BLOCK - 1) // BLOCK)):
+    task = take(taken)
+    while task < tasks:
         start = (task // levels) * BLOCK
         _encode_task(points, table, grid, task % levels, start, features, jacobian)
+        task = take(taken)
 
 
 @kernel
-def _encode_serial(points, table, grid, features, jacobian):
-    for start in range(0, points.shape[1], BLOCK):
-        for level in range(len(grid[0])):
-            _encode_task(points, table, grid, level, start, features, jacobian)
-
-
-@kernel(parallel=True)
-def _scatter_parallel(points, grid, grad_y, g, grad_n, grad_table):
-    levels = len(grid[0])
-    for task in prange(levels):  # fine levels first: they take longest
+def _scatter(taken, levels, points, grid, grad_y, g, grad_n, grad_table):
+    task = take(taken)
+    while task < levels:  # fine levels first: they take longest
         _scatter_task(points, grid, levels - 1 - task, grad_y, g, grad_n, grad_table)
+        task = take(taken)
 
 
 @kernel
-def _scatter_serial(points, grid, grad_y, g, grad_n, grad_table):
-    for level in range(len(grid[0])):
-        _scatter_task(points, grid, level, grad_y, g, grad_n, grad_table)
+def _contract(taken, tasks, jacobian, g, normal):
+    task = take(taken)
+    while task < tasks:
+        stop = min(g.shape[1], (task + 1) * ROW_BLOCK)
+        contract_range(jacobian, g, normal, task * ROW_BLOCK, stop)
+        task = take(taken)
 
 
 @kernel
-def _contract_serial(jacobian, g, normal):
-    contract_range(jacobian, g, normal, 0, g.shape[1])
-
-
-@kernel
-def _expand_serial(jacobian, grad_normal, grad_g):
-    expand_range(jacobian, grad_normal, grad_g, 0, grad_g.shape[1])
-
-
-@kernel(parallel=True)
-def _contract_parallel(jacobian, g, normal):
-    count = g.shape[1]
-    for block in prange((count + ROW_BLOCK - 1) // ROW_BLOCK):
-        contract_range(
-            jacobian, g, normal, block * ROW_BLOCK, min(count, block * ROW_BLOCK + ROW_BLOCK)
-        )
-
-
-@kernel(parallel=True)
-def _expand_parallel(jacobian, grad_normal, grad_g):
-    count = grad_g.shape[1]
-    for block in prange((count + ROW_BLOCK - 1) // ROW_BLOCK):
-        expand_range(
-            jacobian,
-            grad_normal,
-            grad_g,
-            block * ROW_BLOCK,
-            min(count, block * ROW_BLOCK + ROW_BLOCK),
-        )
+def _expand(taken, tasks, jacobian, grad_normal, grad_g):
+    task = take(taken)
+    while task < tasks:
+        stop = min(grad_g.shape[1], (task + 1) * ROW_BLOCK)
+        expand_range(jacobian, grad_normal, grad_g, task * ROW_BLOCK, stop)
+        task = take(taken)
 
 
 def pairs_of(table: Tensor) -> np.ndarray:
@@ -116,9 +92,10 @@ def encode(
     points: Tensor, table: Tensor, layout: HashGridLayout, features: Tensor, jacobian: Tensor
 ) -> None:
     """Fill ``features`` [2L, P] and, unless it has no points, ``jacobian`` [2L, 3, P]."""
-    run = _encode_parallel if in_parallel() else _encode_serial
     x = points.numpy()
-    run(x, pairs_of(table), layout.arrays(x.dtype), features.numpy(), jacobian.numpy())
+    given, grid = (x, pairs_of(table)), layout.arrays(x.dtype)
+    tasks = len(grid[0]) * -(-x.shape[1] // BLOCK)
+    in_threads(_encode, tasks, *given, grid, features.numpy(), jacobian.numpy())
 
 
 def scatter(
@@ -130,18 +107,18 @@ def scatter(
     grad_table: Tensor,
 ) -> None:
     """Add the gradient with respect to the table to ``grad_table`` (levels are independent)."""
-    run = _scatter_parallel if in_parallel() else _scatter_serial
     gradients = (grad_y.numpy(), g.numpy(), grad_n.numpy(), pairs_of(grad_table))
-    run(points.numpy(), layout.arrays(gradients[0].dtype), *gradients)
+    grid = layout.arrays(gradients[0].dtype)
+    in_threads(_scatter, len(grid[0]), points.numpy(), grid, *gradients)
 
 
 def contract(jacobian: Tensor, g: Tensor, normal: Tensor) -> None:
     """normal[d, p] = sum_k jacobian[k, d, p] g[k, p]."""
-    run = _contract_parallel if in_parallel() else _contract_serial
-    run(jacobian.numpy(), g.numpy(), normal.numpy())
+    arrays = (jacobian.numpy(), g.numpy(), normal.numpy())
+    in_threads(_contract, -(-g.shape[1] // ROW_BLOCK), *arrays)
 
 
 def expand(jacobian: Tensor, grad_normal: Tensor, grad_g: Tensor) -> None:
     """grad_g[k, p] = sum_d jacobian[k, d, p] grad_normal[d, p]."""
-    run = _expand_parallel if in_parallel() else _expand_serial
-    run(jacobian.numpy(), grad_normal.numpy(), grad_g.numpy())
+    arrays = (jacobian.numpy(), grad_normal.numpy(), grad_g.numpy())
+    in_threads(_expand, -(-grad_g.shape[1] // ROW_BLOCK), *arrays)

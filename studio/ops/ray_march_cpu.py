@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import prange
 from torch import Tensor
 
-from studio.ops.backend import in_parallel
 from studio.ops.compiled import kernel, part
+from studio.ops.scalars_cpu import take
+from studio.ops.threads import in_threads
 
 EMPTY, NEAR, INSIDE = 0, 1, 2
+RAYS = 512  # of a task
 
 
 @part
@@ -58,16 +59,15 @@ def _march_ray(origin, direction, jitter, grid, step, kept):
     return count, start
 
 
-@kernel(parallel=True)
-def _march_parallel(origins, directions, jitter, grid, step, kept, counts, starts):
-    for n in prange(origins.shape[0]):
-        counts[n], starts[n] = _march_ray(origins[n], directions[n], jitter[n], grid, step, kept[n])
-
-
 @kernel
-def _march_serial(origins, directions, jitter, grid, step, kept, counts, starts):
-    for n in range(origins.shape[0]):
-        counts[n], starts[n] = _march_ray(origins[n], directions[n], jitter[n], grid, step, kept[n])
+def _march(taken, tasks, lines, jitter, grid, step, kept, counts, starts):
+    origins, directions = lines
+    task = take(taken)
+    while task < tasks:
+        for n in range(task * RAYS, min((task + 1) * RAYS, origins.shape[0])):
+            line = (origins[n], directions[n], jitter[n])
+            counts[n], starts[n] = _march_ray(*line, grid, step, kept[n])
+        task = take(taken)
 
 
 @kernel
@@ -97,8 +97,8 @@ def march(
     lattice = int(np.ceil(2 * 3**0.5 / step)) + 2
     kept = np.empty((count, min(limit, lattice)), np.uint16 if lattice < 2**16 else np.uint32)
     counts, starts = np.zeros(count, np.int64), np.empty(count, dtype)
-    run = _march_parallel if in_parallel() else _march_serial
-    run(*lines, jitter.numpy(), grid.numpy(), step, kept, counts, starts)
+    rest = (jitter.numpy(), grid.numpy(), step, kept, counts, starts)
+    in_threads(_march, -(-count // RAYS), lines, *rest)
     offsets = np.zeros(count + 1, np.int64)
     np.cumsum(counts, out=offsets[1:])
     total = int(offsets[-1])

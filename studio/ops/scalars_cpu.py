@@ -2,7 +2,7 @@
 
 `exponential` is arithmetic alone, so that loops around it become vector code (numba calls the C
 library, a number at a time). `add_pair` adds two numbers that lie side by side at once. `single_at`
-is a pointer to numbers in memory, for numba's `carray`.
+is a pointer to numbers in memory, for numba's `carray`. `take` counts what threads share.
 """
 
 from __future__ import annotations
@@ -105,3 +105,15 @@ def single_at(typing_context, address):
         return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
 
     return types.CPointer(types.float32)(address), code
+
+
+@written
+def take(typing_context, taken):
+    """The count in ``taken[0]``, which is one more afterwards: no two threads get the same."""
+
+    def code(context, builder, signature, args):
+        counts = context.make_array(signature.args[0])(context, builder, args[0])
+        return builder.atomic_rmw("add", counts.data, ir.Constant(ir.IntType(64), 1), "monotonic")
+
+    fits = isinstance(taken, types.Array) and taken.dtype == types.int64
+    return (types.int64(taken) if fits else None), code

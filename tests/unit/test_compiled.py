@@ -78,6 +78,15 @@ def written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> compiled.Function:
     return names["more"]
 
 
+def test_a_part_is_no_function_of_python(tmp_path, monkeypatch) -> None:
+    more = written(tmp_path, monkeypatch)
+    twice = more.py_func.__globals__["twice"]
+    for _ in range(2):  # before and after it became a piece of the kernel
+        with pytest.raises(TypeError, match="twice is a part of kernels"):
+            twice(np.float32(3))
+        assert more(np.float32(3)) == 7
+
+
 @pytest.mark.parametrize("kind", ("nbi", "nbc"))
 def test_damaged_files_of_the_cache_do_not_matter(tmp_path, monkeypatch, told, kind) -> None:
     assert written(tmp_path, monkeypatch)(np.float32(3)) == 7
@@ -97,6 +106,6 @@ def test_a_full_disk_does_not_stop_a_kernel(tmp_path, monkeypatch, told) -> None
 
 
 def test_what_a_kernel_is_made_of_is_known_down_to_the_parts_of_its_parts() -> None:
-    files = {path.name for path in compiled.sources(field_cpu._forward_serial.py_func)}
-    made_of = {"field_cpu", "field_tile_cpu", "hash_grid_chunks_cpu", "tiles_cpu"}
+    files = {path.name for path in compiled.sources(field_cpu._forward.py_func)}
+    made_of = {"field_cpu", "field_tile_cpu", "hash_grid_chunks_cpu", "scalars_cpu", "tiles_cpu"}
     assert files == {f"{name}.py" for name in made_of}

@@ -178,7 +178,7 @@ def test_compiling_is_shown(
 ) -> None:
     from numba.core import event
 
-    from studio.ops.compiled import part
+    from studio.ops.compiled import kernel
 
     class Slow(event.Listener):
         """Makes a compiler that is warm already take its time."""
@@ -196,7 +196,7 @@ def test_compiling_is_shown(
         return 2 * x
 
     with event.install_listener("numba:compile", Slow()):
-        assert part(double)(2.0) == 4.0
+        assert kernel(double)(2.0) == 4.0
     assert "compiling kernels" in capsys.readouterr().out
 
 
