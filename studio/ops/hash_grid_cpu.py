@@ -94,7 +94,7 @@ def encode(
     """Fill ``features`` [2L, P] and, unless it has no points, ``jacobian`` [2L, 3, P]."""
     x = points.numpy()
     given, grid = (x, pairs_of(table)), layout.arrays(x.dtype)
-    tasks = len(grid[0]) * -(-x.shape[1] // BLOCK)
+    tasks = layout.levels * -(-x.shape[1] // BLOCK)
     in_threads(_encode, tasks, *given, grid, features.numpy(), jacobian.numpy())
 
 
@@ -109,7 +109,7 @@ def scatter(
     """Add the gradient with respect to the table to ``grad_table`` (levels are independent)."""
     gradients = (grad_y.numpy(), g.numpy(), grad_n.numpy(), pairs_of(grad_table))
     grid = layout.arrays(gradients[0].dtype)
-    in_threads(_scatter, len(grid[0]), points.numpy(), grid, *gradients)
+    in_threads(_scatter, layout.levels, points.numpy(), grid, *gradients)
 
 
 def contract(jacobian: Tensor, g: Tensor, normal: Tensor) -> None:

@@ -13,6 +13,7 @@ long as there are any, so that results depend on the tasks alone. A loop looks l
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Callable
@@ -43,10 +44,10 @@ class _Helpers:
             self._work.get()()
 
 
-_helpers = _Helpers()
+_helpers = functools.cache(_Helpers)
 # A process that is forked has a copy of everything but of the threads.
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_helpers.__init__)
+    os.register_at_fork(after_in_child=_helpers.cache_clear)
 
 
 def in_threads(loop: Callable[..., None], tasks: int, *arguments: Any) -> None:
@@ -72,7 +73,7 @@ def in_threads(loop: Callable[..., None], tasks: int, *arguments: Any) -> None:
         except BaseException as error:
             ends.put(error)
 
-    _helpers.call(work, others)
+    _helpers().call(work, others)
     work()
     errors = [ends.get() for _ in range(others + 1)]
     for error in errors:
