@@ -1,18 +1,14 @@
-"""Views projected on a mesh: where their rays meet it, and which of its points they show."""
+"""Views projected on a mesh: where their samples meet it, and which of its points they show."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
-from torch.nn.functional import grid_sample
 
 from studio.cameras import Cameras
-from studio.ops.ray_caster import RayCaster
+from studio.export.view_kernels import SAMPLES, add_corrections, find_sights, rasterise
 from studio.views import ViewSet
 
 FEATHER = 2.0  # pixels from silhouettes and depth edges over which a picture fades in
@@ -41,44 +37,17 @@ GIVEN = Reading(given=True, grazing=0.05, bias=0.04)  # sharp; rather smeared a 
 
 @dataclass(frozen=True)
 class Hits:
-    """Where the rays of one picture meet the mesh.
+    """Where the samples of one picture's usable pixels meet the mesh.
 
     Attributes:
-        pixel: number of the pixel (row by row) of each ray that meets it.
-        face: triangle.
-        weights: barycentric, of its three corners.
+        pixel: number of each pixel, row by row.
+        face: triangle of each of its samples.
+        weights: barycentric, of the triangle's second and third corner.
     """
 
     pixel: Int[np.ndarray, " k"]
-    face: Int[np.ndarray, " k"]
-    weights: Float[np.ndarray, "k 3"]
-
-
-class Spots:
-    """Points of a surface, and what every picture asks of them.
-
-    Args:
-        points: positions.
-        normals: unit, outward.
-    """
-
-    def __init__(self, points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"]) -> None:
-        self.points, self.normals = points, normals
-        self._columns = [values.T.contiguous().unbind(0) for values in (points, normals)]
-        self._squared = _dot(self._columns[0], self._columns[0])
-        self._along = _dot(*self._columns)
-
-    def seen_from(self, centre: Float[Tensor, "3"]) -> tuple[Tensor, Tensor]:
-        """Distances to a camera, and cosines of the angles between normals and the way there."""
-        place, outward = (_dot(columns, centre) for columns in self._columns)
-        distance = (self._squared - 2 * place + _dot(centre, centre)).clamp(min=1e-24).sqrt()
-        return distance, (outward - self._along) / distance
-
-
-def _dot(a: Any, b: Any) -> Tensor:
-    """Of three columns each; unlike BLAS' products, the same bits wherever they lie in memory."""
-    total: Tensor = a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-    return total
+    face: Int[np.ndarray, "k s"]
+    weights: Float[np.ndarray, "k s 2"]
 
 
 @dataclass(frozen=True)
@@ -87,15 +56,15 @@ class Sight:
 
     Attributes:
         index: which ones.
-        grid: where it shows them, in grid_sample's units.
+        at: where it shows them, in pixels.
         facing: cosine between their normals and the rays.
         trust: how far from outlines they appear, 0 to 1.
     """
 
-    index: Int[Tensor, " j"]
-    grid: Float[Tensor, "1 1 j 2"]
-    facing: Float[Tensor, " j"]
-    trust: Float[Tensor, " j"]
+    index: Int[np.ndarray, " j"]
+    at: Float[np.ndarray, "j 2"]
+    facing: Float[np.ndarray, " j"]
+    trust: Float[np.ndarray, " j"]
 
 
 @dataclass(frozen=True)
@@ -103,117 +72,155 @@ class ProjectedView:
     """One picture, and the mesh as its camera sees it.
 
     Attributes:
-        camera: a single one.
-        rgb: of the picture.
-        usable: 1 where picture and mesh fill the pixel.
+        camera: from world points to pixels, see `studio.export.view_kernels`.
+        centre: of the camera, or its viewing direction; likewise.
+        rgb: of the usable pixels, those that picture and mesh fill.
         trust: how far inside the object, away from its outlines, a pixel lies: 0 to 1.
-        hits: of two by two rays per pixel.
-        depth: distance along each of these rays, infinite beside the mesh.
+        hits: of two by two samples of every usable pixel.
+        distance: of the mesh along all samples' rays; infinite beside it.
         reading: how the picture is read.
     """
 
-    camera: Cameras
-    rgb: Float[np.ndarray, "h*w 3"]
-    usable: Float[np.ndarray, " h*w"]
+    camera: Float[np.ndarray, "4 4"]
+    centre: Float[np.ndarray, "4"]
+    rgb: Float[np.ndarray, "k 3"]
     trust: Float[np.ndarray, "h w"]
     hits: Hits
-    depth: Float[np.ndarray, "2*h 2*w"]
+    distance: Float[np.ndarray, "2*h 2*w"]
     reading: Reading = GENERATED
 
     @classmethod
     def of(
         cls,
-        caster: RayCaster,
+        corners: Float[np.ndarray, "m 3 3"],
         views: ViewSet,
         i: int,
         size: float,
         margin: float = 0.0,
         reading: Reading = GENERATED,
     ) -> ProjectedView:
-        """Take the i-th view of a mesh of a size, but for a margin of pixels beside outlines."""
-        image, (h, w) = views.images[i].detach().float().cpu(), views.cameras.size
-        camera, alpha = views.cameras[[i]].to("cpu"), image[3].numpy()
-        hits, depth = _cast(caster, camera, alpha > 0.02)
-        covered = np.bincount(hits.pixel, minlength=h * w).reshape(h, w) == 4
-        usable = covered & (alpha > SOLID)
-        trust = _trust(usable, depth, DEPTH_EDGE * size, margin)
-        rgb = image[:3].reshape(3, -1).T.numpy()
-        filled = usable.reshape(-1).astype(np.float32)
-        return cls(camera, rgb, filled, trust, hits, depth, reading)
+        """Take the i-th view of a mesh.
 
-    def sight(self, spots: Spots, size: float) -> Sight:
-        """What the picture shows of points on an object of a size."""
-        camera, (h, w), reading = self.camera, self.camera.size, self.reading
-        forward, centre = camera.c2w[0, :3, 2], camera.centres[0]
-        if camera.ortho_scale is None:
-            distance, facing = spots.seen_from(centre)
-        else:
-            distance = spots.points @ forward - centre @ forward
-            facing = -(spots.normals @ forward)
-        index = (facing > reading.grazing).nonzero()[:, 0]
-        uv, along = (x[0] for x in camera.project(spots.points[index]))
-        framed = ((uv >= 0) & (uv < uv.new_tensor([w, h]))).all(1) & (along > 0)
-        index, uv = index[framed], uv[framed]
-        column, row = (uv * 2).long().unbind(1)
-        clear = distance[index] < torch.from_numpy(self.depth)[row, column] + reading.bias * size
-        index, uv = index[clear], uv[clear]
-        grid = (2 * uv / uv.new_tensor([w, h]) - 1)[None, None]
-        trust = look_up(self.trust.reshape(-1, 1), (h, w), grid)[:, 0]
-        used = trust > 1e-4
-        return Sight(index[used], grid[:, :, used], facing[index][used], trust[used])
+        Args:
+            corners: of the mesh's triangles.
+            views: the pictures.
+            i: which one.
+            size: of the object.
+            margin: pixels beside outlines that are left out.
+            reading: how it is read.
+        """
+        image = views.images[i].detach().float().cpu().numpy()
+        camera, centre = matrices(views.cameras[[i]].to("cpu"))
+        face, weights, distance = _seen(corners, camera, centre, image[3] > 0.02)
+        samples = [distance[j::SAMPLES, k::SAMPLES] for j, k in np.ndindex(SAMPLES, SAMPLES)]
+        low, high = np.minimum.reduce(samples), np.maximum.reduce(samples)
+        usable = np.isfinite(high) & (image[3] > SOLID)
+        trust = _trust(usable, low, high, DEPTH_EDGE * size, margin)
+        row, column = np.nonzero(usable)
+        rows, columns = (
+            SAMPLES * at[:, None] + offset.reshape(-1)
+            for at, offset in zip((row, column), np.indices((SAMPLES, SAMPLES)), strict=True)
+        )
+        pixel = row * usable.shape[1] + column
+        hits = Hits(pixel, face[rows, columns], weights[rows, columns])
+        rgb = np.ascontiguousarray(image[:3, row, column].T)
+        return cls(camera, centre, rgb, trust, hits, distance, reading)
 
-    def excess(self, rendered: Float[np.ndarray, "k 3"], sight: Sight) -> Float[Tensor, "j 3"]:
-        """What the picture shows beyond a render, whose colours at the hits are given."""
-        size = self.camera.size
-        beyond = self.rgb - _mean_in_pixels(rendered, self.hits.pixel, size)
-        return look_up(beyond * self.usable[:, None], size, sight.grid)
+    def sight(
+        self, points: Float[np.ndarray, "n 3"], normals: Float[np.ndarray, "n 3"], size: float
+    ) -> Sight:
+        """What the picture shows of points with unit outward normals on an object of a size."""
+        count = len(points)
+        index, at = np.empty(count, np.int32), np.empty((count, 2), np.float32)
+        facing, trust = np.empty(count, np.float32), np.empty(count, np.float32)
+        reading = self.reading
+        found = find_sights(
+            points,
+            normals,
+            self.camera,
+            self.centre,
+            self.distance,
+            self.trust,
+            reading.grazing,
+            reading.bias * size,
+            index,
+            at,
+            facing,
+            trust,
+        )
+        return Sight(*(values[:found].copy() for values in (index, at, facing, trust)))
+
+    def correct(
+        self,
+        shown: Float[np.ndarray, "k 3"],
+        sight: Sight,
+        share: Float[np.ndarray, " j"],
+        total: Float[np.ndarray, "n 3"],
+        power: Float[np.ndarray, " n"],
+    ) -> None:
+        """Add to points what the picture shows beyond a render.
+
+        Args:
+            shown: colours of the usable pixels in the render.
+            sight: the points that the picture shows.
+            share: how much it counts there.
+            total: sums of the differences of all points, which are added to.
+            power: those of their squares.
+        """
+        beyond = np.zeros((self.trust.size, 3), np.float32)
+        beyond[self.hits.pixel] = self.rgb - shown
+        beyond = beyond.reshape(*self.trust.shape, 3)
+        add_corrections(beyond, sight.index, sight.at, share, total, power)
 
 
-def _cast(
-    caster: RayCaster, camera: Cameras, wanted: Bool[np.ndarray, "h w"]
-) -> tuple[Hits, Float[np.ndarray, "2*h 2*w"]]:
-    """Cast two by two rays per wanted pixel; the depth is infinite where none meets the mesh."""
-    (h, w), s = wanted.shape, 2
-    row, column = np.nonzero(np.kron(wanted, np.ones((s, s), dtype=bool)))
-    at = torch.from_numpy(np.stack([(column + 0.5) / s, (row + 0.5) / s], 1).astype(np.float32))
-    rays = camera.rays(at[None])
-    found = caster.cast(rays.origins.numpy(), rays.directions.numpy())
-    met = np.flatnonzero(found["primID"] >= 0)
-    depth = np.full((h * s, w * s), np.inf, dtype=np.float32)
-    depth[row[met], column[met]] = found["tfar"][met]
-    u, v = found["u"][met], found["v"][met]
-    pixel = (row[met] // s) * w + column[met] // s
-    weights = np.stack([1 - u - v, u, v], 1).astype(np.float32)
-    return Hits(pixel, found["primID"][met].astype(np.int64), weights), depth
+def matrices(camera: Cameras) -> tuple[Float[np.ndarray, "4 4"], Float[np.ndarray, "4"]]:
+    """A single camera as `studio.export.view_kernels` has it, and its centre or direction."""
+    w2c, k = camera.w2c[0].double().numpy(), camera.intrinsics[0].double().numpy()
+    c2w = camera.c2w[0].double().numpy()
+    if camera.ortho_scale is None:
+        return np.concatenate([k @ w2c[:3], w2c[2:3]]), np.append(c2w[:3, 3], 1.0)
+    scale = float(camera.ortho_scale[0]) / camera.size[0] * k[1, 1]
+    flat = np.concatenate([w2c[:2] / scale, w2c[3:]])
+    return np.concatenate([k @ flat, w2c[2:3]]), np.append(c2w[:3, 2], 0.0)
+
+
+def _seen(
+    corners: Float[np.ndarray, "m 3 3"],
+    camera: Float[np.ndarray, "4 4"],
+    centre: Float[np.ndarray, "4"],
+    wanted: Bool[np.ndarray, "h w"],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Triangle, weights and distance of every sample of the wanted pixels."""
+    shape = SAMPLES * wanted.shape[0], SAMPLES * wanted.shape[1]
+    face, weights = np.full(shape, -1, np.int32), np.zeros((*shape, 2), np.float32)
+    distance = np.full(shape, np.inf, np.float32)
+    rasterise(corners, camera, centre, wanted, face, weights, distance)
+    return face, weights, distance
 
 
 def _trust(
-    usable: np.ndarray, depth: np.ndarray, jump: float, margin: float
+    usable: Bool[np.ndarray, "h w"], low: np.ndarray, high: np.ndarray, jump: float, margin: float
 ) -> Float[np.ndarray, "h w"]:
-    """How far inside the object, away from its outlines, each pixel lies: 0 to 1."""
+    """How far inside the object, away from its outlines, each pixel lies: 0 to 1.
+
+    Args:
+        usable: true where picture and mesh fill a pixel.
+        low: least distance in each pixel.
+        high: largest one.
+        jump: of the distance, between neighbours and beyond their slope, that is an outline.
+        margin: pixels beside outlines that are left out.
+    """
     from scipy.ndimage import distance_transform_edt, maximum_filter, minimum_filter
 
-    s = depth.shape[0] // usable.shape[0]
-    samples = [depth[i::s, j::s] for i, j in np.ndindex(s, s)]
-    low, high = np.minimum.reduce(samples), np.maximum.reduce(samples)
+    trust = np.zeros(usable.shape, np.float32)
+    if not usable.any():
+        return trust
+    ends = [np.flatnonzero(usable.any(axis)) for axis in (1, 0)]
+    box = tuple(slice(max(at[0] - 1, 0), at[-1] + 2) for at in ends)
+    usable, low, high = usable[box], low[box], high[box]
     with np.errstate(invalid="ignore"):  # on a slope, one side is as near as the other is far
         behind, ahead = maximum_filter(high, 3) - low, low - minimum_filter(low, 3)
         edge = np.abs(behind - ahead) > jump
     inside = distance_transform_edt(np.pad(usable & ~edge, 1))[1:-1, 1:-1]
-    return np.clip((inside - margin) / FEATHER, 0.0, 1.0).astype(np.float32)
-
-
-def _mean_in_pixels(rgb: np.ndarray, pixel: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    length = size[0] * size[1]
-    count = np.maximum(np.bincount(pixel, minlength=length), 1)
-    means = np.empty((length, 3), dtype=np.float32)
-    for c in range(3):
-        means[:, c] = np.bincount(pixel, weights=rgb[:, c], minlength=length) / count
-    return means
-
-
-def look_up(values: np.ndarray, size: tuple[int, int], grid: Tensor) -> Float[Tensor, "j c"]:
-    """Bilinear values of a picture [H*W, C]."""
-    h, w = size
-    picture = torch.from_numpy(values).T.reshape(1, -1, h, w)
-    return grid_sample(picture, grid, padding_mode="border", align_corners=False)[0, :, 0].T
+    trust[box] = np.clip((inside - margin) / FEATHER, 0.0, 1.0)
+    return trust

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
-from torch.nn.functional import grid_sample
 
 from studio.cameras import Cameras
 from studio.export.cleanup import face_components, vertex_normals
@@ -19,6 +18,7 @@ from studio.export.projection import Hits
 from studio.export.raster import covered_texels
 from studio.export.seams import levelled, seams_of
 from studio.export.view_colours import Footage
+from studio.export.view_kernels import look_up
 from studio.mesh import Mesh
 from studio.plugins.registry import register
 from studio.views import ViewSet
@@ -219,28 +219,26 @@ class TextureBaker(Baker):
             corners = whole.colours[whole.faces[texels.face]]
             smooth = np.einsum("nc,ncd->nd", texels.weights, corners)
             colours = np.where(seen.certain[:, None], colours, smooth)
-        return seen.refine(colours, self._at_hits)
+        return seen.refine(colours, self._render)
 
     def textured(self, colours: Float[np.ndarray, "n 3"]) -> Mesh:
         """The mesh with these texel colours; gaps take the nearest ones, seams are levelled."""
         texture = levelled(self._spread(colours), self.texels.covered, self._seams)
         return replace(self.mesh, texture=np.round(texture * 255.0).astype(np.uint8))
 
-    def _at_hits(
-        self, colours: Float[np.ndarray, "n 3"], all_hits: list[Hits]
-    ) -> list[Float[np.ndarray, "k 3"]]:
-        """What rays that meet the mesh see of the texture (bilinear)."""
+    def _render(self, colours: Float[np.ndarray, "n 3"]) -> Callable[[Hits], np.ndarray]:
+        """What pixels see of the texture."""
         assert self.mesh.uv is not None
-        corners = self.mesh.uv[self.mesh.faces] * np.array([2, -2], np.float32)
-        corners += np.array([-1, 1], np.float32)
-        texture = torch.from_numpy(self._spread(colours)).permute(2, 0, 1)[None].contiguous()
-        seen = []
-        for hits in all_hits:
-            at = np.einsum("kc,kcd->kd", hits.weights, corners[hits.face])
-            grid = torch.from_numpy(at)[None, None]
-            part = grid_sample(texture, grid, padding_mode="border", align_corners=False)
-            seen.append(part[0, :, 0].T.numpy())
-        return seen
+        corners = (self.mesh.uv * self.size)[self.mesh.faces]
+        corners[..., 1] = self.size - corners[..., 1]
+        texture = self._spread(colours)
+
+        def pixels(hits: Hits) -> Float[np.ndarray, "k 3"]:
+            shown = np.empty((len(hits.pixel), 3), np.float32)
+            look_up(texture, corners, hits.face, hits.weights, shown)
+            return shown
+
+        return pixels
 
 
 def query_colours(

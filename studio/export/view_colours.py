@@ -20,15 +20,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from studio.export.cleanup import vertex_normals
-from studio.export.projection import GENERATED, GIVEN, SOLID, Hits, ProjectedView, Sight, Spots
+from studio.export.projection import GENERATED, GIVEN, SOLID, Hits, ProjectedView, Sight
 from studio.export.unseen import continued
+from studio.export.view_kernels import blend
 from studio.mesh import Mesh
-from studio.ops.ray_caster import RayCaster
 from studio.views import ViewSet
 
 _log = logging.getLogger(__name__)
@@ -44,7 +42,10 @@ MOST_ROUNDS = 50  # of averaging weights
 SMOOTHED = 6  # rounds of averaging normals: lumps of a surface do not choose its pictures
 MOST_PIXELS = 6_000_000  # of the object in all pictures together; more pictures are thinned out
 
-HitColours = Callable[[Float[np.ndarray, "n 3"], list[Hits]], list[Float[np.ndarray, "k 3"]]]
+ENOUGH = 100  # usable pixels per vertex: more tell nothing new of its colour
+
+Render = Callable[[Float[np.ndarray, "n 3"]], Callable[[Hits], Float[np.ndarray, "k 3"]]]
+"""Colours of points to what pixels see of the surface between them."""
 
 
 class Footage:
@@ -65,7 +66,8 @@ class Footage:
         margin: float = 0.0,
         originals: Sequence[ViewSet] = (),
     ) -> None:
-        caster, self.mesh = RayCaster(mesh.vertices, mesh.faces), mesh
+        self.mesh = mesh
+        corners = mesh.vertices[mesh.faces].astype(np.float64)
         self.size = size = float(np.ptp(mesh.vertices, axis=0).max())
         step = max(1, int(np.ceil(float((views.mask > SOLID).sum()) / MOST_PIXELS)))
         if step > 1:
@@ -73,7 +75,7 @@ class Footage:
         shown = [(views, i, GENERATED) for i in range(0, len(views), step)]
         shown += [(given, i, GIVEN) for given in originals for i in range(len(given))]
         self.projected = [
-            ProjectedView.of(caster, of, i, size, margin, how) for of, i, how in shown
+            ProjectedView.of(corners, of, i, size, margin, how) for of, i, how in shown
         ]
         self._normals = smoothed_normals(mesh, SMOOTHED) if originals else vertex_normals(mesh)
         self._sharpness = MADE_SHARPNESS if originals else SHARPNESS
@@ -81,65 +83,79 @@ class Footage:
 
     def _even_weights(self) -> Float[np.ndarray, "v s"]:
         """How much every picture counts at every vertex: smooth, and 0 at what it does not see."""
-        spots = Spots(torch.from_numpy(self.mesh.vertices), torch.from_numpy(self._normals))
-        weights = np.zeros((len(spots.points), len(self.projected)), dtype=np.float32)
+        weights = np.zeros((len(self.mesh.vertices), len(self.projected)), dtype=np.float32)
         for view, column in zip(self.projected, weights.T, strict=True):
-            sight = view.sight(spots, self.size)
-            column[sight.index.numpy()] = (sight.trust * self._by_angle(view, sight)).numpy()
+            sight = view.sight(self.mesh.vertices, self._normals, self.size)
+            column[sight.index] = sight.trust * self._by_angle(view, sight)
         return faded(self.mesh, weights, SEAM * self.size)
 
     def look(self, face: Int[np.ndarray, " n"], weights: Float[np.ndarray, "n 3"]) -> Evidence:
         """Find what the pictures show of points at barycentric places of faces."""
         return self._look(self.mesh.faces[face], weights)
 
-    def _look(self, vertices: Int[np.ndarray, "n c"], shares: Float[np.ndarray, "n c"]) -> Evidence:
-        """The same of points that are means of some vertices, whose shares add up to 1."""
+    def _look(
+        self, vertices: Int[np.ndarray, "n c"], shares: Float[np.ndarray, "n c"], every: int = 1
+    ) -> Evidence:
+        """The same of points that are means of some vertices, whose shares add up to 1.
+
+        Args:
+            vertices: of each point.
+            shares: of them.
+            every: how few of the views are asked, those that a person gave apart.
+        """
         points, normals = (
             np.einsum("nc,ncd->nd", shares, of[vertices]).astype(np.float32)
             for of in (self.mesh.vertices, self._normals)
         )
         normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-        spots = Spots(torch.from_numpy(points), torch.from_numpy(normals))
-        sights = [view.sight(spots, self.size) for view in self.projected]
-        weights = []
-        for number, (view, sight) in enumerate(zip(self.projected, sights, strict=True)):
+        asked = [
+            number
+            for number, view in enumerate(self.projected)
+            if view.reading.given or number % every == 0
+        ]
+        sights, weights = [], []
+        for number in asked:
+            view = self.projected[number]
+            sight = view.sight(points, normals, self.size)
             if self._even is None:
                 weight = self._by_angle(view, sight)
             else:
-                i, even = sight.index.numpy(), self._even[:, number]
-                weight = torch.from_numpy(np.einsum("nc,nc->n", shares[i], even[vertices[i]]))
+                i, even = sight.index, self._even[:, number]
+                weight = np.einsum("nc,nc->n", shares[i], even[vertices[i]])
+            sights.append(sight)
             weights.append(weight * sight.trust)
-        return Evidence(self.projected, sights, weights, len(points), CERTAIN**self._sharpness)
+        chosen = [self.projected[number] for number in asked]
+        return Evidence(chosen, sights, weights, len(points), CERTAIN**self._sharpness)
 
-    def _by_angle(self, view: ProjectedView, sight: Sight) -> Float[Tensor, " j"]:
+    def _by_angle(self, view: ProjectedView, sight: Sight) -> Float[np.ndarray, " j"]:
         """How much a picture counts by the angle under which it sees points."""
         if view.reading.given:
             low = view.reading.grazing
-            return ((sight.facing - low) / (FRONTAL - low)).clamp(max=1)
-        return sight.facing**self._sharpness
+            return np.minimum((sight.facing - low) / (FRONTAL - low), np.float32(1))
+        powered: Float[np.ndarray, " j"] = sight.facing**self._sharpness
+        return powered
 
     def refine_vertices(self, mesh: Mesh) -> Mesh:
         """Return a mesh with vertex colours with those corrected, and continued where unseen."""
         assert mesh.colours is not None, "the mesh has no vertex colours to start from"
 
-        count, blends = len(mesh.vertices), {}
-        for view in self.projected:
-            blends[id(view.hits)] = _blend(view.hits, mesh)
+        def render(colours: np.ndarray) -> Callable[[Hits], np.ndarray]:
+            values = np.ascontiguousarray(colours, np.float32)[mesh.faces]
 
-        def at_hits(colours: np.ndarray, hits: list[Hits]) -> list[np.ndarray]:
-            return [blends[id(one)] @ colours for one in hits]
+            def pixels(hits: Hits) -> np.ndarray:
+                shown = np.empty((len(hits.pixel), 3), np.float32)
+                blend(values, hits.face, hits.weights, shown)
+                return shown
 
-        seen = self._look(np.arange(count)[:, None], np.ones((count, 1), np.float32))
-        colours = continued(mesh.faces, seen.refine(mesh.colours, at_hits), seen.certain)
-        return replace(mesh, colours=seen.refine(colours, at_hits).astype(np.float32))
+            return pixels
 
-
-def _blend(hits: Hits, mesh: Mesh) -> Any:
-    """The matrix that leads from values at a mesh's vertices to those at hits."""
-    from scipy.sparse import csr_matrix
-
-    corners, starts = mesh.faces[hits.face].ravel(), np.arange(0, 3 * len(hits.face) + 1, 3)
-    return csr_matrix((hits.weights.ravel(), corners, starts), (len(hits.face), len(mesh.vertices)))
+        count = len(mesh.vertices)
+        usable = sum(len(view.hits.pixel) for view in self.projected if not view.reading.given)
+        alone = np.arange(count)[:, None], np.ones((count, 1), np.float32)
+        seen = self._look(*alone, every=max(1, usable // (ENOUGH * count)))
+        certain = self._look(*alone).certain
+        colours = continued(mesh.faces, seen.refine(mesh.colours, render), certain)
+        return replace(mesh, colours=seen.refine(colours, render).astype(np.float32))
 
 
 class Evidence:
@@ -162,39 +178,38 @@ class Evidence:
         self,
         projected: list[ProjectedView],
         sights: list[Sight],
-        weights: list[Tensor],
+        weights: list[Float[np.ndarray, " j"]],
         points: int,
         enough: float,
     ) -> None:
         self._projected, self._sights = projected, sights
         kinds = [view.reading.given for view in projected]
-        totals = {kind: torch.zeros(points) for kind in (False, True)}
+        totals = {kind: np.zeros(points) for kind in (False, True)}
         for kind, sight, weight in zip(kinds, sights, weights, strict=True):
-            totals[kind].index_add_(0, sight.index, weight)
-        self.certain = (totals[False] + totals[True] > enough).numpy()
-        self._over = totals[True].clamp(max=1).numpy()[:, None] if any(kinds) else None
+            totals[kind][sight.index] += weight  # a picture shows a point once
+        self.certain = totals[False] + totals[True] > enough
+        over = totals[True].clip(max=1)[:, None].astype(np.float32)
+        self._over = over if any(kinds) else None
         self._shares = [
-            weight / totals[kind][sight.index].clamp(min=FULL_TRUST)
+            (weight / totals[kind][sight.index].clip(min=FULL_TRUST)).astype(np.float32)
             for kind, sight, weight in zip(kinds, sights, weights, strict=True)
         ]
 
-    def refine(
-        self, colours: Float[np.ndarray, "n 3"], hit_colours: HitColours
-    ) -> Float[np.ndarray, "n 3"]:
+    def refine(self, colours: Float[np.ndarray, "n 3"], render: Render) -> Float[np.ndarray, "n 3"]:
         """Correct the colours of the points until renders look like the pictures.
 
         Args:
             colours: to start from, rgb in [0, 1].
-            hit_colours: colours at ray hits, given those of the points.
+            render: what pixels see, given the colours of the points.
         """
-        colours = self._corrected(colours, hit_colours, given=False)
+        colours = self._corrected(colours, render, given=False)
         if self._over is None:
             return colours
-        over = self._corrected(colours, hit_colours, given=True)
+        over = self._corrected(colours, render, given=True)
         return colours + self._over * (over - colours)
 
     def _corrected(
-        self, colours: Float[np.ndarray, "n 3"], hit_colours: HitColours, *, given: bool
+        self, colours: Float[np.ndarray, "n 3"], render: Render, *, given: bool
     ) -> Float[np.ndarray, "n 3"]:
         """The same with the given or with the other pictures alone."""
         used = [
@@ -203,22 +218,25 @@ class Evidence:
             if view.reading.given is given
         ]
         for _ in range(ROUNDS):
-            total, power = torch.zeros(len(colours), 3), torch.zeros(len(colours))
-            rendered = hit_colours(colours, [view.hits for view, _, _ in used])
-            for (view, sight, share), rgb in zip(used, rendered, strict=True):
-                change = view.excess(rgb, sight)
-                total.index_add_(0, sight.index, change * share[:, None])
-                power.index_add_(0, sight.index, (change * change).sum(1) * share)
+            total, power = (
+                np.zeros((len(colours), 3), np.float32),
+                np.zeros(len(colours), np.float32),
+            )
+            pixels = render(colours)
+            for view, sight, share in used:
+                view.correct(pixels(view.hits), sight, share, total, power)
             if self._over is not None and not given:
                 total *= _agreement(total, power)[:, None]
-            colours = np.clip(colours + total.numpy(), 0.0, 1.0)
+            colours = np.clip(colours + total, 0.0, 1.0)
         return colours
 
 
-def _agreement(mean: Float[Tensor, "n 3"], power: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+def _agreement(
+    mean: Float[np.ndarray, "n 3"], power: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, " n"]:
     """How far weighted corrections agree, from their mean and their mean square: 0 to 1."""
-    common = (mean * mean).sum(1)
-    return (common / power.clamp(min=1e-12)).clamp(max=1)
+    common: Float[np.ndarray, " n"] = (mean * mean).sum(1) / np.maximum(power, 1e-12)
+    return common.clip(max=1)
 
 
 def smoothed_normals(mesh: Mesh, rounds: int) -> Float[np.ndarray, "n 3"]:
