@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from studio import moved  # noqa: E402
 from studio.errors import Cancelled, StudioError  # noqa: E402
 from studio.plugins import available, build, find, register  # noqa: E402
+from studio.plugins.importing import resting_collector  # noqa: E402
 from studio.version import __version__  # noqa: E402
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module 'studio' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"studio.{_LATER[name]}"), name)
+    with resting_collector():
+        return getattr(importlib.import_module(f"studio.{_LATER[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -6,6 +6,7 @@ import shutil
 import textwrap
 
 from studio.plugins import discovery as plugins
+from studio.plugins.places import custom_folders
 from studio.plugins.registry import KINDS
 
 
@@ -40,5 +41,5 @@ def print_listing(*, verbose: bool = False) -> None:
             print(f"  {origin}: {reason}")
             if verbose and found.tracebacks.get(origin):
                 print(textwrap.indent(found.tracebacks[origin].rstrip(), "    "))
-    folders = ", ".join(str(folder) for folder in plugins.custom_folders())
+    folders = ", ".join(str(folder) for folder in custom_folders())
     print(f"custom plugins are read from: {folders or 'custom/ (not there)'}")

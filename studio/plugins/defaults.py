@@ -19,6 +19,7 @@ from typing import Any
 from studio.io.yaml_text import Word
 from studio.plugins import discovery as plugins
 from studio.plugins.beside import plugin_kind
+from studio.plugins.places import PACKAGE_ROOT
 from studio.plugins.sources import PluginInfo, parsed
 
 Found = tuple[str, ast.ClassDef | ast.FunctionDef]
@@ -154,9 +155,9 @@ def literal(default: ast.expr | None) -> object:
 
 @functools.cache
 def _parsed(module: str) -> ast.Module | None:
-    if module.split(".")[0] != plugins.PACKAGE_ROOT.name:
+    if module.split(".")[0] != PACKAGE_ROOT.name:
         return None
-    base = plugins.PACKAGE_ROOT.parent.joinpath(*module.split("."))
+    base = PACKAGE_ROOT.parent.joinpath(*module.split("."))
     for path in (Path(f"{base}.py"), base / "__init__.py"):
         if path.is_file():
             return parsed(path.read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
 """Discovery of plugins: what exists is read from source, code is imported only when it is used.
 
 Three places are searched: the ``studio`` package itself, the ``custom/`` folder and the pip entry
-points of the group ``studio.plugins.discovery``. A plugin is a class under a literal decorator,
+points of the group ``studio.plugins``. A plugin is a class under a literal decorator,
 ``@register("kind", "name")``; listing needs no import because the source is read with ``ast``.
 """
 
@@ -12,41 +12,27 @@ import difflib
 import functools
 import importlib
 import importlib.util
-import os
 import sys
 import traceback
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from importlib import metadata
-from pathlib import Path
-from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 from studio.errors import PluginError, Terminated
-from studio.io.shipped import CHECKOUT
 from studio.plugins import registry
+from studio.plugins.importing import import_unit, reason_of, resting_collector
+from studio.plugins.places import (
+    CUSTOM_PACKAGE,
+    Unit,
+    builtin_units,
+    custom_units,
+    entry_point_units,
+)
 from studio.plugins.sources import (
     PluginInfo,
     missing_imports,
-    python_files,
     read_plugins,
     read_source,
-    sanitise,
 )
-
-ENTRY_POINT_GROUP = "studio.plugins"
-CUSTOM_PACKAGE = "studio_custom"
-PACKAGE_ROOT = Path(__file__).resolve().parents[1]
-
-
-@dataclass(frozen=True)
-class Unit:
-    """Something importable as a whole: a file, a folder of custom/, or an entry point."""
-
-    origin: str
-    module: str
-    path: Path | None
-    """Source file or folder; None for an entry point whose source could not be located."""
 
 
 @dataclass
@@ -81,85 +67,7 @@ class Catalogue:
         return [f"{origin} failed to load: {why}" for origin, why in self.failures.items()]
 
 
-# --- the three places -------------------------------------------------------------------------
-
-
-def _builtin_units() -> Iterator[Unit]:
-    for path in python_files(PACKAGE_ROOT):
-        relative = path.relative_to(PACKAGE_ROOT.parent).with_suffix("")
-        parts = relative.parts[:-1] if relative.name == "__init__" else relative.parts
-        yield Unit(relative.with_suffix(".py").as_posix(), ".".join(parts), path)
-
-
-def custom_folders() -> list[Path]:
-    """The folders of custom plugins: $STUDIO_CUSTOM, or custom/ here and beside launch.py.
-
-    Raises:
-        PluginError: if $STUDIO_CUSTOM is set to something that is not a folder.
-    """
-    if chosen := os.environ.get("STUDIO_CUSTOM"):
-        if not Path(chosen).is_dir():
-            raise PluginError(
-                f"STUDIO_CUSTOM is '{chosen}', which is not a folder.",
-                hint="unset it or point it at a folder with plugin files or folders",
-            )
-        return [Path(chosen)]
-    given = [Path("custom")] if CHECKOUT is None else [CHECKOUT / "custom", Path("custom")]
-    places = {p.resolve(): p for p in given}
-    return [place for place in places.values() if place.is_dir()]
-
-
-def _custom_units() -> Iterator[Unit]:
-    for folder in custom_folders():
-        try:
-            paths = sorted(folder.iterdir())
-        except OSError as error:
-            raise PluginError(
-                f"the plugins in {folder} cannot be read: {error.strerror}.",
-                hint="correct the folder's permissions, or set STUDIO_CUSTOM to another one",
-            ) from error
-        for path in paths:
-            stem = path.name if path.is_dir() else path.stem
-            if stem.startswith((".", "__")) or stem.endswith("_disabled"):
-                continue
-            if path.suffix == ".py" or (path.is_dir() and any(python_files(path))):
-                origin = f"{folder.name}/{path.name}"
-                yield Unit(origin, f"{CUSTOM_PACKAGE}.{sanitise(stem)}", path)
-
-
-def _entry_point_units() -> Iterator[Unit]:
-    for point in metadata.entry_points(group=ENTRY_POINT_GROUP):
-        where = f"pip package {point.dist.name}" if point.dist else f"entry point {point.name}"
-        path = None
-        if point.dist:
-            base = Path(str(point.dist.locate_file(point.module.replace(".", "/"))))
-            candidates = (base.with_name(base.name + ".py"), base / "__init__.py")
-            path = next((c for c in candidates if c.is_file()), None)
-        yield Unit(f"{where} ({point.module})", point.module, path)
-
-
-def _files(unit: Unit) -> Iterator[Path]:
-    if unit.path is not None:
-        yield from python_files(unit.path) if unit.path.is_dir() else [unit.path]
-
-
-def _reason(error: BaseException, file: str = "") -> str:
-    """Why a plugin does not load, in one line."""
-    if isinstance(error, SyntaxError):
-        return f"{file or Path(error.filename or '?').name}, line {error.lineno}: {error.msg}"
-    if isinstance(error, RecursionError | MemoryError):
-        return f"{file or 'its source'} is nested too deeply for Python"
-    if isinstance(error, SystemExit):
-        return f"it ends the program when it is imported (exit code {error.code})"
-    if isinstance(error, OSError) and error.strerror:
-        return f"{file or error.filename} cannot be read: {error.strerror}"
-    text = str(error).split("\n", 1)[0] or type(error).__name__
-    if isinstance(error, UnicodeDecodeError):
-        return f"{file or 'its source'} is not UTF-8 (byte {error.start + 1}: {error.reason})"
-    if type(error) is ValueError and file:
-        return f"{file} cannot be read: {text}"
-    plain = isinstance(error, ImportError | PluginError)
-    return text if plain else f"{type(error).__name__}: {text}"
+# --- what there is ------------------------------------------------------------------------------
 
 
 def _read_unit(catalogue: Catalogue, unit: Unit, *, trusted: bool) -> None:
@@ -168,7 +76,7 @@ def _read_unit(catalogue: Catalogue, unit: Unit, *, trusted: bool) -> None:
         catalogue.units[unit.origin] = unit
         if unit.path is None:
             catalogue.unclear.add(unit.origin)
-    for path in _files(unit):
+    for path in unit.files():
         try:
             source = read_source(path)
             if trusted and "register(" not in source:
@@ -176,7 +84,7 @@ def _read_unit(catalogue: Catalogue, unit: Unit, *, trusted: bool) -> None:
             plugins = read_plugins(source, unit.origin, unit.module)
             missing = [] if trusted else missing_imports(source)
         except (SyntaxError, ValueError, OSError, RecursionError, MemoryError) as error:
-            catalogue.fail(unit.origin, _reason(error, path.name))
+            catalogue.fail(unit.origin, reason_of(error, path.name))
             continue
         if not trusted and source.count("register(") > len(plugins):
             catalogue.unclear.add(unit.origin)
@@ -191,10 +99,10 @@ def _read_unit(catalogue: Catalogue, unit: Unit, *, trusted: bool) -> None:
 def catalogue() -> Catalogue:
     """Every plugin that source text shows, read once a process; nothing is imported."""
     found = Catalogue()
-    for unit in _builtin_units():
+    for unit in builtin_units():
         _read_unit(found, unit, trusted=True)
     clashes: dict[str, str] = {}
-    for unit in [*_custom_units(), *_entry_point_units()]:
+    for unit in [*custom_units(), *entry_point_units()]:
         if unit.module in clashes:
             other = clashes[unit.module]
             found.fail(str(unit.path), f"its module name {unit.module} is taken by {other}")
@@ -220,96 +128,17 @@ def listing() -> list[PluginInfo]:
 # --- importing ----------------------------------------------------------------------------------
 
 
-def _import_file(module: str, path: Path, search: list[str] | None) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(module, path, submodule_search_locations=search)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"cannot import {path}")
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules[module] = loaded
-    try:
-        spec.loader.exec_module(loaded)
-    except BaseException:
-        del sys.modules[module]
-        raise
-    return loaded
-
-
-def _import_custom(unit: Unit, path: Path) -> None:
-    parent = sys.modules.setdefault(CUSTOM_PACKAGE, ModuleType(CUSTOM_PACKAGE))
-    parent.__path__ = []
-    if unit.module in sys.modules:
-        return
-    if path.is_file():
-        _import_file(unit.module, path, None)
-        return
-    init = path / "__init__.py"
-    if init.is_file():
-        _import_file(unit.module, init, [str(path)])
-    else:  # a folder of loose files: each is imported, and they may import each other relatively
-        package = ModuleType(unit.module)
-        package.__path__ = [str(path)]
-        sys.modules[unit.module] = package
-    for file in _files(unit):
-        if file != init and "register(" in read_source(file):
-            inner = ".".join(file.relative_to(path).with_suffix("").parts)
-            importlib.import_module(f"{unit.module}.{inner}")
-
-
-def _check_readable(unit: Unit) -> None:
-    """Refuse what Python may import although it cannot be listed: its source has to be read."""
-    for path in _files(unit):
-        try:
-            read_source(path)
-        except (ValueError, OSError) as error:
-            raise PluginError(_reason(error, path.name)) from error
-
-
 def load_unit(unit: Unit) -> None:
     """Import a custom or pip unit; a failure is remembered under its origin, not raised."""
     found = catalogue()
     try:
-        with _staying_alive():
-            _check_readable(unit)
-            if unit.module.startswith(f"{CUSTOM_PACKAGE}.") and unit.path is not None:
-                _import_custom(unit, unit.path)
-            else:
-                importlib.import_module(unit.module)
+        import_unit(unit)
         found.failures.pop(unit.origin, None)
     except (KeyboardInterrupt, Terminated):
         raise
     except BaseException as error:  # sys.exit, too: a plugin does not end the program
         registry.forget(unit.module)  # half a plugin is none
-        found.fail(unit.origin, _reason(error), traceback.format_exc())
-
-
-@contextlib.contextmanager
-def _staying_alive() -> Iterator[None]:
-    """Let `os._exit` raise SystemExit in this process, as `sys.exit` does; open what is closed."""
-    ours, leave = os.getpid(), os._exit
-    streams = {number: os.dup(number) for number in (1, 2) if _is_open(number)}
-
-    def refuse(status: int) -> NoReturn:
-        if os.getpid() != ours:  # a forked child ends as it wants to
-            leave(status)
-        raise SystemExit(status)
-
-    os._exit = refuse
-    try:
-        yield
-    finally:
-        os._exit = leave
-        for number, copy in streams.items():
-            if not _is_open(number):
-                os.dup2(copy, number)
-            os.close(copy)
-
-
-def _is_open(descriptor: int) -> bool:
-    try:
-        os.fstat(descriptor)
-    except OSError:
-        return False
-    return True
+        found.fail(unit.origin, reason_of(error), traceback.format_exc())
 
 
 def load_all() -> None:
@@ -327,7 +156,8 @@ def load(plugin: PluginInfo) -> None:
     found = catalogue()
     unit = found.units.get(plugin.origin)
     if unit is None:
-        importlib.import_module(plugin.module)
+        with resting_collector():
+            importlib.import_module(plugin.module)
         return
     load_unit(unit)
     if reason := found.failures.get(plugin.origin):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Container
 from typing import Any, TypeVar
 
 from studio.errors import PluginError
+from studio.plugins.importing import resting_collector
 
 KINDS = (
     "guidance",
@@ -155,7 +156,8 @@ def check_contract(kind: str, name: str, plugin: Any) -> None:
             raise PluginError(f"{whose} is no function.", hint=f"every {kind} is one")
         return
     module, _, base_name = BASES[kind].rpartition(".")
-    base = getattr(importlib.import_module(module), base_name)
+    with resting_collector():
+        base = getattr(importlib.import_module(module), base_name)
     if not (isinstance(plugin, type) and issubclass(plugin, base)):
         raise PluginError(f"{whose} is no {base_name}.", hint=f"let it inherit from {BASES[kind]}")
     named = {n for c in base.__mro__ for n, a in inspect.get_annotations(c).items() if _of_class(a)}

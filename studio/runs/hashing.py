@@ -12,6 +12,7 @@ from studio.io.file_hash import file_hash
 from studio.plugins import discovery as plugins
 from studio.plugins.beside import plugin_kind
 from studio.plugins.discovery import available, find
+from studio.plugins.places import PACKAGE_ROOT, Unit
 from studio.plugins.registry import GROUPS
 from studio.version import __version__
 
@@ -101,7 +102,7 @@ def source_hash(options: Mapping[str, Any], *packages: str, classes: Iterable[ty
         packages: subpackages of `studio` that decide it, for example "guidance".
         classes: further classes that decide it, a system's own for one.
     """
-    own = [plugins.PACKAGE_ROOT / package for package in packages]
+    own = [PACKAGE_ROOT / package for package in packages]
     outside = [*_plugin_files(options), *(f for cls in classes for f in _files_outside(cls))]
     return hash_of(__version__, *own, *dict.fromkeys(outside))
 
@@ -136,6 +137,6 @@ def _files_outside(cls: type) -> Iterator[Path]:
             yield from _unit_files(unit)
 
 
-def _unit_files(unit: plugins.Unit) -> Iterator[Path]:
+def _unit_files(unit: Unit) -> Iterator[Path]:
     if unit.path:
         yield unit.path.parent if unit.path.name == "__init__.py" else unit.path

@@ -11,7 +11,7 @@ from typing import Any
 
 from studio.io.files import atomic_write, write_json
 from studio.io.shipped import CHECKOUT
-from studio.plugins.discovery import PACKAGE_ROOT, custom_folders
+from studio.plugins.places import PACKAGE_ROOT, custom_folders
 from studio.plugins.sources import python_files
 from studio.runs.folder import RunFolder
 from studio.version import __version__

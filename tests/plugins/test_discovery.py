@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ from studio.app.cli import main
 from studio.errors import PluginError
 from studio.plugins import discovery as plugins
 from studio.plugins.discovery import available, find
+from studio.plugins.importing import resting_collector
 from studio.plugins.options import build
 from studio.plugins.sources import sanitise
 
@@ -330,3 +332,19 @@ def test_a_folder_of_odd_folders(write: Write, capsys: pytest.CaptureFixture[str
     plugins.reset()
     assert main(["--list"]) == 0
     assert "made" in capsys.readouterr().out
+
+
+def test_the_garbage_collector_rests_while_plugins_are_imported(write: Write) -> None:
+    write("made.py", imports="import gc\nRESTED = not gc.isenabled()")
+    module = sys.modules[find("exporter", "made").__module__]
+    assert module.RESTED and gc.isenabled()
+    with resting_collector(), resting_collector():
+        assert not gc.isenabled()
+    assert gc.isenabled() and not gc.get_freeze_count()
+    gc.disable()
+    try:
+        with resting_collector():
+            pass
+        assert not gc.isenabled(), "who has turned it off wants it off"
+    finally:
+        gc.enable()
