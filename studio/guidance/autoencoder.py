@@ -105,18 +105,23 @@ def latent_side(vae: AutoencoderKL, resolution: int) -> int:
 
 @torch.no_grad()
 def start_from_pca(
-    vae: AutoencoderKL, pixels: Float[Tensor, "n 3 h w"], constant: float = 8.0
+    vae: AutoencoderKL,
+    pixels: Float[Tensor, "n 3 h w"],
+    whitening: float = 0.5,
+    constant: float = 8.0,
 ) -> None:
     """Set a one-level VAE to the principal components of pixel blocks; training goes on from there.
 
     Every component occupies two hidden channels of opposite sign, since silu(x) - silu(-x) = x; a
     large constant channel keeps the single-group norms from normalising the signal away; the
-    residual branches start at zero. Latents are half whitened: a component with standard deviation
-    s gets s^0.5, so that faint ones are not lost in the noise of a diffusion process, nor loud.
+    residual branches start at zero. A component with standard deviation s becomes a latent with
+    s^(1 - whitening).
 
     Args:
         vae: with one block on either side, norm_num_groups 1, no middle attention.
         pixels: pictures in [-1, 1] to take the components from.
+        whitening: 0 keeps distances between pictures, which suits predictions of the clean latents;
+            with 1 all latents are equally loud, and a loss is mostly of what nobody can predict.
         constant: of the constant channel, relative to the first component's deviation.
     """
     patch, latent = vae_patch(vae), vae.config.latent_channels
@@ -139,7 +144,7 @@ def start_from_pca(
         merge[i, 2 * i], merge[i, 2 * i + 1] = norm, -norm
     logvar = torch.cat([torch.zeros(latent), torch.full((latent,), -12.0)])
     _set_pointwise(vae.encoder.conv_out, merge, logvar)
-    spread = values.flip(0)[:latent].clamp(min=1e-8) ** 0.25 / size**0.5
+    spread = values.flip(0)[:latent].clamp(min=1e-8) ** (whitening / 2) / size**whitening
     shrink = torch.cat([1 / spread, torch.ones(latent)])
     _set_pointwise(vae.quant_conv, torch.diag(shrink), torch.zeros(2 * latent))
     _set_pointwise(vae.post_quant_conv, torch.diag(spread), torch.zeros(latent))

@@ -14,7 +14,7 @@ from torch import Tensor
 from studio.data.training.ring_views import RingData
 from studio.guidance.autoencoder import build_vae, decode, encode, start_from_pca, vae_patch
 from studio.guidance.json_files import networks_refused
-from studio.plugins.ranges import Factor
+from studio.plugins.ranges import Factor, Share
 from studio.plugins.registry import register
 from studio.systems.training import TrainingConfig, TrainingSystem
 
@@ -31,6 +31,8 @@ class AutoencoderTraining(TrainingSystem):
         """Arguments of diffusers' AutoencoderKL."""
         start: Literal["random", "pca"] = "random"
         """First weights: random, or pca (of pixel blocks; one-level autoencoders only)."""
+        whitening: Share = 0.5
+        """Of latents that start as principal components: 0 none (pixels' own distances), 1 full."""
         train_encoder: bool = True
         """False trains the decoder alone, so that latents stay what they are from the start."""
         scaling_factor: Factor = 0.0
@@ -57,7 +59,7 @@ class AutoencoderTraining(TrainingSystem):
         if self.cfg.start == "pca":
             objects = np.arange(min(400, len(self.train_data.images))).repeat(4)
             views = np.arange(len(objects)) % len(self.train_data.cameras)
-            start_from_pca(self.vae, self.train_data.pixels(objects, views))
+            start_from_pca(self.vae, self.train_data.pixels(objects, views), self.cfg.whitening)
 
     def losses(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         """L1 on pixels and on their gradients, plus KL (Rombach et al. 2022, section 3.1)."""

@@ -206,7 +206,8 @@ def test_target_zero_is_the_condition_and_cameras_follow_the_ring() -> None:
     torch.testing.assert_close(batch["images"][0, 1], white)
 
 
-def test_pca_start_is_the_projection_on_principal_components() -> None:
+@pytest.mark.parametrize("whitening", [0.0, 0.5, 1.0])
+def test_pca_start_is_the_projection_on_principal_components(whitening: float) -> None:
     generator = torch.Generator().manual_seed(0)
     basis = torch.randn(6, 192, generator=generator)
     blocks = torch.randn(40, 16, 6, generator=generator) @ basis * 0.1
@@ -224,9 +225,14 @@ def test_pca_start_is_the_projection_on_principal_components() -> None:
             "scaling_factor": 1.0,
         }
     )
-    start_from_pca(vae, pixels)
+    start_from_pca(vae, pixels, whitening)
     with torch.no_grad():
-        again = decode(vae, encode(vae, pixels))
+        latents = encode(vae, pixels)
+        again = decode(vae, latents)
+    spread = latents.flatten(2).transpose(1, 2).flatten(0, 1).std(0)
+    deviations = torch.linalg.svdvals(blocks.flatten(0, 1) - blocks.mean((0, 1)))[:6]
+    expected = (deviations / deviations[0]) ** (1 - whitening)
+    torch.testing.assert_close(spread / spread[0], expected, rtol=0.1, atol=0)
     error = (again - pixels.clamp(-1, 1)).square().mean() / pixels.square().mean()
     assert error < 0.02  # six components hold everything; the rest is the norms' curvature
 
