@@ -91,3 +91,31 @@ def network_kwargs(sizes: Sizes, size: str, part: str, changes: Kwargs | None = 
     if size not in SIZES:
         raise ConfigError(f"size is {size!r}.", allowed=", ".join(SIZES))
     return {**sizes[size][part], **(changes or {})}
+
+
+def check_widths(unet: Any, vae: Any, tokens: int, said: str, *, beside: int = 0) -> None:
+    """Check that a UNet takes the latents of a VAE and the tokens of an encoder.
+
+    Args:
+        unet: its `config`.
+        vae: its `config`.
+        tokens: width of what the UNet attends to.
+        said: what has that width, for the message: "clip.projection_dim is 32".
+        beside: latents that the UNet is shown beside the noisy ones.
+
+    Raises:
+        ConfigError: if it does not.
+    """
+    latent = vae.latent_channels
+    wanted = ((1 + beside) * latent, latent)
+    if (unet.in_channels, unet.out_channels) != wanted:
+        raise ConfigError(
+            f"unet has {unet.in_channels} input and {unet.out_channels} output channels, "
+            f"the VAE {latent} latent channels.",
+            allowed=f"unet.in_channels {wanted[0]}, unet.out_channels {wanted[1]}",
+        )
+    if unet.cross_attention_dim != tokens:
+        raise ConfigError(
+            f"unet.cross_attention_dim is {unet.cross_attention_dim}, {said}.",
+            allowed="equal numbers",
+        )

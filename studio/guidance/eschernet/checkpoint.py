@@ -26,7 +26,7 @@ from studio.guidance.json_files import with_released, with_saved
 from studio.guidance.ldm import network_of
 from studio.guidance.needs import VAE, check_there, model
 from studio.guidance.noise_schedules import trained_betas
-from studio.guidance.stable_diffusion import is_full_size, network_kwargs
+from studio.guidance.stable_diffusion import check_widths, is_full_size, network_kwargs
 from studio.io.files import write_json
 from studio.io.weights import check_finite, load_strict, read_tensors
 from studio.io.whole_folders import written_whole
@@ -188,20 +188,9 @@ def check_parts(cfg: EscherNetConfig, parts: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: if channels, the width of the tokens or the pictures' side do not.
     """
-    unet, latent = parts["unet"].config, parts["vae"].config.latent_channels
-    if (unet.in_channels, unet.out_channels) != (latent, latent):
-        raise ConfigError(
-            f"unet has {unet.in_channels} input and {unet.out_channels} output channels, "
-            f"the VAE {latent} latent channels.",
-            allowed=f"unet.in_channels and unet.out_channels {latent}",
-        )
     width = parts["image_encoder"].config.hidden_sizes[-1]
-    if unet.cross_attention_dim != width:
-        raise ConfigError(
-            f"unet.cross_attention_dim is {unet.cross_attention_dim}, "
-            f"the encoder's tokens are {width} wide.",
-            allowed="equal numbers",
-        )
+    said = f"the encoder's tokens are {width} wide"
+    check_widths(parts["unet"].config, parts["vae"].config, width, said)
     latent_side(parts["vae"], cfg.resolution)
 
 

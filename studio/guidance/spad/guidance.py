@@ -33,6 +33,7 @@ from studio.guidance.spad.network import CameraProjection, Given, MultiViewUNet
 from studio.guidance.spad.options import RELEASED, SpadConfig
 from studio.guidance.spad.sampling import HeldPicture, SpadSampler
 from studio.guidance.spad.text import Tokenizer, WordTokenizer
+from studio.guidance.stable_diffusion import check_widths
 from studio.io.images import on_white
 from studio.io.weights import read_tensors
 from studio.plugins.registry import register
@@ -82,24 +83,11 @@ class SpadGuidance(Guidance):
         self.camera_projection = networks["camera_projection"]
         self.conditioning = ConditioningMaker(cfg, latent_side(self.vae, cfg.resolution))
         self.sampler = SpadSampler(self.denoiser, self.vae, self.schedule, cfg)
-        self._check_widths()
-        self._set_trainable()
-
-    def _check_widths(self) -> None:
-        unet, latent = self.denoiser.unet.config, self.vae.config.latent_channels
-        if (unet.in_channels, unet.out_channels) != (latent, latent):
-            raise ConfigError(
-                f"unet has {unet.in_channels} input and {unet.out_channels} output channels, "
-                f"the VAE {latent} latent channels.",
-                allowed=f"unet.in_channels {latent}, unet.out_channels {latent}",
-            )
         width = self.text_encoder.config.hidden_size
-        if unet.cross_attention_dim != width:
-            raise ConfigError(
-                f"unet.cross_attention_dim is {unet.cross_attention_dim}, "
-                f"text.hidden_size is {width}.",
-                allowed="equal numbers",
-            )
+        check_widths(
+            self.denoiser.unet.config, self.vae.config, width, f"text.hidden_size is {width}"
+        )
+        self._set_trainable()
 
     def _set_trainable(self) -> None:
         self.vae.requires_grad_(False).eval()

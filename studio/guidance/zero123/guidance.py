@@ -22,6 +22,7 @@ from studio.guidance.hub import locate
 from studio.guidance.json_files import networks_refused
 from studio.guidance.noise import randn_like
 from studio.guidance.precision import sampled
+from studio.guidance.stable_diffusion import check_widths
 from studio.guidance.zero123 import checkpoint
 from studio.guidance.zero123 import network as net
 from studio.guidance.zero123.checkpoint import build_parts
@@ -65,25 +66,12 @@ class Zero123Guidance(Guidance):
         self.unet, self.vae = parts["unet"], parts["vae"]
         self.image_encoder = parts["image_encoder"]
         self.clip_camera_projection = parts["clip_camera_projection"]
-        self._check_widths()
-        self._set_trainable()
-
-    def _check_widths(self) -> None:
-        unet, latent = self.unet.config, self.vae.config.latent_channels
-        if (unet.in_channels, unet.out_channels) != (2 * latent, latent):
-            raise ConfigError(
-                f"unet has {unet.in_channels} input and {unet.out_channels} output channels, "
-                f"the VAE {latent} latent channels.",
-                allowed=f"unet.in_channels {2 * latent}, unet.out_channels {latent}",
-            )
         width = self.image_encoder.config.projection_dim
-        if unet.cross_attention_dim != width:
-            raise ConfigError(
-                f"unet.cross_attention_dim is {unet.cross_attention_dim}, "
-                f"clip.projection_dim is {width}.",
-                allowed="equal numbers",
-            )
-        latent_side(self.vae, self.cfg.resolution)
+        check_widths(
+            self.unet.config, self.vae.config, width, f"clip.projection_dim is {width}", beside=1
+        )
+        latent_side(self.vae, cfg.resolution)
+        self._set_trainable()
 
     def _set_trainable(self) -> None:
         self.vae.requires_grad_(False).eval()
