@@ -1,15 +1,20 @@
-"""The time from the start of the program to the first denoising step.
+"""The time from the start of the program to the first denoising step, and that of compiling.
 
     python -m benchmarks.start [RUNS]
+    python -m benchmarks.start compile
 
 From Python (`import studio`, `studio.load("epidiff-neus")`, a call) and from the command line
 (`studio run epidiff-neus`), each in a process of its own; the table tells the processor's seconds
 of the quickest run, its wall seconds, and which of the larger packages are loaded by then.
+
+``compile`` fits a few steps twice: in the first run, in an empty cache, kernels are compiled. The
+difference is what the first fit on a machine takes longer, on as many threads as torch uses.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -40,6 +45,27 @@ with listening(tell):
 """
 
 
+def fit_seconds(folder: str) -> float:
+    """CPU seconds of the demo with few steps, whose kernels are kept in a folder."""
+    command = [sys.executable, "launch.py", "--config", "configs/epidiff-neus.yaml", "--train"]
+    command += [f"exp_root_dir={folder}", "trainer.max_steps=20", "trainer.checkpoint_every=20"]
+    before = os.times()
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(Path(folder, "kernels"))}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    after = os.times()
+    user, system = after.children_user, after.children_system
+    return user - before.children_user + system - before.children_system
+
+
+def compiling() -> None:
+    """Print what compiling takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        first, second = fit_seconds(folder), fit_seconds(folder)
+    print(
+        f"compiling      CPU {first - second:5.1f} s: {first:.1f} s at first, then {second:.1f} s"
+    )
+
+
 def main(runs: int = 3) -> None:
     """Print the table."""
     for name, code in (("import studio", PYTHON), ("studio run", COMMAND)):
@@ -55,4 +81,4 @@ def main(runs: int = 3) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]))
+    compiling() if sys.argv[1:2] == ["compile"] else main(*map(int, sys.argv[1:2]))
