@@ -3,9 +3,13 @@
     STUDIO_TEST_DATA=<folder> python -m benchmarks.photos out=PHOTOS
     python launch.py --config configs/reconstruct-scene.yaml --train --export data.root=PHOTOS
     python -m benchmarks.photos check=PHOTOS    # how far the cameras are from the true ones
+    STUDIO_TEST_DATA=<folder> python -m benchmarks.photos out=PHOTOS posed=true
+    STUDIO_TEST_DATA=<folder> python -m benchmarks.photos box=PHOTOS    # the object's cube
 
 Spot stands on a floor with crates around it; JPEGs without any pose are written, as a telephone
-would take them from all around. The true cameras stay out: COLMAP has to find them.
+would take them from all around. The true cameras stay out: COLMAP has to find them. With posed=true
+they lie beside the photos as a sparse model of its kind, with points that are off by 0.004 (one
+standard deviation) and, one in thirty, anywhere on their rays.
 """
 
 from __future__ import annotations
@@ -16,12 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from studio.cameras import Cameras, orbit_cameras
 from studio.data.layouts.colmap_files import read_sparse
 from studio.errors import DataError
+from studio.io.files import make_folder, write_text
 from studio.ops.ray_caster import RayCaster
+from studio.plugins.options import build
 
 Array = np.ndarray[Any, Any]
 TILE = 1024  # px, side of each of the two textures
@@ -131,6 +138,47 @@ def check(folder: Path) -> None:
     )
 
 
+def write_model(folder: Path, caster: RayCaster, cameras: Cameras, count: int = 6000) -> None:
+    """Write the true cameras, and points of the surfaces that they see, as COLMAP's text files."""
+    from scipy.spatial.transform import Rotation
+
+    random, (h, w) = np.random.default_rng(0), cameras.size
+    k = cameras.intrinsics[0].numpy()
+    make_folder(folder)
+    numbers = " ".join(f"{x:.8f}" for x in (k[0, 0], k[1, 1], k[0, 2], k[1, 2]))
+    write_text(folder / "cameras.txt", f"1 PINHOLE {w} {h} {numbers}\n")
+    lines, points = [], []
+    for i, w2c in enumerate(cameras.w2c.double().numpy()):
+        turn = np.roll(Rotation.from_matrix(w2c[:3, :3]).as_quat(), 1)
+        pose = " ".join(f"{x:.10f}" for x in (*turn, *w2c[:3, 3]))
+        lines += [f"{i + 1} {pose} 1 IMG_{1000 + i}.jpg", ""]
+        at = random.random((1, count // len(cameras), 2)) * [w, h]
+        rays = cameras[[i]].rays(torch.from_numpy(at.astype(np.float32)))
+        origins, directions = rays.origins.numpy(), rays.directions.numpy()
+        far = caster.cast(origins, directions)["tfar"]
+        wrong = random.random(len(far)) < 1 / 30
+        far = np.where(wrong, far * random.uniform(0.2, 3, len(far)), far)
+        points.append((origins + directions * far[:, None])[far < 10])
+    found = np.concatenate(points)
+    found += random.normal(0, 0.004, found.shape)
+    write_text(folder / "images.txt", "\n".join(lines) + "\n")
+    rows = (f"{i + 1} {x:.6f} {y:.6f} {z:.6f} 0 0 0 1" for i, (x, y, z) in enumerate(found))
+    write_text(folder / "points3D.txt", "\n".join(rows) + "\n")
+
+
+def print_boxes(folder: Path, meshes: Path) -> None:
+    """Print the cubes that are found without masks, beside Spot's own box (with posed=true)."""
+    corners = spot(meshes)[0].reshape(-1, 3)
+    low, high = corners.min(0), corners.max(0)
+    print(f"Spot: middle {((low + high) / 2).round(3)}, half sides {((high - low) / 2).round(3)}")
+    for centre in ("auto", "points", "object"):
+        given = {"root": str(folder), "background": "none", "centre": centre, "resolution": 160}
+        views = build("data", "capture", given).load()
+        to_world = views.to_world.numpy()
+        size = views.bound * np.linalg.det(to_world[:3, :3]) ** (1 / 3)
+        print(f"centre={centre}: middle {to_world[:3, 3].round(3)}, half side {size:.3f}")
+
+
 def main(words: list[str]) -> None:
     """Write the photos, or check what was found for them."""
     options = dict(word.split("=", 1) for word in words)
@@ -138,11 +186,15 @@ def main(words: list[str]) -> None:
         check(Path(options["check"]))
         return
     data = os.environ.get("STUDIO_TEST_DATA")
-    if data is None or "out" not in options:
+    if data is None or not {"out", "box"} & set(options):
         raise SystemExit("STUDIO_TEST_DATA=<folder> python -m benchmarks.photos out=FOLDER")
-    meshes, out, count = Path(data) / "meshes", Path(options["out"]), int(options.get("count", 36))
+    meshes, count = Path(data) / "meshes", int(options.get("count", 36))
     if not meshes.is_dir():
         raise DataError(f"{meshes} does not exist.")
+    if "box" in options:
+        print_boxes(Path(options["box"]), meshes)
+        return
+    out = Path(options["out"])
     out.mkdir(parents=True, exist_ok=True)
     caster, cameras = scene(meshes), true_cameras(count)
     for i in range(count):
@@ -151,6 +203,8 @@ def main(words: list[str]) -> None:
         rgb = rgba[..., :3] * rgba[..., 3:] + np.array([0.62, 0.72, 0.85]) * (1 - rgba[..., 3:])
         pixels = (rgb.clip(0, 1) * 255 + 0.5).astype(np.uint8)
         Image.fromarray(pixels).save(out / f"IMG_{1000 + i}.jpg", quality=95)
+    if options.get("posed") == "true":
+        write_model(out / "sparse/0", caster, cameras)
     print(f"{out}: {count} photos")
 
 

@@ -35,6 +35,14 @@ class Meshed(Protocol):
     ) -> Float[Tensor, "n 3"] | None:
         """RGB in [0, 1] of surface points with unit outward normals."""
 
+    def gloss(
+        self,
+        points: Float[Tensor, "n 3"],
+        normals: Float[Tensor, "n 3"],
+        directions: Float[Tensor, "n 3"],
+    ) -> Float[Tensor, "n 3"] | None:
+        """What mirrored light adds to it in pictures; None where that is not told."""
+
 
 class Exporter(ABC):
     """Base of all exporters; registered as ``("exporter", name)``.

@@ -12,6 +12,7 @@ from torch import Tensor
 from studio.errors import ExportError
 from studio.export.base import Meshed
 from studio.export.cleanup import vertex_normals
+from studio.export.projection import Gloss
 from studio.export.texture import ColourFn
 from studio.mesh import Mesh
 from studio.ops.ray_caster import sample_texture
@@ -71,3 +72,17 @@ def colour_function(source: Meshed, mesh: Mesh) -> ColourFn:
             hint="let its mesh() bring a texture or vertex colours, or write colour()",
         )
     return colours_of_vertices(mesh)
+
+
+def gloss_function(source: Meshed, mesh: Mesh) -> Gloss | None:
+    """What a model tells of mirrored light, for pictures of its mesh; None if it tells nothing."""
+
+    def told(*given: np.ndarray) -> np.ndarray:
+        found = source.gloss(*(torch.from_numpy(of).to(source.device) for of in given))
+        assert found is not None
+        return found.float().cpu().numpy()
+
+    at, normals = (
+        torch.from_numpy(of[:1]).to(source.device) for of in (mesh.vertices, vertex_normals(mesh))
+    )
+    return None if source.gloss(at, normals, -normals) is None else told

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from studio.errors import ConfigError
 from studio.export.base import Exporter, Meshed
-from studio.export.brought import colour_function, without_seams
+from studio.export.brought import colour_function, gloss_function, without_seams
 from studio.export.cleanup import vertex_normals
 from studio.export.clock import Clock
 from studio.export.files import mesh_format, remove_others, write_meshes
@@ -198,7 +198,8 @@ class MeshExporter(Exporter):
         footage = None
         with clock.stage("vertex colours"):
             if painted is not None:
-                footage = Footage(mesh, painted, cfg.texture_margin, originals)
+                gloss = gloss_function(source, mesh)
+                footage = Footage(mesh, painted, cfg.texture_margin, originals, gloss)
             plain = not all(kind.wants_texture for kind in self.formats.values())
             if plain or footage is not None:
                 normals = vertex_normals(mesh)

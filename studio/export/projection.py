@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from studio.cameras import Cameras
-from studio.export.view_kernels import SAMPLES, add_corrections, find_sights, rasterise
+from studio.export.view_kernels import SAMPLES, add_corrections, blend, find_sights, rasterise
 from studio.views import ViewSet
 
 FEATHER = 2.0  # pixels from silhouettes and depth edges over which a picture fades in
@@ -49,6 +50,12 @@ class Hits:
     face: Int[np.ndarray, "k s"]
     weights: Float[np.ndarray, "k s 2"]
 
+    def mean(self, values: Float[np.ndarray, "m 3 c"]) -> Float[np.ndarray, "k c"]:
+        """What each pixel sees of values that the corners of all triangles hold."""
+        shown = np.empty((len(self.pixel), values.shape[2]), np.float32)
+        blend(values, self.face, self.weights, shown)
+        return shown
+
 
 @dataclass(frozen=True)
 class Sight:
@@ -65,6 +72,13 @@ class Sight:
     at: Float[np.ndarray, "j 2"]
     facing: Float[np.ndarray, " j"]
     trust: Float[np.ndarray, " j"]
+
+
+Gloss = Callable[
+    [Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"], Float[np.ndarray, "n 3"]],
+    Float[np.ndarray, "n 3"],
+]
+"""What mirrored light adds to colours: of points, unit normals and unit directions of rays."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +163,25 @@ class ProjectedView:
             trust,
         )
         return Sight(*(values[:found].copy() for values in (index, at, facing, trust)))
+
+    def without(
+        self, gloss: Gloss, corners: Float[np.ndarray, "m 3 3"], normals: Float[np.ndarray, "m 3 3"]
+    ) -> ProjectedView:
+        """The picture without mirrored light.
+
+        Args:
+            gloss: tells it.
+            corners: of the mesh's triangles.
+            normals: there.
+        """
+        points, outward = (self.hits.mean(of.astype(np.float32)) for of in (corners, normals))
+        rays = np.broadcast_to(self.centre[:3], points.shape)
+        rays = points - rays if self.centre[3] > 0 else rays
+        outward, rays = (
+            (of / np.maximum(np.linalg.norm(of, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+            for of in (outward, rays)
+        )
+        return replace(self, rgb=self.rgb - gloss(points, outward, rays))
 
     def correct(
         self,

@@ -23,9 +23,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from studio.export.cleanup import vertex_normals
-from studio.export.projection import GENERATED, GIVEN, SOLID, Hits, ProjectedView, Sight
+from studio.export.projection import GENERATED, GIVEN, SOLID, Gloss, Hits, ProjectedView, Sight
 from studio.export.unseen import continued
-from studio.export.view_kernels import blend
 from studio.mesh import Mesh
 from studio.views import ViewSet
 
@@ -57,6 +56,7 @@ class Footage:
         margin: pixels beside silhouettes and depth edges that are left out altogether.
         originals: pictures from which the views were generated, of any resolution: where one of
             them shows the surface well, it decides.
+        gloss: mirrored light, which is taken away from all pictures.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Footage:
         views: ViewSet,
         margin: float = 0.0,
         originals: Sequence[ViewSet] = (),
+        gloss: Gloss | None = None,
     ) -> None:
         self.mesh = mesh
         corners = mesh.vertices[mesh.faces].astype(np.float64)
@@ -77,6 +78,9 @@ class Footage:
         self.projected = [
             ProjectedView.of(corners, of, i, size, margin, how) for of, i, how in shown
         ]
+        if gloss is not None:
+            normals = vertex_normals(mesh)[mesh.faces]
+            self.projected = [view.without(gloss, corners, normals) for view in self.projected]
         self._normals = smoothed_normals(mesh, SMOOTHED) if originals else vertex_normals(mesh)
         self._sharpness = MADE_SHARPNESS if originals else SHARPNESS
         self._even = self._even_weights() if originals else None
@@ -141,13 +145,7 @@ class Footage:
 
         def render(colours: np.ndarray) -> Callable[[Hits], np.ndarray]:
             values = np.ascontiguousarray(colours, np.float32)[mesh.faces]
-
-            def pixels(hits: Hits) -> np.ndarray:
-                shown = np.empty((len(hits.pixel), 3), np.float32)
-                blend(values, hits.face, hits.weights, shown)
-                return shown
-
-            return pixels
+            return lambda hits: hits.mean(values)
 
         count = len(mesh.vertices)
         usable = sum(len(view.hits.pixel) for view in self.projected if not view.reading.given)

@@ -72,6 +72,16 @@ class Geometry(nn.Module):
     ) -> Float[Tensor, "n 3"]:
         """Return rgb in [0, 1] seen along unit ``view_dirs`` (from the camera to the point)."""
 
+    def gloss(
+        self,
+        points: Float[Tensor, "n 3"],
+        normals: Float[Tensor, "n 3"],
+        view_dirs: Float[Tensor, "n 3"],
+        feature: Float[Tensor, "n d"],
+    ) -> Float[Tensor, "n 3"] | None:
+        """Return the part of `colour` that is mirrored light; None where the two are not told."""
+        return None
+
     def advance(self, progress: float, step: int) -> None:
         """Prepare for a training step: levels that open, differences that shrink.
 

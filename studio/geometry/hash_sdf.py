@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
@@ -36,6 +36,9 @@ CELLS, COARSEST, FINEST_CHOSEN, GROWTH = 2.4, 256, 2048, 1.45
 AREA, SEEN, ROWS = 1.5, 4, (15, 19)
 """Pixels of a surface per square of those across, how often each is to be seen to count, and the
 logarithms between which rows lie: fewer save no time, more leave the processor's cache."""
+
+MATT = -4.0
+"""Gloss before its sigmoid, at the start."""
 
 
 @register("geometry", "hash-sdf")
@@ -64,6 +67,8 @@ class HashSDF(Geometry):
         """Radius of the sphere it starts from; the object's cube is [-1, 1]."""
         view_dependent: bool = True
         """Whether colours may depend on the viewing direction."""
+        gloss: bool = False
+        """Tell mirrored light from colours, for shiny objects: textures leave it out. See loss.gloss."""  # noqa: E501
         backend: Annotated[str, OneOf(BACKENDS)] = "auto"
         """auto, cpu (numba kernels) or torch (reference)."""
 
@@ -88,6 +93,11 @@ class HashSDF(Geometry):
         self.w2 = nn.Parameter(w2)
         self.b2 = nn.Parameter(torch.zeros(outputs))
         self.colour_net = nn.ModuleList([nn.Linear(cfg.features + 6, hidden), nn.Linear(hidden, 3)])
+        self.gloss_net: nn.ModuleList | None = None
+        if cfg.gloss:
+            layers = [nn.Linear(cfg.features + 4, hidden), nn.Linear(hidden, 3)]
+            nn.init.constant_(layers[1].bias, MATT)
+            self.gloss_net = nn.ModuleList(layers)
 
     @classmethod
     def follows(cls, cfg: Config, detail: Detail) -> dict[str, int]:
@@ -152,10 +162,39 @@ class HashSDF(Geometry):
         feature: Float[Tensor, "n d"],
     ) -> Float[Tensor, "n 3"]:
         """Return rgb in [0, 1]; the position enters through the feature alone."""
-        seen = view_dirs if self.cfg.view_dependent else -normals
-        first, last = self.colour_net
-        return colour_network(
-            (feature.T, normals.T, seen.T),
-            [layer.get_parameter(n) for layer in (first, last) for n in ("weight", "bias")],
-            backend=self.backend(feature.device),
-        ).T
+        if self.gloss_net is None:
+            seen = view_dirs if self.cfg.view_dependent else -normals
+            return self._network(self.colour_net, feature, normals, seen)
+        own, mirrored = self._own_and_mirrored(normals, view_dirs, feature)
+        return own + mirrored * (1 - own)
+
+    def gloss(
+        self,
+        points: Float[Tensor, "n 3"],
+        normals: Float[Tensor, "n 3"],
+        view_dirs: Float[Tensor, "n 3"],
+        feature: Float[Tensor, "n d"],
+    ) -> Float[Tensor, "n 3"] | None:
+        """Return what mirrored light adds to a colour that is the same from everywhere."""
+        if self.gloss_net is None:
+            return None
+        own, mirrored = self._own_and_mirrored(normals, view_dirs, feature)
+        return mirrored * (1 - own)
+
+    def _own_and_mirrored(
+        self, normals: Tensor, view_dirs: Tensor, feature: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The colour without gloss, and the light that comes from where the ray is mirrored to.
+
+        Highlights of lamps far away are functions of the mirrored direction (Ref-NeRF, Verbin et
+        al. 2022), which a unit of the network tells a spot of.
+        """
+        own = self._network(self.colour_net, feature, normals, -normals)
+        along = (normals * view_dirs).sum(-1, keepdim=True)
+        mirrored = view_dirs - 2 * along * normals
+        return own, self._network(self.gloss_net, feature, mirrored, along)
+
+    def _network(self, layers: Any, *inputs: Float[Tensor, "n k"]) -> Float[Tensor, "n 3"]:
+        weights = [layer.get_parameter(n) for layer in layers for n in ("weight", "bias")]
+        backend = self.backend(inputs[0].device)
+        return colour_network(tuple(x.T for x in inputs), weights, backend=backend).T

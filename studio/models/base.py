@@ -255,6 +255,24 @@ class SceneModel(nn.Module):
         """
         return None
 
+    def gloss(
+        self,
+        points: Float[Tensor, "n 3"],
+        normals: Float[Tensor, "n 3"],
+        directions: Float[Tensor, "n 3"],
+    ) -> Float[Tensor, "n 3"] | None:
+        """What mirrored light adds to the colours of surfaces, which textures are made without.
+
+        Args:
+            points: see `colour`.
+            normals: see `colour`.
+            directions: unit, from the cameras that see them.
+
+        Returns:
+            RGB in [0, 1]; None where the model does not tell.
+        """
+        return None
+
     # --- files ----------------------------------------------------------------------------------
 
     def save(self, folder: Path | str) -> Path:

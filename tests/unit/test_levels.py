@@ -39,6 +39,9 @@ class Ball:
     def mesh(self, resolution=64, options=MeshOptions(), *, report=None):  # noqa: B008
         return extract_mesh(bumpy, 0.5, resolution, faces=options.faces or None).with_normals()
 
+    def gloss(self, points, normals, directions):
+        return None
+
     def colour(self, points, normals):
         return 0.5 + points
 

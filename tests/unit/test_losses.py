@@ -19,6 +19,7 @@ from studio.cameras import Rays
 from studio.config import load_experiment
 from studio.errors import ConfigError
 from studio.geometry.base import Geometry, GeometryOutput
+from studio.geometry.hash_sdf import HashSDF
 from studio.models.sdf import losses as L
 from studio.models.sdf.loss_options import built_in, read_losses
 from studio.models.sdf.objective import Objective
@@ -167,6 +168,9 @@ class Plane(Geometry):
     def colour(self, points: Tensor, *_: Tensor) -> Tensor:
         return points * 0
 
+    def gloss(self, points: Tensor, normals: Tensor, view_dirs: Tensor, _: Tensor) -> Tensor:
+        return (normals * view_dirs) ** 2 + self.height
+
 
 class NoRenderer(Renderer):
     """Renders nothing, but knows a hull: the lower half of the cube."""
@@ -225,12 +229,29 @@ def losses(of: Objective, output: RenderOutput, step: int = 0) -> dict[str, Tens
     return of(output, batch(), seed=1, step=step, progress=0.5)
 
 
+def test_the_gloss_loss_is_the_mean_of_what_visible_points_mirror() -> None:
+    output = replace(rendered(), weights=torch.zeros(24).index_fill(0, torch.tensor([9]), 0.5))
+    found = losses(objective(gloss=1.0), output)
+    along = batch().rays.directions[2]  # of the only sample that can be seen
+    normal = torch.nn.functional.normalize(torch.tensor([0.0, 0.0, 1.0]), dim=0)
+    assert float(found["gloss"].detach()) == pytest.approx(float((normal * along).square().mean()))
+    nothing = losses(objective(gloss=1.0), replace(output, weights=torch.zeros(24)))
+    assert float(nothing["gloss"]) == 0
+
+
+def test_gloss_that_is_not_told_is_refused_in_a_sentence() -> None:
+    of = objective(gloss=1.0)
+    of.geometry = HashSDF(HashSDF.Config())
+    with pytest.raises(ConfigError, match="gloss=true"):
+        losses(of, rendered())
+
+
 def test_every_loss_has_an_option_and_is_summed_with_its_weight() -> None:
     weights = {name: 0.5 + i for i, name in enumerate(built_in())}
     found = losses(objective(**weights), rendered())
     assert set(found) == {*built_in(), "loss"}
     total = sum(weights[name] * float(found[name].detach()) for name in built_in())
-    assert float(found["loss"]) == pytest.approx(total, rel=1e-5)
+    assert float(found["loss"].detach()) == pytest.approx(total, rel=1e-5)
     assert all(math.isfinite(float(value)) for value in found.values())
 
 
@@ -500,4 +521,4 @@ def test_an_edited_loss_counts_as_other_code(
 
 def test_the_order_of_the_sum_is_that_of_the_file() -> None:
     assert built_in()[:4] == ("colour", "colour_mse", "mask", "normal")
-    assert read_losses().names == built_in() and len(built_in()) == 12
+    assert read_losses().names == built_in() and len(built_in()) == 13

@@ -45,6 +45,9 @@ class Lamp:
         pole = torch.maximum(points[:, :2].norm(dim=1) - 0.05, points[:, 2].abs() - 0.2)
         return torch.stack([ball, foot, pole]).amin(0)
 
+    def gloss(self, points, normals, directions):
+        return None
+
     def colour(self, points, normals):
         return (0.5 + points).clamp(0, 1)
 

@@ -26,7 +26,7 @@ from studio.export.unwrap import unwrap
 from studio.export.view_colours import Footage, smoothed_normals
 from studio.mesh import Mesh
 from studio.metrics.renders import mesh_psnr
-from studio.ops.ray_caster import render_mesh
+from studio.ops.ray_caster import cast_mesh, render_mesh
 
 
 def bean(points: Tensor) -> Tensor:
@@ -342,3 +342,24 @@ def test_lumps_do_not_choose_the_pictures(mesh):
     off = [1 - (normals * mesh.normals).sum(1).mean() for normals in (even, bumpy.normals)]
     assert off[0] < 0.7 * off[1]
     assert np.abs(np.linalg.norm(even, axis=1) - 1).max() < 1e-4
+
+
+def test_mirrored_light_that_is_known_stays_out_of_the_texture(mesh, pictures):
+    """Highlights that move with the camera: pictures without them would give the same colours."""
+
+    def gloss(points, normals, rays):
+        assert np.abs(np.linalg.norm(rays, axis=1) - 1).max() < 1e-5
+        return 0.5 * np.clip(-(normals * rays).sum(1, keepdims=True), 0, 1) ** 20 * np.ones(3)
+
+    shown = cast_mesh(mesh, pictures.cameras).normal
+    rays = pictures.cameras.rays().directions.view(*shown.shape).numpy()
+    added = gloss(None, shown.reshape(-1, 3), rays.reshape(-1, 3)).reshape(shown.shape)
+    images = pictures.images.clone()
+    images[:, :3] += torch.from_numpy(added).permute(0, 3, 1, 2).float()
+    glossy = replace(pictures, images=images)
+    grey_mesh = replace(mesh, colours=np.full_like(mesh.vertices, 0.5))
+    true = Footage(mesh, pictures).refine_vertices(grey_mesh).colours
+    told = Footage(mesh, glossy, gloss=gloss).refine_vertices(grey_mesh).colours
+    untold = Footage(mesh, glossy).refine_vertices(grey_mesh).colours
+    assert np.abs(told - true).mean() < 0.1 * np.abs(untold - true).mean()
+    assert np.abs(told - true).mean() < 0.01

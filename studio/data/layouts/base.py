@@ -28,6 +28,7 @@ from studio.captures.bounds import (
 from studio.captures.files import is_picture, without_companions
 from studio.captures.foreground import METHODS
 from studio.captures.masks import Cutting
+from studio.captures.object_points import object_bound
 from studio.captures.pictures import FILTERS, MASKS, Pictures, read_shots
 from studio.captures.shots import Scene
 from studio.data.base import SceneData
@@ -52,7 +53,7 @@ class CaptureConfig:
     bound: Size | None = None
     """Half side of the cube around the origin that holds the object; null: from the layout or guessed."""  # noqa: E501
     centre: Annotated[str, OneOf(CENTRES)] = "auto"
-    """What becomes the origin: keep, masks, look-at, look-at-pairs, points or cameras; auto: keep where the layout fixes it and the cameras look there, else masks."""  # noqa: E501
+    """What becomes the origin: keep, masks, object (what stands on the floor where the cameras look, by the sparse points), look-at, look-at-pairs, points or cameras; auto: keep where the layout fixes it and the cameras look there, else masks."""  # noqa: E501
     up: Annotated[str, OneOf(UPS)] = "auto"
     """What becomes +Z: keep, upright (level pictures), positions (mean camera) or +x .. -z; auto: keep where the layout fixes it, else upright."""  # noqa: E501
     views: list[CountOrZero] | None = None
@@ -245,6 +246,8 @@ class LayoutData(SceneData):
             return check_given_bound(float(self.cfg.bound), mask, cameras)
         if scene.bound is not None:
             return scene.bound
+        if self._centre == "object" and scene.points is not None:
+            return object_bound(scene.points.float(), cameras)
         if bool((mask > 0.5).all()) and scene.points is not None and len(scene.points):
             return bound_of_points(scene.points, cameras)
         return guess_bound(mask, cameras)

@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 
 from studio.cameras import Cameras
 from studio.captures.bounds import hull_box, look_at_point, seen_half_width
+from studio.captures.object_points import object_box
 from studio.errors import DataError
 from studio.similarity import translation
 
@@ -23,7 +24,7 @@ LEVEL = 1e-3
 """Distance from +-Z of an up vector that is taken as +-Z: 0.06 degrees."""
 PARALLEL = 1e-4
 """Squared sine below which two viewing axes have no nearest points."""
-CENTRES = ("auto", "keep", "masks", "look-at", "look-at-pairs", "points", "cameras")
+CENTRES = ("auto", "keep", "masks", "object", "look-at", "look-at-pairs", "points", "cameras")
 UPS = ("auto", "keep", "upright", "positions", "+x", "-x", "+y", "-y", "+z", "-z")
 
 
@@ -39,12 +40,13 @@ def centre_point(
     Args:
         method: "masks": the middle of the masks' visual hull; "look-at": the point nearest to all
             viewing axes; "look-at-pairs": the mean of the nearest points of each two consecutive
-            axes (instant-nsr-pl); "points": robust mean of the sparse points between the cameras;
-            "cameras": mean of the camera centres; "keep": the origin.
+            axes (instant-nsr-pl); "object": the middle of what stands on the floor where the
+            cameras look, by the sparse points; "points": robust mean of the sparse points
+            between the cameras; "cameras": mean of the camera centres; "keep": the origin.
         cameras: the cameras.
         mask: needed by "masks".
-        points: needed by "points".
-        up: unit vector; "points" looks across it.
+        points: needed by "points" and "object".
+        up: unit vector; "points" looks across it, and floors lie across it.
 
     Raises:
         DataError: if what the method needs is missing.
@@ -55,9 +57,11 @@ def centre_point(
         return cameras.centres.mean(0)
     if method == "look-at-pairs":
         return _pairwise_look_at(cameras)
-    if method == "points":
+    if method in ("points", "object"):
         if points is None or len(points) == 0:
-            raise DataError("data.centre=points: the capture has no sparse points.")
+            raise DataError(f"data.centre={method}: the capture has no sparse points.")
+        if method == "object":
+            return _middle_of_object(cameras, points, up)
         return _middle_of_points(cameras, points, up)
     centre = look_at_point(cameras)
     if method == "look-at" or mask is None:
@@ -86,6 +90,17 @@ def _pairwise_look_at(cameras: Cameras) -> Float[Tensor, "3"]:
     near = origin + steps[:, 0] * axis
     next_near = next_origin + steps[:, 1] * next_axis
     return torch.cat([near, next_near]).mean(0)
+
+
+def _middle_of_object(
+    cameras: Cameras, points: Tensor, up: Float[Tensor, "3"] | None
+) -> Float[Tensor, "3"]:
+    """Middle of the box around the object, in a world that is turned upright for it."""
+    to_world = torch.eye(4)
+    if up is not None:
+        to_world[:3, :3] = rotation_to_z(up).T
+    low, high = object_box(points.float() @ to_world[:3, :3], cameras.placed(to_world))
+    return to_world[:3, :3] @ (low + high) / 2
 
 
 def _middle_of_points(
@@ -195,9 +210,10 @@ def placement(
     Raises:
         DataError: if the cameras or points do not say what is asked.
     """
-    start = centre_point("cameras" if centre == "points" else centre, cameras, mask, points)
+    first = {"points": "cameras", "object": "look-at"}.get(centre, centre)
+    start = centre_point(first, cameras, mask, points)
     z = up_direction(up, cameras, start)
-    if centre == "points":
+    if centre != first:
         start = centre_point(centre, cameras, mask, points, z)
     rotation = torch.eye(3) if z is None else rotation_to_z(z)
     distance = (cameras.centres - start).norm(dim=1)

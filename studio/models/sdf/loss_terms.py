@@ -271,6 +271,38 @@ def a_step_away(
 
 
 @dataclass
+class GlossOptions(LossOptions):
+    """Options of the gloss loss."""
+
+    weight: Weight = 0.0
+    """Weight of the mean light that visible surfaces mirror, for geometries that tell it apart."""
+
+
+@register("loss", "gloss")
+def gloss(seen: Seen, cfg: GlossOptions) -> Tensor | None:
+    """What can be seen without gloss is seen without."""
+    if not seen.random_due:
+        return None
+    generator = step_generator(seen.seed, seen.step, stream=8)
+    ray, _, _ = seen.along_rays("gloss")
+    chosen = some_of((seen.output.weights > SEEN).nonzero()[:, 0], seen.random_points, generator)
+    if chosen is None:
+        return seen.output.weights.sum() * 0
+    points = seen.output.points.index_select(0, chosen)
+    along = seen.batch.rays.directions.index_select(0, ray.index_select(0, chosen))
+    field = seen.geometry(points)
+    normals = torch.nn.functional.normalize(field.gradient, dim=-1)
+    found = seen.geometry.gloss(points, normals, along, field.feature)
+    if found is None:
+        raise ConfigError(
+            f"loss.gloss needs to know what is mirrored, which {type(seen.geometry).__name__} "
+            "does not tell as it is set.",
+            hint="set system.geometry.gloss=true (of hash-sdf), or system.loss.gloss=0",
+        )
+    return L.mean_over(found.abs())
+
+
+@dataclass
 class OutsideOptions(LossOptions):
     """Options of the loss outside the hull."""
 

@@ -294,12 +294,34 @@ class SDFModel(SceneModel):
     def colour(
         self, points: Float[Tensor, "n 3"], normals: Float[Tensor, "n 3"]
     ) -> Float[Tensor, "n 3"]:
-        """Colour of surface points, seen frontally."""
+        """Colour of surface points, seen frontally and without gloss."""
         local, normals = self.frame.to_local(points.to(self.device)), normals.to(self.device)
         colours = []
         for x, n in zip(local.split(65536), normals.split(65536), strict=True):
-            colours.append(self.geometry.colour(x, n, -n, self.geometry(x).feature))
+            feature = self.geometry(x).feature
+            gloss = self.geometry.gloss(x, n, -n, feature)
+            seen = self.geometry.colour(x, n, -n, feature)
+            colours.append(seen if gloss is None else seen - gloss)
         return torch.cat(colours) if colours else torch.zeros_like(local)
+
+    @torch.no_grad()
+    def gloss(
+        self,
+        points: Float[Tensor, "n 3"],
+        normals: Float[Tensor, "n 3"],
+        directions: Float[Tensor, "n 3"],
+    ) -> Float[Tensor, "n 3"] | None:
+        """What mirrored light adds, if the geometry tells it apart."""
+        if type(self.geometry).gloss is Geometry.gloss or len(points) == 0:
+            return None
+        parts = []
+        given = (self.frame.to_local(points.to(self.device)), normals, directions)
+        for x, n, d in zip(*(of.to(self.device).split(65536) for of in given), strict=True):
+            part = self.geometry.gloss(x, n, d, self.geometry(x).feature)
+            if part is None:
+                return None
+            parts.append(part)
+        return torch.cat(parts)
 
     # --- files ----------------------------------------------------------------------------------
 

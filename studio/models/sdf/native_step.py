@@ -30,6 +30,7 @@ def runs_natively(objective: Objective) -> bool:
         return False
     parameters = list(geometry.parameters())
     plain = all(p.dtype == torch.float32 and p.requires_grad for p in parameters)
+    plain &= not geometry.cfg.gloss
     if not plain or geometry.backend(parameters[0].device) != "cpu":
         return False
     how = renderer.cfg
