@@ -5,6 +5,7 @@
     python -m benchmarks.photos check=PHOTOS    # how far the cameras are from the true ones
     STUDIO_TEST_DATA=<folder> python -m benchmarks.photos out=PHOTOS posed=true
     STUDIO_TEST_DATA=<folder> python -m benchmarks.photos box=PHOTOS    # the object's cube
+    STUDIO_TEST_DATA=<folder> python -m benchmarks.photos fit=PHOTOS steps=1200    # what it is for
 
 Spot stands on a floor with crates around it; JPEGs without any pose are written, as a telephone
 would take them from all around. The true cameras stay out: COLMAP has to find them. With posed=true
@@ -23,12 +24,18 @@ import numpy as np
 import torch
 from PIL import Image
 
+from studio.api import configured
 from studio.cameras import Cameras, orbit_cameras
+from studio.config import parse_config
 from studio.data.layouts.colmap_files import read_sparse
 from studio.errors import DataError
+from studio.export.world import transformed
 from studio.io.files import make_folder, write_text
+from studio.mesh import MeshOptions
+from studio.metrics.triangle_tree import TriangleTree
 from studio.ops.ray_caster import RayCaster
 from studio.plugins.options import build
+from studio.systems.reconstruction import Reconstruction
 
 Array = np.ndarray[Any, Any]
 TILE = 1024  # px, side of each of the two textures
@@ -179,6 +186,34 @@ def print_boxes(folder: Path, meshes: Path) -> None:
         print(f"centre={centre}: middle {to_world[:3, 3].round(3)}, half side {size:.3f}")
 
 
+def print_fits(folder: Path, meshes: Path, steps: int) -> None:
+    """Print how far Spot lies from the meshes of fits without masks, by what is their middle."""
+    true = spot(meshes)[0].astype(np.float64)
+    print("| data.centre | mean | median | share of the mesh within 0.03 of Spot |")
+    print("| --- | --- | --- | --- |")
+    for centre in ("auto", "object"):
+        given = {"root": str(folder), "background": "none", "centre": centre, "resolution": 160}
+        views = build("data", "capture", given).load()
+        options = configured("reconstruct-scene", {}).system
+        torch.manual_seed(0)
+        system = Reconstruction(parse_config(Reconstruction.Config, options, key="system"))
+        system.model.fit(views, steps=steps)
+        mesh = transformed(system.model.mesh(160, MeshOptions(faces=0)), views.to_world.numpy())
+        made = mesh.vertices[mesh.faces].astype(np.float64)
+        missed = TriangleTree(made).query(_samples(true))[0]
+        close = float((TriangleTree(true).query(_samples(made))[0] < 0.03).mean())
+        print(f"| {centre} | {missed.mean():.4f} | {np.median(missed):.4f} | {close:.2f} |")
+
+
+def _samples(corners: Array, count: int = 20000) -> Array:
+    """Random points on triangles, evenly."""
+    random = np.random.default_rng(0)
+    doubled = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    area = np.linalg.norm(doubled, axis=1)
+    chosen = random.choice(len(corners), count, p=area / area.sum())
+    return np.einsum("nc,ncd->nd", random.dirichlet([1, 1, 1], count), corners[chosen])
+
+
 def main(words: list[str]) -> None:
     """Write the photos, or check what was found for them."""
     options = dict(word.split("=", 1) for word in words)
@@ -186,13 +221,16 @@ def main(words: list[str]) -> None:
         check(Path(options["check"]))
         return
     data = os.environ.get("STUDIO_TEST_DATA")
-    if data is None or not {"out", "box"} & set(options):
+    if data is None or not {"out", "box", "fit"} & set(options):
         raise SystemExit("STUDIO_TEST_DATA=<folder> python -m benchmarks.photos out=FOLDER")
     meshes, count = Path(data) / "meshes", int(options.get("count", 36))
     if not meshes.is_dir():
         raise DataError(f"{meshes} does not exist.")
     if "box" in options:
         print_boxes(Path(options["box"]), meshes)
+        return
+    if "fit" in options:
+        print_fits(Path(options["fit"]), meshes, int(options.get("steps", 1200)))
         return
     out = Path(options["out"])
     out.mkdir(parents=True, exist_ok=True)
