@@ -72,6 +72,23 @@ def view_consistency(views: ViewSet, resolution: int = 64) -> ViewConsistency:
     )
 
 
+@torch.no_grad()
+def outline_overlaps(views: ViewSet, resolution: int = 64) -> Float[Tensor, " v"]:
+    """How far each outline is filled by the hull that all of them leave, IoU in [0, 1].
+
+    One object, seen by right cameras, fills all its outlines, however few there are: values are
+    near 1. Where cameras or outlines are wrong, they cut each other's away. They need not: two
+    pictures of a round thing fit each other from many sides.
+
+    Args:
+        views: two pictures or more, with masks; the object lies within ``views.bound``.
+        resolution: hull cells per side of the object cube.
+    """
+    images, cameras = reduced(views)
+    hull = carve(images[:, 3], cameras, views.bound, resolution)
+    return _silhouette_iou(images[:, 3], cast(hull, images[:, 3], cameras, views.bound)[1])
+
+
 def reduced(views: ViewSet, largest: int = LARGEST) -> tuple[Float[Tensor, "v 4 h w"], Cameras]:
     """Pictures of at most so many pixels a side, and their cameras."""
     h, w = views.cameras.size

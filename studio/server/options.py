@@ -47,6 +47,7 @@ NEED = {"system.exporter.quads": "pyinstantmeshes"}
 """Packages without which an option is not there."""
 LABELS = {
     "data.ratio": "Size in the picture",
+    "data.fit": "What is sized",
     "data.elevation_deg": "Elevation of the camera",
     "system.reconstruction_type": "Model",
     "system.exporter.resolution": "Grid cells",
@@ -75,23 +76,18 @@ WORDS = {
     },
     "data.ratio": {"null": "Keep the picture's framing"},
     "data.elevation_deg": {"null": "Not known"},
-    "system.reconstruction_type": {"sdf": "A surface that is learned", "visual-hull": "The hull"},
+    "data.fit": {"box": "Its box, centred", "breadth": "Its width"},
+    "system.reconstruction_type": {"sdf": "Learned surface", "visual-hull": "Hull of outlines"},
     "system.exporter.pivot": {
-        "auto": "Its base; a capture's own origin",
-        "base": "Its base: it stands there",
-        "centre": "The centre of its box",
-        "fitted": "What lay there in the views",
+        "auto": "Usual",
+        "base": "Its base",
+        "centre": "Its centre",
+        "fitted": "As in the views",
     },
-    "system.exporter.front": {
-        "auto": "+Z; a capture's own side",
-        "+z": "+Z (glTF, Unity)",
-        "+x": "+X",
-        "-z": "-Z",
-        "-x": "-X",
-    },
+    "system.exporter.front": {"auto": "Usual", "+z": "+Z", "+x": "+X", "-z": "-Z", "-x": "-X"},
     "system.exporter.texture_source": {
-        "auto": "The pictures, where there are any",
-        "field": "The model alone",
+        "auto": "Usual",
+        "field": "The model",
         "views": "The pictures",
     },
     "system.exporter.glb_textures": {
@@ -106,16 +102,20 @@ HELP = {
     "the grid.",
     "system.exporter.smooth": "Rounds, before the triangles are made fewer.",
     "system.exporter.front": "The axis that its front, which the first picture shows, looks along "
-    "in files of +Y up (GLB, OBJ, USDZ).",
-    "system.exporter.pivot": "Engines turn the object around this point.",
+    "in files of +Y up (GLB, OBJ, USDZ). Usual: +Z, as glTF and Unity have it; of a capture, as it "
+    "lies there.",
+    "system.exporter.pivot": "Engines turn the object around this point. Usual: the middle of its "
+    "base; of a capture, the capture's own origin.",
     "system.exporter.glb_textures": "JPEG is read by all programs, WebP by Blender, three.js, "
     "Babylon and others.",
     "system.exporter.height": "0 keeps the size that views or capture give it; STL and 3MF count "
     "in millimetres.",
     "system.exporter.keep_components": "Share of the largest part's area below which loose parts "
     "go, unless the pictures' outlines need them; 0 keeps all.",
-    "system.exporter.texture_source": "The pictures correct the colours that the model has "
-    "learned.",
+    "system.exporter.texture_source": "Pictures correct the colours that the model has learned. "
+    "Usual: they do, where there are any.",
+    "data.fit": "The longer side of the object's box, which is put in the middle, or its width, "
+    "the picture's own middle staying where it is.",
 }
 """What is said of options whose own words speak of what cannot be done here."""
 MOST = {

@@ -6,7 +6,7 @@ The thresholds are where known objects and others part on pictures of both kinds
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,9 @@ the object of the picture: 0.12 to 0.18 for objects of a kind that weights know,
 0.22 and more."""
 SHOWN = 1e-3
 """Share of a generated view below which it shows no object."""
+REFERENCE_IOU = 0.85
+"""Overlap of a reference's outline with the hull of all references, below which they contradict
+each other: 0.96 and more for right cameras; docs/captures.md has the figures."""
 DISAGREE_IOU = 0.8
 """Overlap of masks with their common hull below which views contradict each other."""
 OTHER_IOU, OTHER_DB = 0.8, 6.0
@@ -113,6 +116,23 @@ def contradicting(found: ViewConsistency) -> list[str]:
     return [
         "the generated views contradict each other (their outlines agree by "
         f"{found.silhouette_iou:.0%}): the shape is a compromise. Another seed may do better."
+    ]
+
+
+def impossible(overlaps: Sequence[float], blamed: str = "") -> list[str]:
+    """Say that outlines of posed references cannot be those of one object, if they cannot.
+
+    Args:
+        overlaps: of each outline with the hull of all, see `outline_overlaps`.
+        blamed: name of the one without which the others fit, if that is known.
+    """
+    if len(overlaps) < 2 or (worst := min(overlaps)) >= REFERENCE_IOU:
+        return []
+    which = f" Without {blamed} the others fit each other." if blamed else ""
+    return [
+        f"the cameras of the {len(overlaps)} references contradict their pictures: no object has "
+        f"these outlines from there, {worst:.0%} of one is left, where cameras are right 93% and "
+        f"more.{which} Check the cameras, and that the outlines are the object's alone."
     ]
 
 

@@ -16,20 +16,26 @@ from studio.guidance.base import Guidance
 from studio.guidance.hub import in_cache
 from studio.guidance.precision import store_at_precision
 from studio.io.reading import known_json
-from studio.metrics.consistency import view_consistency
+from studio.metrics.agreement import outlining
+from studio.metrics.consistency import outline_overlaps, view_consistency
 from studio.metrics.likeness import likeness
 from studio.plugins.options import build
 from studio.progress import StageProgress
 from studio.systems.findings import (
+    REFERENCE_IOU,
     Findings,
     contradicting,
     empty,
+    impossible,
     known_objects,
     likeness_line,
     unlike,
 )
 from studio.systems.originals import read_cameras, written_cameras
 from studio.views import Condition, ViewSet
+
+MOST_BLAMED = 8
+"""References of which the one is looked for that fits none of the others."""
 
 
 def loaded_guidance(chain: Any) -> Guidance:
@@ -85,7 +91,7 @@ def compare(condition: Condition, views: ViewSet, options: Mapping[str, Any]) ->
         options: of the guidance, whose weights may say what they know.
     """
     found = Findings()
-    found.alarms += empty(views)
+    found.alarms += [*wrong_references(condition), *empty(views)]
     pictures, cameras = prepared_pictures(condition), views.meta.get("condition_cameras")
     alike = None if not cameras else likeness(pictures, read_cameras(cameras), views)
     if alike is not None:
@@ -97,6 +103,25 @@ def compare(condition: Condition, views: ViewSet, options: Mapping[str, Any]) ->
         found.figures["view_consistency"] = asdict(agreed)
         found.warnings += contradicting(agreed)
     return found
+
+
+def wrong_references(condition: Condition) -> list[str]:
+    """Say that the cameras of a condition's pictures contradict them, as far as outlines tell.
+
+    Of one picture nothing can be told, of two not which is wrong; see `outline_overlaps`.
+    """
+    views = condition.views
+    if views is None or not views.meta.get("posed", True):
+        return []
+    views = views.select(outlining(views))
+    if len(views) < 2 or not (said := impossible(overlaps := outline_overlaps(views).tolist())):
+        return []
+    if 3 <= len(views) <= MOST_BLAMED:
+        some = [[k for k in range(len(views)) if k != i] for i in range(len(views))]
+        rest = [float(outline_overlaps(views.select(others)).min()) for others in some]
+        if sum(overlap >= REFERENCE_IOU for overlap in rest) == 1:
+            return impossible(overlaps, views.name(rest.index(max(rest))))
+    return said
 
 
 def prepared_pictures(condition: Condition) -> list[Float[Tensor, "4 h w"]]:

@@ -22,7 +22,14 @@ from studio.plugins.registry import register
 from studio.progress import StageProgress
 from studio.runs.hashing import hash_of, source_hash
 from studio.systems.findings import Findings
-from studio.systems.generated import compare, loaded_guidance, make_views, shown, weight_paths
+from studio.systems.generated import (
+    compare,
+    loaded_guidance,
+    make_views,
+    shown,
+    weight_paths,
+    wrong_references,
+)
 from studio.systems.originals import posed_originals
 from studio.systems.scene import SceneSystem
 from studio.views import Condition, ViewSet
@@ -109,6 +116,8 @@ class ImageTo3D(SceneSystem):
         for note in condition.meta.get("notes", []):
             shown_at = prepared_at(condition, self.run.save)
             _log.warning("%s; the prepared picture: %s", note, shown_at)
+        for note in wrong_references(condition):  # an alarm at the end; now, work may be saved
+            _log.warning("%s", note)
         if self.guidance is None:
             print(f"views: already made, {self.run.views}")
             return ViewSet.load(self.run.views)

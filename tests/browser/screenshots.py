@@ -60,6 +60,11 @@ def _pages(chrome: Any, address: str, quality: str, everything: bool) -> Iterato
             yield form, page
         page.get_by_role("radio", name=quality).check(force=True)
         page.locator("summary", has_text="More options").click()
+        for part in ("Seed", "Front faces") if everything and not seed else ():
+            page.get_by_label(part, exact=True).scroll_into_view_if_needed()
+            for form in _forms(page, f"options-{part.split()[0].lower()}"):
+                page.get_by_label(part, exact=True).scroll_into_view_if_needed()
+                yield form, page
         page.get_by_label("Seed", exact=True).fill(str(seed))
         page.get_by_role("button", name="Make the mesh").click()
         page.locator(".strip button").first.wait_for()

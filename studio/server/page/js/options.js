@@ -18,7 +18,7 @@ export function pictureOptions(method, changed) {
 
 /** The other options, plainly, by what they are about. */
 export function otherOptions(method, changed) {
-  const others = method.options.filter(({ key }) => !PICTURE.includes(key));
+  const others = method.options.filter(({ key, choices }) => !PICTURE.includes(key) && choices?.length !== 1);
   return GROUPS.map(([group, words]) => {
     const inside = others.filter(({ key }) => key.slice(0, key.lastIndexOf(".")) === group);
     if (!inside.length) return null;
