@@ -24,7 +24,6 @@ ADVICE = (
     "Give a picture with an alpha channel or on an even background.\n"
     "  Or install rembg: data.background=rembg data.background_model=<file>.onnx."
 )
-NOTHING = "the picture shows nothing but its background."
 EVEN_SHARE = 0.9  # of the border that must have the background's colour
 SPECK = 1e-3  # of the largest part's area, below which a loose part is dust
 SMALLEST_HOLE = 5e-5  # of the picture
@@ -33,6 +32,14 @@ HOLE_NOISE = 0.02  # largest usual difference from the background in a hole
 HOLE_EVEN = 0.5  # share of a hole's pixels that differ no more, however noisy
 HOLE_BLUR = 2.0  # px over which a hole's noise is levelled out
 LOW_CONTRAST = 1.75  # times the tolerance: difference below which an outline is hardly seen
+
+
+def _nothing(tolerance: float) -> DataError:
+    return DataError(
+        "the picture shows nothing but its background: no colour is further from the border's than "
+        f"data.tolerance={tolerance:g}.",
+        hint="Give a picture with an alpha channel, or a smaller tolerance.",
+    )
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ def find_background(rgb: Picture, tolerance: float, *, holes: bool = True) -> Ba
     colour = even_colour(rgb, tolerance)
     outer = _touching_border(np.abs(rgb - colour[:, None, None]).max(axis=0) <= tolerance)
     if (~outer).mean() < 1e-3:
-        raise DataError(NOTHING)
+        raise _nothing(tolerance)
     backdrop = fitted_backdrop(rgb, outer)
     shadow = soft_shadow(rgb, backdrop, outer)
     open_areas = enclosed_holes(rgb - backdrop, outer | shadow, tolerance) if holes else []
@@ -117,7 +124,7 @@ def check_shows_something(rgb: Picture, tolerance: float) -> None:
     """
     colour = even_colour(rgb, tolerance)
     if bool((np.abs(rgb - colour[:, None, None]) <= tolerance).all()):
-        raise DataError(NOTHING)
+        raise _nothing(tolerance)
 
 
 def even_colour(rgb: Picture, tolerance: float) -> Float[np.ndarray, " 3"]:

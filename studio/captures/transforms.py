@@ -8,7 +8,9 @@ which other programs ignore.
 from __future__ import annotations
 
 import difflib
+import logging
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,8 @@ from studio.captures.transforms_frames import (
 )
 from studio.errors import DataError, about
 from studio.similarity import translation
+
+logger = logging.getLogger(__name__)
 
 
 def find_transforms(folder: Path, split: str | None = None) -> Path:
@@ -167,6 +171,7 @@ def read_scene(folder: Path, split: str | None = None) -> Scene:
     hint = f"Paths are relative to {path.parent}; png, jpg and webp may be left out."
     leave_out(path, missing, len(frames), "frames have no picture", hint)
     leave_out(path, unmasked, len(frames) - len(missing), "frames have no mask", hint)
+    check_different(path, shots)
     if "from_na" not in document:
         check_direction(path, torch.stack([shot.c2w for shot in shots]))
     how = 'RGBA pictures whose background is transparent, or "mask_path" per frame'
@@ -176,6 +181,33 @@ def read_scene(folder: Path, split: str | None = None) -> Scene:
         to_world = translation(cube[0])
         return replace(scene.placed(to_world), bound=cube[1])
     return scene
+
+
+def check_different(source: Path, shots: Sequence[Shot]) -> None:
+    """Say so where several cameras at different places are said to have taken one picture.
+
+    Raises:
+        DataError: if that holds for more than half of all.
+    """
+    poses: dict[Path, list[Shot]] = {}
+    for shot in shots:
+        poses.setdefault(shot.picture, []).append(shot)
+    shared = {
+        picture: same
+        for picture, same in poses.items()
+        if any(not torch.allclose(same[0].c2w, other.c2w) for other in same[1:])
+    }
+    if not shared:
+        return
+    picture, same = max(shared.items(), key=lambda pair: len(pair[1]))
+    count = sum(map(len, shared.values()))
+    message = (
+        f"{source}: {len(same)} frames at different places name the same picture, {picture.name}"
+        + (f", and {count - len(same)} others share some, too." if count > len(same) else ".")
+    )
+    if 2 * count > len(shots):
+        raise DataError(message, allowed="a picture of its own for every frame")
+    logger.warning("%s At most one of their poses can be right.", message)
 
 
 def _ortho_scales(

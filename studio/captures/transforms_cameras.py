@@ -215,7 +215,13 @@ def _focal(path: Path, keys: dict[str, Any], axis: str, side: float) -> float | 
         focal = number(path, keys, f"fl_{axis}", 0.0)
     elif f"camera_angle_{axis}" in keys:
         angle = number(path, keys, f"camera_angle_{axis}", 0.0)
-        focal = 0.5 * side / math.tan(0.5 * angle) if 0 < angle < math.pi else 0.0
+        if not 0 < angle < math.pi:
+            degrees = " It looks like degrees." if math.pi <= angle < 180 else ""
+            raise DataError(
+                f"{path}: camera_angle_{axis} is {angle:g}.{degrees}",
+                allowed="radians between 0 and 3.14",
+            )
+        focal = 0.5 * side / math.tan(0.5 * angle)
     else:
         return None
     if focal <= 0:

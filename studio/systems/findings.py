@@ -44,6 +44,8 @@ little off, and up to which a fit may correct them."""
 UNEVEN, MOST_COMPARED = 0.08, 20
 """Standard deviation of the pictures' brightness or tint from which on it is said, and how many
 pictures are compared."""
+GROSS = 0.6
+"""Overlap of outlines below which a pose is wrong altogether: nothing a fit could correct."""
 BETTER_LENS, REST = 0.02, 0.6
 """By how much outlines have to agree better under another field of view to blame it, and which
 share of their disagreement may be left."""
@@ -162,7 +164,7 @@ def misplaced(found: Agreement, views: ViewSet) -> list[str]:
     way_out = (
         f" All cameras seem to be a little off, the middles of outlines by {off:.1%} of a "
         f"picture's side (median): errors this small {CORRECTED}."
-        if all_of_them and off < SMALL
+        if all_of_them and off < SMALL and min(found.iou) >= GROSS
         else ""
     )
     return [

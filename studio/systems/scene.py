@@ -203,16 +203,24 @@ class SceneSystem(nn.Module, BaseSystem):
         found.warnings += self.model.findings()
         return found
 
+    def notes(self, found: Findings) -> list[str]:
+        """Return what stands below the contact sheet: the result in words, then what is wrong."""
+        said = (*found.alarms, *found.warnings)
+        return [*found.summary, *(f"warning: {line}" for line in said)]
+
     def write(self, folder: Path, found: Findings) -> dict[str, Path]:
         """Write mesh, texture and pictures, with what was found in their notes.
 
         Returns:
             The files by what they are, the main one first.
         """
-        said = (*found.alarms, *found.warnings)
-        notes = [*found.summary, *(f"warning: {line}" for line in said)]
         written = self.exporter.export(
-            self.model, self.fitted_views, folder, self.picture(), self.originals, notes
+            self.model,
+            self.fitted_views,
+            folder,
+            self.picture(),
+            self.originals,
+            self.notes(found),
         )
         announce_choices()
         return written

@@ -105,6 +105,25 @@ def test_instant_ngp(tmp_path: Path) -> None:
     assert 0.37 < views.bound < 0.5  # aabb_scale alone is a rough default and not believed
 
 
+def test_a_file_whose_world_lies_is_told_what_turns_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tipped = torch.eye(4)
+    tipped[:3, :3] = torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # +z becomes +y
+    write_ngp(tmp_path, RIG)
+    document = json.loads((tmp_path / "transforms.json").read_text())
+    for frame in document["frames"]:
+        frame["transform_matrix"] = (tipped @ torch.tensor(frame["transform_matrix"])).tolist()
+    (tmp_path / "transforms.json").write_text(json.dumps(document))
+    read("capture", tmp_path)
+    assert "data.up=+y turns it upright" in caplog.text
+    caplog.clear()
+    turned = read("capture", tmp_path, up="+y")  # about the new z as it comes
+    torch.testing.assert_close(turned.cameras.centres[:, 2], RIG.centres[:, 2])
+    read("capture", tmp_path, up="keep")
+    assert "upright" not in caplog.text
+
+
 def test_instant_ngp_box_is_the_bound(tmp_path: Path) -> None:
     """A point x lies at scale x + offset; the box is 0.5 +- aabb_scale / 2."""
     at = torch.tensor([1.0, 0.5, -2.0])

@@ -129,6 +129,9 @@ def test_poses_that_are_a_little_off_are_told_and_what_corrects_them() -> None:
     one = replace(compared, iou=(0.7, 0.9, 0.9))  # the worst of many that are all a little off
     (alarm,) = misplaced(one, VIEWS)
     assert "1 of 3" in alarm and "system.correct.poses=true" in alarm
+    for gross in ((0.5, 0.52, 0.51), (0.5, 0.9, 0.9)):  # other pictures, exchanged poses
+        (alarm,) = misplaced(replace(compared, iou=gross), VIEWS)
+        assert "poses contradict" in alarm and "correct" not in alarm
     (alarm,) = misplaced(replace(one, offsets=(0.1, 0.001, 0.002)), VIEWS)
     assert "correct" not in alarm, "one that is wrong among right ones"
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from studio.cameras import Cameras, look_at, orbit_cameras
 from studio.data.layouts.placement import (
     centre_point,
+    lying,
     placement,
     rotation_to_z,
     tells_up,
@@ -54,6 +55,19 @@ def test_pictures_turned_all_ways_do_not_tell_up() -> None:
     portrait = rolled(level, torch.tensor([0.0, 0, 0, 0, 0, 90, 0, 0]))  # one of eight
     up = up_direction("upright", portrait, ORIGIN)
     assert up is not None and up[2] > 0.95
+
+
+def test_a_world_whose_up_is_not_that_of_level_pictures_is_told() -> None:
+    level = around([20.0, 35.0] * 4)
+    assert lying(level) is None
+    tipped = torch.eye(4)
+    tipped[:3, :3] = torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # +z becomes +y
+    for turn, axis in ((tipped, "+y"), (tipped.T, "-y")):
+        assert lying(dataclasses.replace(level, c2w=turn @ level.c2w)) == axis
+    down = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
+    assert lying(dataclasses.replace(level, c2w=down @ level.c2w)) == "-z"
+    by_hand = rolled(level, torch.tensor([0.0, 50, -40, 60, 0, 90, 20, -70]))
+    assert lying(dataclasses.replace(by_hand, c2w=tipped @ by_hand.c2w)) is None
 
 
 def test_an_upright_world_is_not_turned_by_rounding() -> None:

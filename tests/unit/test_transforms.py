@@ -158,6 +158,9 @@ def mirrored(document: dict[str, Any]) -> None:
         (change("camera_model", "FISHEYE"), "camera_model is FISHEYE"),
         (change("camera_model", "ORTHOGRAPHIC"), "one studio.ortho_scale per frame"),
         (change("fl_x", 0), "focal length along x"),
+        (lambda d: [d.pop("fl_x"), d.update(camera_angle_x=49.1)], r"is 49.1. It looks like degr"),
+        (lambda d: [d.pop("fl_x"), d.update(camera_angle_x=-1)], r"camera_angle_x is -1\.\n"),
+        (lambda d: [f.update(file_path="pics/r_0.png") for f in d["frames"][:3]], "3 frames at di"),
         (change("fl_x", "wide"), "fl_x is 'wide'"),
         (change("w", 80), "w x h = 80x40"),
         (change("studio", 3), '"studio" is 3'),
@@ -176,6 +179,22 @@ def test_mistakes_in_the_file(
     with pytest.raises(DataError, match=words) as caught:
         ViewSet.load(tmp_path / "c")
     assert str(path) in str(caught.value)
+
+
+def test_two_frames_of_one_picture_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    document = capture(tmp_path / "c", "nerfstudio")
+    document["frames"][1]["file_path"] = document["frames"][0]["file_path"]
+    path = tmp_path / "c" / "transforms.json"
+    path.write_text(json.dumps(document))
+    assert len(ViewSet.load(tmp_path / "c")) == 5
+    assert "2 frames at different places name the same picture" in caplog.text
+    caplog.clear()
+    document["frames"][1] = document["frames"][0]
+    path.write_text(json.dumps(document))
+    ViewSet.load(tmp_path / "c")
+    assert "same picture" not in caplog.text, "named twice, but from one place"
 
 
 def test_missing_masks_are_never_all_ones(tmp_path: Path) -> None:

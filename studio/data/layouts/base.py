@@ -32,7 +32,7 @@ from studio.captures.object_points import object_bound
 from studio.captures.pictures import FILTERS, MASKS, Pictures, read_shots
 from studio.captures.shots import Scene
 from studio.data.base import SceneData
-from studio.data.layouts.placement import CENTRES, UPS, placement, tells_up
+from studio.data.layouts.placement import CENTRES, UPS, placement, say_if_lying, tells_up
 from studio.errors import DataError, about
 from studio.io.reading import reading
 from studio.plugins.ranges import CountOrZero, OneOf, Range, Share, Size
@@ -215,6 +215,8 @@ class LayoutData(SceneData):
         if self.cfg.up == "auto" and up == "upright" and not tells_up(pictures.cameras):
             logger.warning("%s: the pictures do not tell what is up (data.up)", scene.source)
             up = "keep"
+        if self.cfg.up == "auto" and up == "keep":
+            say_if_lying(scene.source, pictures.cameras)
         if centre == "keep" and up == "keep":
             return scene, pictures
         self._to_world = placement(

@@ -7,6 +7,9 @@ so that rounding would answer it, that is an error.
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -18,12 +21,20 @@ from studio.captures.object_points import object_box
 from studio.errors import DataError
 from studio.similarity import translation
 
+logger = logging.getLogger(__name__)
+
 OPEN = 0.02
 """Length of a mean, of the lengths that went into it, below which it has no direction."""
 LEVEL = 1e-3
 """Distance from +-Z of an up vector that is taken as +-Z: 0.06 degrees."""
 PARALLEL = 1e-4
 """Squared sine below which two viewing axes have no nearest points."""
+LEVEL_ROWS = 0.1
+"""Mean height that a unit step along the rows of level pictures climbs, at most."""
+TIPPED = 0.5
+"""Height of the pictures' up below which a world lies: 60 degrees."""
+AXIS = 0.9
+"""Share of a unit vector along one axis from which it is that axis: 26 degrees."""
 CENTRES = ("auto", "keep", "masks", "object", "look-at", "look-at-pairs", "points", "cameras")
 UPS = ("auto", "keep", "upright", "positions", "+x", "-x", "+y", "-y", "+z", "-z")
 
@@ -172,6 +183,29 @@ def tells_up(cameras: Cameras) -> bool:
     except DataError:
         return False
     return True
+
+
+def lying(cameras: Cameras) -> str | None:
+    """Return the axis that pictures taken level show to be up, if it is clearly not +z."""
+    if not tells_up(cameras):
+        return None
+    up = up_direction("upright", cameras, torch.zeros(3))
+    assert up is not None
+    level = (cameras.c2w[:, :3, 0] @ up).abs().mean() < LEVEL_ROWS
+    longest = int(up.abs().argmax())
+    if not level or up[2] > TIPPED or up[longest].abs() < AXIS:
+        return None
+    return ("+" if up[longest] > 0 else "-") + "xyz"[longest]
+
+
+def say_if_lying(source: Path, cameras: Cameras) -> None:
+    """Say so where +z is taken for up and the pictures, all level, show that another axis is."""
+    if axis := lying(cameras):
+        logger.warning(
+            "%s: +z is taken for up, but by the pictures, which are all level, %s is: the object "
+            "will lie. data.up=%s turns it upright; data.up=keep leaves it without this line.",
+            *(source, axis, axis),
+        )
 
 
 def rotation_to_z(up: Float[Tensor, "3"]) -> Float[Tensor, "3 3"]:
