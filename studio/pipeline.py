@@ -285,8 +285,8 @@ class Result:
         from studio.export.contact_sheet import contact_sheet
 
         label = "views" if self.condition is None else "generated views"
-        how = {"views_label": label, "notes": self.system.notes(self.findings)}
-        return contact_sheet(self.mesh, self.views, self.system.picture(), **how)
+        notes, given = self.system.notes(self.findings), self.system.picture()
+        return contact_sheet(self.mesh, self.views, given, views_label=label, notes=notes)
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows."""

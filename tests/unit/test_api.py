@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -22,6 +23,7 @@ import studio
 from studio import progress
 from studio.app.cli import main
 from studio.errors import ConfigError, DataError, PluginError, WeightsError
+from studio.export.contact_sheet import contact_sheet
 from studio.export.readers import read_mesh
 from studio.io.images import read_rgba
 from tests.conftest import REPOSITORY, environment
@@ -274,6 +276,13 @@ def test_progress_and_cancelling(model: studio.Pipeline, result: studio.Result) 
 
 def test_a_notebook_shows_a_picture(result: studio.Result) -> None:
     assert result._repr_png_()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_sheet_says_what_is_wrong(result: studio.Result) -> None:
+    plain = contact_sheet(result.mesh, result.views, result.system.picture())
+    assert result.picture().height > plain.height
+    warned = dataclasses.replace(result.findings, alarms=["the poses contradict the pictures"])
+    assert result.system.notes(warned)[-1 - len(warned.warnings)].startswith("warning: the poses")
 
 
 def test_a_capture_in_a_folder_or_in_memory(result: studio.Result, tmp_path: Path) -> None:
