@@ -12,9 +12,9 @@ from tests.conftest import REPOSITORY
 PATIENCE = 600.0
 """Seconds; a busy machine takes long."""
 CAR = REPOSITORY / "load" / "images" / "car.png"
-FEW = {"Steps of the fit": "20", "Resolution": "48", "Faces": "2000"}
+FEW = {"Steps of the fit": "20", "Grid cells": "48", "Triangles": "2000"}
 """Options under which a mesh takes seconds."""
-LEFT_OUT = ("Turntable", "Preview", "Inspect")
+LEFT_OUT = ("Turntable video", "Sheet of pictures", "The mesh with its cameras, as a file")
 """Files that take seconds, too."""
 
 

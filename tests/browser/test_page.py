@@ -150,7 +150,7 @@ def test_a_broken_picture_is_refused_where_it_was_given(visit: Visit, tmp_path: 
     give(page, "Text")
     page.get_by_role("button", name="a red car").click()
     page.locator("summary", has_text="More options").click()
-    page.get_by_label("Resolution", exact=True).fill("9000")
+    page.get_by_label("Grid cells", exact=True).fill("9000")
     page.get_by_role("button", name="Make the mesh").click()
     said = page.locator(".card .complaint")
     said.wait_for()
