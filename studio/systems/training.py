@@ -142,11 +142,6 @@ class TrainingSystem(System):
             trained = [p for group in optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(trained, self.cfg.optimizer.grad_clip)
 
-    def on_fit_start(self) -> None:
-        """Lightning's hook: lay out convolutions as a CPU's bfloat16 kernels want them."""
-        if self.device.type == "cpu" and self.trainer.precision == "bf16-mixed":
-            self.to(memory_format=torch.channels_last)
-
     # --- checkpoints ------------------------------------------------------------------------------
 
     def frozen(self) -> dict[str, Tensor]:
