@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from studio.app.early_checks import check_early
 from studio.cameras import orbit_cameras
 from studio.config import ExperimentConfig, TrainerConfig
 from studio.errors import ConfigError, DataError, TrainingError
@@ -33,6 +34,7 @@ from studio.runs.fitting import FitInFolder, check_gradients
 from studio.runs.folder import RunFolder
 from studio.systems.reconstruction import Reconstruction
 from studio.views import ViewSet
+from tests.conftest import REPOSITORY
 
 RADIUS = 0.3
 WHOLE = Frame(torch.zeros(3), 0.5)
@@ -354,11 +356,12 @@ def test_time_budget_ends_training(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options", [{"devices": 2}, {"devices": "0,1"}, {"accumulate_grad_batches": 2}]
 )
-def test_a_fit_runs_in_one_process(tmp_path: Path, options: dict[str, object]) -> None:
+def test_a_fit_runs_in_one_process(options: dict[str, object]) -> None:
+    words = ["data.root=any", *(f"trainer.{name}={value}" for name, value in options.items())]
     with pytest.raises(
         ConfigError, match=r"trainer\.\w+ is .*: a fit to views runs in one process"
     ):
-        in_folder(tmp_path, Reconstruction(small_config()), **options)
+        check_early(REPOSITORY / "configs/reconstruct.yaml", words, verbs=["train"])
 
 
 def test_distances_are_differences_of_positions() -> None:
