@@ -79,7 +79,7 @@ def checked(config: str, *words: str) -> None:
     check_early(config, words)
     experiment = Experiment(load_experiment(config, words), ["train"], ["launch.py", *words])
     data, system = experiment._build()
-    experiment._training(system)
+    experiment._training(system, None)
     if isinstance(data, ConditionData):
         data.condition()
 
