@@ -28,6 +28,7 @@ from studio.data.training.ring_views import ring_batch
 from studio.guidance.backgrounds import generated_views
 from studio.io.images import on_white
 from studio.plugins.options import build
+from studio.systems.guidance_training import item_object
 from studio.views import Condition, ViewSet
 
 
@@ -83,11 +84,9 @@ class Objects:
                 inputs=np.array([0]),
                 faults=np.random.default_rng(i),
             )
-            x, y, z = batch["cond_c2w"][0, :3, 3].tolist()
-            elevation = float(np.degrees(np.arctan2(z, np.hypot(x, y))))
-            opaque = torch.ones_like(batch["cond_image"][0, :1])
-            image = torch.cat([batch["cond_image"][0] / 2 + 0.5, opaque])
-            self.given.append(Condition(image=image, elevation_deg=elevation))
+            taken = item_object({name: values[0] for name, values in batch.items()}).references
+            elevation = float(taken.cameras.spherical()[1][0])
+            self.given.append(Condition(image=taken.images[0], elevation_deg=elevation))
 
     def made(self, folder: str, steps: int) -> list[ViewSet]:
         """Return the views that a model makes of every object, at the ring's resolution."""
