@@ -13,10 +13,11 @@ long as there are any, so that results depend on the tasks alone. A loop looks l
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Any
 
@@ -50,8 +51,36 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_helpers.cache_clear)
 
 
+class _Count(threading.local):
+    """Threads that kernels use, where torch is kept from them."""
+
+    kernels: int | None = None
+
+
+_count = _Count()
+
+
+@contextlib.contextmanager
+def kernels_only() -> Iterator[None]:
+    """Within this, kernels have the threads that torch had, and torch's own operations one.
+
+    For loops that live on kernels: behind each small operation that torch shares out, its threads
+    keep watch for the next for a millisecond or more, on the processors that the kernels need.
+    """
+    if _count.kernels is not None or (threads := torch.get_num_threads()) == 1:
+        yield
+        return
+    _count.kernels = threads
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _count.kernels = None
+
+
 def in_threads(loop: Callable[..., None], tasks: int, *arguments: Any) -> None:
-    """Carry out tasks on as many threads as torch uses.
+    """Carry out tasks on as many threads as torch uses (or had: `kernels_only`).
 
     Args:
         loop: a kernel, of the form above.
@@ -60,7 +89,7 @@ def in_threads(loop: Callable[..., None], tasks: int, *arguments: Any) -> None:
         arguments: of the loop, behind ``taken`` and ``tasks``.
     """
     taken = np.zeros(1, np.int64)
-    others = min(torch.get_num_threads(), tasks) - 1
+    others = min(_count.kernels or torch.get_num_threads(), tasks) - 1
     if others <= 0:
         loop(taken, tasks, *arguments)
         return

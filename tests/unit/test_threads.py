@@ -13,7 +13,7 @@ import torch
 
 from studio.ops.compiled import kernel
 from studio.ops.scalars_cpu import take
-from studio.ops.threads import in_threads
+from studio.ops.threads import in_threads, kernels_only
 
 
 @kernel
@@ -49,6 +49,23 @@ def test_a_loop_runs_on_as_many_threads_as_torch_uses(threads: int) -> None:
 
     in_threads(loop, 10)
     assert len(seen) == threads
+
+
+def test_kernels_keep_their_threads_while_torch_has_one(threads: int) -> None:
+    together = threading.Barrier(threads)
+    seen = set()
+
+    def loop(taken: np.ndarray, tasks: int) -> None:
+        together.wait(20)
+        seen.add(threading.get_ident())
+
+    with pytest.raises(ValueError, match="left early"), kernels_only(), kernels_only():
+        assert torch.get_num_threads() == 1
+        in_threads(loop, 10)
+        raise ValueError("left early")
+    assert len(seen) == threads
+    assert torch.get_num_threads() == threads
+    in_threads(loop, 10)
 
 
 def test_an_error_comes_when_all_threads_have_stopped(threads: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -27,6 +28,7 @@ from studio.models.sdf.start_shape import HullConfig, check_surroundings, object
 from studio.ops.backend import keep_freed_memory
 from studio.ops.random import step_generator
 from studio.ops.schedule import next_ray_count
+from studio.ops.threads import kernels_only
 from studio.ops.visual_hull import cell_centres, hull_distance
 from studio.plugins.ranges import Factor, OneOf, Range, Share
 from studio.progress import StageProgress
@@ -198,6 +200,10 @@ class Fitter:
         """
         if not self.started:
             raise RuntimeError("the fit has not been started: call start(steps, seconds) first")
+        with kernels_only() if self.native is not None else nullcontext():
+            return self._step(update)
+
+    def _step(self, update: Callable[[], Any] | None) -> dict[str, Tensor]:
         began = time.perf_counter()
         step, progress = self.step_count, self.progress
         self.renderer.train()
