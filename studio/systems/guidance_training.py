@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from studio.data.training.ring_views import RingViews
 from studio.errors import ConfigError
 from studio.guidance.autoencoder import encode_batch
 from studio.guidance.cards import REPOSITORY, check_push, push, write_card
+from studio.guidance.precision import short_attention
 from studio.io.files import write_json
 from studio.io.growing_arrays import grow_array
 from studio.io.reading import reading
@@ -77,7 +79,10 @@ class GuidanceTraining(TrainingSystem):
 
     def losses(self, batch: dict[str, Any], generator: torch.Generator) -> dict[str, Tensor]:
         """Return the method's own loss."""
-        return self.guidance.training_loss(batch, generator=generator)
+        side = self.guidance.contract.resolution // 8
+        short = self.device.type == "cpu" and self.trainer.precision == "bf16-mixed"
+        with short_attention(side**2) if short else contextlib.nullcontext():
+            return self.guidance.training_loss(batch, generator=generator)
 
     @torch.no_grad()
     def validation_pictures(self) -> dict[str, Any]:

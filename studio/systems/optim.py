@@ -11,26 +11,32 @@ import torch
 
 from studio.ops.schedule import Betas, LearningRateConfig
 from studio.plugins.ranges import Factor, Installed, Length, Range
+from studio.systems.muon import Muon
 
 Fall = Annotated[list[Annotated[float, Range(0, 1e9, above=True)]], Length(2, 2)]
 
 
-OPTIMIZERS: dict[str, tuple[str, ...]] = {"adamw": (), "adamw-8bit": ("bitsandbytes",)}
+OPTIMIZERS: dict[str, tuple[str, ...]] = {
+    "adamw": (),
+    "adamw-8bit": ("bitsandbytes",),
+    "muon": (),
+}
 """Optimisers of training, and the package that has one."""
 
 
 @dataclass
 class OptimizerConfig(LearningRateConfig):
-    """AdamW of a training, and its learning rate."""
+    """The optimiser of a training, and its learning rate."""
 
     optimizer: Annotated[str, Installed(OPTIMIZERS)] = "adamw"
-    """adamw, or adamw-8bit: bitsandbytes' (NVIDIA GPUs), with a quarter of the memory for its moments."""  # noqa: E501
+    """adamw; adamw-8bit: bitsandbytes' (NVIDIA GPUs), with a quarter of the memory for its moments;
+    muon: orthogonal steps of matrices, AdamW's of all else; fewer but dearer steps, for large batches."""  # noqa: E501
     lr: Annotated[float, Range(0, 1e3, above=True)] = 4e-4
     """Learning rate at its highest; groups of parameters scale it."""
     scale_lr: bool = False
     """Multiply `lr` by the joint batch: objects of a step on all devices."""
     betas: Betas = field(default_factory=lambda: [0.9, 0.99])
-    """Adam's moment decays."""
+    """Adam's moment decays; Muon's momentum is the first."""
     weight_decay: Factor = 0.01
     """Decoupled weight decay."""
     exponential: Fall = field(default_factory=lambda: [1.0, 1.0])
@@ -42,13 +48,13 @@ class OptimizerConfig(LearningRateConfig):
 def make_optimizer(
     groups: list[dict[str, Any]], cfg: OptimizerConfig, *, fused: bool = True, batch: int = 1
 ) -> torch.optim.Optimizer:
-    """Return AdamW over groups {"params", "lr_scale"}.
+    """Return the optimiser over groups {"params", "lr_scale"}.
 
     Args:
         groups: what is trained.
         cfg: options.
-        fused: one kernel for the whole step. It undoes a loss scaler's factor inside, too late for
-            gradients that are to be clipped.
+        fused: one kernel for the whole step of AdamW. It undoes a loss scaler's factor inside, too
+            late for gradients that are to be clipped.
         batch: objects of a step, on all devices, for `scale_lr`.
     """
     lr = cfg.lr * (batch if cfg.scale_lr else 1)
@@ -60,6 +66,8 @@ def make_optimizer(
 
         eight_bit: torch.optim.Optimizer = bitsandbytes.optim.AdamW8bit(trained, lr=lr, **rest)
         return eight_bit
+    if cfg.optimizer == "muon":
+        return Muon(trained, lr=lr, **rest)
     return torch.optim.AdamW(trained, lr=lr, fused=fused, **rest)
 
 

@@ -160,9 +160,9 @@ class EpiDiffGuidance(Guidance):
             drop = _uniform(objects if self.cfg.condition_drop == "object" else 1, like, generator)
             clean = target_latents(self.vae, batch, generator, self.cfg.vae_batch)
             draw_on = like.device if generator is None else generator.device
-            t = torch.randint(
-                len(self.schedule), (objects,), generator=generator, device=draw_on
-            ).to(like.device)
+            share = self.base_cfg.noisiest_share
+            t = self.schedule.draw(objects, share, generator=generator, device=draw_on)
+            t = t.to(like.device)
             tokens = self.tokens(cond_image, self.camera_sets.pose_numbers(c2w, batch["cond_c2w"]))
             width, height = cond_image.shape[-1], cond_image.shape[-2]
             scale = batch["intrinsics"].new_tensor([1 / width, 1 / height, 1.0])

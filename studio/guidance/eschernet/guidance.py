@@ -120,8 +120,9 @@ class EscherNetGuidance(Guidance):
         draw_on = pixels.device if generator is None else generator.device
         with torch.no_grad():
             clean = target_latents(self.vae, batch, generator, self.cfg.vae_batch)
-        count = (len(clean),)
-        t = torch.randint(len(self.schedule), count, generator=generator, device=draw_on)
+        count = len(clean)
+        share = self.cfg.noisiest_share
+        t = self.schedule.draw(count, share, generator=generator, device=draw_on)
         drop = torch.rand(count, generator=generator, device=draw_on)
         noise = randn_like(clean, generator) if noise is None else noise
         if self.cfg.vary_references:

@@ -192,7 +192,8 @@ class SpadGuidance(Guidance):
         with torch.no_grad():
             clean = target_latents(self.vae, batch, generator, self.cfg.vae_batch)
         count, draw_on = len(clean), clean.device if generator is None else generator.device
-        t = torch.randint(len(self.schedule), (count,), generator=generator, device=draw_on)
+        share = self.cfg.noisiest_share
+        t = self.schedule.draw(count, share, generator=generator, device=draw_on)
         drop = torch.rand(count, generator=generator, device=draw_on) < self.cfg.text_dropout
         if "c2w" in batch:
             views = zip(batch["c2w"].cpu(), batch["intrinsics"].cpu(), strict=True)

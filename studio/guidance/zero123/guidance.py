@@ -135,7 +135,7 @@ class Zero123Guidance(Guidance):
         embedding = self.embed(cond_image)
         total = objects * views
         draw_on = clean.device if generator is None else generator.device
-        t = torch.randint(len(self.schedule), (total,), generator=generator, device=draw_on)
+        t = self.schedule.draw(total, self.cfg.noisiest_share, generator=generator, device=draw_on)
         drop = torch.rand(total, generator=generator, device=draw_on)
         return self.denoising_loss(
             clean,
