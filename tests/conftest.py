@@ -2,47 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.scheduler import pytest_xdist_make_scheduler  # noqa: F401  a hook
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-TOGETHER = "tests/browser/"
-"""Tests that share a service, a browser and a mesh that takes long: one process has them."""
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Hand out tests one by one, but for those that share what a fixture sets up: it is done once.
-
-    The files with most tests go first, single tests fill up. pytest-xdist's own `--dist loadgroup`
-    writes groups where pytest 9.2 does not look for them.
-    """
-    from xdist.scheduler import LoadScopeScheduling
-
-    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
-        def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            return TOGETHER if file.startswith(TOGETHER) else file if _shares(file) else nodeid
-
-    return Scheduling(config, log)
-
-
-@functools.cache
-def _shares(file: str) -> bool:
-    """Whether the tests of a file share a fixture, or say that they belong together."""
-    text = (REPOSITORY / file).read_text(encoding="utf-8")
-    return re.search(r'scope="(module|package|session)"|mark\.xdist_group', text) is not None
-
 
 TINY_PLUGIN = '''
 import os
