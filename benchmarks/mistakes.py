@@ -74,6 +74,22 @@ MISTAKES: dict[str, tuple[str, ...]] = {
         "data.root=load/posed/car",
         "resume={folder}/none.ckpt",
     ),
+    "a truncated checkpoint to go on from": (
+        *CAPTURE,
+        *("data.root=load/posed/car", "resume={folder}/cut.ckpt"),
+    ),
+    "a truncated checkpoint to begin from": (
+        *CAPTURE,
+        *("data.root=load/posed/car", "checkpoint={folder}/cut.ckpt"),
+    ),
+    "the export of a truncated checkpoint": (
+        *("--config", "configs/reconstruct.yaml", "--export"),
+        *("data.root=load/posed/car", "resume={folder}/cut.ckpt"),
+    ),
+    "truncated weights": (
+        *PICTURE,
+        *("data.image=load/images/car.png", "system.guidance.weights={folder}/cut.safetensors"),
+    ),
     "the export of what is not trained": (
         *("--config", "configs/reconstruct.yaml", "--export"),
         *("data.root=load/posed/car", "exp_root_dir={folder}/runs"),
@@ -101,6 +117,8 @@ def make_files(folder: Path) -> None:
     with zipfile.ZipFile(folder / "capture.zip", "w") as archive:
         archive.writestr("transforms.json", "{}")
     (folder / "damaged.zip").write_bytes((folder / "capture.zip").read_bytes()[:40])
+    (folder / "cut.ckpt").write_bytes((folder / "capture.zip").read_bytes()[:40])
+    (folder / "cut.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}")
     noise = np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)
     Image.fromarray(noise).save(folder / "noise.png")
     Image.new("RGB", (256, 256), "white").save(folder / "white.png")

@@ -220,7 +220,7 @@ class StageProgress:
 
     def _print(self, text: str) -> None:
         self._said = max(self.seconds, 1e-9)
-        print(text, flush=True)
+        print(f"{text}\n", end="", flush=True)  # in one piece: other threads write, too
 
 
 class _Terminal:

@@ -20,8 +20,15 @@ GONE = {errno.EPIPE, errno.EIO, errno.EBADF, errno.ECONNRESET}
 """The reader or the terminal is no more there."""
 
 
+_writing = threading.RLock()
+"""Standard output and standard error are often one terminal or file."""
+
+
 class Output:
     """A text stream whose reader may leave: the program goes on, what it says goes nowhere.
+
+    Lines come out whole, one after the other, whichever thread writes them (`print` writes a line
+    and its end apart): what a thread has begun is held until its line ends or it flushes.
 
     Args:
         stream: `sys.stdout` or `sys.stderr` as Python opened it.
@@ -30,6 +37,7 @@ class Output:
 
     def __init__(self, stream: Any, name: str = "") -> None:
         self._stream, self._name = stream, name
+        self._begun: dict[int, str] = {}  # by thread
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="studio")
 
@@ -39,12 +47,28 @@ class Output:
         Raises:
             StudioError: when the system refuses for another cause than that nobody reads.
         """
-        self._do(self._stream.write, text)
+        with _writing:
+            thread = threading.get_ident()
+            lines, end, begun = (self._begun.pop(thread, "") + text).rpartition("\n")
+            if begun:
+                self._begun[thread] = begun
+            if end:
+                self._do(self._stream.write, lines + end)
         return len(text)
 
     def flush(self) -> None:
-        """Hand on what is buffered; raises as `write` does."""
-        self._do(self._stream.flush)
+        """Hand on what is held of this thread's and what is buffered; raises as `write` does."""
+        with _writing:
+            if begun := self._begun.pop(threading.get_ident(), ""):
+                self._do(self._stream.write, begun)
+            self._do(self._stream.flush)
+
+    def end(self) -> None:
+        """Hand on what any thread has begun; raises as `write` does."""
+        with _writing:
+            begun, self._begun = self._begun, {}
+            for text in begun.values():
+                self._do(self._stream.write, text)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -96,8 +120,8 @@ def guarded() -> Iterator[None]:
             os.open(os.devnull, os.O_RDWR)
     before = sys.stdout, sys.stderr
     nowhere = open(os.devnull, "w")  # noqa: PTH123, SIM115
-    sys.stdout = Output(sys.stdout or nowhere, "standard output")  # type: ignore[assignment]
-    sys.stderr = Output(sys.stderr or nowhere)  # type: ignore[assignment]
+    outputs = Output(sys.stdout or nowhere, "standard output"), Output(sys.stderr or nowhere)
+    sys.stdout, sys.stderr = outputs  # type: ignore[assignment]
     main_thread = threading.current_thread() is threading.main_thread()
     ours = main_thread and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     if ours:
@@ -110,6 +134,8 @@ def guarded() -> Iterator[None]:
         if ours:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         sys.stdout, sys.stderr = (old or nowhere for old in before)
+        for output in outputs:
+            output.end()
 
 
 def _terminate(number: int, frame: Any) -> None:

@@ -234,7 +234,7 @@ def _fault(file: Path) -> str:
     """The fault of one file, "" where none is seen."""
     from studio.errors import StudioError
     from studio.guidance.json_files import read_json
-    from studio.io.weights import PICKLED, check_readable
+    from studio.io.weight_files import PICKLED, check_readable
 
     try:
         if file.suffix in (".safetensors", *PICKLED):

@@ -1,8 +1,8 @@
 """Early checks: a user's usual mistakes, reported before torch is loaded.
 
 Loading torch, Lightning and diffusers takes seconds; a misspelt option, one out of its range, an
-empty text, a missing picture, folder, checkpoint or weights, an uneven background, and a GPU on a
-machine without one need none of them.
+empty text, a missing picture, folder, checkpoint or weights, those that are cut short, an uneven
+background, and a GPU on a machine without one need none of them.
 Nothing is refused here that the full checks allow: what cannot be told is left to them.
 """
 
@@ -24,6 +24,7 @@ from studio.config import (
 )
 from studio.errors import ConfigError, PluginError, WeightsError
 from studio.guidance.hub import locate
+from studio.io.weight_files import PICKLED, check_readable
 from studio.io.yaml_text import Word
 from studio.plugins.beside import plugin_kind
 from studio.plugins.defaults import Option, class_value
@@ -118,6 +119,8 @@ def _check_weights(group: Group) -> None:
     for option in WEIGHTS:
         if option in group.options and (text := group.text(option)):
             try:
-                locate(text)
+                found = locate(text)
+                if found.is_file() and found.suffix in (".safetensors", *PICKLED):
+                    check_readable(found)
             except WeightsError as error:
                 raise WeightsError(f"{group.key}.{option}: {error}") from error

@@ -8,17 +8,11 @@ stand-in for everything else. Neither runs code from the file.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import pickle
-import sys
-import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -26,10 +20,7 @@ from studio.errors import WeightsError
 from studio.io.file_maps import FileMaps
 from studio.io.files import atomic_write
 from studio.io.pickled import TensorPickle
-from studio.io.reading import check_count, check_file, reading
-
-PICKLED = (".ckpt", ".pt", ".pth", ".bin")
-_READ_AGAIN = "Download or copy it again and compare the size with the original."
+from studio.io.weight_files import PICKLED, check_kind, is_archive, whole
 
 
 def read_tensors(
@@ -48,9 +39,9 @@ def read_tensors(
         WeightsError: if the file is missing, truncated, of another kind or holds no tensors.
     """
     path = Path(path)
-    _check_file(path)
+    check_kind(path)
     if path.suffix == ".safetensors":
-        with _whole(path, "is truncated or damaged"):
+        with whole(path, "is truncated or damaged"):
             return load_file(path)
     content = read_checkpoint(path, allow_pickle)
     if section is None and isinstance(content, Mapping) and "state_dict" in content:
@@ -65,24 +56,6 @@ def read_tensors(
     return tensors
 
 
-def check_readable(path: Path) -> None:
-    """Refuse a file of weights that is empty, cut off or no such file, without reading them.
-
-    Raises:
-        WeightsError: as `read_tensors` does, for what the beginning and the end of the file tell.
-    """
-    _check_file(path)
-    with _whole(path, "is truncated or damaged"):
-        if path.suffix == ".safetensors":
-            with safe_open(path, "pt"):
-                return
-        if is_archive(path):
-            return
-        with path.open("rb") as file:
-            if file.read(1) != pickle.PROTO:
-                raise WeightsError(f"{path} is truncated or no torch checkpoint.", hint=_READ_AGAIN)
-
-
 def read_checkpoint(path: Path | str, allow_pickle: bool = False) -> Any:
     """Read a pickled checkpoint as it is; objects other than tensors become inert stand-ins.
 
@@ -90,7 +63,7 @@ def read_checkpoint(path: Path | str, allow_pickle: bool = False) -> Any:
         WeightsError: if the file is missing, truncated or not a torch checkpoint.
     """
     path = Path(path)
-    _check_file(path)
+    check_kind(path)
     if path.suffix not in PICKLED:
         raise WeightsError(
             f"{path} has an unknown kind of name for weights.",
@@ -126,63 +99,9 @@ def open_pickled(path: Path, **options: Any) -> Any:
     Raises:
         WeightsError: if it cannot be read so; what torch raised is its cause.
     """
-    with _whole(path, "is truncated or no torch checkpoint"):
+    with whole(path, "is truncated or no torch checkpoint"):
         is_archive(path)
         return torch.load(path, map_location="cpu", **options)
-
-
-def is_archive(path: Path) -> bool:
-    """Whether a pickled checkpoint is an archive, as torch has written them since 2020.
-
-    Raises:
-        WeightsError: if its directory is damaged, or speaks of more bytes than the file has; if it
-            holds a program.
-    """
-    with _whole(path, "is truncated or damaged"):
-        size = check_file(path, most=sys.maxsize)
-        if not zipfile.is_zipfile(path):
-            return False
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-        for entry in entries:  # torch packs nothing: what comes out is in the file
-            check_count(entry.file_size, 1, size, f"bytes of {entry.filename[:80]}")
-    if any(entry.filename.endswith("/constants.pkl") for entry in entries):
-        raise WeightsError(f"{path} is a TorchScript program.", allowed="a checkpoint of tensors")
-    return True
-
-
-def _whole(path: Path, problem: str) -> contextlib.AbstractContextManager[None]:
-    return reading(path, problem=problem, error=WeightsError, hint=_READ_AGAIN)
-
-
-def _check_file(path: Path) -> None:
-    try:
-        there = path.is_file()
-    except OSError:  # the path is too long, or its folder closed
-        there = False
-    if not there:
-        what = "is a folder, not a file" if os.path.isdir(path) else "does not exist"  # noqa: PTH112
-        raise WeightsError(
-            f"weights file {path} {what}.", allowed=".safetensors, " + ", ".join(PICKLED)
-        )
-    try:
-        with path.open("rb") as file:
-            head = file.read(64).lstrip().lower()
-    except OSError as error:
-        raise WeightsError(
-            f"{path} may not be read ({error.strerror}).", hint="Check the file's permissions."
-        ) from error
-    if not head:
-        raise WeightsError(f"{path} is an empty file.", hint=_READ_AGAIN)
-    if head.startswith(b"version https://git-lfs"):
-        raise WeightsError(
-            f"{path} is a Git LFS pointer, not the weights.", hint="Run `git lfs pull`."
-        )
-    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise WeightsError(
-            f"{path} is a web page, not weights.",
-            hint="The download was refused or needs a login; fetch the file itself.",
-        )
 
 
 def write_tensors(

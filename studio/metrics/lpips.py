@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn.functional import conv2d, max_pool2d
 
 from studio.errors import WeightsError
-from studio.io.weights import PICKLED, read_tensors
+from studio.io.weight_files import PICKLED
+from studio.io.weights import read_tensors
 
 
 class Conv(NamedTuple):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,8 @@ from torch import Tensor
 
 from studio.errors import WeightsError
 from studio.io.files import atomic_write
-from studio.io.reading import reading
-from studio.io.weights import is_archive, open_pickled
+from studio.io.weights import open_pickled
+from studio.runs.checkpoint_files import archive_at, damaged, is_whole
 
 FIELDS: dict[str, type] = {"state_dict": dict, "callbacks": dict, "loops": dict, "global_step": int}
 """What is looked into before training takes a checkpoint up."""
@@ -45,8 +43,8 @@ def load_checkpoint(
         if isinstance(error.__cause__, PermissionError):
             raise
         raise _unreadable(path, error.__cause__) from error
-    if whole and _is_archive(path) and not _is_whole(path):
-        raise _unreadable(path, None)
+    if whole and archive_at(path) and not is_whole(path):
+        raise damaged(path)
     if not isinstance(content, dict) or "state_dict" not in content:
         raise WeightsError(
             f"{path} is not a checkpoint of this program: it holds no state_dict.",
@@ -62,41 +60,13 @@ def load_checkpoint(
 
 
 def _unreadable(path: Path, error: BaseException | None) -> WeightsError:
-    if isinstance(error, pickle.UnpicklingError) and _is_archive(path):
+    if isinstance(error, pickle.UnpicklingError) and archive_at(path):
         return WeightsError(
             f"{path} holds objects that need pickle, which can run code when loaded.",
             allowed="checkpoints of tensors and plain values",
             hint="if you trust where the file comes from, add allow_pickle=true",
         )
-    good = previous_good(path)
-    return WeightsError(
-        f"{path} is damaged or cut short: {path.stat().st_size} bytes that torch cannot read.",
-        hint=f"the last good checkpoint is {good}: resume={good}"
-        if good
-        else f"there is no other good checkpoint in {path.parent}: give another file, or none",
-    )
-
-
-def _is_archive(path: Path) -> bool:
-    try:
-        return is_archive(path)
-    except WeightsError:
-        return False
-
-
-def previous_good(path: Path) -> Path | None:
-    """The newest other checkpoint beside `path` whose every byte is as it was written."""
-    others = [p for p in path.parent.glob("*.ckpt") if p != path and _is_archive(p)]
-    newest = sorted(others, key=lambda p: p.stat().st_mtime, reverse=True)
-    return next((other for other in newest if _is_whole(other)), None)
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether every byte of an archive is as it was written."""
-    with contextlib.suppress(WeightsError), reading(path, error=WeightsError):
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    return False
+    return damaged(path)
 
 
 def plain_tree(value: Any, key: str = "checkpoint") -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from studio.config import ExperimentConfig
 from studio.errors import ConfigError
+from studio.runs.checkpoint_files import check_end
 from studio.runs.folder import COMMANDS, RUN_VARIABLE, RunFolder, world_size
 
 
@@ -179,7 +180,7 @@ def start_checkpoint(
 
 
 def check_start(cfg: ExperimentConfig, verbs: Sequence[str], typed: Sequence[str] = ()) -> None:
-    """Refuse to begin from what is not there, or to go on elsewhere than was typed.
+    """Refuse to begin from what is not there or cut short, or to go on elsewhere than was typed.
 
     Args:
         cfg: the config; its data and system are not looked at.
@@ -187,7 +188,7 @@ def check_start(cfg: ExperimentConfig, verbs: Sequence[str], typed: Sequence[str
         typed: `key=value` words that were put over the config.
 
     Raises:
-        ConfigError: saying why.
+        StudioError: saying why.
     """
     resume = resumed(cfg, verbs)
     if told := os.environ.get(RUN_VARIABLE):
@@ -196,7 +197,9 @@ def check_start(cfg: ExperimentConfig, verbs: Sequence[str], typed: Sequence[str
         root = Path(cfg.exp_root_dir) / cfg.name / (cfg.tag + "@*" * cfg.use_timestamp)
         if resume is not None and resume.parent.name == "ckpts":
             _check_place(resume, cfg, typed)
-    start_checkpoint(cfg, verbs, resume, RunFolder(root).last_checkpoint)
+    start = start_checkpoint(cfg, verbs, resume, RunFolder(root).last_checkpoint)
+    if start is not None and os.access(start, os.R_OK):
+        check_end(start)
 
 
 def _check_place(resume: Path, cfg: ExperimentConfig, typed: Sequence[str]) -> None:

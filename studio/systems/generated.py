@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -82,16 +82,22 @@ def make_views(
     return replace(views, images=images, meta=meta)
 
 
-def compare(condition: Condition, views: ViewSet, options: Mapping[str, Any]) -> Findings:
+def compare(
+    condition: Condition,
+    views: ViewSet,
+    options: Mapping[str, Any],
+    wrong: Sequence[str] = (),
+) -> Findings:
     """Measure views against their condition and against each other.
 
     Args:
         condition: what they were made of.
         views: with ``condition_cameras`` in their meta, where those are known.
         options: of the guidance, whose weights may say what they know.
+        wrong: what `wrong_references` has said of the condition; it comes first.
     """
     found = Findings()
-    found.alarms += [*wrong_references(condition), *empty(views)]
+    found.alarms += [*wrong, *empty(views)]
     pictures, cameras = prepared_pictures(condition), views.meta.get("condition_cameras")
     alike = None if not cameras else likeness(pictures, read_cameras(cameras), views)
     if alike is not None:

@@ -68,6 +68,7 @@ class ImageTo3D(SceneSystem):
         self.guidance: Guidance | None = None  # until the views are made
         self.condition: Condition | None = None
         self.targets: Cameras | None = None
+        self._wrong: list[str] = []  # what is said of the references' cameras
         self._views_key = ""
 
     # --- stage 1 --------------------------------------------------------------------------------
@@ -88,6 +89,7 @@ class ImageTo3D(SceneSystem):
             self.guidance.contract.check(self.condition, self.targets, cfg.guidance_type)
             if cfg.guidance.get("allow_download"):  # what was fetched was not there before
                 self._views_key = self._hash_views()
+        self._wrong = wrong_references(self.condition)
         self.ready("condition", self.condition)
 
     @property
@@ -116,7 +118,7 @@ class ImageTo3D(SceneSystem):
         for note in condition.meta.get("notes", []):
             shown_at = prepared_at(condition, self.run.save)
             _log.warning("%s; the prepared picture: %s", note, shown_at)
-        for note in wrong_references(condition):  # an alarm at the end; now, work may be saved
+        for note in self._wrong:  # an alarm at the end; now, work may be saved
             _log.warning("%s", note)
         if self.guidance is None:
             print(f"views: already made, {self.run.views}")
@@ -178,7 +180,7 @@ class ImageTo3D(SceneSystem):
     def compared(self) -> Findings:
         """Compare the views with what they were made of, and with each other."""
         assert self.condition is not None and self.views is not None
-        return compare(self.condition, self.views, self.cfg.guidance)
+        return compare(self.condition, self.views, self.cfg.guidance, self._wrong)
 
     def picture(self) -> Float[Tensor, "4 h w"] | None:
         """What guidance was shown, as one picture."""

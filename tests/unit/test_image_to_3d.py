@@ -18,6 +18,7 @@ from studio.io.images import save_png
 from studio.models.sdf.model import SDFModel
 from studio.plugins.options import plain
 from studio.runs import hashing
+from studio.systems import generated
 from studio.systems.generated import weight_paths
 from studio.systems.image_to_3d import UNFITTED, ImageTo3D
 from studio.views import ViewSet
@@ -184,13 +185,24 @@ def test_a_text_becomes_a_mesh(chain: Path, capsys: pytest.CaptureFixture[str]) 
     assert "cannot start from text" in capsys.readouterr().err
 
 
-def test_posed_pictures_become_a_mesh(chain: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_posed_pictures_become_a_mesh(
+    chain: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[int] = []
+    overlaps = generated.outline_overlaps
+
+    def counted(views: ViewSet) -> torch.Tensor:
+        compared.append(len(views))
+        return overlaps(views)
+
+    monkeypatch.setattr(generated, "outline_overlaps", counted)
     far = sphere_views(radius=0.3)
     far = replace(far, cameras=far.cameras.scaled(2.0), bound=1.0)
     far.save(chain / "shots")
     words = ("data_type=posed-images", "data=null")
     given = "data={root: shots, references: [0, 5, 7], resolution: 32}"
     assert go("--export", *words, given) == 0
+    assert compared == [3], "references are held against each other once"
     references = ViewSet.load(RUN / "save" / "references")
     distance = references.cameras.centres.norm(dim=1)
     assert len(references) == 3 and distance.mean() == pytest.approx(1.5, abs=1e-3)
