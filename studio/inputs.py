@@ -92,7 +92,7 @@ def _path(given: Any, place: Path) -> str:
     if isinstance(given, ViewSet):
         return str(given.save(place))
     file = place.with_suffix(".png")
-    picture(given).save(file)
+    picture(given).save(file, compress_level=1)  # it is read once
     return str(file)
 
 

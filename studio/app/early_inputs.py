@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 from pathlib import Path
@@ -20,6 +21,8 @@ IN_ROOT = ("objects", "invalid", "captions", "pictures", "caption_train", "capti
 """Options that name files or folders below `root`, if they are given."""
 LISTED = 1000
 """Files and folders that are looked at."""
+MOST_SIDE = 1024
+"""Pixels at which a picture is looked at, not above what it is cut out at: noise evens out."""
 CAMERAS = (".json", ".npz", ".npy", ".txt", ".bin")
 """Suffixes of files that cameras lie in."""
 
@@ -99,7 +102,10 @@ def _check_picture(group: Group, image: Path) -> None:
         picture.load()
         if method not in ("auto", "border") or picture.mode[0] in "IF":  # of 16 or 32 bits
             return
-        rgba = np.asarray(picture.convert("RGBA")).transpose(2, 0, 1).astype(np.float32) / 255
+        carries = picture.getbands()[-1] in ("A", "a") or "transparency" in picture.info
+        small = picture.convert("RGBA" if carries else "RGB")
+        small = small.reduce(math.ceil(max(small.size) / MOST_SIDE)).convert("RGBA")
+        rgba = np.asarray(small).transpose(2, 0, 1).astype(np.float32) / 255
     if method == "auto" and (rgba[3] < 0.5).mean() >= 1e-3:
         return
     try:

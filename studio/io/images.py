@@ -8,6 +8,7 @@ Pillow pictures are uint8 at the border only. Removing backgrounds stands in
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,22 +22,32 @@ from studio.errors import DataError
 from studio.io.files import atomic_write
 from studio.io.picture_files import opened
 
+LARGE = 2048  # px; what of a larger picture is of use is found out in a small copy
+SMALL = 512  # px of that
 MIN_SIDE = 8  # px; smaller pictures show nothing of an object
 SPECK = 5e-3  # coverage of a part, of the largest part's, below which it is dust
 SOLID = 0.1  # alpha from which a pixel belongs to the object's box
 
 
-def read_picture(path: str | Path) -> Float[Tensor, "4 h w"]:
+Needed = Callable[[Float[Tensor, "4 h w"]], float]
+"""Asked with a small copy: at which size is the picture of use, in pixels of its longer side?"""
+
+
+def read_picture(path: str | Path, needed: Needed | None = None) -> Float[Tensor, "4 h w"]:
     """Read a user's picture of one object as straight-alpha RGBA in [0, 1].
 
     Takes greyscale, 16-bit, palette, CMYK and transparent files, turns the picture upright by its
     EXIF tag and reads the first frame of an animation. A file without alpha gets alpha 1.
 
+    Args:
+        path: the file.
+        needed: asked for 8-bit pictures above `LARGE` px on a side, which come back no larger.
+
     Raises:
         DataError: if the file cannot be read, is smaller than 8 px or too large, or is fully
             transparent.
     """
-    picture = read_rgba(path)
+    picture = read_rgba_or_rgb(path, needed=needed)[0]
     height, width = picture.shape[1:]
     if min(height, width) < MIN_SIDE:
         raise DataError(
@@ -62,32 +73,46 @@ def read_rgba(path: str | Path) -> Float[Tensor, "4 h w"]:
 
 
 def read_rgba_or_rgb(
-    path: str | Path, *, upright: bool = True
+    path: str | Path, *, upright: bool = True, needed: Needed | None = None
 ) -> tuple[Float[Tensor, "4 h w"], bool]:
     """Read like `read_rgba`, and say whether the file itself carries transparency.
 
     Args:
         path: the file.
         upright: turn the picture by its EXIF tag.
+        needed: see `read_picture`.
     """
     with opened(path) as picture:
         picture.load()
         turned = ImageOps.exif_transpose(picture) if upright else picture
-        return _to_tensor(Path(path), turned), _carries_alpha(picture)
+        return _to_tensor(Path(path), turned, needed), _carries_alpha(picture)
 
 
 def _carries_alpha(picture: Image.Image) -> bool:
     return picture.getbands()[-1] in ("A", "a") or "transparency" in picture.info
 
 
-def _to_tensor(path: Path, picture: Image.Image) -> Float[Tensor, "4 h w"]:
+def _to_tensor(path: Path, picture: Image.Image, needed: Needed | None) -> Float[Tensor, "4 h w"]:
     if picture.mode.startswith("I") or picture.mode == "F":
         grey, alpha = _deep_grey(path, picture)
         return torch.from_numpy(np.stack([grey, grey, grey, alpha]))
     if picture.mode not in ("RGBA", "RGB"):
         picture = picture.convert("LA") if picture.mode == "La" else picture
         picture = picture.convert("RGBA" if _carries_alpha(picture) else "RGB")
+    if needed is not None and max(picture.size) > LARGE:
+        picture = _as_needed(picture, needed)
     return from_uint8(np.asarray(picture.convert("RGBA")))
+
+
+def _as_needed(picture: Image.Image, needed: Needed) -> Image.Image:
+    """Reduce a picture to the size at which it is of use, by the means of areas."""
+    largest = max(picture.size)
+    small = picture.reduce(math.ceil(largest / SMALL))
+    share = needed(from_uint8(np.asarray(small.convert("RGBA")))) / largest
+    if share >= 1:
+        return picture
+    width, height = (max(1, math.ceil(n * share)) for n in picture.size)
+    return picture.resize((width, height), Image.Resampling.BOX)
 
 
 def _deep_grey(path: Path, picture: Image.Image) -> tuple[np.ndarray, np.ndarray]:

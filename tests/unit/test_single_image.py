@@ -10,9 +10,10 @@ import torch
 from PIL import Image, ImageDraw
 
 from studio.cameras import orbit_cameras
+from studio.data.conditions import single_image
 from studio.data.conditions.single_image import SingleImageData
 from studio.errors import StudioError
-from studio.io.images import object_box, read_rgba
+from studio.io.images import composite, object_box, read_rgba
 from studio.plugins.options import build
 from studio.views import Original
 
@@ -165,3 +166,34 @@ def red_centre(rgba: torch.Tensor) -> torch.Tensor:
     red = (rgba[0] - rgba[1]).clamp(min=0) * rgba[3]
     y, x = torch.meshgrid(*(torch.arange(n) + 0.5 for n in red.shape), indexing="ij")
     return torch.stack([(x * red).sum(), (y * red).sum()]) / red.sum()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_large_pictures_are_worked_on_at_the_size_that_is_of_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    picture = Image.new("RGB", (600, 400), "white")
+    ImageDraw.Draw(picture).ellipse((150, 60, 480, 330), fill=(200, 40, 20))
+    ImageDraw.Draw(picture).rectangle((300, 150, 360, 200), fill=(20, 60, 200))
+    if mode == "RGBA":
+        picture.putalpha(picture.convert("L").point(lambda grey: 255 * (grey < 250)))
+    picture.convert(mode).save(tmp_path / "large.png")
+    data = build("data", "single-image", {"image": str(tmp_path / "large.png")}, key="data")
+    whole = data.condition()
+    monkeypatch.setattr("studio.io.images.LARGE", 300)
+    monkeypatch.setattr("studio.io.images.SMALL", 150)
+    monkeypatch.setattr("studio.data.conditions.single_image.FINEST", 120)
+    sizes: list[int] = []
+    cut = single_image.foreground
+
+    def noted(picture: torch.Tensor, *words: Any, **options: Any) -> torch.Tensor:
+        sizes.append(max(picture.shape[1:]))
+        return cut(picture, *words, **options)
+
+    monkeypatch.setattr(single_image, "foreground", noted)
+    reduced = data.condition()
+    assert sizes[0] == 150 and 256 / 330 * 600 <= sizes[1] < 600 * 0.85, "never below resolution"
+    assert (composite(whole.image) - composite(reduced.image)).abs().mean() < 4e-3
+    assert whole.originals[0].side / reduced.originals[0].side == pytest.approx(
+        600 / sizes[1], rel=0.02
+    )

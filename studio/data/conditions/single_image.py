@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -22,7 +23,7 @@ from studio.io.images import (
 )
 from studio.plugins.ranges import Angle, Elevation, OneOf, Pixels, Range, Share
 from studio.plugins.registry import register
-from studio.views import Condition, Original
+from studio.views import FINEST, Condition, Original
 
 LEAST = 2e-3
 """Share of the prepared picture that shows the object, at least: 8 pixels of 64 by 64."""
@@ -76,14 +77,7 @@ class SingleImageData(ConditionData):
         """
         cfg = self.cfg
         notes: list[str] = []
-        picture = foreground(
-            read_picture(cfg.image),
-            cfg.background,
-            tolerance=cfg.tolerance,
-            model=cfg.background_model,
-            holes=cfg.holes,
-            notes=notes,
-        )
+        picture = self._cut_out(read_picture(cfg.image, self._needed), notes)
         original = Original(picture, *self._square(picture)).trimmed()
         if cfg.ratio is None:
             picture = resize(_squared(picture), cfg.resolution, cfg.resolution, smooth=True)
@@ -108,6 +102,28 @@ class SingleImageData(ConditionData):
             originals=(original,),
             meta=meta,
         )
+
+    def _cut_out(self, picture: Tensor, notes: list[str]) -> Tensor:
+        cfg = self.cfg
+        return foreground(
+            picture,
+            cfg.background,
+            tolerance=cfg.tolerance,
+            model=cfg.background_model,
+            holes=cfg.holes,
+            notes=notes,
+        )
+
+    def _needed(self, small: Tensor) -> float:
+        """At which size a large picture is of use, told by its object in a small copy."""
+        if self.cfg.background == "rembg":  # which reduces pictures by itself
+            return math.inf
+        try:
+            left, top, right, bottom = object_box(self._cut_out(small, []))
+        except DataError:  # the whole picture tells why
+            return math.inf
+        side = max(right - left - 2, bottom - top - 2, 1)  # its outermost pixels are shared
+        return max(FINEST, self.cfg.resolution) * max(small.shape[1:]) / side
 
     def _square(self, picture: Tensor) -> tuple[float, float, float]:
         """Left, top and side in pixels of the part of the cut-out picture that is prepared."""
