@@ -177,7 +177,8 @@ def test_large_pictures_are_worked_on_at_the_size_that_is_of_use(
     ImageDraw.Draw(picture).rectangle((300, 150, 360, 200), fill=(20, 60, 200))
     if mode == "RGBA":
         picture.putalpha(picture.convert("L").point(lambda grey: 255 * (grey < 250)))
-    picture.convert(mode).save(tmp_path / "large.png")
+    picture = picture.quantize(8) if mode == "P" else picture.convert(mode)
+    picture.save(tmp_path / "large.png")
     data = build("data", "single-image", {"image": str(tmp_path / "large.png")}, key="data")
     whole = data.condition()
     monkeypatch.setattr("studio.io.images.LARGE", 300)
