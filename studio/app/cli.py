@@ -10,7 +10,7 @@ from pathlib import Path
 
 from studio import progress
 from studio.app.console import check_text, guarded, say_stopped
-from studio.app.parser import VERBS, in_flags, make_parser
+from studio.app.parser import VERBS, check_flags, check_no_words, in_flags, make_parser
 from studio.errors import ConfigError, StudioError, Terminated
 from studio.io.files import explained
 from studio.io.paths import existing
@@ -79,6 +79,9 @@ def program() -> list[str]:
 def _dispatch(words: list[str]) -> int:
     parser = make_parser()
     options, extra = parser.parse_known_intermixed_args(in_flags(words))
+    check_flags(parser, extra)
+    if options.list is not None or options.doctor:
+        check_no_words("--doctor" if options.doctor else "--list", options.overrides)
     if options.list:
         from studio.app.docs_tables import print_options
 

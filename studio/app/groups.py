@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from studio.errors import ConfigError
+from studio.errors import ConfigError, StudioError
 from studio.io.yaml_text import Plain, Word
 from studio.plugins import discovery as plugins
 from studio.plugins.beside import plugin_kind
@@ -53,9 +53,10 @@ def groups_of(given: Mapping[str, Any], names: list[str] | None, key: str = "") 
         StudioError: for an option or plugin that does not exist.
     """
     prefix = f"{key}." if key else ""
-    for option in given:
-        if names is not None and option not in names:
-            raise unknown_key(f"{prefix}{option}", names)
+    wrong = [] if names is None else [option for option in given if option not in names]
+    if wrong:
+        known = {option: value for option, value in given.items() if option not in wrong}
+        raise _unknown(wrong[0], names or [], known, key)
     for option in given:
         kind = plugin_kind(option)
         name = text_of(given[option])
@@ -74,6 +75,18 @@ def groups_of(given: Mapping[str, Any], names: list[str] | None, key: str = "") 
         names_there = None if options is None else list(options)
         yield Group(f"{prefix}{slot}", kind, name, inner, options or {}, plugin)
         yield from groups_of(inner, names_there, f"{prefix}{slot}")
+
+
+def _unknown(option: str, names: list[str], known: Mapping[str, Any], key: str) -> ConfigError:
+    """The error for an option that does not exist here; one of the plugins below may have it."""
+    full = f"{key}.{option}" if key else option
+    with contextlib.suppress(StudioError):  # what else is wrong is told once this is right
+        for group in groups_of(known, names, key):
+            if option in group.options:
+                return ConfigError(
+                    f"'{full}' is not an option.", hint=f"did you mean '{group.key}.{option}'?"
+                )
+    return unknown_key(full, names)
 
 
 def text_of(value: Any) -> str:

@@ -166,6 +166,32 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def check_flags(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """Refuse a flag that is none, with the nearest one that is; other words pass.
+
+    Raises:
+        ConfigError: for the first such word.
+    """
+    flags = [*dict.fromkeys(re.findall(r"--[a-z][a-z-]*", parser.format_usage()))]
+    for flag in (word.partition("=")[0] for word in words if word.startswith("-")):
+        near = difflib.get_close_matches(flag, flags, n=1)
+        raise ConfigError(
+            f"'{flag}' is an option that does not exist.",
+            allowed=f"{', '.join(flags)}, or words of the form key=value",
+            hint=f"did you mean '{near[0]}'?" if near else "--help says what they do",
+        )
+
+
+def check_no_words(flag: str, words: Sequence[str]) -> None:
+    """Refuse words beside a flag that takes none.
+
+    Raises:
+        ConfigError: naming the first one.
+    """
+    if words:
+        raise ConfigError(f"{flag} takes no '{words[0]}'.", allowed=f"{flag} alone")
+
+
 def in_flags(words: Sequence[str]) -> list[str]:
     """Say a command in flags: `run CONFIG x=y` is `--config CONFIG x=y --train --export`.
 

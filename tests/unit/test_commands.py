@@ -115,3 +115,29 @@ def test_the_module_is_the_program() -> None:
     )
     assert answer.returncode == 0
     assert answer.stdout.startswith("studio ")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--config", "reconstruct", "--trian"], "did you mean '--train'?"),
+        (["--confg=reconstruct", "--train"], "did you mean '--config'?"),
+        (["run", "reconstruct", "--exprot"], "did you mean '--export'?"),
+        (["doctor", "--lits"], "did you mean '--list'?"),
+        (["doctor", "seed=1"], "--doctor takes no 'seed=1'."),
+        (["list", "hash-sdf", "levels=4"], "--list takes no 'levels=4'."),
+        (
+            ["run", "reconstruct", "data.root=.", "exporter.formats=[glb]"],
+            "did you mean 'system.exporter'?",
+        ),
+        (
+            ["run", "reconstruct", "data.root=.", "system.faces=100"],
+            "did you mean 'system.exporter.faces'?",
+        ),
+    ],
+)
+def test_misspelt_and_misplaced_words_name_the_right_ones(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
