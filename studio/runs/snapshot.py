@@ -65,8 +65,8 @@ def write_snapshot(run: RunFolder) -> None:
 def pack_code(target: Path) -> None:
     """Zip the source of studio and of custom plugins."""
     folders = [PACKAGE_ROOT, *custom_folders()]
-    options: dict[str, Any] = {"compression": zipfile.ZIP_DEFLATED, "strict_timestamps": False}
-    with zipfile.ZipFile(target, "w", **options) as archive:
+    how: dict[str, Any] = {"compression": zipfile.ZIP_DEFLATED, "compresslevel": 1}  # in no time
+    with zipfile.ZipFile(target, "w", strict_timestamps=False, **how) as archive:
         for folder in folders:
             for path in (p for p in python_files(folder) if p.is_file()):
                 archive.write(path, (Path(folder.name) / path.relative_to(folder)).as_posix())
