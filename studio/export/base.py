@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
+from studio.cameras import Cameras
 from studio.mesh import Mesh, MeshOptions
 from studio.views import ViewSet
 
@@ -42,6 +43,14 @@ class Meshed(Protocol):
         directions: Float[Tensor, "n 3"],
     ) -> Float[Tensor, "n 3"] | None:
         """What mirrored light adds to it in pictures; None where that is not told."""
+
+
+@runtime_checkable
+class Seen(Protocol):
+    """What can be looked at as it was fitted, as scene models can: to compare a mesh with it."""
+
+    def render(self, cameras: Cameras, background: float | None = None) -> ViewSet:
+        """What cameras see of the object alone, where no background is given."""
 
 
 class Exporter(ABC):

@@ -11,19 +11,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 from studio.errors import ConfigError
-from studio.export.base import Exporter, Meshed
+from studio.export.base import Exporter, Meshed, Seen
 from studio.export.brought import colour_function, gloss_function, without_seams
 from studio.export.cleanup import vertex_normals
 from studio.export.clock import Clock
 from studio.export.files import mesh_format, remove_others, write_meshes
 from studio.export.formats.glb import Glb
 from studio.export.levels import coloured_vertices, colours_of, level_texture, reduced
-from studio.export.measuring import check_print, file_figures
+from studio.export.measuring import beside_fit, check_print, file_figures
 from studio.export.normal_map import with_normal_map
 from studio.export.occlusion import with_occlusion_map
 from studio.export.options import ExportConfig
 from studio.export.quads import quad_surface
-from studio.export.texture import Baker, fitting_size, query_colours, texture_figures
+from studio.export.sizes import fitting_cells, fitting_size, texture_figures
+from studio.export.texture import Baker, query_colours
 from studio.export.unwrap import unwrap
 from studio.export.view_colours import Footage
 from studio.io.files import atomic_write
@@ -78,9 +79,10 @@ class MeshExporter(Exporter):
             Path by what it is: names of formats, ``inspect, turntable, preview``. What was measured
             lies in ``figures``: of the first file, read back where that is possible (``measured``
             says), ``mesh_psnr`` against the views and what `solidity` tells; ``mesh_psnr_field`` of
-            the field's own colours, faces, seconds per part, and under ``files`` where each lies
-            (`Placement.record`); what `texture_figures` and `triangle_figures` tell; faces of
-            further levels; ``warnings``, sentences on what was lost.
+            the field's own colours; what `beside_fit` tells, under its name; ``grid_cells``, faces,
+            seconds per part, and under ``files`` where each lies (`Placement.record`); what
+            `texture_figures` and `triangle_figures` tell; faces of further levels; ``warnings``,
+            sentences on what was lost.
 
         Raises:
             ExportError: if the model has no surface.
@@ -94,7 +96,7 @@ class MeshExporter(Exporter):
         clock, self.figures = Clock(), {}
         warnings: list[str] = []
         with clock.stage("surface"):
-            mesh, whole = self._surface(source, warnings.append)
+            mesh, whole = self._surface(source, views, warnings.append)
         mesh, textured = self._colour(mesh, whole, source, views, originals, clock)
         with clock.stage("levels"):
             levels = [self._level(textured or mesh, whole, faces) for faces in self._faces[1:]]
@@ -114,6 +116,10 @@ class MeshExporter(Exporter):
             )
         self._count_faces([mesh, *levels], warnings.append)
         self._check_print(mesh, written, warnings.append)
+        with clock.stage("beside the fit"):
+            if views is not None and cfg.psnr_views and isinstance(source, Seen):
+                fit = beside_fit(source, textured or mesh, views, cfg.psnr_views, warnings.append)
+                self.figures["beside_fit"] = fit
         notes = [*notes, *(f"warning: {line}" for line in warnings)]
         with clock.stage("pictures"):
             written |= self._write_pictures(
@@ -127,6 +133,7 @@ class MeshExporter(Exporter):
                 written[first], meshes[first], record, views, cfg.psnr_views
             )
         self.figures |= {"mesh_faces": len(mesh.faces), "export_s": clock.laps}
+        self.figures["grid_cells"] = self.cells(views)
         self.figures |= {"level_faces": [len(level.faces) for level in levels]} if levels else {}
         self.figures |= triangle_figures(mesh)
         self.figures["warnings"] = warnings
@@ -142,9 +149,13 @@ class MeshExporter(Exporter):
         """Return the mesh that `export` writes, textured; see the base class."""
         clock = Clock()
         with clock.stage("surface"):
-            mesh, whole = self._surface(source)
+            mesh, whole = self._surface(source, views)
         mesh, textured = self._colour(mesh, whole, source, views, originals, clock)
         return textured or mesh
+
+    def cells(self, views: ViewSet | None) -> int:
+        """Grid cells along the object: as asked for, or by what the views show."""
+        return self.cfg.resolution or fitting_cells(views)
 
     @property
     def _faces(self) -> list[int]:
@@ -152,15 +163,19 @@ class MeshExporter(Exporter):
         return self.cfg.faces if isinstance(self.cfg.faces, list) else [self.cfg.faces]
 
     def _surface(
-        self, source: Meshed, report: Callable[[str], None] | None = None
+        self,
+        source: Meshed,
+        views: ViewSet | None,
+        report: Callable[[str], None] | None = None,
     ) -> tuple[Mesh, Mesh]:
         """The finest level, and the surface before it is reduced if that is needed any more."""
         cfg, faces = self.cfg, self._faces
         options = MeshOptions(faces[0], cfg.smooth, cfg.keep_components, cfg.slope, cfg.memory_gb)
+        cells = self.cells(views)
         if len(faces) == 1 and not cfg.normal_map and not cfg.quads:
-            mesh = source.mesh(cfg.resolution, options, report=report)
+            mesh = source.mesh(cells, options, report=report)
             return mesh, mesh
-        whole = source.mesh(cfg.resolution, replace(options, faces=0), report=report)
+        whole = source.mesh(cells, replace(options, faces=0), report=report)
         if whole.texture is not None:
             return whole, without_seams(whole)
         return self._reduced(whole, faces[0], report) if faces[0] else whole, whole

@@ -8,14 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from studio.export.base import Seen
 from studio.export.readers import FORMATS, read_exact
 from studio.export.world import transformed
 from studio.mesh import Mesh
-from studio.metrics.renders import mesh_psnr
+from studio.metrics.renders import mesh_psnr, spread_views, views_psnr
 from studio.metrics.solidity import solidity
 from studio.metrics.walls import print_figures
 from studio.views import ViewSet
+
+LOSS = 3.0
+"""dB by which a mesh may look less like the views than the fit does before that is told."""
+FIT_VIEWS, FIT_PIXELS = 4, 350_000
+"""Views of a fit that are rendered to be compared, at most, and pixels of all of them."""
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +54,41 @@ def file_figures(
             found, said = mesh, f"{said}; its colours on the mesh itself, as it has none"
         figures["mesh_psnr"] = mesh_psnr(found, views, psnr_views)
     return figures | {"measured": said}
+
+
+def beside_fit(
+    source: Seen,
+    mesh: Mesh,
+    views: ViewSet,
+    most: int = 4,
+    report: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Compare a mesh and the model that it was made of with some of the views, by one measure.
+
+    Args:
+        source: the fitted model.
+        mesh: textured or coloured, in the world of the views.
+        views: the pictures.
+        most: how many are looked at; fewer where they are large, as a model renders slowly.
+        report: is told if the mesh is clearly worse.
+
+    Returns:
+        ``fit_psnr`` and ``mesh_psnr``, see `mesh_psnr`, and ``views``, how many were looked at.
+    """
+    height, width = views.cameras.size
+    count = min(most, FIT_VIEWS, max(1, FIT_PIXELS // (height * width)))
+    views = spread_views(views, count)
+    with torch.no_grad():
+        fit = views_psnr(source.render(views.cameras), views)
+    made = mesh_psnr(mesh, views, count)
+    if report is not None and fit - made > LOSS:
+        report(
+            f"the mesh shows the views at {made:.1f} dB, the fitted model at {fit:.1f} dB, both "
+            f"inside the outlines of {len(views)} of them: a larger exporter.resolution or "
+            "texture_size may keep more, less exporter.smooth, too; light that changes with the "
+            "view no texture can hold."
+        )
+    return {"views": len(views), "fit_psnr": round(fit, 3), "mesh_psnr": round(made, 3)}
 
 
 def check_print(

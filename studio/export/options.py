@@ -28,8 +28,8 @@ GEOMETRY = {"none": (), "draco": ("DracoPy",)}
 class ExportConfig:
     """How a surface becomes files."""
 
-    resolution: Annotated[int, Range(8, 4096)] = 192
-    """Grid cells along the longest side of the object."""
+    resolution: Annotated[int, Range(8, 4096)] | None = None
+    """Grid cells along the longest side of the box around the object. null: as many as pixels of the views lie along it, 192 to 512."""  # noqa: E501
     faces: (
         Annotated[int, Range(0, 1_000_000_000)]
         | Annotated[list[Annotated[int, Range(4, 1_000_000_000)]], Length(1, MOST_LEVELS)]

@@ -30,7 +30,7 @@ from studio.views import ViewSet
 
 _log = logging.getLogger(__name__)
 
-SHARPNESS = 2.0  # power of the cosine: how much the most frontal picture wins
+SHARPNESS = 1.0  # power of the cosine: how much the most frontal picture wins
 MADE_SHARPNESS = 4.0  # the same among pictures that were made: they agree less
 FRONTAL = 0.4  # cosine from which a given picture decides alone
 FULL_TRUST = 0.1  # weight from which the pictures decide alone

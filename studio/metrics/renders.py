@@ -32,13 +32,23 @@ def mesh_psnr(mesh: Mesh, views: ViewSet, most: int = 16) -> float:
     Returns:
         The figure; 0 if neither the mesh nor the pictures show anything.
     """
-    picked = np.unique(np.linspace(0, len(views) - 1, min(most, len(views))).round().astype(int))
-    views = views.select(picked.tolist())
-    cameras = views.cameras.to("cpu")
-    made = render_mesh(mesh, cameras, supersample=2, shading=False)
-    pairs = zip(made.images, views.images.detach().float().cpu(), strict=True)
+    views = spread_views(views, most)
+    return views_psnr(
+        render_mesh(mesh, views.cameras.to("cpu"), supersample=2, shading=False), views
+    )
+
+
+def views_psnr(made: ViewSet, views: ViewSet) -> float:
+    """The same of renders of anything, one for each of the pictures."""
+    pairs = zip(made.images.cpu(), views.images.detach().float().cpu(), strict=True)
     scores = [psnr_within(a, b) for a, b in pairs if bool((a[3] + b[3]).max() > 0)]
     return math.fsum(scores) / len(scores) if scores else 0.0
+
+
+def spread_views(views: ViewSet, most: int) -> ViewSet:
+    """Return at most so many views, spread evenly over those given."""
+    picked = np.unique(np.linspace(0, len(views) - 1, min(most, len(views))).round().astype(int))
+    return views.select(picked.tolist())
 
 
 def psnr_within(a: Float[Tensor, "4 h w"], b: Float[Tensor, "4 h w"]) -> float:

@@ -18,7 +18,8 @@ from studio.export.contact_sheet import contact_sheet
 from studio.export.exporter import MeshExporter
 from studio.export.isosurface import extract_mesh
 from studio.export.readers import read_mesh
-from studio.export.texture import fitting_size, query_colours
+from studio.export.sizes import fitting_size
+from studio.export.texture import query_colours
 from studio.export.turntable import fitted_orbit, paint, turntable_frames, write_video
 from studio.mesh import Mesh
 from studio.metrics.image import psnr
