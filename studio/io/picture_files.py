@@ -200,3 +200,13 @@ def _too_large(path: Path | str, what: str, most_pixels: float) -> DataError:
         allowed=f"at most {MAX_SIDE:,} px on a side and {most} megapixels",
         hint="Scale it down first.",
     )
+
+
+def frames(path: str | Path) -> int:
+    """Count the frames or pages of a picture file; further pictures in a photo's file do not count.
+
+    Raises:
+        DataError: if the file is missing, no picture or broken.
+    """
+    with opened(path) as picture:
+        return 1 if picture.format == "MPO" else int(getattr(picture, "n_frames", 1))

@@ -23,7 +23,7 @@ NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": F
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
-    from studio.jobs.ray import our_signals
+    from studio.jobs.ray_cluster import our_signals
 
     folder = tmp_path_factory.mktemp("custom")
     (folder / "naps.py").write_text(TASKS)
@@ -98,7 +98,7 @@ def test_work_spreads_and_outlives_a_node(cluster: Any, tmp_path: Path) -> None:
 
 
 def test_a_cluster_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    from studio.jobs.ray import joined
+    from studio.jobs.ray_cluster import joined
 
     def refuse(**_: object) -> None:
         raise ConnectionError("Could not find any running Ray instance.")

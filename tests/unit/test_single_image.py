@@ -198,3 +198,18 @@ def test_large_pictures_are_worked_on_at_the_size_that_is_of_use(
     assert whole.originals[0].side / reduced.originals[0].side == pytest.approx(
         600 / sizes[1], rel=0.02
     )
+
+
+@pytest.mark.parametrize(("suffix", "count"), [(".gif", 3), (".webp", 3), (".tif", 3), (".mpo", 1)])
+def test_that_the_first_of_several_frames_is_taken_is_noted(
+    tmp_path: Path, suffix: str, count: int
+) -> None:
+    first = Image.open(photo(tmp_path / "a.png"))
+    others = [first.transpose(Image.Transpose.ROTATE_180), first.rotate(90)]
+    path = tmp_path / f"several{suffix if suffix != '.mpo' else '.jpg'}"
+    kind = {"format": "MPO"} if suffix == ".mpo" else {}
+    first.save(path, save_all=True, append_images=others, **kind)
+    notes = (
+        build("data", "single-image", {"image": str(path)}, key="data").condition().meta["notes"]
+    )
+    assert notes == ([f"the first of the file's {count} frames is taken"] if count > 1 else [])

@@ -21,6 +21,7 @@ from studio.io.images import (
     resize,
     save_png,
 )
+from studio.io.picture_files import frames
 from studio.plugins.ranges import Angle, Elevation, OneOf, Pixels, Range, Share
 from studio.plugins.registry import register
 from studio.views import FINEST, Condition, Original
@@ -78,6 +79,8 @@ class SingleImageData(ConditionData):
         cfg = self.cfg
         notes: list[str] = []
         picture = self._cut_out(read_picture(cfg.image, self._needed), notes)
+        if (count := frames(cfg.image)) > 1:
+            notes.append(f"the first of the file's {count} frames is taken")
         original = Original(picture, *self._square(picture)).trimmed()
         if cfg.ratio is None:
             picture = resize(_squared(picture), cfg.resolution, cfg.resolution, smooth=True)
