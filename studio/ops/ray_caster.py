@@ -87,6 +87,7 @@ class RayCaster:
         self.texture = None if uv is None else texture
         self.shader = shader
         self._uv = None if uv is None or texture is None else np.asarray(uv, np.float32)[faces]
+        self._compiled = self._uv is not None  # a texture's lookups; False: their twin in numpy
         self._colours = self._corner_colours(colours)
         self._normals = self._corner_normals(normals)
         self._scene = EmbreeScene()
@@ -185,6 +186,12 @@ class RayCaster:
         """[N, 4 or 8] per ray: premultiplied rgb, coverage, depth, world normal."""
         hit = self.cast(origins, directions)
         out = np.zeros((len(origins), 8 if geometry else 4), np.float32)
+        if self._compiled and not (shading and self.shader is not None):
+            from studio.ops.textured_cpu import shade_textured
+
+            seen = [hit[name] for name in ("primID", "u", "v", "tfar")]
+            shade_textured(*seen, table, self.texture, out)
+            return out
         index = np.flatnonzero(hit["primID"] >= 0)
         u, v = hit["u"][index], hit["v"][index]
         weights = np.stack([1.0 - u - v, u, v], axis=1)

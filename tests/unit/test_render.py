@@ -137,6 +137,26 @@ def test_texture_wins_and_its_origin_is_bottom_left() -> None:
     assert rgba[49, 49, :3] == pytest.approx([1, 1, 1], abs=0.02)
 
 
+@pytest.mark.parametrize("geometry", [True, False])
+def test_compiled_textures_are_those_of_numpy(geometry: bool) -> None:
+    ball = as_mesh(ellipsoid((0.5, 0.4, 0.3), (0.1, 0, 0), WHITE))
+    random = np.random.default_rng(0)
+    texture = random.integers(0, 256, (9, 14, 3)).astype(np.uint8)
+    uv = random.uniform(-0.2, 1.2, (len(ball.vertices), 2)).astype(np.float32)
+    caster = RayCaster(ball.vertices, ball.faces, normals=ball.normals, uv=uv, texture=texture)
+    camera = orbit_cameras([20.0, 110.0], 30.0, size=48)
+    given = camera.c2w.numpy(), camera.intrinsics.numpy(), camera.size
+    for shading in (True, False):
+        caster._compiled = True
+        fast = caster.render(*given, shading=shading, geometry=geometry)
+        caster._compiled = False
+        slow = caster.render(*given, shading=shading, geometry=geometry)
+        assert fast.mask.max() == 1 and np.array_equal(fast.rgba, slow.rgba)
+        if geometry:
+            assert np.array_equal(fast.normal, slow.normal)
+            assert np.array_equal(fast.depth, slow.depth)
+
+
 def test_face_colours_normals_and_bad_counts() -> None:
     part = box((0.4, 0.4, 0.4), (0, 0, 0), WHITE)
     mesh = as_mesh(part, normals=False)
