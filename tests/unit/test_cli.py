@@ -107,7 +107,7 @@ def test_a_reader_that_leaves_is_no_error(project: Path) -> None:
         (["--train"], "--config is missing"),
         (["--config", "tiny.yaml"], "nothing to do"),
         (["--config", "tiny.yaml", "--train", "max_steps"], "'max_steps' is not key=value"),
-        (["--config", "tiny.yaml", "--train", "--steps=3"], "'--steps=3' is an option that"),
+        (["--config", "tiny.yaml", "--train", "--steps=3"], "--help says what they do"),
         (["--config", "tiny.yaml", "--train", "-x"], "'-x' is an option that does not exist"),
         (["--config", "none.yaml", "--train"], "none.yaml does not exist"),
         (["--config", "tiny.yaml", "--train", "system.lrr=1"], "did you mean 'system.lr'"),
