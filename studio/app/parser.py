@@ -174,7 +174,7 @@ def check_flags(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
     """
     flags = [*dict.fromkeys(re.findall(r"--[a-z][a-z-]*", parser.format_usage()))]
     for flag in (word.partition("=")[0] for word in words if word.startswith("-")):
-        near = difflib.get_close_matches(flag, flags, n=1, cutoff=0.75)
+        near = difflib.get_close_matches(flag, flags, n=1, cutoff=0.8)
         raise ConfigError(
             f"'{flag}' is an option that does not exist.",
             allowed=f"{', '.join(flags)}, or words of the form key=value",
