@@ -176,9 +176,11 @@ def test_rendering_of_procedural_objects_is_shown(
 def test_compiling_is_shown(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from numba.core import event
+    from numba.core import config, event
 
     from studio.ops.compiled import kernel
+
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))  # nothing is kept there yet
 
     class Slow(event.Listener):
         """Makes a compiler that is warm already take its time."""
