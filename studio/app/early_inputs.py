@@ -13,7 +13,7 @@ from studio.app.groups import Group
 from studio.captures.even_background import ADVICE, check_shows_something
 from studio.errors import DataError
 from studio.io.paths import existing
-from studio.io.picture_files import SUFFIXES, opened
+from studio.io.picture_files import SUFFIXES, carries_alpha, opened
 from studio.io.reading import reading
 from studio.plugins import discovery as plugins
 
@@ -102,8 +102,7 @@ def _check_picture(group: Group, image: Path) -> None:
         picture.load()
         if method not in ("auto", "border") or picture.mode[0] in "IF":  # of 16 or 32 bits
             return
-        carries = picture.getbands()[-1] in ("A", "a") or "transparency" in picture.info
-        small = picture.convert("RGBA" if carries else "RGB")
+        small = picture.convert("RGBA" if carries_alpha(picture) else "RGB")
         small = small.reduce(math.ceil(max(small.size) / MOST_SIDE)).convert("RGBA")
         rgba = np.asarray(small).transpose(2, 0, 1).astype(np.float32) / 255
     if method == "auto" and (rgba[3] < 0.5).mean() >= 1e-3:

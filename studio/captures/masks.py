@@ -14,7 +14,7 @@ from torch import Tensor
 
 from studio.captures.foreground import METHODS, foreground
 from studio.errors import DataError
-from studio.io.picture_files import opened
+from studio.io.picture_files import carries_alpha, opened
 from studio.plugins.parsing import Checked
 from studio.plugins.ranges import OneOf, Share
 
@@ -113,7 +113,7 @@ def read_mask(path: str | Path, *, upright: bool = True) -> Float[Tensor, "4 h w
 
 def _alpha(picture: Image.Image) -> np.ndarray | None:
     """A file's alpha channel of 0 to 255, where it has one that is not the same everywhere."""
-    if picture.getbands()[-1] in ("A", "a") or "transparency" in picture.info:
+    if carries_alpha(picture):
         alpha = np.asarray(picture.convert("RGBA"))[..., 3]
         if alpha.min() != alpha.max():
             return alpha.astype(np.float64)

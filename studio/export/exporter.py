@@ -96,7 +96,8 @@ class MeshExporter(Exporter):
         clock, self.figures = Clock(), {}
         warnings: list[str] = []
         with clock.stage("surface"):
-            mesh, whole = self._surface(source, views, warnings.append)
+            cells = self.cells(views)
+            mesh, whole = self._surface(source, cells, warnings.append)
         mesh, textured = self._colour(mesh, whole, source, views, originals, clock)
         with clock.stage("levels"):
             levels = [self._level(textured or mesh, whole, faces) for faces in self._faces[1:]]
@@ -133,7 +134,7 @@ class MeshExporter(Exporter):
                 written[first], meshes[first], record, views, cfg.psnr_views
             )
         self.figures |= {"mesh_faces": len(mesh.faces), "export_s": clock.laps}
-        self.figures["grid_cells"] = self.cells(views)
+        self.figures["grid_cells"] = cells
         self.figures |= {"level_faces": [len(level.faces) for level in levels]} if levels else {}
         self.figures |= triangle_figures(mesh)
         self.figures["warnings"] = warnings
@@ -149,7 +150,7 @@ class MeshExporter(Exporter):
         """Return the mesh that `export` writes, textured; see the base class."""
         clock = Clock()
         with clock.stage("surface"):
-            mesh, whole = self._surface(source, views)
+            mesh, whole = self._surface(source, self.cells(views))
         mesh, textured = self._colour(mesh, whole, source, views, originals, clock)
         return textured or mesh
 
@@ -165,13 +166,12 @@ class MeshExporter(Exporter):
     def _surface(
         self,
         source: Meshed,
-        views: ViewSet | None,
+        cells: int,
         report: Callable[[str], None] | None = None,
     ) -> tuple[Mesh, Mesh]:
         """The finest level, and the surface before it is reduced if that is needed any more."""
         cfg, faces = self.cfg, self._faces
         options = MeshOptions(faces[0], cfg.smooth, cfg.keep_components, cfg.slope, cfg.memory_gb)
-        cells = self.cells(views)
         if len(faces) == 1 and not cfg.normal_map and not cfg.quads:
             mesh = source.mesh(cells, options, report=report)
             return mesh, mesh

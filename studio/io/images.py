@@ -20,7 +20,7 @@ from torch.nn.functional import interpolate, pad
 
 from studio.errors import DataError
 from studio.io.files import atomic_write
-from studio.io.picture_files import opened
+from studio.io.picture_files import carries_alpha, opened
 
 LARGE = 2048  # px; what of a larger picture is of use is found out in a small copy
 SMALL = 512  # px of that
@@ -85,11 +85,7 @@ def read_rgba_or_rgb(
     with opened(path) as picture:
         picture.load()
         turned = ImageOps.exif_transpose(picture) if upright else picture
-        return _to_tensor(Path(path), turned, needed), _carries_alpha(picture)
-
-
-def _carries_alpha(picture: Image.Image) -> bool:
-    return picture.getbands()[-1] in ("A", "a") or "transparency" in picture.info
+        return _to_tensor(Path(path), turned, needed), carries_alpha(picture)
 
 
 def _to_tensor(path: Path, picture: Image.Image, needed: Needed | None) -> Float[Tensor, "4 h w"]:
@@ -98,7 +94,7 @@ def _to_tensor(path: Path, picture: Image.Image, needed: Needed | None) -> Float
         return torch.from_numpy(np.stack([grey, grey, grey, alpha]))
     if picture.mode not in ("RGBA", "RGB"):
         picture = picture.convert("LA") if picture.mode == "La" else picture
-        picture = picture.convert("RGBA" if _carries_alpha(picture) else "RGB")
+        picture = picture.convert("RGBA" if carries_alpha(picture) else "RGB")
     if needed is not None and max(picture.size) > LARGE:
         picture = _as_needed(picture, needed)
     return from_uint8(np.asarray(picture.convert("RGBA")))

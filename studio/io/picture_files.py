@@ -202,6 +202,11 @@ def _too_large(path: Path | str, what: str, most_pixels: float) -> DataError:
     )
 
 
+def carries_alpha(picture: Image.Image) -> bool:
+    """Whether a picture itself says what of it is transparent."""
+    return picture.getbands()[-1] in ("A", "a") or "transparency" in picture.info
+
+
 def frames(path: str | Path) -> int:
     """Count the frames or pages of a picture file; further pictures in a photo's file do not count.
 

@@ -29,11 +29,8 @@ def check_readable(path: Path) -> None:
 
             with safe_open(path, "numpy"):
                 return
-        if is_archive(path):
-            return
-        with path.open("rb") as file:
-            if file.read(1) != pickle.PROTO:
-                raise WeightsError(f"{path} is truncated or no torch checkpoint.", hint=_READ_AGAIN)
+        if not is_archive(path) and not begins_pickled(path):
+            raise WeightsError(f"{path} is truncated or no torch checkpoint.", hint=_READ_AGAIN)
 
 
 def is_archive(path: Path) -> bool:
@@ -54,6 +51,12 @@ def is_archive(path: Path) -> bool:
     if any(entry.filename.endswith("/constants.pkl") for entry in entries):
         raise WeightsError(f"{path} is a TorchScript program.", allowed="a checkpoint of tensors")
     return True
+
+
+def begins_pickled(path: Path) -> bool:
+    """Whether a file that is no archive begins as torch's checkpoints before 2020 do."""
+    with path.open("rb") as file:
+        return file.read(1) == pickle.PROTO
 
 
 def check_kind(path: Path) -> None:

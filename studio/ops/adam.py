@@ -30,10 +30,7 @@ class Adam(torch.optim.Adam):
         """Update every parameter that has a gradient."""
         from studio.ops.adam_cpu import update
 
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = loss_of(closure)
         tensors, groups, steps = [], [], []
         for group in self.param_groups:
             for param in group["params"]:
@@ -56,6 +53,14 @@ class Adam(torch.optim.Adam):
             state["exp_avg"] = torch.zeros_like(param)
             state["exp_avg_sq"] = torch.zeros_like(param)
         return state
+
+
+def loss_of(closure: Callable[[], Any] | None) -> Any:
+    """What an optimiser's closure finds, with gradients; None without one."""
+    if closure is None:
+        return None
+    with torch.enable_grad():
+        return closure()
 
 
 def _numbers(group: dict[str, Any], step: float) -> tuple[float, ...]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import pickle
 import zipfile
 from pathlib import Path
 
 from studio.errors import WeightsError
 from studio.io.reading import reading
-from studio.io.weight_files import is_archive
+from studio.io.weight_files import begins_pickled, is_archive
 
 
 def check_end(path: Path) -> None:
@@ -18,11 +17,8 @@ def check_end(path: Path) -> None:
     Raises:
         WeightsError: naming the previous good one beside it, if there is one.
     """
-    if archive_at(path):
-        return
-    with path.open("rb") as file:
-        if file.read(1) != pickle.PROTO:
-            raise damaged(path)
+    if not archive_at(path) and not begins_pickled(path):
+        raise damaged(path)
 
 
 def damaged(path: Path) -> WeightsError:

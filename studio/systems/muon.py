@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from studio.ops.adam import loss_of
+
 COEFFICIENTS = (3.4445, -4.775, 2.0315)
 """Of x, x^3 and x^5 in the iteration, which takes singular values of 0.01 to 1 to about 1."""
 ITERATIONS = 4
@@ -47,10 +49,7 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Make a step."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = loss_of(closure)
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
@@ -63,7 +62,9 @@ class Muon(torch.optim.Optimizer):
         """The step of a matrix, in learning rates, by Nesterov's momentum."""
         state, beta = self.state[parameter], group["betas"][0]
         grad: Any = parameter.grad
-        momentum = state.setdefault("momentum", torch.zeros_like(parameter))
+        if not state:
+            state["momentum"] = torch.zeros_like(parameter)
+        momentum = state["momentum"]
         momentum.lerp_(grad, 1 - beta)
         ahead = grad.lerp(momentum, beta).flatten(1)
         rms = ADAM_RMS * max(ahead.shape) ** 0.5
@@ -73,9 +74,10 @@ class Muon(torch.optim.Optimizer):
         """The step of a vector, in learning rates."""
         state, (beta1, beta2) = self.state[parameter], group["betas"]
         grad: Any = parameter.grad
-        state["step"] = step = state.get("step", 0) + 1
-        mean = state.setdefault("mean", torch.zeros_like(parameter))
-        square = state.setdefault("square", torch.zeros_like(parameter))
+        if not state:
+            state |= {"step": 0, "mean": torch.zeros_like(grad), "square": torch.zeros_like(grad)}
+        state["step"] = step = state["step"] + 1
+        mean, square = state["mean"], state["square"]
         mean.lerp_(grad, 1 - beta1)
         square.lerp_(grad.square(), 1 - beta2)
         deviation = (square / (1 - beta2**step)).sqrt_().add_(group["eps"])
